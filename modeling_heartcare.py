@@ -1,0 +1,328 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""HeartcareGPT: Beat and a ViT, two projectors (DSPA, paper section 3.3), and a causal language model as child.
+
+    ECG      -> Beat (frozen)  -> quantized latents -> Psi_sig --+
+                                                                 +-> scattered into the prompt's embeddings -> causal LM
+    picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_utils import PreTrainedModel
+from transformers.utils import torch_compilable_check
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_heartcare import ECG_TOKENS, HeartcareConfig, StrictLoadingMixin
+from .tokenization_beat import BeatModel
+
+
+@dataclass
+class HeartcareOutput(ModelOutput):
+    """
+    loss (`torch.FloatTensor`): Next-token loss over the labels that are not -100; with `labels`.
+    logits (`torch.FloatTensor` of shape `(batch, tokens, vocabulary)`).
+    past_key_values, hidden_states, attentions: Of the language model.
+    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): What was scattered into the prompt, one entry per
+        ECG and per image.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    ecg_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    image_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+class SignalProjector(nn.Module):
+    """Psi_sig: quantized latents of Beat -> LM width. The gain comes along, since the latents are in units of it."""
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__()
+        width = config.text_config.hidden_size
+        self.norm = nn.LayerNorm(config.beat_config.hidden_size)
+        self.linear_1 = nn.Linear(config.beat_config.hidden_size, width)
+        self.gain = nn.Linear(1, width, bias=False)
+        self.act = ACT2FN[config.projector_hidden_act]
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, latents: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        """(ecgs, N, D), (ecgs,) mV -> (ecgs, N, width)."""
+        dtype = self.linear_1.weight.dtype
+        octaves = torch.log2(gain / 0.2)[:, None, None].to(dtype)  # 0.2 mV is a usual RMS, so the values stay around 0
+        return self.linear_2(self.act(self.linear_1(self.norm(latents.to(dtype))) + self.gain(octaves)))
+
+
+class ImageProjector(nn.Module):
+    """Psi_img: the patches of a lead tile -> a few slots along its time axis -> LM width."""
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__()
+        width = config.text_config.hidden_size
+        self.grid = config.vision_config.image_size // config.vision_config.patch_size
+        self.slots = config.image_slots_per_tile
+        self.norm = nn.LayerNorm(config.vision_config.hidden_size)
+        self.linear_1 = nn.Linear(config.vision_config.hidden_size, width)
+        self.act = ACT2FN[config.projector_hidden_act]
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(tiles, patches, Dv) -> (tiles, slots, width). Tokens before the patches, such as a CLS token, are left out."""
+        patches = hidden_states[:, -self.grid**2 :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        slots = nn.functional.adaptive_avg_pool2d(patches, (1, self.slots)).flatten(2).transpose(1, 2)
+        return self.linear_2(self.act(self.linear_1(self.norm(slots.to(self.linear_1.weight.dtype)))))
+
+
+class HeartcarePreTrainedModel(StrictLoadingMixin, PreTrainedModel):
+    config: HeartcareConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+
+class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixin):
+    """Reads any number of ECGs and ECG pictures, interleaved with text, and writes text."""
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__(config)
+        self.beat = BeatModel._from_config(config.beat_config)
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.signal_projector = SignalProjector(config)
+        self.image_projector = ImageProjector(config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+
+    @classmethod
+    def from_backbones(cls, text, vision, beat, image_slots_per_tile: int = 4, **kwargs) -> "HeartcareForConditionalGeneration":
+        """A new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones` makes its processor.
+
+        Args:
+            text (`str`): Name or folder of any causal LM with its tokenizer. The ECG tokens are added, and the embeddings resized
+                where they have too few rows.
+            vision (`str` or `PreTrainedModel`): Name or folder of a vision tower (or of a dual model that has one), or the tower.
+            beat (`str` or `BeatModel`): Name or folder of a Beat or HeartcareGPT repository, or the tokenizer itself.
+            image_slots_per_tile (`int`): Tokens of each lead tile of a picture.
+            kwargs: For the `from_pretrained` of all parts: dtype, revision, token, ...
+        """
+        tokenizer = AutoTokenizer.from_pretrained(text, **{key: kwargs[key] for key in ("revision", "token") if key in kwargs})
+        tokenizer.add_special_tokens({"extra_special_tokens": list(ECG_TOKENS.values())}, replace_extra_special_tokens=False)
+        language_model = AutoModelForCausalLM.from_pretrained(text, **kwargs)
+        if len(tokenizer) > language_model.get_input_embeddings().num_embeddings:
+            language_model.resize_token_embeddings(len(tokenizer))
+        if not isinstance(vision, PreTrainedModel):
+            vision = AutoModel.from_pretrained(vision, **kwargs)
+        vision = getattr(vision, "vision_model", vision)
+        if not isinstance(beat, PreTrainedModel):
+            beat = BeatModel.from_pretrained(beat, **kwargs)
+
+        ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in ECG_TOKENS.items()}
+        config = HeartcareConfig(
+            beat_config=beat.config,
+            vision_config=vision.config,
+            text_config=language_model.config,
+            ecg_token_id=ids["ecg_token"],
+            image_token_id=ids["image_token"],
+            prediction_token_id=ids["prediction_token"],
+            image_slots_per_tile=image_slots_per_tile,
+            dtype=language_model.dtype,
+        )
+        model = cls(config)
+        model.beat.load_state_dict(beat.state_dict())
+        model.vision_tower.load_state_dict(vision.state_dict())
+        model.language_model.load_state_dict(language_model.state_dict())
+        model.to(language_model.dtype)
+        model.beat.load_state_dict(beat.state_dict())  # once more: the codebooks stay in float32
+        model.generation_config = language_model.generation_config
+        model.generation_config.suppress_tokens = [ids["ecg_token"], ids["image_token"]]
+        return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module):
+        self.language_model.set_output_embeddings(value)
+
+    def get_decoder(self) -> nn.Module:
+        return self.language_model.get_decoder()
+
+    def freeze_towers(self):
+        """Freezes Beat and the ViT; the projectors and the language model go on learning (stages 2 and 3 of the paper)."""
+        self.beat.requires_grad_(False)
+        self.vision_tower.requires_grad_(False)
+
+    @can_return_tuple
+    def get_ecg_features(
+        self,
+        input_values: torch.FloatTensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPooling:
+        """ECGs (ecgs, 12, samples) mV -> `pooler_output`, a tuple with (latents of that ecg, width) for each."""
+        tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
+        features = self.signal_projector(tokens.latents, tokens.gain)
+        per_ecg = tuple(each[mask] for each, mask in zip(features, tokens.latent_mask))
+        return BaseModelOutputWithPooling(last_hidden_state=tokens.latents, pooler_output=per_ecg)
+
+    @can_return_tuple
+    def get_image_features(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Pictures (images, tiles, 3, height, width) -> `pooler_output`, a tuple with (tiles * slots, width) for each."""
+        if pixel_values.ndim != 5:
+            raise ValueError(f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}.")
+        images = pixel_values.shape[0]
+        hidden_states = self.vision_tower(pixel_values.flatten(0, 1).to(self.vision_tower.dtype)).last_hidden_state
+        features = self.image_projector(hidden_states).view(images, -1, self.config.text_config.hidden_size)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=tuple(features))
+
+    def get_placeholder_mask(self, input_ids, inputs_embeds, token_id: int, features: torch.Tensor, what: str) -> torch.Tensor:
+        """Where in the prompt the features go, (batch, tokens, 1) bool; raises if their number is another one."""
+        if input_ids is None:
+            embedding = self.get_input_embeddings()(torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device))
+            mask = (inputs_embeds == embedding).all(-1)
+        else:
+            mask = input_ids == token_id
+        torch_compilable_check(
+            mask.sum() == features.shape[0],
+            f"The prompt has {mask.sum()} {what} placeholders, but the {what}s given need {features.shape[0]}. "
+            "Let the processor write the placeholders, and pass all of its outputs on.",
+        )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        input_values: torch.FloatTensor | None = None,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs,
+    ) -> HeartcareOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, tokens)`): The prompt with its placeholders.
+            input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the order of the prompts.
+            ecg_attention_mask (`(ecgs, samples)`), lead_mask (`(ecgs, 12)`): 1 for what was recorded.
+            pixel_values (`torch.FloatTensor` of shape `(images, tiles, 3, height, width)`): Lead tiles of pictures.
+            attention_mask, position_ids, past_key_values, inputs_embeds, logits_to_keep: As for any causal LM.
+            labels (`torch.LongTensor` of shape `(batch, tokens)`): -100 everywhere but in the answers.
+            mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the raw inputs.
+
+        Raises: `ValueError` when features and placeholders differ in number.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+
+        encoded = dict(mm_encoder_outputs or {})
+        if input_values is not None:
+            encoded["ecg"] = self.get_ecg_features(input_values, ecg_attention_mask, lead_mask, return_dict=True)
+        if pixel_values is not None:
+            encoded["image"] = self.get_image_features(pixel_values, return_dict=True)
+
+        prompt_embeds = inputs_embeds
+        for what, outputs in encoded.items():
+            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
+            token_id = getattr(self.config, f"{what}_token_id")
+            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, what)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+
+        outputs = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            logits_to_keep=logits_to_keep,
+            return_dict=True,
+            **{key: value for key, value in kwargs.items() if key != "num_items_in_batch"},
+        )
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
+        return HeartcareOutput(
+            loss=loss,
+            logits=outputs.logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            ecg_hidden_states=encoded["ecg"].pooler_output if "ecg" in encoded else None,
+            image_hidden_states=encoded["image"].pooler_output if "image" in encoded else None,
+        )
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        input_values: torch.FloatTensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        seconds: float = 2.0,
+        **kwargs,
+    ) -> torch.FloatTensor:
+        """What follows each ECG, as Beat's forecaster sees it (signal prediction; the answer `<prediction>` asks for it).
+
+        Args: the processor's outputs (others than the ECG's are ignored); `seconds` to forecast.
+
+        Returns: `torch.FloatTensor` of shape `(ecgs, 12, seconds * sampling_rate)`, mV.
+        """
+        num_samples = round(seconds * self.config.beat_config.sampling_rate)
+        return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
+
+    # Generation encodes ECGs and images once, before the prompt is multiplied for beams or samples.
+
+    def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict) -> dict:
+        encoded = dict(model_kwargs.pop("mm_encoder_outputs", None) or {})
+        ecg = {name: model_kwargs.pop(name, None) for name in ("input_values", "ecg_attention_mask", "lead_mask")}
+        pixel_values = model_kwargs.pop("pixel_values", None)
+        if ecg["input_values"] is not None:
+            encoded["ecg"] = self.get_ecg_features(**ecg, return_dict=True)
+        if pixel_values is not None:
+            encoded["image"] = self.get_image_features(pixel_values, return_dict=True)
+        return {**model_kwargs, "mm_encoder_outputs": encoded}
+
+    def _expand_multimodal_outputs(self, input_ids, mm_encoder_output: dict, expand_size: int = 1, inputs_embeds=None) -> dict:
+        """Repeats each prompt's group of ECGs as a whole: prompt [A, B] times two is [A, B], [A, B] and not [A, A], [B, B]."""
+        expanded = {}
+        for what, outputs in mm_encoder_output.items():
+            token_id = getattr(self.config, f"{what}_token_id")
+            counts = (input_ids == token_id).sum(-1).tolist()
+            features = torch.cat(outputs.pooler_output)
+            if sum(counts) != len(features):
+                raise ValueError(f"The prompts have {sum(counts)} {what} placeholders, but the {what}s given need {len(features)}.")
+            repeated = tuple(group for group in features.split(counts) for _ in range(expand_size))
+            expanded[what] = BaseModelOutputWithPooling(pooler_output=repeated)
+        return expanded
+
+
+HeartcareForConditionalGeneration.register_for_auto_class("AutoModel")
+
+__all__ = ["HeartcareForConditionalGeneration", "HeartcareOutput", "HeartcarePreTrainedModel"]

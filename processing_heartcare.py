@@ -1,0 +1,402 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""From files to model inputs: ECG signals, ECG pictures and text.
+
+    path / array  --read_ecg-->  (leads, samples) mV  --BeatFeatureExtractor-->  input_values, masks, quality
+    picture       --ECGImageProcessor-->  twelve lead tiles
+    both, and text  --HeartcareProcessor-->  what the model takes
+
+This is the only preprocessing there is: training, benchmark and serving call it, and it is saved with the processor.
+"""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy import signal as scipy_signal
+from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Other names of the twelve leads, compared in lower case without blanks, dots, dashes and the word "lead".
+LEAD_ALIASES = {
+    "d1": "I", "di": "I", "l1": "I", "1": "I", "mli": "I", "ml1": "I",
+    "d2": "II", "dii": "II", "l2": "II", "2": "II", "mlii": "II", "ml2": "II",
+    "d3": "III", "diii": "III", "l3": "III", "3": "III", "mliii": "III", "ml3": "III",
+    "vr": "aVR", "vl": "aVL", "vf": "aVF",
+    **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
+}  # fmt: skip
+
+MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
+
+
+def canonical_lead(name: str) -> str | None:
+    """A lead's standard name ("MLII" -> "II", "avr" -> "aVR", "D1" -> "I"), or None if it is none of the twelve."""
+    key = re.sub(r"lead|ecg|[\s._\-]", "", str(name).lower())
+    by_lower = {lead.lower(): lead for lead in LEADS}
+    return by_lower.get(key) or LEAD_ALIASES.get(key)
+
+
+def to_millivolts(signal: np.ndarray, units: str) -> np.ndarray:
+    """Scales `signal` in `units` (mV, uV, V or nV) to mV. Raises `ValueError` for other units."""
+    factor = MILLIVOLTS.get(str(units).strip().lower().rstrip("s"))
+    if factor is None:
+        raise ValueError(f"Units {units!r} are unknown; expected one of 'mV', 'uV', 'V', 'nV'.")
+    return signal * factor
+
+
+def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) -> dict:
+    """Reads one ECG file.
+
+    Args:
+        path: A WFDB record (with or without its .hea), .npy, .npz (keys `signal` or `ecg`, and, where present, `sampling_rate`,
+            `lead_names`, `units`) or .csv (a header of lead names; a `time` column in seconds gives the rate).
+        sampling_rate, lead_names, units: For files that do not say it themselves. What the file says and what is given must agree.
+
+    Returns: dict with `ecg` float (leads, samples) in the file's `units`, `sampling_rate` in Hz, `lead_names`, `units`.
+
+    Raises: `FileNotFoundError` and `ValueError`, which name the file, what is wrong with it, and what to do.
+    """
+    path = Path(path)
+    readers = {".npy": _read_npy, ".npz": _read_npy, ".csv": _read_csv, ".hea": _read_wfdb, ".dat": _read_wfdb, "": _read_wfdb}
+    reader = readers.get(path.suffix.lower())
+    if reader is None and path.with_name(path.name + ".hea").exists():
+        reader = _read_wfdb  # a record name may hold a dot
+    if reader is None:
+        raise ValueError(f"{path}: cannot read files of type {path.suffix!r}; expected WFDB (.hea), .npy, .npz or .csv.")
+    given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+    found = reader(path)
+    for key, value in given.items():
+        if value is None:
+            continue
+        said = found.get(key)
+        if key == "lead_names":
+            value, said = list(value), None if said is None else list(said)
+        if said is not None and said != value:
+            raise ValueError(f"{path}: the file says {key}={said!r} but {value!r} was given; leave it out or correct it.")
+        found[key] = value
+    return found
+
+
+def _read_wfdb(path: Path) -> dict:
+    try:
+        import wfdb
+    except ImportError as error:
+        raise ImportError("Reading WFDB records needs the wfdb package: pip install wfdb") from error
+    record = path.with_suffix("") if path.suffix.lower() in (".hea", ".dat") else path
+    header = record.with_name(record.name + ".hea")
+    if not header.exists():
+        raise FileNotFoundError(f"{header} does not exist; a WFDB record is a .hea file with its .dat files beside it.")
+    try:
+        names = wfdb.rdheader(str(record)).file_name or []
+    except Exception as error:
+        raise ValueError(f"{header} is no WFDB header that can be read ({error}).") from error
+    for name in dict.fromkeys(names):
+        if name and name != "~" and not (record.parent / name).exists():
+            raise FileNotFoundError(f"{header} names {name}, which is not beside it; copy the signal file there as well.")
+    try:
+        record = wfdb.rdrecord(str(record))
+    except Exception as error:
+        raise ValueError(f"{header}: the signal cannot be read, the file may be truncated or damaged ({error}).") from error
+    if record.p_signal is None or record.p_signal.size == 0:
+        raise ValueError(f"{header}: the record holds no samples.")
+    factors = [MILLIVOLTS.get(unit.strip().lower().rstrip("s")) for unit in record.units]
+    return {
+        "ecg": np.stack([lead * (factor or 1.0) for lead, factor in zip(record.p_signal.T, factors)]),
+        "sampling_rate": record.fs,
+        "lead_names": list(record.sig_name),
+        "units": "mV",
+    }
+
+
+def _read_npy(path: Path) -> dict:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            return {"ecg": content}
+        with content:
+            arrays = {key: content[key] for key in content.files}
+    except Exception as error:
+        raise ValueError(f"{path} is no numpy file that can be read ({error}).") from error
+    key = next((key for key in ("signal", "ecg") if key in arrays), None)
+    if key is None:
+        raise ValueError(f"{path} holds the arrays {sorted(arrays)}; expected one named 'signal' or 'ecg'.")
+    found = {"ecg": arrays[key]}
+    if "sampling_rate" in arrays:
+        found["sampling_rate"] = float(arrays["sampling_rate"])
+    if "lead_names" in arrays:
+        found["lead_names"] = [str(name) for name in arrays["lead_names"]]
+    if "units" in arrays:
+        found["units"] = str(arrays["units"])
+    return found
+
+
+def _read_csv(path: Path) -> dict:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    with open(path, encoding="utf-8-sig") as file:
+        header = [name.strip().strip('"') for name in file.readline().split(",")]
+    named = [canonical_lead(name) for name in header]
+    is_time = [name.lower().split("(")[0].strip() in ("time", "t", "seconds", "time_s") for name in header]
+    if not any(lead and not re.fullmatch(r"[\d.]+", name) for lead, name in zip(named, header)):
+        raise ValueError(f"{path}: the first line must name the leads (I, II, V1, ...), got {header[:4]}.")
+    try:
+        table = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2, dtype=np.float64, encoding="utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"{path}: lines of differing length ({error}).") from error
+    if table.size == 0 or table.shape[1] != len(header):
+        raise ValueError(f"{path}: expected {len(header)} numbers in each line, as the header has names, got {table.shape}.")
+    found = {
+        "ecg": table[:, [not t for t in is_time]].T,
+        "lead_names": [name for name, t in zip(header, is_time) if not t],
+    }
+    if any(is_time) and len(table) > 1:
+        found["sampling_rate"] = round(float(1 / np.median(np.diff(table[:, is_time.index(True)]))), 3)
+    return found
+
+
+class BeatFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Turns ECGs of any rate, lead order and unit into Beat's input: order by lead name, mV, mask what is missing, clean, resample.
+
+    Cleaning is a zero-phase 0.5 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the ECG's own rate and
+    over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude within 2 %.
+
+    Args:
+        sampling_rate (`int`): Hz of the output; Beat's rate.
+        samples_per_latent (`int`): Samples that one latent of Beat stands for, which fixes the number of placeholders.
+        highpass_hz (`float`): Corner of the high-pass, 0 for none.
+        notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left alone.
+        min_seconds (`float`): Shorter ECGs are refused.
+        max_gap_seconds (`float`): Shorter gaps (NaN) are bridged; a lead with a longer one is masked.
+        plausible_mv (`list[float]`): The range for the median over leads of the peak-to-peak amplitude, outside of which a warning is given.
+    """
+
+    model_input_names = ["input_values", "ecg_attention_mask", "lead_mask"]
+
+    def __init__(
+        self,
+        sampling_rate: int = 100,
+        samples_per_latent: int = 20,
+        highpass_hz: float = 0.5,
+        notch_hz: tuple[float, ...] | list[float] = (50.0, 60.0),
+        min_seconds: float = 1.0,
+        max_gap_seconds: float = 0.2,
+        plausible_mv: tuple[float, ...] | list[float] = (0.05, 15.0),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.sampling_rate = sampling_rate
+        self.samples_per_latent = samples_per_latent
+        self.highpass_hz = highpass_hz
+        self.notch_hz = list(notch_hz)
+        self.min_seconds = min_seconds
+        self.max_gap_seconds = max_gap_seconds
+        self.plausible_mv = list(plausible_mv)
+
+    # ECGs come as a path, a dict, or an array with its sampling rate, names and units given beside it.
+
+    def fetch_ecg(self, ecg, sampling_rate=None, lead_names=None, units=None) -> list[dict]:
+        """Any accepted form of one ECG or of a list of ECGs -> list of dicts as `read_ecg` gives them.
+
+        Raises: `TypeError`, `ValueError`, `FileNotFoundError` that say what came and what was expected.
+        """
+        if isinstance(ecg, (list, tuple)):
+            if any(isinstance(item, (list, tuple, int, float)) for item in ecg):
+                raise TypeError(
+                    "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, samples), "
+                    "a path, or a dict. Use numpy.asarray(your_list)."
+                )
+            rates, names, unit = (
+                value if isinstance(value, (list, tuple)) and not each(value) else [value] * len(ecg)
+                for value, each in (
+                    (sampling_rate, lambda v: False),
+                    (lead_names, lambda v: all(isinstance(name, str) for name in v)),
+                    (units, lambda v: False),
+                )
+            )
+            if not len(rates) == len(names) == len(unit) == len(ecg):
+                raise ValueError(f"{len(ecg)} ECGs but {len(rates)} sampling rates, {len(names)} lead_names, {len(unit)} units.")
+            return [self.fetch_ecg(*each)[0] for each in zip(ecg, rates, names, unit)]
+        given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+        if isinstance(ecg, (str, Path)):
+            return [{"source": str(ecg), **read_ecg(ecg, **given)}]
+        if isinstance(ecg, dict):
+            known = {"ecg", "path", "sampling_rate", "lead_names", "units", "type", "source"}
+            if unknown := sorted(set(ecg) - known):
+                raise ValueError(f"An ECG dict has unknown keys {unknown}; expected some of {sorted(known - {'source'})}.")
+            given = {key: ecg.get(key, value) for key, value in given.items()}
+            if isinstance(ecg.get("path"), (str, Path)):
+                return [{"source": str(ecg["path"]), **read_ecg(ecg["path"], **given)}]
+            if isinstance(ecg.get("ecg"), (str, Path)):
+                return [{"source": str(ecg["ecg"]), **read_ecg(ecg["ecg"], **given)}]
+            if ecg.get("ecg") is None:
+                raise ValueError(f"An ECG dict needs 'ecg' (an array) or 'path', got the keys {sorted(ecg)}.")
+            if isinstance(ecg["ecg"], (list, tuple)):
+                return self.fetch_ecg([ecg["ecg"]])  # refused there
+            return [{"source": ecg.get("source", "array"), "ecg": ecg["ecg"], **given}]
+        if hasattr(ecg, "detach"):
+            ecg = ecg.detach().cpu().numpy()
+        if not isinstance(ecg, np.ndarray):
+            raise TypeError(f"An ECG must be an array, a path or a dict, got {type(ecg).__name__}.")
+        if ecg.ndim == 3:
+            return [{"source": "array", "ecg": one, **given} for one in ecg]
+        return [{"source": "array", "ecg": ecg, **given}]
+
+    def arrange(self, ecg, sampling_rate, lead_names=None, units=None, source="array") -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """One ECG in any lead order and unit -> (float64 (12, samples) in mV, lead_mask bool (12,), names of warnings).
+
+        Gaps are bridged or their lead masked, absent limb leads are derived from I and II, whatever else is absent is masked and 0.
+        """
+        if hasattr(ecg, "detach"):
+            ecg = ecg.detach().cpu().numpy()
+        signal = np.asarray(ecg)
+        if signal.dtype.kind not in "iuf":
+            raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
+        if signal.ndim == 1:
+            signal = signal[None]
+        if signal.ndim != 2:
+            raise ValueError(f"{source}: an ECG must have shape (leads, samples), got {signal.shape}.")
+        if sampling_rate is None:
+            raise ValueError(f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed).")
+        rate = float(sampling_rate)
+        if not 10 <= rate <= 20000:
+            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected 10 to 20000 Hz.")
+        if lead_names is None:
+            if signal.shape[0] != len(LEADS):
+                hint = " Transpose it: the leads come first." if signal.shape[1] == len(LEADS) else ""
+                raise ValueError(
+                    f"{source}: {signal.shape[0]} leads of unknown names, shape {signal.shape}; give lead_names=[...], or all "
+                    f"twelve in the order {' '.join(LEADS)}.{hint}"
+                )
+            lead_names = LEADS
+        if len(lead_names) != signal.shape[0]:
+            raise ValueError(f"{source}: {len(lead_names)} lead names for {signal.shape[0]} leads, shape {signal.shape}.")
+        if signal.shape[1] < self.min_seconds * rate:
+            raise ValueError(
+                f"{source}: {signal.shape[1]} samples at {rate:g} Hz are {signal.shape[1] / rate:.2g} s; "
+                f"at least {self.min_seconds:g} s are needed."
+            )
+        warnings = []
+        if units is None:
+            units = "mV"
+            warnings.append("units_assumed_mV")
+        signal = to_millivolts(signal.astype(np.float64), units)
+
+        by_name, unknown = {}, []
+        for name, lead in zip(lead_names, signal):
+            standard = canonical_lead(name)
+            if standard is None:
+                unknown.append(str(name))
+            elif standard in by_name:
+                raise ValueError(f"{source}: lead {standard} is there twice in {list(lead_names)}.")
+            else:
+                by_name[standard] = lead
+        if not by_name:
+            raise ValueError(f"{source}: none of the leads {list(lead_names)} is one of {' '.join(LEADS)}; give lead_names=[...].")
+        warnings += [f"lead_unknown:{name}" for name in unknown]
+
+        for name in list(by_name):
+            lead, fault = self._bridge_gaps(by_name[name], rate)
+            if fault is None and np.ptp(lead) == 0:
+                fault = "flat"
+            if fault in ("flat", "gap"):
+                del by_name[name]
+            else:
+                by_name[name] = lead
+            if fault:
+                warnings.append(f"{fault}:{name}")
+        if not by_name:
+            raise ValueError(f"{source}: no lead can be used ({', '.join(warnings)}); check the electrodes or the file.")
+        if "I" in by_name and "II" in by_name:
+            one, two = by_name["I"], by_name["II"]
+            derived = {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
+            by_name = {**derived, **by_name}
+        amplitude = float(np.median([np.ptp(lead) for lead in by_name.values()]))
+        low, high = self.plausible_mv
+        if not low <= amplitude <= high:
+            warnings.append("amplitude_implausible")
+        warnings += [f"absent:{lead}" for lead in LEADS if lead not in by_name]
+        lead_mask = np.array([lead in by_name for lead in LEADS])
+        signal = np.stack([by_name.get(lead, np.zeros(signal.shape[1])) for lead in LEADS])
+        return signal, lead_mask, warnings
+
+    def _bridge_gaps(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray, str | None]:
+        """Bridges short gaps of a lead by straight lines; names a long one."""
+        missing = ~np.isfinite(lead)
+        if not missing.any():
+            return lead, None
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
+        if np.diff(edges)[::2].max() > self.max_gap_seconds * rate:
+            return lead, "gap"
+        at = np.arange(len(lead))
+        return np.interp(at, at[~missing], lead[~missing]), "gap_bridged"
+
+    def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at once."""
+        seconds = 1.0 / self.highpass_hz if self.highpass_hz else 1.0
+        padding = min(signal.shape[-1] - 1, round(2 * seconds * rate))
+        sections = []
+        if self.highpass_hz:
+            sections.append(scipy_signal.butter(2, self.highpass_hz, "highpass", fs=rate, output="sos"))
+        for line in self.notch_hz:
+            if line < 0.45 * rate:
+                sections.append(scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=30, fs=rate)))
+        if not sections:
+            return signal
+        return scipy_signal.sosfiltfilt(np.concatenate(sections), signal, axis=-1, padtype="odd", padlen=padding)
+
+    def resample(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """(leads, samples) at `rate` Hz -> (leads, round(samples * sampling_rate / rate)), band-limited, zero phase."""
+        if rate == self.sampling_rate:
+            return signal
+        ratio = Fraction(self.sampling_rate / rate).limit_denominator(1000)
+        length = round(signal.shape[-1] * self.sampling_rate / rate)
+        out = scipy_signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")[..., :length]
+        return np.pad(out, ((0, 0), (0, length - out.shape[-1])), mode="edge")
+
+    def prepare(self, ecg: dict) -> tuple[np.ndarray, np.ndarray, dict]:
+        """One ECG as `fetch_ecg` gives it -> (float32 (12, samples) mV at `sampling_rate`, lead_mask (12,), quality record)."""
+        signal, lead_mask, warnings = self.arrange(**ecg)
+        rate = float(ecg["sampling_rate"])
+        cleaned = self.resample(self.clean(signal, rate), rate) * lead_mask[:, None]
+        quality = {
+            "source": ecg.get("source", "array"),
+            "sampling_rate": rate,
+            "seconds": signal.shape[-1] / rate,
+            "units": ecg.get("units") or "mV",
+            "leads": [lead for lead, present in zip(LEADS, lead_mask) if present],
+            "warnings": warnings,
+        }
+        return cleaned.astype(np.float32), lead_mask, quality
+
+    def __call__(
+        self, ecg, sampling_rate=None, lead_names=None, units=None, return_tensors=None, return_quality: bool = False, **kwargs
+    ) -> BatchFeature:
+        """ECGs -> `input_values` float32 (ecgs, 12, samples) in mV, left-padded; `ecg_attention_mask` (ecgs, samples);
+        `lead_mask` (ecgs, 12); with `return_quality` also `ecg_quality`, a list of quality records.
+
+        Args:
+            ecg: A path, an array or tensor (leads, samples), a dict `{"ecg": array, "sampling_rate": ..., "lead_names": ...,
+                "units": ...}` or `{"path": ...}`, or a list of these.
+            sampling_rate (Hz), lead_names, units ("mV", "uV", "V"): For arrays; one for all, or a list with one for each.
+
+        Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
+        """
+        records = self.fetch_ecg(ecg, sampling_rate, lead_names, units)
+        if not records:
+            raise ValueError("The list of ECGs is empty.")
+        signals, lead_masks, quality = zip(*[self.prepare(record) for record in records])
+        longest = max(signal.shape[-1] for signal in signals)
+        data = {
+            "input_values": np.stack([np.pad(s, ((0, 0), (longest - s.shape[-1], 0))) for s in signals]),
+            "ecg_attention_mask": np.stack([np.arange(longest) >= longest - s.shape[-1] for s in signals]).astype(np.int64),
+            "lead_mask": np.stack(lead_masks).astype(np.int64),
+        }
+        features = BatchFeature(data, tensor_type=return_tensors)
+        if return_quality:
+            features["ecg_quality"] = list(quality)
+        return features

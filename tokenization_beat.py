@@ -1,0 +1,568 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Beat: Bidirectional ECG Abstract Tokenization (paper section 3.2).
+
+    ECG (12 leads, mV) -> gain -> segments -> patches -> encoder with latent queries -> two-level VQ -> codes
+                                                                                                        |
+    ECG (12 leads, mV) <- gain <- segments <- patches <- decoder over masked slots <--------------------+
+    what follows       <- gain <-------------- patches <- same decoder over the slots of the future <---+
+
+Shapes: B ecgs, L leads, T samples, S segments of an ecg, t patches and m queries of a segment, D width, K codes of a level.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_heartcare import BeatConfig, StrictLoadingMixin
+
+
+ABSENT = -1  # the code of a latent whose whole stretch of time is padding
+
+
+@dataclass
+class BeatEncoderOutput(ModelOutput):
+    """
+    Tokens of a batch of ECGs; N = ceil(T / samples_per_latent) latents, the last one ends with the last sample.
+
+    codes (`torch.LongTensor` of shape `(B, 2, N)`): One code per level; -1 where the latent is nothing but padding.
+    gain (`torch.FloatTensor` of shape `(B,)`): mV of one unit of the normalised signal, on the quantized scale.
+    latents (`torch.FloatTensor` of shape `(B, N, D)`): Quantized latents, both levels summed; 0 where absent.
+    latent_mask (`torch.BoolTensor` of shape `(B, N)`): Where there is a latent.
+    """
+
+    codes: torch.LongTensor | None = None
+    gain: torch.FloatTensor | None = None
+    latents: torch.FloatTensor | None = None
+    latent_mask: torch.BoolTensor | None = None
+
+
+@dataclass
+class BeatOutput(BeatEncoderOutput):
+    """
+    [`BeatEncoderOutput`], and:
+
+    loss (`torch.FloatTensor`): recon_weight * recon_loss + pred_weight * pred_loss + vq_weight * vq_loss.
+    recon_loss, pred_loss, vq_loss (`torch.FloatTensor`): Its parts; the first two in units of gain squared. pred_loss is 0
+        without `future_values`.
+    reconstruction (`torch.FloatTensor` of shape `(B, L, T)`): mV.
+    prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow.
+    codebook_usage (`torch.FloatTensor` of shape `(2,)`): Share of each level's codes that this batch used.
+    codebook_perplexity (`torch.FloatTensor` of shape `(2,)`): exp of the entropy of each level's codes in this batch; at most K.
+    """
+
+    loss: torch.FloatTensor | None = None
+    recon_loss: torch.FloatTensor | None = None
+    pred_loss: torch.FloatTensor | None = None
+    vq_loss: torch.FloatTensor | None = None
+    reconstruction: torch.FloatTensor | None = None
+    prediction: torch.FloatTensor | None = None
+    codebook_usage: torch.FloatTensor | None = None
+    codebook_perplexity: torch.FloatTensor | None = None
+
+
+class BeatGain:
+    """One gain per record (not per lead), so that voltages survive: the RMS of all present samples, on a logarithmic scale."""
+
+    def __init__(self, config: BeatConfig):
+        self.low, self.high = config.gain_range_mv
+        self.levels = config.gain_levels
+
+    def __call__(self, signal: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """(B, L, T) mV and where it is present -> (B,) mV, one of `levels` values from low to high."""
+        energy = (signal.square() * present).flatten(1).sum(1) / present.flatten(1).sum(1).clamp(min=1)
+        step = math.log(self.high / self.low) / (self.levels - 1)
+        level = torch.log(energy.sqrt().clamp(self.low, self.high) / self.low) / step
+        return self.low * torch.exp(level.round() * step)
+
+
+def eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.matmul(weights, value).transpose(1, 2), weights
+
+
+class BeatAttention(nn.Module):
+    is_causal = False
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.head_dim
+        self.scaling = config.head_dim**-0.5
+        inner = config.num_attention_heads * config.head_dim
+        self.qkv_proj = nn.Linear(config.hidden_size, 3 * inner)
+        self.out_proj = nn.Linear(inner, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        shape = hidden_states.shape[:-1]
+        q, k, v = self.qkv_proj(hidden_states).view(*shape, 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)  # (3, B, h, n, d)
+        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        out, _ = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
+        return self.out_proj(out.reshape(*shape, -1))
+
+
+class BeatLayer(GradientCheckpointingLayer):
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.attn_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attn = BeatAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.hidden_size, config.intermediate_size),
+            ACT2FN[config.hidden_act],
+            nn.Linear(config.intermediate_size, config.hidden_size),
+        )
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        hidden_states = hidden_states + self.attn(self.attn_norm(hidden_states), attention_mask)
+        return hidden_states + self.mlp(self.mlp_norm(hidden_states))
+
+
+class BeatTransformer(nn.Module):
+    def __init__(self, config: BeatConfig, num_layers: int):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList([BeatLayer(config) for _ in range(num_layers)])
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor, key_mask: torch.Tensor) -> torch.Tensor:
+        """(B, n, D) and the positions that may be attended to (B, n) -> (B, n, D)."""
+        attention_mask = create_bidirectional_mask(self.config, hidden_states, key_mask)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, attention_mask)
+        return self.norm(hidden_states)
+
+
+class BeatEncoder(nn.Module):
+    """Patches and latent queries in, query states out: H_in = [e; q] (paper section 3.2)."""
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.config = config
+        self.patch_embedding = nn.Linear(config.num_leads * config.patch_size, config.hidden_size)
+        # Zeros of an absent lead look like a flat lead; this tells the two apart.
+        self.lead_embedding = nn.Linear(config.num_leads, config.hidden_size, bias=False)
+        self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.hidden_size))
+        self.query_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
+        self.transformer = BeatTransformer(config, config.num_encoder_layers)
+
+    def forward(self, segments: torch.Tensor, sample_mask: torch.Tensor, lead_mask: torch.Tensor) -> torch.Tensor:
+        """(B*S, L, segment_length) in units of gain, (B*S, segment_length) bool, (B*S, L) bool -> (B*S, m, D)."""
+        t, m = self.config.num_patches, self.config.num_queries
+        patches = segments.unflatten(-1, (t, -1)).transpose(1, 2).flatten(2)  # (B*S, t, L * patch_size)
+        patch_mask = sample_mask.unflatten(-1, (t, -1)).any(-1)  # (B*S, t)
+        e = self.patch_embedding(patches) + self.lead_embedding(lead_mask.to(segments.dtype))[:, None]
+        e = (e + self.position_embedding) * patch_mask[..., None]
+        # A query is bound to its stretch of time: it starts as the mean of the patches that it stands for.
+        q = e.unflatten(1, (m, t // m)).mean(2) + self.query_embedding
+        key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
+        return self.transformer(torch.cat([e, q], dim=1), key_mask)[:, t:]
+
+
+class BeatDecoder(nn.Module):
+    """Restores every patch, and those that follow, from the quantized queries alone (query-guided bidirectional diffusion).
+
+    A slot is a learned mask token with its place in time and a start from the latent that stands for it; a slot of the future
+    has no such latent. Free slots would have to find their latents first, and sit on predict-the-mean for thousands of steps.
+    """
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.config = config
+        num_slots = config.num_patches + config.prediction_length // config.patch_size
+        self.mask_token = nn.Parameter(torch.empty(config.hidden_size))
+        self.slot_position_embedding = nn.Parameter(torch.empty(num_slots, config.hidden_size))
+        self.latent_position_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
+        self.slot_start = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.transformer = BeatTransformer(config, config.num_decoder_layers)
+        self.patch_head = nn.Linear(config.hidden_size, config.num_leads * config.patch_size)
+
+    def forward(self, latents: torch.Tensor, latent_mask: torch.Tensor, future: bool = False) -> torch.Tensor:
+        """(B*S, m, D), (B*S, m) bool -> (B*S, L, segment_length), or (B*S, L, prediction_length) if `future`; units of gain."""
+        t, m = self.config.num_patches, self.config.num_queries
+        if future:
+            slots = (self.mask_token + self.slot_position_embedding[t:]).expand(latents.shape[0], -1, -1)
+        else:
+            slots = self.mask_token + self.slot_position_embedding[:t]
+            slots = slots + self.slot_start(latents).repeat_interleave(t // m, dim=1)
+        latents = latents + self.latent_position_embedding
+        key_mask = torch.cat([latent_mask.new_ones(slots.shape[:2]), latent_mask], dim=1)
+        hidden_states = self.transformer(torch.cat([slots.to(latents.dtype), latents], dim=1), key_mask)
+        patches = self.patch_head(hidden_states[:, : slots.shape[1]])
+        return patches.unflatten(-1, (self.config.num_leads, -1)).transpose(1, 2).flatten(2)
+
+
+class VectorQuantizerOutput(NamedTuple):
+    quantized: torch.Tensor
+    codes: torch.Tensor
+    loss: torch.Tensor
+    usage: torch.Tensor
+    perplexity: torch.Tensor
+
+
+def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`target` in value, but with the gradient carried back to `source` by the rotation and scaling that maps one to the other
+    (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D)."""
+    norm_s, norm_t = source.norm(dim=-1, keepdim=True).clamp(min=1e-6), target.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    s, t = (source / norm_s).detach(), (target / norm_t).detach()
+    w = nn.functional.normalize(s + t, dim=-1)
+    rotated = source - 2 * (source * w).sum(-1, keepdim=True) * w + 2 * (source * s).sum(-1, keepdim=True) * t
+    return rotated * (norm_t / norm_s).detach()
+
+
+class BeatVectorQuantizer(nn.Module):
+    """One level: nearest code of its own codebook, which follows the data as a moving average.
+
+    **Buffers** (float32 whatever the model's dtype):
+        - **codebook** `(K, D)`: the codes.
+        - **codebook_uses** `(K,)`: moving average of how often a batch uses each code; 0 everywhere before the k-means start.
+    """
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.decay, self.dead_code_threshold = config.codebook_decay, config.dead_code_threshold
+        self.register_buffer("codebook", torch.empty(config.codebook_size, config.hidden_size))
+        self.register_buffer("codebook_uses", torch.empty(config.codebook_size))
+
+    def encode(self, hidden_states: torch.Tensor) -> torch.LongTensor:
+        """(..., D) -> (...) index of the nearest code; distances in float32. Never changes the codebook."""
+        flat = hidden_states.float().flatten(0, -2)
+        distances = self.codebook.square().sum(1) - 2 * flat @ self.codebook.T
+        return distances.argmin(1).view(hidden_states.shape[:-1])
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """(...) -> (..., D); codes that are absent (-1) give 0."""
+        return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
+
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> VectorQuantizerOutput:
+        """(B, m, D) and where it is present (B, m). In training mode the codebook learns from the present states."""
+        present = hidden_states[mask]
+        if self.training:
+            self._start(present.detach().float())
+        codes = self.encode(hidden_states).masked_fill(~mask, ABSENT)
+        quantized = self.decode(codes)
+        counts = torch.bincount(codes[mask], minlength=len(self.codebook)).float()
+        share = counts / counts.sum().clamp(min=1)
+        perplexity = torch.exp(-(share * share.clamp(min=1e-10).log()).sum())
+        # The codebook is a moving average, so of the paper's two VQ terms only the commitment has a gradient.
+        loss = (present.float() - quantized[mask].detach()).square().mean()
+        if self.training:
+            self._follow(present.detach().float(), codes[mask], counts)
+        return VectorQuantizerOutput(quantized, codes, loss, (counts > 0).float().mean(), perplexity)
+
+    @torch.no_grad()
+    def _start(self, present: torch.Tensor, iterations: int = 10):
+        """k-means on the first batch."""
+        if self.codebook_uses.any() or not len(present):
+            return
+        self.codebook.copy_(present[torch.randint(len(present), (len(self.codebook),), device=present.device)])
+        for _ in range(iterations):
+            codes = self.encode(present)
+            counts = torch.bincount(codes, minlength=len(self.codebook)).float()
+            sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
+            self.codebook.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.codebook))
+        self.codebook_uses.copy_(counts.clamp(min=1))
+
+    @torch.no_grad()
+    def _follow(self, present: torch.Tensor, codes: torch.LongTensor, counts: torch.Tensor):
+        """Moves each code towards the states that chose it, and gives dead codes a state of this batch as a new start."""
+        if not len(present):
+            return
+        sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
+        old = self.codebook_uses * self.decay
+        uses = old + (1 - self.decay) * counts
+        moved = (self.codebook * old[:, None] + (1 - self.decay) * sums) / uses.clamp(min=1e-6)[:, None]
+        dead = uses < self.dead_code_threshold
+        fresh = present[torch.randint(len(present), (len(self.codebook),), device=present.device)]
+        self.codebook.copy_(torch.where(dead[:, None], fresh, moved))
+        self.codebook_uses.copy_(torch.where(dead, torch.ones_like(uses), uses))
+
+
+class BeatQuantizer(nn.Module):
+    """Dual-level vector quantization: the core level, then a second level for what the first leaves over."""
+
+    num_levels = 2
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        self.levels = nn.ModuleList([BeatVectorQuantizer(config) for _ in range(self.num_levels)])
+
+    def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """(B, m, D), (B, m) -> (B, 2, m)."""
+        residual, codes = hidden_states.float(), []
+        for level in self.levels:
+            codes.append(level.encode(residual).masked_fill(~mask, ABSENT))
+            residual = residual - level.decode(codes[-1])
+        return torch.stack(codes, dim=1)
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """(B, 2, m) -> (B, m, D) float32, the sum of both levels."""
+        return self.levels[0].decode(codes[:, 0]) + self.levels[1].decode(codes[:, 1])
+
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
+        """As `encode`, but returns latents that carry a gradient, codes, and loss, usage and perplexity of the levels."""
+        residual, outputs = hidden_states.float(), []
+        for level in self.levels:
+            outputs.append(level(residual, mask))
+            residual = residual - outputs[-1].quantized
+        codes = torch.stack([out.codes for out in outputs], dim=1)
+        latents = self.decode(codes) if not self.training else outputs[0].quantized + outputs[1].quantized
+        if self.training:
+            latents = rotate_to(hidden_states.float(), latents) * mask[..., None]
+        stack = [torch.stack(parts) for parts in zip(*[(out.loss, out.usage, out.perplexity) for out in outputs])]
+        return latents, codes, *stack
+
+
+class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
+    config: BeatConfig
+    base_model_prefix = "beat"
+    main_input_name = "input_values"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["BeatLayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _keep_in_fp32_modules_strict = ["codebook", "codebook_uses"]
+    # The other parts of a HeartcareGPT checkpoint, of which Beat takes its own.
+    _keys_to_ignore_on_load_unexpected = [r"^language_model\.", r"^vision_tower\.", r"^signal_projector\.", r"^image_projector\."]
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, BeatVectorQuantizer):
+            init.normal_(module.codebook, std=self.config.initializer_range)
+            init.zeros_(module.codebook_uses)
+        elif isinstance(module, (BeatEncoder, BeatDecoder)):
+            for parameter in module.parameters(recurse=False):
+                init.normal_(parameter, std=self.config.hidden_size**-0.5)
+
+
+class BeatModel(BeatPreTrainedModel):
+    """The ECG tokenizer: `encode`, `decode`, `forecast`, and `forward` for training."""
+
+    def __init__(self, config: BeatConfig):
+        super().__init__(config)
+        self.gain = BeatGain(config)
+        self.encoder = BeatEncoder(config)
+        self.quantizer = BeatQuantizer(config)
+        self.decoder = BeatDecoder(config)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Loads Beat from a repository of its own, or out of a whole HeartcareGPT repository.
+
+        Raises: `ValueError` when the checkpoint lacks any of Beat's weights; they are never left random.
+        """
+        kwargs.setdefault("key_mapping", {r"^beat\.": ""})
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    def num_latents(self, num_samples: int) -> int:
+        """Latents of an ECG of `num_samples` samples."""
+        return -(-num_samples // self.config.samples_per_latent)
+
+    def encode(
+        self,
+        input_values: torch.FloatTensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+    ) -> BeatEncoderOutput:
+        """ECGs -> tokens. The codebook is never changed, in training mode neither.
+
+        Args:
+            input_values (`torch.FloatTensor` of shape `(B, 12, T)`): mV at `config.sampling_rate`; any T >= 1, left-padded.
+            ecg_attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 for samples, 0 for padding.
+            lead_mask (`torch.Tensor` of shape `(B, 12)`, *optional*): 1 for leads that were recorded, 0 for absent ones.
+
+        Raises: `ValueError` for shapes that do not fit.
+        """
+        segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask)
+        hidden_states = self.encoder(segments, sample_mask, lead_mask)
+        codes = self.quantizer.encode(hidden_states, latent_mask)
+        return self._encoder_output(codes, self.quantizer.decode(codes), latent_mask, gain, input_values.shape[-1])
+
+    def decode(self, codes: torch.LongTensor, gain: torch.FloatTensor) -> torch.FloatTensor:
+        """Tokens -> ECGs, from nothing but codes and gain.
+
+        Args:
+            codes (`torch.LongTensor` of shape `(B, 2, N)`): As `encode` gives them; -1 where there is no latent.
+            gain (`torch.FloatTensor` of shape `(B,)`): mV.
+
+        Returns: `torch.FloatTensor` of shape `(B, 12, N * samples_per_latent)`, mV. Its last samples are the ECG's last samples.
+
+        Raises: `ValueError` for codes of another shape or outside of the codebook.
+        """
+        size = self.config.codebook_size
+        if codes.ndim != 3 or codes.shape[1] != self.quantizer.num_levels:
+            raise ValueError(f"codes must have shape (batch, {self.quantizer.num_levels}, latents), got {tuple(codes.shape)}.")
+        if codes.numel() and not (-1 <= int(codes.min()) and int(codes.max()) < size):
+            raise ValueError(f"codes must lie in -1..{size - 1}, got {int(codes.min())}..{int(codes.max())}.")
+        num_samples = codes.shape[-1] * self.config.samples_per_latent
+        codes = self._to_segments(codes, self.config.num_queries, ABSENT)
+        latents = self.quantizer.decode(codes).to(self.dtype)
+        return self._restore(latents, codes[:, 0] != ABSENT, gain, num_samples)
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        input_values: torch.FloatTensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        num_samples: int | None = None,
+    ) -> torch.FloatTensor:
+        """The `num_samples` samples that follow, by autoregression over segments.
+
+        Args: as `encode`; `num_samples` defaults to `config.prediction_length`.
+
+        Returns: `torch.FloatTensor` of shape `(B, 12, num_samples)`, mV.
+        """
+        num_samples = self.config.prediction_length if num_samples is None else num_samples
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
+        context = self.config.segment_length
+        batch = input_values.shape[0]
+        values, mask = input_values, ecg_attention_mask
+        mask = values.new_ones(batch, values.shape[-1]) if mask is None else mask
+        # The gain is a property of the record; it must not drift with what was forecast.
+        gain = self._segment(values, mask, lead_mask)[3]
+        values, mask = values[..., -context:], mask[..., -context:]
+        forecast = values.new_zeros(batch, self.config.num_leads, 0)
+        while forecast.shape[-1] < num_samples:
+            segments, sample_mask, latent_mask, _, leads = self._segment(values, mask, lead_mask, gain)
+            codes = self.quantizer.encode(self.encoder(segments, sample_mask, leads), latent_mask)
+            step = self._predict(self.quantizer.decode(codes).to(self.dtype), codes[:, 0] != ABSENT, gain, batch)
+            forecast = torch.cat([forecast, step], dim=-1)
+            values = torch.cat([values, step.to(values.dtype)], dim=-1)[..., -context:]
+            mask = torch.cat([mask, mask.new_ones(batch, step.shape[-1])], dim=-1)[..., -context:]
+        return forecast[..., :num_samples]
+
+    def forward(
+        self,
+        input_values: torch.FloatTensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        target_values: torch.FloatTensor | None = None,
+        future_values: torch.FloatTensor | None = None,
+        **kwargs,
+    ) -> BeatOutput:
+        """Tokenise, restore and predict, with the joint loss of the paper. In training mode the codebooks learn.
+
+        Args:
+            input_values, ecg_attention_mask, lead_mask: As in `encode`.
+            target_values (`torch.FloatTensor` of shape `(B, 12, T)`, *optional*): mV; what to restore, with all leads. Without
+                it the input itself is restored, and absent leads are left out of the loss.
+            future_values (`torch.FloatTensor` of shape `(B, 12, prediction_length)`, *optional*): mV; what follows the input.
+        """
+        num_samples, batch = input_values.shape[-1], input_values.shape[0]
+        segments, sample_mask, latent_mask, gain, segment_leads = self._segment(input_values, ecg_attention_mask, lead_mask)
+        hidden_states = self.encoder(segments, sample_mask, segment_leads)
+        latents, codes, vq_losses, usage, perplexity = self.quantizer(hidden_states, latent_mask)
+        reconstruction = self._restore(latents.to(self.dtype), latent_mask, gain, num_samples)
+        prediction = self._predict(latents.to(self.dtype), latent_mask, gain, batch)
+
+        weight = sample_mask.view(batch, -1)[:, None, -num_samples:].float()  # (B, 1, T)
+        lead_weight = segment_leads.view(batch, -1, self.config.num_leads)[:, 0, :, None].float()  # (B, L, 1)
+        target = target_values
+        if target is None:
+            target, weight = input_values, weight * lead_weight
+        recon_loss = self._masked_mse(reconstruction, target, weight, gain)
+        pred_loss = recon_loss.new_zeros(())
+        if future_values is not None:
+            future_weight = torch.ones_like(future_values[:, :1]) * (1 if target_values is not None else lead_weight)
+            pred_loss = self._masked_mse(prediction, future_values, future_weight, gain)
+        vq_loss = vq_losses.sum()
+        config = self.config
+        loss = config.recon_weight * recon_loss + config.pred_weight * pred_loss + config.vq_weight * vq_loss
+        tokens = self._encoder_output(codes, latents, latent_mask, gain, num_samples)
+        return BeatOutput(
+            **tokens,
+            loss=loss,
+            recon_loss=recon_loss,
+            pred_loss=pred_loss,
+            vq_loss=vq_loss,
+            reconstruction=reconstruction,
+            prediction=prediction,
+            codebook_usage=usage,
+            codebook_perplexity=perplexity,
+        )
+
+    # The parts that encode, decode, forecast and forward share.
+
+    def _segment(self, input_values, ecg_attention_mask, lead_mask, gain=None):
+        """Checks the input, takes the gain out, and cuts segments from right to left.
+
+        Returns segments (B*S, L, segment_length), sample_mask (B*S, segment_length), latent_mask (B*S, m), gain (B,), lead_mask (B*S, L).
+        """
+        if input_values.ndim != 3 or input_values.shape[1] != self.config.num_leads or not input_values.shape[2]:
+            raise ValueError(
+                f"input_values must have shape (ecgs, {self.config.num_leads}, samples), got {tuple(input_values.shape)}; "
+                "the processor makes it from any ECG."
+            )
+        batch, num_leads, num_samples = input_values.shape
+        device = input_values.device
+        masks = {"ecg_attention_mask": (ecg_attention_mask, (batch, num_samples)), "lead_mask": (lead_mask, (batch, num_leads))}
+        for name, (mask, shape) in masks.items():
+            if mask is not None and tuple(mask.shape) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(mask.shape)}.")
+        sample_mask, lead_mask = (
+            torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.to(device).bool()
+            for mask, shape in masks.values()
+        )
+        values = input_values.float()
+        present = sample_mask[:, None] & lead_mask[..., None] & values.isfinite()
+        values = torch.where(present, values, 0.0)
+        gain = self.gain(values, present) if gain is None else gain
+        segments = self._to_segments(values / gain[:, None, None], self.config.segment_length, 0.0)
+        sample_mask = self._to_segments(sample_mask[:, None], self.config.segment_length, False)[:, 0]
+        latent_mask = sample_mask.unflatten(-1, (self.config.num_queries, -1)).any(-1)
+        lead_mask = lead_mask.repeat_interleave(len(segments) // batch, dim=0)
+        return segments.to(self.dtype), sample_mask, latent_mask, gain, lead_mask
+
+    @staticmethod
+    def _to_segments(x: torch.Tensor, length: int, fill) -> torch.Tensor:
+        """(B, C, n) -> (B*S, C, length), padded on the left, so that the last segment ends with the last element."""
+        padding = -x.shape[-1] % length
+        x = nn.functional.pad(x, (padding, 0), value=fill)
+        return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
+
+    def _encoder_output(self, codes, latents, latent_mask, gain, num_samples) -> BeatEncoderOutput:
+        batch, n = len(gain), self.num_latents(num_samples)
+        return BeatEncoderOutput(
+            codes=codes.view(batch, -1, *codes.shape[1:]).transpose(1, 2).flatten(2)[..., -n:],
+            gain=gain,
+            latents=latents.reshape(batch, -1, latents.shape[-1])[:, -n:],
+            latent_mask=latent_mask.view(batch, -1)[:, -n:],
+        )
+
+    def _restore(self, latents, latent_mask, gain, num_samples):
+        signal = self.decoder(latents, latent_mask).float()
+        signal = signal.view(len(gain), -1, *signal.shape[1:]).transpose(1, 2).flatten(2)
+        return signal[..., -num_samples:] * gain[:, None, None]
+
+    def _predict(self, latents, latent_mask, gain, batch):
+        last = slice(len(latents) // batch - 1, None, len(latents) // batch)  # the last segment of each ecg
+        return self.decoder(latents[last], latent_mask[last], future=True).float() * gain[:, None, None]
+
+    @staticmethod
+    def _masked_mse(signal, target, weight, gain):
+        weight = weight.expand_as(signal) * target.isfinite()
+        error = (signal - torch.where(weight > 0, target.float(), 0.0)) / gain[:, None, None]
+        return (error.square() * weight).sum() / weight.sum().clamp(min=1)
+
+
+BeatModel.register_for_auto_class("AutoModel")
+
+__all__ = ["BeatEncoderOutput", "BeatModel", "BeatOutput", "BeatPreTrainedModel"]
