@@ -22,7 +22,7 @@ ECG_TOKENS = {
 # Keys that transformers itself adds to a saved configuration, beyond the fields a class declares.
 _SAVED_BY_TRANSFORMERS = {
     "model_type", "auto_map", "custom_pipelines", "quantization_config", "torch_dtype", "num_labels", "name_or_path",
-    "attn_implementation", "experts_implementation", "output_attentions", "trust_remote_code", "architectures",
+    "attn_implementation", "experts_implementation", "output_attentions", "trust_remote_code", "use_cache",
 }  # fmt: skip
 
 

@@ -13,8 +13,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import signal as scipy_signal
+from transformers import AutoConfig, AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.processing_utils import ProcessorMixin
+
+from .configuration_heartcare import ECG_TOKENS, BeatConfig
 
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -386,17 +392,305 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
 
         Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
         """
-        records = self.fetch_ecg(ecg, sampling_rate, lead_names, units)
-        if not records:
+        prepared = [self.prepare(record) for record in self.fetch_ecg(ecg, sampling_rate, lead_names, units)]
+        features = self.pad(prepared, return_tensors)
+        if return_quality:
+            features["ecg_quality"] = [quality for _, _, quality in prepared]
+        return features
+
+    def pad(self, prepared: list[tuple], return_tensors=None) -> BatchFeature:
+        """A list of what `prepare` gives -> one batch, padded on the left."""
+        if not prepared:
             raise ValueError("The list of ECGs is empty.")
-        signals, lead_masks, quality = zip(*[self.prepare(record) for record in records])
+        signals, lead_masks, _ = zip(*prepared)
         longest = max(signal.shape[-1] for signal in signals)
         data = {
             "input_values": np.stack([np.pad(s, ((0, 0), (longest - s.shape[-1], 0))) for s in signals]),
             "ecg_attention_mask": np.stack([np.arange(longest) >= longest - s.shape[-1] for s in signals]).astype(np.int64),
             "lead_mask": np.stack(lead_masks).astype(np.int64),
         }
-        features = BatchFeature(data, tensor_type=return_tensors)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def num_latents(self, num_samples: int) -> int:
+        """Latents, and so placeholders, of an ECG of `num_samples` samples at `sampling_rate`."""
+        return -(-num_samples // self.samples_per_latent)
+
+
+# Rows and columns of the standard layouts. Leads run down the columns; "+R" has lead II as a rhythm strip below.
+LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
+
+
+class ECGImageProcessor(BaseImageProcessor):
+    r"""
+    Cuts pictures of 12-lead ECGs into lead tiles (paper section 3.3), in the order I II III aVR aVL aVF V1..V6.
+
+    Args:
+        size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
+        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip, lead II is taken
+            from the strip, which shows all of the recording.
+        image_mean, image_std (`float`): For the normalisation of the grey values.
+        min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no 12-lead ECG.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict | None = None,
+        layout: str = "auto",
+        image_mean: float = 0.5,
+        image_std: float = 0.5,
+        min_pixels: int = 200,
+        max_aspect: float = 4.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if layout != "auto" and layout not in LAYOUTS:
+            raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
+        self.size = size or {"height": 96, "width": 96}
+        self.layout = layout
+        self.image_mean = image_mean
+        self.image_std = image_std
+        self.min_pixels = min_pixels
+        self.max_aspect = max_aspect
+
+    def __call__(self, images, *args, **kwargs) -> BatchFeature:
+        return self.preprocess(images, *args, **kwargs)
+
+    def preprocess(self, images, layout: str | None = None, return_tensors=None, **kwargs) -> BatchFeature:
+        """Pictures -> `pixel_values` float32 (images, 12, 3, height, width).
+
+        Args:
+            images: A PIL image, an array (height, width, 3), a path, a URL, or a (nested) list of these.
+            layout: Overrides the processor's own.
+
+        Raises: `ValueError` for pictures that cannot be a 12-lead ECG.
+        """
+        tiles = [self.tiles(image, layout or self.layout) for image in flat_list(self.fetch_images(images))]
+        if not tiles:
+            raise ValueError("The list of images is empty.")
+        return BatchFeature({"pixel_values": np.stack(tiles)}, tensor_type=return_tensors)
+
+    def tiles(self, image, layout: str = "auto") -> np.ndarray:
+        """One picture -> float32 (12, 3, height, width)."""
+        if not isinstance(image, Image.Image):
+            array = np.asarray(image)
+            if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
+                array = array.transpose(1, 2, 0)
+            if array.dtype != np.uint8:
+                array = (array * (255 if array.max() <= 1 else 1)).astype(np.uint8)
+            image = Image.fromarray(array.squeeze())
+        width, height = image.size
+        if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
+            raise ValueError(
+                f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels on the shorter "
+                f"side and sides of at most {self.max_aspect:g} to 1."
+            )
+        left, top, right, bottom = self.find_paper(image)
+        if layout == "auto":
+            layout = self.find_layout(image.crop((left, top, right, bottom)))
+        rows, columns = LAYOUTS[layout]
+        lead_rows = rows - layout.endswith("+R")
+        cell = (right - left) / columns, (bottom - top) / rows
+        grey = image.convert("L")
+        size = self.size["width"], self.size["height"]
+        tiles = []
+        for i, lead in enumerate(LEADS):
+            column, row = divmod(i, lead_rows)
+            box = (left + column * cell[0], top + row * cell[1], left + (column + 1) * cell[0], top + (row + 1) * cell[1])
+            if lead == "II" and layout.endswith("+R"):
+                box = (left, bottom - cell[1], right, bottom)
+            tiles.append(np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box=box), np.float32))
+        tiles = (np.stack(tiles) / 255 - self.image_mean) / self.image_std
+        return np.repeat(tiles[:, None], 3, axis=1)
+
+    @staticmethod
+    def find_paper(image: Image.Image) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the grid, which rows of a header do not cover; the whole picture where there is none."""
+        inked = np.asarray(image.convert("RGB")).min(axis=2) < 245
+        edges = []
+        for coverage in (inked.mean(axis=1), inked.mean(axis=0)):
+            typical = np.median(coverage)
+            edges.append(np.flatnonzero(coverage > 0.75 * typical))
+            if typical < 0.05:
+                return 0, 0, image.width, image.height
+        rows, columns = edges
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    @staticmethod
+    def find_layout(paper: Image.Image) -> str:
+        """The layout whose rows have the ink of the traces nearest to their middle."""
+        ink = (np.asarray(paper.convert("RGB")).max(axis=2) < 110).mean(axis=1)  # dark in all colours: trace, not grid
+        middle_share = {}
+        for layout, (rows, _) in LAYOUTS.items():
+            within_row = (np.arange(len(ink)) + 0.5) / len(ink) * rows % 1
+            middle_share[layout] = ink[np.abs(within_row - 0.5) < 0.15].sum()
+        return max(middle_share, key=middle_share.get)
+
+
+def flat_list(items) -> list:
+    """Any nesting of lists -> one list."""
+    if not isinstance(items, (list, tuple)):
+        return [items]
+    return [each for item in items for each in flat_list(item)]
+
+
+CHATML_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\n' -}}
+{%- set content = [{'type': 'text', 'text': message['content']}] if message['content'] is string else message['content'] -%}
+{%- if message['role'] == 'assistant' -%}
+{% generation %}{%- for part in content -%}{{- part['text'] -}}{%- endfor -%}{{- '<|im_end|>' -}}{% endgeneration %}
+{%- else -%}
+{%- for part in content -%}
+{%- if part['type'] == 'ecg' -%}{{- '<|ecg_start|><|ecg|><|ecg_end|>' -}}
+{%- elif part['type'] == 'image' -%}{{- '<|image_start|><|image|><|image_end|>' -}}
+{%- else -%}{{- part['text'] -}}{%- endif -%}
+{%- endfor -%}
+{{- '<|im_end|>' -}}
+{%- endif -%}
+{{- '\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}
+"""
+
+
+class HeartcareProcessor(ProcessorMixin):
+    r"""
+    ECGs, ECG pictures and text in, the inputs of [`HeartcareForConditionalGeneration`] out.
+
+    Inside, an ECG takes ProcessorMixin's audio slot, so that placeholders, truncation checks and assistant masks are the library's own.
+
+    Args:
+        image_processor (`ECGImageProcessor`), feature_extractor (`BeatFeatureExtractor`), tokenizer: The three parts.
+        image_slots_per_tile (`int`): Tokens of each lead tile; the model's config has the same.
+        chat_template (`str`): Jinja template that knows content of the types "ecg" and "image".
+    """
+
+    def __init__(self, image_processor=None, feature_extractor=None, tokenizer=None, image_slots_per_tile=4, chat_template=None):
+        self.image_slots_per_tile = image_slots_per_tile
+        for name, token in ECG_TOKENS.items():
+            setattr(self, name, getattr(tokenizer, name, token))
+        self.audio_token, self.audio_token_id = self.ecg_token, tokenizer.convert_tokens_to_ids(self.ecg_token)
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def from_backbones(cls, text, vision, beat, image_slots_per_tile: int = 4, chat_template: str | None = None, **kwargs):
+        """The processor of what `HeartcareForConditionalGeneration.from_backbones` builds of the same parts.
+
+        Args: as there; `vision` and `beat` may also be configurations. `chat_template` defaults to ChatML with ECGs and images.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(text, **kwargs)
+        tokenizer = tokenizer.__class__.from_pretrained(text, extra_special_tokens=ECG_TOKENS, padding_side="left", **kwargs)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        vision, beat = (
+            config_class.from_pretrained(part, **kwargs) if isinstance(part, (str, Path)) else getattr(part, "config", part)
+            for part, config_class in ((vision, AutoConfig), (beat, BeatConfig))
+        )
+        vision = getattr(vision, "vision_config", vision)
+        return cls(
+            image_processor=ECGImageProcessor(size={"height": vision.image_size, "width": vision.image_size}),
+            feature_extractor=BeatFeatureExtractor(
+                sampling_rate=beat.sampling_rate, samples_per_latent=beat.samples_per_latent
+            ),
+            tokenizer=tokenizer,
+            image_slots_per_tile=image_slots_per_tile,
+            chat_template=chat_template or CHATML_TEMPLATE,
+        )
+
+    def __call__(
+        self,
+        images=None,
+        text=None,
+        ecg=None,
+        sampling_rate=None,
+        lead_names=None,
+        units=None,
+        return_quality: bool = False,
+        **kwargs,
+    ) -> BatchFeature:
+        """ECGs, images and text -> `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`, `lead_mask` (see
+        [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]).
+
+        Args:
+            images, ecg: As those two take them, in the order of their placeholders in the texts.
+            text (`str` or list): Prompts with one `<|ecg|>` for each ECG and one `<|image|>` for each image.
+            sampling_rate (Hz), lead_names, units: For ECGs given as arrays.
+            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take it.
+            kwargs: For the tokenizer: padding, return_tensors, ...
+
+        Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
+        """
+        prepared = None
+        if ecg is not None:
+            records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)
+            prepared = [self.feature_extractor.prepare(record) for record in records]
+        features = super().__call__(images=images, text=text, audio=prepared, **kwargs)
         if return_quality:
-            features["ecg_quality"] = list(quality)
+            features["ecg_quality"] = [quality for _, _, quality in prepared or []]
         return features
+
+    def apply_chat_template(self, conversation, *args, **kwargs):
+        """As `ProcessorMixin.apply_chat_template`; content may hold `{"type": "ecg", "path": ...}`, `{"type": "ecg", "ecg": array,
+        "sampling_rate": 500, "lead_names": [...], "units": "mV"}` and `{"type": "image", ...}`.
+
+        Raises: `ValueError` when a text contains a placeholder token itself.
+        """
+        placeholders = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
+        batch = conversation if conversation and isinstance(conversation[0], (list, tuple)) else [conversation]
+        for message in (message for each in batch for message in each):
+            content = message.get("content")
+            texts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content or []]
+            if found := sorted({token for token in placeholders for text in texts if token in text}):
+                raise ValueError(
+                    f"A {message['role']} message contains {found} as text. These tokens stand for recordings: give an ECG or image "
+                    'as content, {"type": "ecg", "path": ...}, or remove the token from the text.'
+                )
+        return super().apply_chat_template(conversation, *args, **kwargs)
+
+    # The hooks of ProcessorMixin.
+
+    @classmethod
+    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
+        # The parts are known, so that no remote code has to be trusted for them.
+        parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
+        return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
+
+    def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
+        images, text, videos, _ = super().prepare_inputs_layout(images=images, text=text, videos=videos, **kwargs)
+        return images, text, videos, audio
+
+    def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
+        if text is not None and all(isinstance(each, str) for each in text):
+            for token, given, what in ((self.ecg_token, audio, "ECG"), (self.image_token, images, "image")):
+                wanted, given = sum(each.count(token) for each in text), len(flat_list(given)) if given is not None else 0
+                if what == "ECG" and audio is not None:
+                    given = len(audio)
+                if wanted != given:
+                    raise ValueError(
+                        f"The text has {wanted} {token} placeholders but {given} {what}s were given; write one {token} for each {what}."
+                    )
+        super().validate_inputs(images=images, text=text, videos=videos, audio=audio, **kwargs)
+
+    def _process_audio(self, audio: list[tuple], **kwargs):
+        lengths = [signal.shape[-1] for signal, _, _ in audio]
+        return self.feature_extractor.pad(audio), [self.ecg_token * self.feature_extractor.num_latents(n) for n in lengths]
+
+    def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
+        return self.image_token * (len(LEADS) * self.image_slots_per_tile)
+
+    def _multimodal_inputs_from_conversations(self, conversations, *args, **kwargs):
+        images, videos, audio, others = super()._multimodal_inputs_from_conversations(conversations, *args, **kwargs)
+        parts = [part for c in conversations for m in c if isinstance(m.get("content"), list) for part in m["content"]]
+        if ecgs := [part for part in parts if part.get("type") == "ecg"]:
+            others = {**others, "ecg": ecgs}
+        return images, videos, audio, others
+
+
+BeatFeatureExtractor.register_for_auto_class()
+ECGImageProcessor.register_for_auto_class()
+HeartcareProcessor.register_for_auto_class()
+
+__all__ = ["LAYOUTS", "LEADS", "BeatFeatureExtractor", "ECGImageProcessor", "HeartcareProcessor", "canonical_lead", "read_ecg"]

@@ -1,0 +1,1 @@
+"""HeartAgent, the data engine: simulate, draw, ask."""

@@ -14,9 +14,6 @@ from tqdm import tqdm
 from heartcare.processing_heartcare import BeatFeatureExtractor
 
 
-SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
-
-
 class PTBXL:
     """Records of some folds, with their table rows.
 
@@ -62,11 +59,10 @@ class PTBXL:
         """Cleaned float32 (12, 1000) in mV at 100 Hz."""
         return self.signals[self.index[i]].astype(np.float32) / 1000
 
-    def superclasses(self, i: int) -> set[str]:
-        """Diagnostic superclasses of record i: of every diagnostic statement with a likelihood above 0, as the field scores them."""
-        codes = self.rows[i]["scp_codes"]
-        of = {code: self.statements[code]["diagnostic_class"] for code in codes if self.statements[code]["diagnostic"]}
-        return {of[code] for code in of}
+    @property
+    def superclass_of(self) -> dict[str, str]:
+        """Diagnostic statement -> superclass."""
+        return {code: row["diagnostic_class"] for code, row in self.statements.items() if row["diagnostic"]}
 
 
 class BeatWindows(torch.utils.data.Dataset):

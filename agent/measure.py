@@ -1,0 +1,38 @@
+"""Measurements on ECGs."""
+
+import numpy as np
+from scipy import signal as scipy_signal
+
+
+def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """QRS complexes of one ECG, found on all leads together.
+
+    Args:
+        signal: (leads, samples) in mV, without drift.
+        sampling_rate: Hz.
+
+    Returns: int64 (peaks,), samples at which the slopes of a QRS complex have their centre; empty where there is none.
+    """
+    nyquist = sampling_rate / 2
+    band = scipy_signal.butter(2, [5 / nyquist, min(25, 0.9 * nyquist) / nyquist], "bandpass", output="sos")
+    steep = np.gradient(scipy_signal.sosfiltfilt(band, signal, axis=-1, padlen=min(signal.shape[-1] - 1, 100)), axis=-1)
+    window = scipy_signal.windows.hann(max(3, round(0.12 * sampling_rate)) | 1)
+    energy = scipy_signal.convolve(np.sqrt(np.square(steep).sum(0)), window / window.sum(), mode="same")
+    # Half of the usual QRS: the median over seconds of the largest energy in each.
+    seconds = np.array_split(energy, max(1, round(len(energy) / sampling_rate / 1.5)))
+    usual = float(np.median([second.max() for second in seconds]))
+    if usual <= 0:
+        return np.empty(0, np.int64)
+    peaks, _ = scipy_signal.find_peaks(energy, height=0.4 * usual, distance=max(1, round(0.24 * sampling_rate)), prominence=0.3 * usual)
+    return peaks
+
+
+def match_peaks(reference: np.ndarray, found: np.ndarray, tolerance: float) -> int:
+    """How many peaks of `reference` have one of `found` within `tolerance` samples, each found one used once."""
+    matched, j = 0, 0
+    for peak in reference:
+        while j < len(found) and found[j] < peak - tolerance:
+            j += 1
+        if j < len(found) and found[j] <= peak + tolerance:
+            matched, j = matched + 1, j + 1
+    return matched
