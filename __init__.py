@@ -1,0 +1,31 @@
+"""HeartcareGPT: an ECG language model native to the Hugging Face ecosystem."""
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoModelForCausalLM
+from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
+
+from .configuration_heartcare import BeatConfig, HeartcareConfig
+from .modeling_heartcare import HeartcareForConditionalGeneration
+from .processing_heartcare import BeatFeatureExtractor, ECGImageProcessor, HeartcareProcessor, read_ecg
+from .tokenization_beat import BeatModel
+
+
+# With the package installed, the auto classes know it, and no remote code has to be trusted.
+AutoConfig.register("heartcare_beat", BeatConfig)
+AutoConfig.register("heartcare", HeartcareConfig)
+AutoModel.register(BeatConfig, BeatModel)
+for _auto_class in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    _auto_class.register(HeartcareConfig, HeartcareForConditionalGeneration)
+AutoProcessor.register(HeartcareConfig, HeartcareProcessor)
+AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor)
+AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor)
+
+__all__ = [
+    "BeatConfig",
+    "BeatFeatureExtractor",
+    "BeatModel",
+    "ECGImageProcessor",
+    "HeartcareConfig",
+    "HeartcareForConditionalGeneration",
+    "HeartcareProcessor",
+    "read_ecg",
+]

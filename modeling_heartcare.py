@@ -23,6 +23,9 @@ from .configuration_heartcare import ECG_TOKENS, HeartcareConfig, StrictLoadingM
 from .tokenization_beat import BeatModel
 
 
+AUTO_CLASSES = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM")
+
+
 @dataclass
 class HeartcareOutput(ModelOutput):
     """
@@ -140,6 +143,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             image_slots_per_tile=image_slots_per_tile,
             dtype=language_model.dtype,
         )
+        for part in (config.beat_config, config.vision_config, config.text_config):
+            part.name_or_path = ""  # the parts are one model from now on
         model = cls(config)
         model.beat.load_state_dict(beat.state_dict())
         model.vision_tower.load_state_dict(vision.state_dict())
@@ -149,6 +154,12 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         model.generation_config = language_model.generation_config
         model.generation_config.suppress_tokens = [ids["ecg_token"], ids["image_token"]]
         return model
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As `PreTrainedModel.save_pretrained`; every auto class of the model is written into the configuration."""
+        this = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
+        self.config.auto_map = {name: this for name in AUTO_CLASSES}
+        super().save_pretrained(save_directory, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()

@@ -623,6 +623,8 @@ class HeartcareProcessor(ProcessorMixin):
 
         Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
         """
+        if kwargs.pop("audio", None) is not None:  # apply_chat_template always passes it
+            raise TypeError("HeartcareProcessor takes no audio; give ECGs as ecg=.")
         prepared = None
         if ecg is not None:
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)

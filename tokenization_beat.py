@@ -368,7 +368,10 @@ class BeatModel(BeatPreTrainedModel):
         Raises: `ValueError` when the checkpoint lacks any of Beat's weights; they are never left random.
         """
         kwargs.setdefault("key_mapping", {r"^beat\.": ""})
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._weight_conversions = []  # or saving would put the prefix of the whole model back
+        return loaded
 
     def num_latents(self, num_samples: int) -> int:
         """Latents of an ECG of `num_samples` samples."""

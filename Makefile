@@ -1,0 +1,20 @@
+# make demo   sets everything up and reads an example ECG
+# make test   sets everything up and runs the whole suite
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: demo test
+demo: $(VENV)/.installed
+	$(RUN) examples/read_ecg.py examples/ecgs/atrial_fibrillation --output out/demo.png
+
+test: $(VENV)/.installed
+	$(RUN) -m pytest tests
+
+# torch comes first: the constraints pin the CPU build where there is one.
+$(VENV)/.installed: setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt torch
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@

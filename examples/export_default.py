@@ -1,0 +1,42 @@
+"""Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks in float32.
+
+    python examples/export_default.py --model runs/joint --output .
+
+The configuration keeps dtype float32, so that loading widens the weights again.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
+from safetensors.torch import load_file, save_file
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
+    model.config.dtype = torch.float32
+    model.generation_config.max_new_tokens = 128
+    output = Path(args.output)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        HeartcareProcessor.from_pretrained(args.model).save_pretrained(folder)
+        for file in Path(folder).iterdir():
+            if not (output / file.name).exists() or file.suffix != ".py":  # this repository's own code stays as it is
+                shutil.copyfile(file, output / file.name)
+    path = output / "model.safetensors"
+    weights = load_file(path)
+    compact = {name: tensor if "codebook" in name else tensor.half() for name, tensor in weights.items()}
+    save_file(compact, path, metadata={"format": "pt"})
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, {sum(t.numel() for t in compact.values()):,} numbers")
+
+
+if __name__ == "__main__":
+    main()

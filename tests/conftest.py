@@ -1,0 +1,141 @@
+import csv
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from heartcare import BeatConfig, BeatModel, HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.agent.simulate import simulate_ecg
+from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
+
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+sys.path.insert(0, str(ROOT / "examples"))
+from make_examples import write_wfdb  # noqa: E402
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "2")))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real ECGs, where they are at hand."""
+    if not SHARED.exists():
+        pytest.skip("the folder with real ECGs is not there")
+    return SHARED
+
+
+@pytest.fixture
+def ecg():
+    """Ten seconds of sinus rhythm at 500 Hz."""
+    return simulate_ecg("SR", "NORM", noise_mv=0.005, seed=5)
+
+
+@pytest.fixture
+def signals() -> torch.Tensor:
+    """Three ECGs as Beat takes them, (3, 12, 1000) mV at 100 Hz."""
+    extractor = HeartcareProcessor.from_pretrained(ROOT).feature_extractor
+    rhythms = (("SR", "NORM"), ("AFIB", "NORM"), ("SBRAD", "LVH"))
+    records = [simulate_ecg(*each, seed=i) for i, each in enumerate(rhythms)]
+    return extractor([r.signal for r in records], sampling_rate=500, units="mV", return_tensors="pt")["input_values"]
+
+
+@pytest.fixture(scope="session")
+def beat() -> BeatModel:
+    """The trained Beat of this repository."""
+    return BeatModel.from_pretrained(ROOT).eval()
+
+
+@pytest.fixture(scope="session")
+def model() -> HeartcareForConditionalGeneration:
+    """The trained model of this repository."""
+    return HeartcareForConditionalGeneration.from_pretrained(ROOT).eval()
+
+
+@pytest.fixture(scope="session")
+def processor() -> HeartcareProcessor:
+    return HeartcareProcessor.from_pretrained(ROOT)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A whole repository of random weights, a fraction of the default's size, built out of backbones."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = HeartcareProcessor.from_pretrained(ROOT).tokenizer
+    text = folder / "text"
+    tokenizer.save_pretrained(text)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True, initializer_range=0.3,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(text)
+    vision = SiglipVisionModel(
+        SiglipVisionConfig(
+            image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            vision_use_head=False,
+        )
+    )  # fmt: skip
+    beat = BeatModel(BeatConfig(hidden_size=16, num_encoder_layers=1, num_decoder_layers=1, num_attention_heads=2, head_dim=8,
+                                intermediate_size=32, codebook_size=32))  # fmt: skip
+    parts = {"text": str(text), "vision": vision, "beat": beat}
+    out = folder / "model"
+    HeartcareForConditionalGeneration.from_backbones(**parts).save_pretrained(out)
+    template = HeartcareProcessor.from_pretrained(ROOT).chat_template
+    HeartcareProcessor.from_backbones(**parts, chat_template=template).save_pretrained(out)
+    return out
+
+
+@pytest.fixture
+def tiny(tiny_folder) -> HeartcareForConditionalGeneration:
+    return HeartcareForConditionalGeneration.from_pretrained(tiny_folder).eval()
+
+
+@pytest.fixture
+def ask(processor):
+    """(question, ecgs, images) -> inputs of the model for one prompt."""
+
+    def inputs(question="What is the rhythm?", ecgs=(), images=(), processor=processor, **kwargs):
+        content = [{"type": "ecg", "ecg": e.signal, "sampling_rate": e.sampling_rate, "units": "mV"} for e in ecgs]
+        content += [{"type": "image", "image": image} for image in images]
+        message = {"role": "user", "content": [*content, {"type": "text", "text": question}]}
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        return processor.apply_chat_template([message], **{**options, **kwargs})
+
+    return inputs
+
+
+@pytest.fixture(scope="session")
+def ptbxl_folder(tmp_path_factory) -> Path:
+    """Simulated records in PTB-XL's official layout: 40 patients over ten folds."""
+    folder = tmp_path_factory.mktemp("ptbxl")
+    kinds = [("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "IMI"), ("STACH", "CLBBB"), ("SR", "LOWT")]
+    with open(folder / "ptbxl_database.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_lr"])
+        table.writeheader()
+        for i in range(1, 41):
+            ecg = simulate_ecg(*kinds[i % 5], sampling_rate=100, seed=i)
+            write_wfdb(folder / "records100" / "00000", f"{i:05d}_lr", ecg.signal, 100)
+            row = {"ecg_id": i, "patient_id": i, "scp_codes": ecg.statements, "strat_fold": i % 10 + 1}
+            table.writerow(row | {"filename_lr": f"records100/00000/{i:05d}_lr"})
+    classes = {"NORM": "NORM", "LVH": "HYP", "IMI": "MI", "CLBBB": "CD"}
+    with open(folder / "scp_statements.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["", "diagnostic", "diagnostic_class"])
+        for code in ("SR", "AFIB", "SBRAD", "STACH", "LOWT", *classes):
+            table.writerow([code, 1.0 if code in classes else "", classes.get(code, "")])
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

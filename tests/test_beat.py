@@ -1,0 +1,266 @@
+import pytest
+import torch
+from heartcare import BeatConfig, BeatModel
+from heartcare.tokenization_beat import BeatVectorQuantizer, rotate_to
+from torch.testing import assert_close
+
+
+@pytest.mark.parametrize("num_samples", [1, 37, 400, 401, 1000])
+@torch.no_grad()
+def test_codes_invert_exactly(beat, signals, num_samples):
+    x = signals[..., -num_samples:]
+    tokens, output = beat.encode(x), beat(x)
+    decoded = beat.decode(tokens.codes, tokens.gain)
+    n = -(-num_samples // 20)
+    assert tokens.codes.shape == (3, 2, n) and tokens.codes.dtype == torch.int64
+    assert tokens.latents.shape == (3, n, 128) and tokens.latent_mask.shape == (3, n) and tokens.gain.shape == (3,)
+    assert decoded.shape == (3, 12, n * 20)
+    assert torch.equal(decoded[..., -num_samples:], output.reconstruction)
+    assert torch.equal(tokens.codes, output.codes) and torch.equal(tokens.latents, output.latents)
+
+
+@torch.no_grad()
+def test_latents_are_the_sum_of_both_levels(beat, signals):
+    tokens = beat.encode(signals)
+    first, second = (level.codebook[tokens.codes[:, i]] for i, level in enumerate(beat.quantizer.levels))
+    assert torch.equal(tokens.latents, first + second)
+    assert not torch.equal(beat.quantizer.levels[0].codebook, beat.quantizer.levels[1].codebook)
+    for level in range(2):
+        other = tokens.codes.clone()
+        other[:, level] = (other[:, level] + 1) % 512
+        assert not torch.allclose(beat.decode(other, tokens.gain), beat.decode(tokens.codes, tokens.gain), atol=0.01)
+
+
+@torch.no_grad()
+def test_batch_equals_single(beat, signals):
+    batch = beat.encode(signals)
+    for i in range(3):
+        single = beat.encode(signals[i : i + 1])
+        assert torch.equal(single.codes[0], batch.codes[i]) and torch.equal(single.gain[0], batch.gain[i])
+
+
+@pytest.mark.parametrize("padding", [13, 20, 400, 777])
+@torch.no_grad()
+def test_padded_equals_unpadded(beat, signals, padding):
+    tokens = beat.encode(signals)
+    garbage = torch.full((3, 12, padding), 7.0)
+    mask = torch.cat([torch.zeros(3, padding), torch.ones(3, 1000)], dim=1)
+    padded = beat.encode(torch.cat([garbage, signals], dim=-1), ecg_attention_mask=mask)
+    assert torch.equal(padded.codes[..., -50:], tokens.codes) and torch.equal(padded.gain, tokens.gain)
+    assert (padded.codes[..., :-50] == -1).all() and not padded.latent_mask[:, :-50].any() and (padded.latents[:, :-50] == 0).all()
+    decoded = beat.decode(padded.codes, padded.gain)
+    assert_close(decoded[..., -1000:], beat.decode(tokens.codes, tokens.gain), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_absent_leads_are_not_read(beat, signals):
+    leads = torch.ones(3, 12)
+    leads[:, 4:] = 0
+    zeros, garbage = signals * leads[..., None], torch.where(leads[..., None] > 0, signals, torch.tensor(5.0))
+    one, other = beat.encode(zeros, lead_mask=leads), beat.encode(garbage, lead_mask=leads)
+    assert torch.equal(one.codes, other.codes) and torch.equal(one.gain, other.gain)
+    flat = beat.encode(zeros)  # without the mask the zeros are signal: eight flat leads
+    assert not torch.equal(flat.codes, one.codes)
+
+
+@torch.no_grad()
+def test_one_nan_does_not_spoil_the_record(beat, signals):
+    spoilt = signals.clone()
+    spoilt[0, 3, 500] = float("nan")
+    one, other = beat.encode(signals), beat.encode(spoilt)
+    assert torch.equal(one.codes[1:], other.codes[1:])
+    assert (one.codes[0] == other.codes[0]).float().mean() > 0.9 and beat.decode(other.codes, other.gain).isfinite().all()
+
+
+@torch.no_grad()
+def test_segments_are_cut_from_the_right_along_time(beat, signals):
+    whole = beat.encode(signals[..., -800:])
+    last = beat.encode(signals[..., -400:])
+    gain = beat._segment(signals[..., -800:], None, None)[3]
+    segments = beat._segment(signals[..., -400:], None, None, gain)
+    codes = beat.quantizer.encode(beat.encoder(segments[0], segments[1], segments[4]), segments[2])
+    assert torch.equal(whole.codes[..., -20:], codes)
+    assert last.codes.shape[-1] == 20
+
+
+@torch.no_grad()
+def test_voltages_survive(beat, signals):
+    small, large = beat.encode(signals), beat.encode(2 * signals)
+    step = (10 / 0.01) ** (1 / 63)  # of the scale that the gain is quantized on
+    assert ((2 / step < large.gain / small.gain) & (large.gain / small.gain < 2 * step)).all()
+    ratio = beat.decode(large.codes, large.gain).square().mean((1, 2)).sqrt() / beat.decode(small.codes, small.gain).square().mean((1, 2)).sqrt()
+    assert_close(ratio, torch.full((3,), 2.0), atol=0.15, rtol=0)
+    decoded = beat.decode(small.codes, small.gain)
+    # Leads keep their own voltages too: one gain for the record, none for the lead.
+    before, after = signals.square().mean(-1).sqrt(), decoded.square().mean(-1).sqrt()
+    assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.8
+
+
+@torch.no_grad()
+def test_tokenising_never_changes_the_codebook(beat, signals):
+    before = {name: tensor.clone() for name, tensor in beat.state_dict().items()}
+    codes = beat.encode(signals).codes
+    beat.train()
+    try:
+        assert torch.equal(beat.encode(signals).codes, codes)
+    finally:
+        beat.eval()
+    assert all(torch.equal(before[name], tensor) for name, tensor in beat.state_dict().items())
+
+
+@torch.no_grad()
+def test_decoder_knows_where_a_latent_stands(beat, signals):
+    tokens = beat.encode(signals[..., -400:])
+    swapped = beat.decode(tokens.codes.flip(-1), tokens.gain)
+    in_order = beat.decode(tokens.codes, tokens.gain)
+    assert not torch.allclose(swapped, in_order, atol=0.05)
+    pieces = in_order.unflatten(-1, (20, 20)).flip(2).flatten(2)  # what a decoder without positions would give
+    assert not torch.allclose(swapped, pieces, atol=0.01)
+
+
+@torch.no_grad()
+def test_forecast_is_autoregressive_and_reads_only_codes(beat, signals):
+    long, short = beat.forecast(signals, num_samples=450), beat.forecast(signals, num_samples=200)
+    assert long.shape == (3, 12, 450) and torch.equal(long[..., :200], short)
+    tokens = beat.encode(signals)
+    last = tokens.codes[..., -20:]
+    from_codes = beat._predict(beat.quantizer.decode(last), torch.ones(3, 20, dtype=torch.bool), tokens.gain, 3)
+    assert_close(from_codes, short)
+    output = beat(signals)
+    assert_close(output.prediction, short)
+
+
+@torch.no_grad()
+def test_errors_say_what_came(beat, signals):
+    with pytest.raises(ValueError, match=r"\(ecgs, 12, samples\), got \(3, 11, 1000\)"):
+        beat.encode(signals[:, :11])
+    with pytest.raises(ValueError, match=r"ecg_attention_mask must have shape \(3, 1000\), got \(3, 999\)"):
+        beat.encode(signals, torch.ones(3, 999))
+    with pytest.raises(ValueError, match=r"-1\.\.511, got 0\.\.512"):
+        beat.decode(torch.tensor([[[0, 512], [1, 2]]]), torch.ones(1))
+    with pytest.raises(ValueError, match="at least 1"):
+        beat.forecast(signals, num_samples=0)
+
+
+def small_config(**kwargs) -> BeatConfig:
+    return BeatConfig(**{"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "codebook_size": 64} | kwargs)
+
+
+def test_joint_loss_and_its_gradients(signals):
+    torch.manual_seed(0)
+    model = BeatModel(small_config()).train()
+    output = model(signals[..., :400], future_values=signals[..., 400:600])
+    parts = output.recon_loss + 0.5 * output.pred_loss + 0.25 * output.vq_loss
+    assert_close(output.loss, parts)
+    assert output.codebook_usage.shape == (2,) and (output.codebook_perplexity >= 1).all()
+    for loss, weight in ((output.vq_loss, "encoder.patch_embedding.weight"), (output.pred_loss, "encoder.query_embedding")):
+        (gradient,) = torch.autograd.grad(loss, model.get_parameter(weight), retain_graph=True)
+        assert gradient.abs().sum() > 0, weight  # the VQ loss is used, and the forecast teaches what comes before the codes
+    assert not [name for name, p in model.named_parameters() if torch.autograd.grad(output.loss, p, retain_graph=True, allow_unused=True)[0] is None]
+
+
+def test_beat_learns_in_minutes_not_hours(signals):
+    """Free queries stay at 100 % PRD for thousands of steps; bound ones must be far below after a few."""
+    torch.manual_seed(0)
+    model = BeatModel(small_config()).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    windows = torch.cat([signals[..., start : start + 400] for start in range(0, 600, 25)])
+    for _ in range(60):
+        output = model(windows)
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert output.recon_loss.sqrt() < 0.75
+    assert (output.codebook_usage > 0.6).all()
+
+
+def test_codebook_starts_by_kmeans_and_revives_dead_codes():
+    torch.manual_seed(0)
+    quantizer = BeatVectorQuantizer(small_config(codebook_size=8, hidden_size=4)).train()
+    quantizer.codebook_uses.zero_()
+    centres = 5 * torch.randn(8, 4)
+    states = (centres[torch.arange(256) % 8] + 0.01 * torch.randn(256, 4))[None]
+    mask = torch.ones(1, 256, dtype=torch.bool)
+    output = quantizer(states, mask)
+    assert output.loss < states.var() / 4  # k-means may merge centres, but finds most
+    quantizer.codebook[0] = 1000.0
+    quantizer.codebook_uses[0] = 0.0
+    for _ in range(10):
+        output = quantizer(states, mask)
+    assert quantizer.codebook.abs().max() < 100 and output.usage == 1.0
+    masked = quantizer(states, torch.zeros_like(mask))
+    assert (masked.codes == -1).all()
+
+
+def test_rotation_trick():
+    source, target = torch.randn(5, 8, requires_grad=True), torch.randn(5, 8)
+    rotated = rotate_to(source, target)
+    assert_close(rotated, target, atol=1e-5, rtol=1e-5)
+    upstream = torch.randn(5, 8)
+    (gradient,) = torch.autograd.grad(rotated, source, upstream)
+    assert_close(gradient.norm(dim=-1), upstream.norm(dim=-1) * target.norm(dim=-1) / source.norm(dim=-1).detach())
+
+
+@torch.no_grad()
+def test_attention_implementations_agree(beat, signals, root):
+    eager = BeatModel.from_pretrained(root, attn_implementation="eager").eval()
+    mask = torch.ones(3, 1000)
+    mask[0, :333] = 0
+    one, other = beat(signals, mask), eager(signals, mask)
+    assert (one.codes == other.codes).float().mean() > 0.99
+    assert_close(one.gain, other.gain)
+
+
+@torch.no_grad()
+def test_compiled_encoder_gives_the_same_codes(beat, signals):
+    compiled = torch.compile(beat.encoder, backend="aot_eager", fullgraph=True)
+    segments, sample_mask, latent_mask, _, leads = beat._segment(signals, None, None)
+    codes = beat.quantizer.encode(compiled(segments, sample_mask, leads), latent_mask)
+    assert torch.equal(codes, beat.quantizer.encode(beat.encoder(segments, sample_mask, leads), latent_mask))
+
+
+@torch.no_grad()
+def test_bfloat16_keeps_codebooks_in_float32(root, signals, beat):
+    half = BeatModel.from_pretrained(root, dtype=torch.bfloat16).eval()
+    assert half.quantizer.levels[0].codebook.dtype == torch.float32
+    assert torch.equal(half.quantizer.levels[0].codebook, beat.quantizer.levels[0].codebook)
+    decoded = half.decode(*half.encode(signals).to_tuple()[:2])
+    assert decoded.dtype == torch.float32
+    assert (decoded - beat(signals).reconstruction).square().mean().sqrt() < 0.1
+
+
+def test_save_and_load_bit_exact(beat, signals, tmp_path):
+    beat.save_pretrained(tmp_path)
+    loaded = BeatModel.from_pretrained(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(beat.state_dict().values(), loaded.state_dict().values(), strict=True))
+
+
+def test_beat_out_of_the_whole_model(beat, model):
+    whole = model.beat.state_dict()
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in beat.state_dict().items())
+
+
+def test_missing_weights_are_an_error(beat, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    beat.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("quantizer.levels.1.codebook")
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="1 missing keys.*quantizer.levels.1.codebook"):
+        BeatModel.from_pretrained(tmp_path)
+
+
+def test_config_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="unknown keys.*codebok_size"):
+        BeatConfig(codebok_size=64)
+    with pytest.raises(ValueError, match="no multiple"):
+        BeatConfig(segment_length=405)
+    with pytest.raises(ValueError, match="whole number of patches"):
+        BeatConfig(latent_ratio=0.3)
+
+
+def test_paper_scale_has_the_paper_bit_rate():
+    config = BeatConfig(sampling_rate=250, patch_size=25, segment_length=1000)
+    assert config.num_patches == 40 and config.num_queries == 20 and config.prediction_length == 500
+    assert config.num_queries * 2 * 9 / 4 == 90  # bits per second

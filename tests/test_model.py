@@ -1,0 +1,337 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.agent.render import draw_ecg
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.configuration_heartcare import ECG_TOKENS
+from torch.testing import assert_close
+from train_heartcare import ECGQuestions, PackedQuestions
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+RHYTHMS = (("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "CLBBB"), ("STACH", "IMI"))
+
+
+@pytest.fixture
+def ecgs():
+    return [simulate_ecg(*each, seconds=5 + i, seed=i) for i, each in enumerate(RHYTHMS)]
+
+
+@pytest.fixture
+def picture(ecgs):
+    return draw_ecg(ecgs[0].signal, 500, "6x2")
+
+
+@pytest.fixture
+def tiny_processor(tiny_folder):
+    return HeartcareProcessor.from_pretrained(tiny_folder)
+
+
+@pytest.fixture
+def prompts(tiny_processor, ecgs, picture):
+    """A batch of three prompts: two ECGs, an ECG and a picture, text alone."""
+
+    def part(ecg):
+        return {"type": "ecg", "ecg": ecg.signal, "sampling_rate": 500, "units": "mV"}
+
+    contents = [
+        [part(ecgs[0]), {"type": "text", "text": "and"}, part(ecgs[1]), {"type": "text", "text": "What changed?"}],
+        [{"type": "text", "text": "Signal"}, part(ecgs[2]), {"type": "image", "image": picture}, {"type": "text", "text": "Agree?"}],
+        [{"type": "text", "text": "Hello"}],
+    ]
+    conversations = [[{"role": "user", "content": content}] for content in contents]
+
+    def inputs(which=slice(None)):
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        return tiny_processor.apply_chat_template(copy.deepcopy(conversations[which]), **options, processor_kwargs={"padding": True})
+
+    return inputs
+
+
+@torch.no_grad()
+def test_batch_equals_single(tiny, prompts):
+    batch = prompts()
+    assert batch["input_values"].shape[0] == 3 and batch["pixel_values"].shape[:2] == (1, 12)
+    logits = tiny(**batch).logits
+    for i in range(3):
+        single = prompts(slice(i, i + 1))
+        alone = tiny(**single).logits[0]
+        assert_close(logits[i, -len(alone) :], alone, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_cache_equals_no_cache(tiny, prompts):
+    options = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False}
+    batch = prompts()
+    assert torch.equal(tiny.generate(**batch, **options), tiny.generate(**batch, **options, use_cache=False))
+
+
+@torch.no_grad()
+def test_static_cache_equals_dynamic(tiny, prompts):
+    options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+    tiny.generation_config.disable_compile = True
+    batch = prompts()
+    assert torch.equal(tiny.generate(**batch, **options), tiny.generate(**batch, **options, cache_implementation="static"))
+
+
+@torch.no_grad()
+def test_num_return_sequences_keep_their_ecgs(tiny, prompts):
+    """[A, B] twice is [A, B], [A, B]: as a batch of copies would have it."""
+    batch, beams = prompts(), {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    together = tiny.generate(**batch, **beams)
+    width = batch["input_ids"].shape[1]
+    for i in range(3):
+        single = prompts(slice(i, i + 1))
+        alone = tiny.generate(**single, **beams)
+        assert torch.equal(together[3 * i : 3 * i + 3, width:], alone[:, single["input_ids"].shape[1] :])
+    encoded = tiny._prepare_multimodal_encoder_kwargs_for_generation(dict(batch))["mm_encoder_outputs"]
+    expanded = tiny._expand_multimodal_outputs(batch["input_ids"], encoded, 2)["ecg"].pooler_output
+    one, two, three = encoded["ecg"].pooler_output
+    assert_close(torch.cat(expanded), torch.cat([one, two, one, two, three, three]))
+
+
+@torch.no_grad()
+def test_sampling_is_seeded_and_uses_each_copy(tiny, prompts):
+    options = {"do_sample": True, "num_return_sequences": 2, "max_new_tokens": 8, "min_new_tokens": 8}
+    torch.manual_seed(0)
+    one = tiny.generate(**prompts(), **options)
+    torch.manual_seed(0)
+    assert torch.equal(one, tiny.generate(**prompts(), **options)) and one.shape[0] == 6
+    assert not torch.equal(one[0], one[1])
+
+
+@torch.no_grad()
+def test_every_ecg_and_image_is_used_in_its_place(tiny, prompts):
+    batch = prompts()
+    logits = tiny(**batch).logits[:, -1]
+    for i, prompt in ((0, 0), (1, 0), (2, 1)):
+        changed = {**batch, "input_values": batch["input_values"].clone()}
+        changed["input_values"][i] = batch["input_values"][i].flip(0)
+        other = tiny(**changed).logits[:, -1]
+        moved = (other - logits).abs().amax(1) > 1e-5
+        assert moved.tolist() == [k == prompt for k in range(3)]
+    swapped = {**batch, "input_values": batch["input_values"][[1, 0, 2]], "ecg_attention_mask": batch["ecg_attention_mask"][[1, 0, 2]]}
+    with pytest.raises(Exception):  # the second ECG is longer: its latents do not fit the first one's placeholders one by one
+        assert torch.allclose(tiny(**swapped).logits[0, -1], logits[0, -1], atol=1e-5)
+    image = {**batch, "pixel_values": -batch["pixel_values"]}
+    assert ((tiny(**image).logits[:, -1] - logits).abs().amax(1) > 1e-5).tolist() == [False, True, False]
+
+
+def test_both_experts_learn_and_share_nothing(tiny, prompts):
+    assert not {id(p) for p in tiny.signal_projector.parameters()} & {id(p) for p in tiny.image_projector.parameters()}
+    batch = prompts()
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    tiny.train()
+    tiny(**batch, labels=labels).loss.backward()
+    for name in ("signal_projector.linear_1.weight", "signal_projector.gain.weight", "image_projector.linear_2.weight",
+                 "vision_tower.embeddings.patch_embedding.weight"):  # fmt: skip
+        assert tiny.get_parameter(name).grad.abs().sum() > 0, name
+    embeddings = tiny.get_input_embeddings().weight.grad
+    for token in ("ecg_start_token", "ecg_end_token", "image_start_token"):
+        row = AutoTokenizer.from_pretrained(tiny.name_or_path).convert_tokens_to_ids(ECG_TOKENS[token])
+        assert embeddings[row].abs().sum() > 0, token
+
+
+def test_frozen_towers(tiny):
+    tiny.freeze_towers()
+    trained = {name.split(".")[0] for name, p in tiny.named_parameters() if p.requires_grad}
+    assert trained == {"signal_projector", "image_projector", "language_model"}
+
+
+@torch.no_grad()
+def test_both_levels_reach_the_language_model(tiny, prompts):
+    batch = prompts()
+    logits = tiny(**batch).logits
+    tiny.beat.quantizer.levels[1].codebook.zero_()
+    assert not torch.allclose(tiny(**batch).logits, logits, atol=1e-4)
+
+
+@torch.no_grad()
+def test_voltage_reaches_the_language_model(tiny, tiny_processor, ecgs, ask):
+    def logits(factor):
+        scaled = copy.deepcopy(ecgs[0])
+        scaled.signal = scaled.signal * factor
+        return tiny(**ask(ecgs=[scaled], processor=tiny_processor)).logits[0, -1]
+
+    assert not torch.allclose(logits(1.0), logits(3.0), atol=1e-4)
+
+
+@torch.no_grad()
+def test_placeholders_and_features_must_agree(tiny, prompts, tiny_processor, ecgs):
+    batch = prompts()
+    with pytest.raises(Exception, match=r"ecg placeholders, but the ecgs given need"):
+        tiny(**{**batch, "input_values": batch["input_values"][:2], "ecg_attention_mask": batch["ecg_attention_mask"][:2],
+                "lead_mask": batch["lead_mask"][:2]})  # fmt: skip
+    with pytest.raises(ValueError, match="exactly one"):
+        tiny(**batch, inputs_embeds=torch.zeros(1))
+    signal = ecgs[0].signal
+    for text, given in (("<|ecg|><|ecg|>", [signal]), ("none", [signal]), ("<|ecg|>", None)):
+        with pytest.raises(ValueError, match=r"<\|ecg\|> placeholders but \d ECGs"):
+            tiny_processor(text=text, ecg=given, sampling_rate=500)
+    with pytest.raises(ValueError, match="stand for recordings"):
+        tiny_processor.apply_chat_template([{"role": "user", "content": "What does <|ecg|> mean?"}])
+
+
+def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
+    conversation = [
+        {"role": "user", "content": [{"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500}, {"type": "text", "text": "Is there a P wave?"}]},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "What is the rhythm?"},
+        {"role": "assistant", "content": [{"type": "text", "text": "Sinus rhythm."}]},
+    ]  # fmt: skip
+    inputs = tiny_processor.apply_chat_template(conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+    ids, mask = np.array(inputs["input_ids"]).ravel(), np.array(inputs["assistant_masks"]).ravel().astype(bool)
+    assert tiny_processor.decode(ids[mask]) == "Yes.<|end|>Sinus rhythm.<|end|>"
+    assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
+
+
+def collated(processor, ecgs, ptbxl_folder, tmp_path):
+    from ptbxl import PTBXL
+
+    data = PTBXL(ptbxl_folder, range(1, 9), cache=tmp_path)
+    dataset = ECGQuestions(data, "joint", 1)
+    return [dataset[i] for i in range(3)]
+
+
+@torch.no_grad()
+def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ecgs, ptbxl_folder, tmp_path):
+    items = collated(tiny_processor, ecgs, ptbxl_folder, tmp_path)
+    collate = PackedQuestions(tiny_processor)
+    packed = collate(items)
+    logits = tiny(**{k: v for k, v in packed.items() if k != "labels"}).logits
+    for row, item in enumerate(items):
+        position = len(collate.ids(collate.prefix(item)))
+        for question in item["questions"]:
+            single = collate([item | {"questions": [question]}])
+            alone = tiny(**{k: v for k, v in single.items() if k != "labels"}).logits[0]
+            n = len(collate.ids(question.question + "<|assistant|>" + question.answer + "<|end|>"))
+            assert_close(logits[row, position : position + n], alone[-n:], atol=1e-4, rtol=1e-4)
+            position += n
+
+
+def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, ecgs, ptbxl_folder, tmp_path):
+    collate = PackedQuestions(tiny_processor)
+    for item in collated(tiny_processor, ecgs, ptbxl_folder, tmp_path):
+        item["questions"] = item["questions"][:1]
+        batch = collate([item])
+        content = [{"type": "ecg", "ecg": signal, "sampling_rate": 100} for signal, _ in item["signals"]]
+        content.append({"type": "text", "text": item["questions"][0].question})
+        conversation = [{"role": "user", "content": content}, {"role": "assistant", "content": item["questions"][0].answer}]
+        inputs = tiny_processor.apply_chat_template(conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        ids, mask = torch.tensor(inputs["input_ids"]), torch.tensor(inputs["assistant_masks"])
+        assert torch.equal(batch["input_ids"], ids.view(1, -1))
+        assert torch.equal(batch["labels"], ids.masked_fill(mask == 0, -100).view(1, -1))
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(tiny, prompts):
+    batch = prompts()
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    gradients = []
+    for _ in range(2):
+        tiny.train()
+        tiny.zero_grad()
+        tiny(**batch, labels=labels).loss.backward()
+        gradients.append({name: p.grad.clone() for name, p in tiny.named_parameters() if p.grad is not None})
+        tiny.gradient_checkpointing_enable({"use_reentrant": False})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name in gradients[0]:
+        assert_close(gradients[0][name], gradients[1][name])
+
+
+@torch.no_grad()
+def test_save_load_bit_exact_sharded_and_not(tiny, prompts, tmp_path):
+    logits = tiny(**prompts()).logits
+    for name, options in (("whole", {}), ("sharded", {"max_shard_size": "50KB"})):
+        tiny.save_pretrained(tmp_path / name, **options)
+        loaded = HeartcareForConditionalGeneration.from_pretrained(tmp_path / name).eval()
+        assert all(torch.equal(a, b) for a, b in zip(tiny.state_dict().values(), loaded.state_dict().values(), strict=True))
+        assert torch.equal(loaded(**prompts()).logits, logits)
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2
+    assert {tuple(p.shape) for p in BeatModel.from_pretrained(tmp_path / "sharded").parameters()}
+
+
+@torch.no_grad()
+def test_bfloat16(tiny_folder, prompts):
+    half = HeartcareForConditionalGeneration.from_pretrained(tiny_folder, dtype=torch.bfloat16).eval()
+    assert half.beat.quantizer.levels[0].codebook.dtype == torch.float32
+    assert half.signal_projector.linear_1.weight.dtype == torch.bfloat16
+    assert half(**prompts()).logits.isfinite().all()
+    assert half.generate(**prompts(), max_new_tokens=3).shape[0] == 3
+
+
+def test_lora_touches_the_language_model_alone(tiny, prompts):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=r"language_model\..*\.(q_proj|v_proj)")
+    wrapped = peft.get_peft_model(tiny, config)
+    batch = prompts()
+    wrapped(**batch, labels=batch["input_ids"]).loss.backward()
+    trained = [name for name, p in wrapped.named_parameters() if p.requires_grad]
+    assert trained and all("language_model" in name and "lora" in name for name in trained)
+    assert wrapped.generate(**batch, max_new_tokens=2).shape[0] == 3
+
+
+def test_a_checkpoint_that_does_not_fit_is_an_error(tiny, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    tiny.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    for change, message in ((lambda w: w.pop("signal_projector.linear_1.weight"), "1 missing keys"),
+                            (lambda w: w.update({"extra.weight": torch.zeros(1)}), "1 unexpected keys.*extra.weight")):  # fmt: skip
+        changed = dict(weights)
+        change(changed)
+        save_file(changed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=message):
+            HeartcareForConditionalGeneration.from_pretrained(tmp_path)
+
+
+def test_config_round_trip_and_unknown_keys(tiny, tmp_path):
+    tiny.config.save_pretrained(tmp_path)
+    loaded, config = HeartcareConfig.from_pretrained(tmp_path).to_dict(), tiny.config.to_dict()
+    loaded.pop("_name_or_path"), config.pop("_name_or_path")
+    assert loaded == config
+    with pytest.raises(ValueError, match="unknown keys.*image_slot_per_tile"):
+        HeartcareConfig(image_slot_per_tile=2)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2", "gemma2", "phi3"])
+@torch.no_grad()
+def test_the_language_model_is_the_backbone_itself(family, tiny, tiny_folder, tmp_path, ecgs):
+    """Text without any ECG has the logits of the backbone: the child keeps its own head, scaling and soft caps."""
+    from transformers import AutoConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+    if family == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2}
+    if family == "phi3":
+        sizes.pop("head_dim")
+    ids = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer) - 7, **sizes, **ids)  # too few rows for the ECG tokens
+    torch.manual_seed(0)
+    backbone = AutoModelForCausalLM.from_config(config).eval()
+    backbone.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    parts = {"text": str(tmp_path), "vision": tiny.vision_tower, "beat": tiny.beat}
+    model = HeartcareForConditionalGeneration.from_backbones(**parts).eval()
+    processor = HeartcareProcessor.from_backbones(**parts)
+    text = processor(text="What is the rhythm?", return_tensors="pt")
+    expected = backbone(**text).logits
+    assert_close(model(**text).logits[..., : config.vocab_size], expected)
+    assert model.get_input_embeddings().num_embeddings >= len(processor.tokenizer)
+    assert all(torch.equal(a, b) for a, b in zip(model.beat.state_dict().values(), tiny.beat.state_dict().values(), strict=True))
+    message = [{"role": "user", "content": [{"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500}, {"type": "text", "text": "?"}]}]
+    inputs = processor.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+    out = model.generate(**inputs, max_new_tokens=3, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+    placeholders = {model.config.ecg_token_id, model.config.image_token_id}
+    assert not placeholders & set(out.flatten().tolist())
+
+
+@torch.no_grad()
+def test_forecast_takes_the_processor_outputs(tiny, tiny_processor, ecgs, ask):
+    inputs = ask(ecgs=ecgs[:2], processor=tiny_processor)
+    forecast = tiny.forecast(**inputs, seconds=1.5)
+    assert forecast.shape == (2, 12, 150)
+    assert_close(forecast, tiny.beat.forecast(inputs["input_values"], inputs["ecg_attention_mask"], inputs["lead_mask"], num_samples=150))

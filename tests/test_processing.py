@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+import torch
+from heartcare import BeatFeatureExtractor, read_ecg
+from heartcare.agent.measure import find_r_peaks
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.processing_heartcare import LEADS, canonical_lead
+from make_examples import write_wfdb
+
+
+@pytest.fixture
+def extractor():
+    return BeatFeatureExtractor()
+
+
+def values(features) -> np.ndarray:
+    return features["input_values"][0]
+
+
+@pytest.mark.parametrize(
+    "name, lead",
+    [("MLII", "II"), ("avr", "aVR"), ("AVL", "aVL"), ("D1", "I"), ("Lead II", "II"), ("v6", "V6"), ("DIII", "III"), ("C4", "V4"), ("ECG V2", "V2"),
+     ("aVF", "aVF"), ("resp", None), ("V7", None)],
+)  # fmt: skip
+def test_lead_aliases(name, lead):
+    assert canonical_lead(name) == lead
+
+
+def test_leads_are_matched_by_name(extractor, ecg, rng):
+    order = rng.permutation(12)
+    shuffled = extractor(ecg.signal[order], sampling_rate=500, lead_names=[LEADS[i] for i in order], units="mV")
+    assert np.array_equal(values(shuffled), values(extractor(ecg.signal, sampling_rate=500, units="mV")))
+
+
+@pytest.mark.parametrize("units, factor", [("mV", 1), ("uV", 1000), ("µV", 1000), ("V", 0.001), ("microvolts", 1000)])
+def test_units(extractor, ecg, units, factor):
+    scaled = extractor(ecg.signal * factor, sampling_rate=500, units=units)
+    np.testing.assert_allclose(values(scaled), values(extractor(ecg.signal, sampling_rate=500, units="mV")), atol=1e-5)
+
+
+def test_limb_leads_are_derived_and_others_masked(extractor, ecg):
+    some = [0, 1, 6]  # I, II, V1
+    names = [LEADS[i] for i in some]
+    features = extractor(ecg.signal[some], sampling_rate=500, lead_names=names, units="mV", return_quality=True)
+    assert features["lead_mask"][0].tolist() == [1] * 7 + [0] * 5
+    full = values(extractor(ecg.signal, sampling_rate=500, units="mV"))
+    np.testing.assert_allclose(values(features)[:7], full[:7], atol=2e-3)
+    assert (values(features)[7:] == 0).all()
+    assert "absent:V2" in features["ecg_quality"][0]["warnings"]
+
+
+@pytest.mark.parametrize("rate", [100, 128, 250, 257, 360, 500, 1000])
+def test_sampling_rate_is_the_file_own(extractor, rate):
+    """A 100 Hz record must not be played five times too fast: beats stay where they are in seconds."""
+    ecg = simulate_ecg("SR", "NORM", sampling_rate=rate, noise_mv=0.002, seed=1)
+    x = values(extractor(ecg.signal, sampling_rate=rate, units="mV"))
+    assert x.shape == (12, 1000) and x.dtype == np.float32
+    peaks = find_r_peaks(x, 100) / 100
+    assert len(peaks) == len(ecg.r_peaks)
+    np.testing.assert_allclose(peaks, ecg.r_peaks, atol=0.04)
+
+
+def test_resampling_comes_before_any_cropping_and_has_no_aliases(extractor):
+    time = np.arange(5000) / 500
+    tone = np.tile(np.sin(2 * np.pi * 70 * time), (12, 1))  # above the new Nyquist frequency
+    assert np.abs(extractor.resample(tone, 500)[:, 50:-50]).max() < 0.05
+    assert extractor.resample(np.ones((12, 501)), 500).shape == (12, 100)
+
+
+def qrs_amplitudes(signal, peaks, rate):
+    half = round(0.06 * rate)
+    return np.array([np.ptp(signal[:, p - half : p + half], axis=1) for p in peaks if half <= p < signal.shape[1] - half])
+
+
+def check_cleaning(extractor, signal, rate):
+    peaks = find_r_peaks(signal - np.median(signal, axis=1, keepdims=True), rate)
+    cleaned = extractor.clean(signal.astype(np.float64), rate)
+    before, after = (qrs_amplitudes(x, peaks, rate) for x in (signal, cleaned))
+    large = before > 0.3
+    change = after[large] / before[large] - 1
+    assert abs(np.median(change)) < 0.02, np.median(change)
+    return np.abs(change)
+
+
+def test_cleaning_keeps_qrs_and_st(extractor, ecg):
+    change = check_cleaning(extractor, ecg.signal, 500)
+    assert np.quantile(change, 0.95) < 0.05
+    ami = simulate_ecg("SR", "AMI", noise_mv=0.0, seed=2)  # 0.3 mV of ST elevation
+    cleaned = extractor.clean(ami.signal.astype(float), 500)
+    assert cleaned.shape == ami.signal.shape
+    drift = np.sin(2 * np.pi * 0.15 * np.arange(5000) / 500)
+    assert np.abs(extractor.clean(np.tile(drift, (12, 1)), 500)[:, 1000:-1000]).max() < 0.05
+    for line in (50, 60):
+        hum = np.tile(0.5 * np.sin(2 * np.pi * line * np.arange(5000) / 500), (12, 1))
+        assert np.abs(extractor.clean(hum, 500)[:, 1000:-1000]).max() < 0.01
+
+
+def test_cleaning_keeps_the_qrs_of_real_ecgs(extractor, shared):
+    changes = []
+    for header in sorted((shared / "wfdb").glob("*.hea")):
+        record = read_ecg(header)
+        changes.append(np.median(check_cleaning(extractor, np.asarray(record["ecg"]), record["sampling_rate"])))
+    assert len(changes) == 12 and max(changes) < 0.02
+
+
+def test_every_accepted_form_is_the_same_ecg(extractor, ecg, tmp_path):
+    signal = np.round(ecg.signal * 1000) / 1000
+    write_wfdb(tmp_path, "wfdb.record", signal, 500)
+    np.save(tmp_path / "a.npy", signal)
+    np.savez(tmp_path / "a.npz", signal=signal, sampling_rate=500, lead_names=np.array(LEADS), units="mV")
+    table = np.column_stack([np.arange(signal.shape[1]) / 500, signal.T])
+    np.savetxt(tmp_path / "a.csv", table, delimiter=",", header="time," + ",".join(LEADS), comments="", fmt="%.6f")
+    array = {"sampling_rate": 500, "units": "mV"}
+    expected = values(extractor(signal, **array))
+    forms = [
+        (torch.from_numpy(signal), array),
+        ([signal], array),
+        ({"ecg": signal, **array}, {}),
+        ({"ecg": signal, "lead_names": list(LEADS), **array}, {}),
+        (tmp_path / "wfdb.record", {}),
+        (str(tmp_path / "wfdb.record.hea"), {}),
+        ({"path": str(tmp_path / "wfdb.record.dat")}, {}),
+        (tmp_path / "a.npy", array),
+        (tmp_path / "a.npz", {}),
+        (tmp_path / "a.csv", {"units": "mV"}),
+    ]
+    for form, options in forms:
+        features = extractor(form, **options)
+        np.testing.assert_allclose(values(features), expected, atol=1e-4, err_msg=str(form)[:80])
+        assert features["lead_mask"].tolist() == [[1] * 12]
+
+
+def test_batches_of_differing_length_are_padded_on_the_left(extractor, ecg):
+    features = extractor([ecg.signal, ecg.signal[:, -2000:]], sampling_rate=500, units="mV", return_tensors="pt")
+    assert features["input_values"].shape == (2, 12, 1000) and features["input_values"].dtype == torch.float32
+    assert features["ecg_attention_mask"].sum(1).tolist() == [1000, 400] and features["ecg_attention_mask"][1, -400:].all()
+    assert (features["input_values"][1, :, :600] == 0).all()
+
+
+def test_saved_with_its_settings(tmp_path, ecg):
+    extractor = BeatFeatureExtractor(sampling_rate=250, highpass_hz=0.05, notch_hz=[60])
+    extractor.save_pretrained(tmp_path)
+    loaded = BeatFeatureExtractor.from_pretrained(tmp_path)
+    assert loaded.to_dict() == extractor.to_dict()
+    assert np.array_equal(values(loaded(ecg.signal, 500)), values(extractor(ecg.signal, 500)))
+
+
+# Bad input: what came, what was expected, what to do.
+
+
+def quality(extractor, signal, **kwargs):
+    return extractor(signal, **{"sampling_rate": 500, "units": "mV", **kwargs}, return_quality=True)["ecg_quality"][0]
+
+
+@pytest.mark.parametrize(
+    "change, options, message",
+    [
+        (lambda x: x[:, :0], {}, "0 samples"),
+        (lambda x: x[:, :150], {}, r"150 samples at 500 Hz are 0.3 s; at least 1 s"),
+        (lambda x: x[:5], {}, "5 leads of unknown names"),
+        (lambda x: x.T, {}, "Transpose it"),
+        (lambda x: x, {"sampling_rate": None}, "sampling rate is missing"),
+        (lambda x: x, {"sampling_rate": 0}, "0 Hz cannot be"),
+        (lambda x: x, {"units": "bananas"}, "'bananas' are unknown"),
+        (lambda x: x, {"lead_names": ["I", "II"]}, "2 lead names for 12 leads"),
+        (lambda x: x[:2], {"lead_names": ["resp", "pleth"]}, "none of the leads"),
+        (lambda x: x[:2], {"lead_names": ["II", "MLII"]}, "lead II is there twice"),
+        (lambda x: x[None, None], {}, r"shape \(leads, samples\)"),
+        (lambda x: np.full_like(x, np.nan), {}, "no lead can be used"),
+        (lambda x: np.zeros_like(x), {}, "no lead can be used"),
+        (lambda x: x.astype(str), {}, "must hold numbers"),
+    ],
+)
+def test_errors(extractor, ecg, change, options, message):
+    with pytest.raises(ValueError, match=message):
+        extractor(change(ecg.signal), **{"sampling_rate": 500, "units": "mV", **options})
+
+
+def test_nested_lists_are_refused(extractor, ecg):
+    for nested in (ecg.signal.tolist(), [ecg.signal.tolist()], {"ecg": ecg.signal.tolist(), "sampling_rate": 500}):
+        with pytest.raises(TypeError, match="nested Python list"):
+            extractor(nested, sampling_rate=500)
+    with pytest.raises(ValueError, match="empty"):
+        extractor([], sampling_rate=500)
+    with pytest.raises(TypeError, match="got int"):
+        extractor(7, sampling_rate=500)
+    with pytest.raises(ValueError, match="unknown keys.*rate"):
+        extractor({"ecg": ecg.signal, "rate": 500})
+
+
+def test_gaps_and_flat_leads_are_named(extractor, ecg):
+    signal = ecg.signal.copy()
+    signal[7, 1000:1050] = np.nan  # 0.1 s
+    signal[8, 1000:3000] = np.nan
+    signal[9] = 0.4
+    features = extractor(signal, sampling_rate=500, units="mV", return_quality=True)
+    assert {"gap_bridged:V2", "gap:V3", "flat:V4"} <= set(features["ecg_quality"][0]["warnings"])
+    assert features["lead_mask"][0].tolist() == [1] * 8 + [0, 0] + [1] * 2
+    assert np.isfinite(values(features)).all()
+    one_nan = ecg.signal.copy()
+    one_nan[0, 100] = np.nan
+    np.testing.assert_allclose(values(extractor(one_nan, 500)), values(extractor(ecg.signal, 500)), atol=0.05)
+
+
+def test_implausible_amplitudes_are_named(extractor, ecg):
+    assert "amplitude_implausible" in quality(extractor, ecg.signal / 1000)["warnings"]  # volts given as mV
+    assert "amplitude_implausible" in quality(extractor, ecg.signal * 1000)["warnings"]  # microvolts given as mV
+    assert quality(extractor, ecg.signal)["warnings"] == []
+    assert "units_assumed_mV" in quality(extractor, ecg.signal, units=None)["warnings"]
+
+
+def test_bad_files(extractor, ecg, tmp_path, root):
+    record = root / "examples/ecgs/sinus_rhythm"
+    with pytest.raises(FileNotFoundError, match="nowhere.hea does not exist"):
+        extractor(tmp_path / "nowhere")
+    (tmp_path / "alone.hea").write_text(record.with_suffix(".hea").read_text())
+    with pytest.raises(FileNotFoundError, match="names sinus_rhythm.dat, which is not beside it"):
+        extractor(tmp_path / "alone")
+    (tmp_path / "sinus_rhythm.dat").write_bytes(record.with_suffix(".dat").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        extractor(tmp_path / "alone")
+    (tmp_path / "noise.hea").write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match="no WFDB header"):
+        extractor(tmp_path / "noise")
+    (tmp_path / "a.xyz").write_text("?")
+    with pytest.raises(ValueError, match="cannot read files of type '.xyz'"):
+        extractor(tmp_path / "a.xyz")
+    (tmp_path / "a.npy").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="no numpy file"):
+        extractor(tmp_path / "a.npy", sampling_rate=500)
+    (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
+    with pytest.raises(ValueError, match="must name the leads"):
+        extractor(tmp_path / "a.csv", sampling_rate=500)
+    (tmp_path / "b.csv").write_text("I,II\n1,2\n3\n")
+    with pytest.raises(ValueError, match="differing length"):
+        extractor(tmp_path / "b.csv", sampling_rate=500)
+    with pytest.raises(ValueError, match="sampling_rate=500 but 250"):
+        extractor(record, sampling_rate=250)
+
+
+def test_no_pickle_is_loaded(extractor, tmp_path):
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="no numpy file"):
+        extractor(tmp_path / "evil.npy", sampling_rate=500)
