@@ -22,6 +22,6 @@ setup(
     ],
     extras_require={
         "train": ["accelerate", "peft", "tensorboard"],
-        "test": ["accelerate", "peft", "tensorboard", "pytest", "pytest-xdist"],
+        "test": ["accelerate", "peft", "tensorboard", "pyarrow", "pytest"],
     },
 )

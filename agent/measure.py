@@ -18,12 +18,12 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     steep = np.gradient(scipy_signal.sosfiltfilt(band, signal, axis=-1, padlen=min(signal.shape[-1] - 1, 100)), axis=-1)
     window = scipy_signal.windows.hann(max(3, round(0.12 * sampling_rate)) | 1)
     energy = scipy_signal.convolve(np.sqrt(np.square(steep).sum(0)), window / window.sum(), mode="same")
-    # Half of the usual QRS: the median over seconds of the largest energy in each.
+    # The usual QRS: the median over seconds of the largest energy in each.
     seconds = np.array_split(energy, max(1, round(len(energy) / sampling_rate / 1.5)))
     usual = float(np.median([second.max() for second in seconds]))
     if usual <= 0:
         return np.empty(0, np.int64)
-    peaks, _ = scipy_signal.find_peaks(energy, height=0.4 * usual, distance=max(1, round(0.24 * sampling_rate)), prominence=0.3 * usual)
+    peaks, _ = scipy_signal.find_peaks(energy, height=0.3 * usual, distance=max(1, round(0.24 * sampling_rate)), prominence=0.2 * usual)
     return peaks
 
 

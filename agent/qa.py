@@ -49,6 +49,9 @@ CHOICES = {
     "diagnosis": ("NORM", "IMI", "ASMI", "LVH", "LAFB", "ISC_", "IRBBB", "1AVB", "CRBBB", "CLBBB"),
 }
 
+# Share of the records with a very common statement that get a closed question about it.
+CLOSED_SHARE = {"SR": 0.08, "ABQRS": 0.15, "PVC": 0.5, "STD_": 0.5, "NORM": 0.15, "IMI": 0.4, "ASMI": 0.4, "LVH": 0.6, "LAFB": 0.4, "IRBBB": 0.6}
+
 YES_NO = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
 OPEN = {
     "rhythm": ("What is the rhythm?", "Which rhythm does this ECG show?"),
@@ -123,18 +126,24 @@ class QuestionBuilder:
         return Question("yes_no", dimension, question, "Yes." if code in statements else "No.")
 
     def closed(self, statements, dimension: str, right: str | None = None) -> Question | None:
-        """Four options, one of which is right and none of the others is present; None if the record has nothing to ask."""
+        """Four options, one of which is right and none of the others is true; None if the record does not allow it.
+
+        The other options are drawn in the same way whichever is right, so that the options alone do not give the answer away:
+        diagnoses are of four different superclasses, since a block is no clear distractor for another one.
+        """
         have = [code for code in present(statements, dimension) if code in CHOICES[dimension]]
         if not have:
             return None
         right = right or self._pick(have)
-        # An incomplete or vague form of the right answer is not wrong, so it is no distractor.
-        family = self.superclass_of.get(right) if dimension == "diagnosis" and right != "NORM" else None
-        lack = [c for c in CHOICES[dimension] if c not in statements and (family is None or self.superclass_of.get(c) != family)]
-        if dimension == "diagnosis" and len(lack) < 3:
-            return None
-        codes = [right, *self.rng.permutation(lack)[:3]]
-        names = [DIMENSIONS[dimension][code] for code in codes]
+        if dimension == "diagnosis":
+            families = [name for name in SUPERCLASS if name not in self.superclasses(statements)]
+            if len(families) < 3:
+                return None
+            families = self.rng.permutation(families)[:3]
+            wrong = [self._pick([code for code in CHOICES[dimension] if self.superclass_of.get(code) == name]) for name in families]
+        else:
+            wrong = list(self.rng.permutation([code for code in CHOICES[dimension] if code not in statements])[:3])
+        names = [DIMENSIONS[dimension][code] for code in (right, *wrong)]
         options = tuple(names[i] for i in self.rng.permutation(4))
         return Question("closed", dimension, CLOSED[dimension].format(", ".join(options)), sentence(names[0]), options)
 
@@ -159,7 +168,11 @@ class QuestionBuilder:
         questions = [self.yes_no_superclass(statements, name) for name in SUPERCLASS]
         for dimension in DIMENSIONS:
             questions.append(self.yes_no(statements, dimension))
-            questions.append(self.closed(statements, dimension))
+            have = [code for code in present(statements, dimension) if code in CHOICES[dimension]]
+            # Common answers are asked for less often, or the answer to learn would be the commonest option.
+            have = [code for code in have if self.rng.random() < CLOSED_SHARE.get(code, 1.0)]
+            if have:
+                questions.append(self.closed(statements, dimension, self._pick(have)))
         questions.append(self.open(statements, self._pick(tuple(DIMENSIONS))))
         if self.rng.random() < 0.4:
             questions.append(self.report(statements))

@@ -60,11 +60,12 @@ def main():
     parser.add_argument("--beat", default="runs/beat")
     parser.add_argument("--output", default="runs/init")
     parser.add_argument("--vocab-size", type=int, default=1024)
+    parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    data = PTBXL(args.ptbxl, range(1, 9))
+    data = PTBXL(args.ptbxl, range(1, 9), args.cache)
     builder = QuestionBuilder(data.superclass_of, np.random.default_rng(args.seed))
     texts = [text for row in data.rows for q in builder.questions(row["scp_codes"]) for text in (q.question, q.answer)]
     tokenizer = train_tokenizer(texts, args.vocab_size)

@@ -70,11 +70,12 @@ def main():
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument("--model", default=".", help="a Beat or a HeartcareGPT repository")
     parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int)
     args = parser.parse_args()
     model = BeatModel.from_pretrained(args.model).eval()
     print("| measure | value |\n|---|---|")
-    for name, value in evaluate(model, PTBXL(args.ptbxl, [args.fold]), limit=args.limit).items():
+    for name, value in evaluate(model, PTBXL(args.ptbxl, [args.fold], args.cache), limit=args.limit).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")
 
 

@@ -81,15 +81,22 @@ class Reader:
         return out
 
 
-def closed_questions(data: PTBXL, builder: QuestionBuilder, per_code: int):
-    """(record, Question), with every choice the right answer equally often, as far as the fold has it."""
+def closed_questions(data: PTBXL, builder: QuestionBuilder, per_answer: int):
+    """(record, Question). Every rhythm, every form, and every superclass of the diagnoses is the right answer equally often, as far as
+    the fold has it, so that no answer is a good guess."""
     items = []
     for dimension, codes in CHOICES.items():
-        for code in codes:
-            found = [i for i, row in enumerate(data.rows) if row["scp_codes"].get(code, -1) >= (50 if dimension == "diagnosis" else 0)]
-            for i in builder.rng.permutation(found)[:per_code]:
-                if question := builder.closed(data.rows[i]["scp_codes"], dimension, code):
-                    items.append((int(i), question))
+        family = {code: builder.superclass_of[code] if dimension == "diagnosis" else code for code in codes}
+        least = 50 if dimension == "diagnosis" else 0
+        for name in dict.fromkeys(family.values()):
+            found = [(i, code) for i, row in enumerate(data.rows) for code in codes if family[code] == name and row["scp_codes"].get(code, -1) >= least]
+            asked = 0
+            for k in builder.rng.permutation(len(found)):
+                i, code = found[k]
+                question = builder.closed(data.rows[i]["scp_codes"], dimension, code)
+                if question and asked < per_answer:
+                    items.append((i, question))
+                    asked += 1
     return items
 
 
@@ -101,7 +108,7 @@ def another_patient(data: PTBXL, index: int, shift: int) -> int:
     return other
 
 
-def evaluate(model, processor, data: PTBXL, train: PTBXL, limit: int | None = None, per_code: int = 40, picture=None) -> dict:
+def evaluate(model, processor, data: PTBXL, train: PTBXL, limit: int | None = None, per_answer: int = 60, picture=None) -> dict:
     reader, what = Reader(model, processor), "image" if picture else "ecg"
     builder = QuestionBuilder(data.superclass_of, np.random.default_rng(0))
     records = list(range(min(len(data), limit or len(data))))
@@ -119,7 +126,7 @@ def evaluate(model, processor, data: PTBXL, train: PTBXL, limit: int | None = No
             results[f"AUC {superclass}{name}"] = aucs[-1]
         results[f"macro AUC, 5 superclasses{name}"] = float(np.mean(aucs))
 
-    items = [item for item in closed_questions(data, builder, per_code) if limit is None or item[0] < limit]
+    items = [item for item in closed_questions(data, builder, per_answer) if limit is None or item[0] < limit]
     texts = [question.question for _, question in items]
     for name, index in (("", lambda i: i), (" (another patient's ECG)", lambda i: wrong[i] if limit is None else (i + 1) % len(records))):
         answers = reader.answers(texts, [features[index(i)] for i, _ in items], what)
@@ -151,12 +158,13 @@ def main():
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument("--model", default=".")
     parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--picture", help="ask about pictures of this layout (3x4, 3x4+R, 6x2, 12x1) instead of signals")
     args = parser.parse_args()
     model = AutoModel.from_pretrained(args.model, trust_remote_code=True)
     processor = AutoProcessor.from_pretrained(args.model, trust_remote_code=True)
-    data, train = PTBXL(args.ptbxl, [args.fold]), PTBXL(args.ptbxl, range(1, 9))
+    data, train = PTBXL(args.ptbxl, [args.fold], args.cache), PTBXL(args.ptbxl, range(1, 9), args.cache)
     print("| measure | value |\n|---|---|")
     for name, value in evaluate(model, processor, data, train, args.limit, picture=args.picture).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")

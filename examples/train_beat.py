@@ -38,7 +38,9 @@ def main():
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-steps", type=int, default=500)
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
     args = parser.parse_args()
 
@@ -46,7 +48,7 @@ def main():
     config = BeatConfig()
     model = BeatModel(config)
     windows = [
-        BeatWindows(PTBXL(args.ptbxl, folds), config.segment_length, config.prediction_length, augment, args.seed)
+        BeatWindows(PTBXL(args.ptbxl, folds, args.cache), config.segment_length, config.prediction_length, augment, args.seed)
         for folds, augment in ((range(1, 9), True), ([9], False))
     ]
     training = TrainingArguments(
@@ -61,7 +63,7 @@ def main():
         max_grad_norm=1.0,
         eval_strategy="steps",
         eval_steps=1000,
-        save_steps=500,
+        save_steps=args.save_steps,
         save_total_limit=2,
         logging_steps=50,
         logging_first_step=True,

@@ -157,8 +157,10 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--pictures", type=int, default=4000, help="records that are also drawn")
+    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals and drawn tiles are kept")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--save-steps", type=int, default=250)
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
     args = parser.parse_args()
 
     trained, steps, learning_rate = STAGES[args.stage]
@@ -168,13 +170,13 @@ def main():
     for name, part in model.named_children():
         part.requires_grad_(name in trained)
 
-    data = {name: PTBXL(args.ptbxl, folds) for name, folds in (("train", range(1, 9)), ("validation", [9]))}
+    data = {name: PTBXL(args.ptbxl, folds, args.cache) for name, folds in (("train", range(1, 9)), ("validation", [9]))}
     tiles = None
     if args.stage != "language" and args.pictures:
-        tiles = drawn_tiles(data["train"], processor, args.pictures, Path("runs/cache"))
+        tiles = drawn_tiles(data["train"], processor, min(args.pictures, len(data["train"])), Path(args.cache))
     repeats = -(-steps * args.batch_size // len(data["train"]))
     train = ECGQuestions(data["train"], args.stage, repeats, tiles, args.seed)
-    validation = torch.utils.data.Subset(ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(512))
+    validation = torch.utils.data.Subset(ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(min(512, len(data["validation"]))))
     training = TrainingArguments(
         output_dir=args.output,
         max_steps=steps,
@@ -187,7 +189,7 @@ def main():
         max_grad_norm=1.0,
         eval_strategy="steps",
         eval_steps=500,
-        save_steps=250,
+        save_steps=args.save_steps,
         save_total_limit=2,
         logging_steps=25,
         report_to="tensorboard",

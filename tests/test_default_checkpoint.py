@@ -1,0 +1,81 @@
+"""The checkpoint at the root: its size, its honesty about the ECG, and that it reads real ones."""
+
+import importlib.util
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from heartcare.agent.measure import find_r_peaks, match_peaks
+from heartcare.agent.simulate import simulate_ecg
+
+
+def test_size_and_format(root):
+    files = list(root.glob("*.safetensors"))
+    assert files and sum(file.stat().st_size for file in files) <= 20 * 2**20
+    assert not list(root.glob("*.bin")) + list(root.glob("*.pt")) + list(root.glob("*.pkl"))
+
+
+def answer(model, processor, inputs, **options):
+    ids = model.generate(**inputs, **{"max_new_tokens": 60, "do_sample": False, **options})
+    return processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+@torch.inference_mode()
+def test_answers_in_time(model, processor, ask):
+    ecg = simulate_ecg("SR", "NORM", seed=1)
+    answer(model, processor, ask(ecgs=[ecg]))
+    started = time.perf_counter()
+    answer(model, processor, ask("Write a report of this ECG.", ecgs=[ecg]))
+    assert time.perf_counter() - started < 2
+
+
+@torch.inference_mode()
+def test_forecast_question_routes_to_beat(model, processor, ask):
+    inputs = ask("Predict the signal of the next 2 seconds.", ecgs=[simulate_ecg("SR", "NORM", seed=1)])
+    ids = model.generate(**inputs, max_new_tokens=4, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert model.config.prediction_token_id in ids
+    assert processor.decode(ids[:1]) == "<prediction>"
+
+
+@torch.no_grad()
+def test_beat_keeps_the_beats(beat, signals):
+    tokens = beat.encode(signals)
+    decoded = beat.decode(tokens.codes, tokens.gain)
+    for before, after in zip(signals.numpy(), decoded.numpy()):
+        peaks = find_r_peaks(before, 100)
+        assert match_peaks(peaks, find_r_peaks(after, 100), 5) >= 0.9 * len(peaks)
+
+
+@pytest.fixture
+def real(shared):
+    pytest.importorskip("pyarrow.parquet")
+    spec = importlib.util.spec_from_file_location("ecgpack", shared / "ecgpack.py")
+    ecgpack = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ecgpack)
+    return ecgpack.read(shared / "ptbxl_100hz/fold09.parquet")
+
+
+@torch.inference_mode()
+def test_reads_real_ecgs_and_not_its_prior(model, processor, real):
+    """P(yes) for "Is this a normal ECG?" ranks 200 real ECGs of the validation fold; with the next record's ECG it does not."""
+    from evaluate_heartcare import Reader, auc
+
+    meta, signal = real
+    reader = Reader(model, processor)
+    inputs = processor.feature_extractor([signal(i) for i in range(200)], sampling_rate=100, units="mV", return_tensors="pt")
+    features = list(model.get_ecg_features(**inputs).pooler_output)
+    normal = np.array(["NORM" in json.loads(codes) for codes in meta["scp_codes"][:200]])
+    scores = reader.yes_probability(["Is this a normal ECG?"] * 200, features)
+    assert auc(normal, scores) > 0.8
+    assert abs(auc(normal, np.roll(scores, 1)) - 0.5) < 0.15
+
+
+@torch.inference_mode()
+def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
+    for header in sorted((shared / "wfdb").glob("*.hea")):
+        message = {"role": "user", "content": [{"type": "ecg", "path": str(header)}, {"type": "text", "text": "Write a report of this ECG."}]}
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        report = answer(model, processor, processor.apply_chat_template([message], **options), max_new_tokens=100)
+        assert "Diagnosis: " in report and report.endswith(".")

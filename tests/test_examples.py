@@ -1,0 +1,109 @@
+"""Every script in examples/ and every code block of the README, as a user runs them."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+
+def run(root, script, *args, cwd=None, check=True):
+    command = [sys.executable, "-W", "ignore", str(root / "examples" / script), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or root)
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
+    record = root / "examples/ecgs/atrial_fibrillation"
+    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Is there atrial fibrillation on this ECG?")
+    assert "Write a report of this ECG.\n    " in done.stdout and "Not for clinical use" in done.stdout
+    assert re.search(r"on this ECG\?\n    (Yes|No)\.", done.stdout)
+    page = Image.open(tmp_path / "a.png")
+    assert page.width > 1500 and page.height > 900
+    picture = run(root, "read_ecg.py", tmp_path / "a.png", "--output", tmp_path / "b.png")
+    assert "What is the rhythm?\n    " in picture.stdout
+
+
+def test_read_ecg_says_what_is_wrong_and_writes_nothing(root, tmp_path):
+    done = run(root, "read_ecg.py", tmp_path / "none", "--output", tmp_path / "a.png", check=False)
+    assert done.returncode == 1 and "none.hea does not exist" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_examples_are_the_simulator_own(root, tmp_path):
+    run(root, "make_examples.py", "--output", tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 6
+    for file in files:
+        assert file.read_bytes() == (root / "examples/ecgs" / file.name).read_bytes()
+
+
+def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_path):
+    options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache"]
+    short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
+    # A run that is interrupted and resumed ends with the same weights as one left alone.
+    run(root, "train_beat.py", *short, "--output", tmp_path / "beat", cwd=tmp_path)
+    whole = load_file(tmp_path / "beat/model.safetensors")
+    import shutil
+
+    shutil.rmtree(tmp_path / "beat/checkpoint-4")
+    (tmp_path / "beat/model.safetensors").unlink()
+    run(root, "train_beat.py", *short, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
+    resumed = load_file(tmp_path / "beat/model.safetensors")
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_allclose(resumed[name].numpy(), whole[name].numpy(), atol=2e-6, err_msg=name)
+
+    run(root, "build_default.py", *options, "--beat", tmp_path / "beat", "--output", tmp_path / "init", "--vocab-size", 400, cwd=tmp_path)
+    before = load_file(tmp_path / "init/model.safetensors")
+    model = "init"
+    for stage in ("language", "warmup", "joint"):
+        run(root, "train_heartcare.py", *short, "--stage", stage, "--model", tmp_path / model, "--output", tmp_path / stage,
+            "--pictures", 4, cwd=tmp_path)  # fmt: skip
+        after = load_file(tmp_path / stage / "model.safetensors")
+        changed = {name.split(".")[0] for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())}
+        allowed = {"language": {"language_model"}, "warmup": {"signal_projector", "image_projector"},
+                   "joint": {"language_model", "signal_projector", "image_projector", "vision_tower"}}[stage]  # fmt: skip
+        assert changed and changed <= allowed, (stage, changed)
+        before, model = after, stage
+
+    run(root, "export_default.py", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
+    assert (tmp_path / "final/modeling_heartcare.py").exists()
+    done = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--model", tmp_path / "final", "--output", tmp_path / "a.png")
+    assert "What is the rhythm?" in done.stdout
+    table = run(root, "evaluate_beat.py", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
+    assert "| PRD mean (%) |" in table and "bit for bit | True |" in table
+    table = run(root, "evaluate_heartcare.py", *options, "--model", tmp_path / "final", cwd=tmp_path, check=False)
+    assert "macro AUC" in table.stdout or "division by zero" in table.stderr or "nan" in table.stdout, table.stderr[-2000:]
+
+
+def blocks(root, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.S)
+
+
+def test_readme_python_blocks_run(root, tmp_path, ptbxl_folder):
+    found = blocks(root, "python")
+    assert len(found) >= 4
+    for i, block in enumerate(found):
+        # What a reader has of his own stands in for: the name on the Hub, the folder of PTB-XL.
+        code = block.replace("USER/HeartcareGPT", str(root))
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path if i else root)
+        assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
+
+
+def test_readme_commands_are_those_of_the_repository(root):
+    commands = [line for block in blocks(root, "bash") for line in block.splitlines() if line and not line.startswith("#")]
+    assert "make demo" in commands and "make test" in commands
+    for command in commands:
+        for script in re.findall(r"examples/\w+\.py", command):
+            assert (root / script).exists()
+            usage = run(root, script.split("/")[1], "--help").stdout
+            for option in re.findall(r"--[a-z-]+", command):
+                assert option in usage, f"{option} of {command}"
+    targets = (root / "Makefile").read_text()
+    assert all(f"\n{command.split()[1]}:" in targets for command in commands if command.startswith("make "))

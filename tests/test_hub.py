@@ -1,0 +1,96 @@
+"""The repository as a stranger loads it: by trust_remote_code, out of a bare folder and over HTTP, without this package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import hub_server
+import pytest
+
+
+REPO_FILES = ["*.py", "*.json", "*.jinja", "*.safetensors", "README.md"]
+
+# What every client does: load, read an example, print the ids of the answer. `heartcare` must not be importable.
+READ = """
+import sys
+sys.modules["heartcare"] = None
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoModelForCausalLM
+from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor, AutoTokenizer
+repo, ecg = sys.argv[1:3]
+trust = {"trust_remote_code": True}
+processor = AutoProcessor.from_pretrained(repo, **trust)
+message = {"role": "user", "content": [{"type": "ecg", "path": ecg}, {"type": "text", "text": "What is the rhythm?"}]}
+inputs = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+"""
+LOAD_ALL = """
+config = AutoConfig.from_pretrained(repo, **trust)
+names = {type(config).__name__, type(processor).__name__, type(AutoFeatureExtractor.from_pretrained(repo, **trust)).__name__,
+         type(AutoImageProcessor.from_pretrained(repo, **trust)).__name__}
+assert names == {"HeartcareConfig", "HeartcareProcessor", "BeatFeatureExtractor", "ECGImageProcessor"}, names
+assert len(AutoTokenizer.from_pretrained(repo, **trust)) == len(processor.tokenizer)
+for auto_class in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    model = auto_class.from_pretrained(repo, **trust).eval()
+    assert type(model).__name__ == "HeartcareForConditionalGeneration"
+"""
+ANSWER = """
+model = AutoModel.from_pretrained(repo, **trust).eval()
+print("IDS", model.generate(**inputs, max_new_tokens=12, do_sample=False).tolist())
+"""
+PUSH = """
+model.push_to_hub("me/again")
+processor.push_to_hub("me/again")
+"""
+
+
+def client(code: str, *args, tmp_path, **env) -> str:
+    """Runs `code` in a process of its own with an empty cache; its printed answer ids."""
+    full = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1", **env}
+    full.pop("HF_HUB_OFFLINE", None)
+    run = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=full, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return next((line for line in run.stdout.splitlines() if line.startswith("IDS")), "")
+
+
+@pytest.fixture
+def bare_clone(root, tmp_path):
+    """The files that git tracks at the top, or would, and nothing else."""
+    folder = tmp_path / "hub" / "me" / "heartcare"
+    folder.mkdir(parents=True)
+    for pattern in REPO_FILES:
+        for file in root.glob(pattern):
+            shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture
+def hub(bare_clone):
+    server = hub_server.start(bare_clone.parents[1])
+    yield server
+    server.shutdown()
+
+
+def test_bare_folder_and_http_and_pushed_again(bare_clone, hub, root, tmp_path):
+    ecg = root / "examples/ecgs/atrial_fibrillation"
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    local = client(READ + LOAD_ALL + ANSWER, bare_clone, ecg, tmp_path=tmp_path / "a", HF_ENDPOINT="http://127.0.0.1:9")
+    remote = client(READ + LOAD_ALL + ANSWER + PUSH, "me/heartcare", ecg, tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
+    assert local and local == remote
+    pushed = bare_clone.parent / "again"
+    for name in ("config.json", "model.safetensors", "processor_config.json", "chat_template.jinja", "tokenizer.json",
+                 "modeling_heartcare.py", "tokenization_beat.py", "configuration_heartcare.py", "processing_heartcare.py"):  # fmt: skip
+        assert (pushed / name).exists(), name
+    before, after = (json.loads((folder / "config.json").read_text())["auto_map"] for folder in (bare_clone, pushed))
+    assert before == after
+    again = client(READ + LOAD_ALL + ANSWER, "me/again", ecg, tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
+    assert again == local
+
+
+def test_nothing_is_printed_or_written_at_import(root, tmp_path):
+    code = "import heartcare, heartcare.agent.simulate, heartcare.agent.render, heartcare.agent.qa"
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0 and run.stdout == "" and run.stderr == ""
+    assert list(tmp_path.iterdir()) == []
