@@ -145,12 +145,10 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         )
         for part in (config.beat_config, config.vision_config, config.text_config):
             part.name_or_path = ""  # the parts are one model from now on
-        model = cls(config)
+        model = cls(config).to(language_model.dtype)
         model.beat.load_state_dict(beat.state_dict())
         model.vision_tower.load_state_dict(vision.state_dict())
         model.language_model.load_state_dict(language_model.state_dict())
-        model.to(language_model.dtype)
-        model.beat.load_state_dict(beat.state_dict())  # once more: the codebooks stay in float32
         model.generation_config = language_model.generation_config
         model.generation_config.suppress_tokens = [ids["ecg_token"], ids["image_token"]]
         return model

@@ -70,7 +70,10 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
     if reader is None and path.with_name(path.name + ".hea").exists():
         reader = _read_wfdb  # a record name may hold a dot
     if reader is None:
-        raise ValueError(f"{path}: cannot read files of type {path.suffix!r}; expected WFDB (.hea), .npy, .npz or .csv.")
+        raise ValueError(
+            f"{path}: cannot read files of type {path.suffix!r}; expected WFDB (.hea), .npy, .npz or .csv "
+            '(a picture is given as {"type": "image", ...}).'
+        )
     given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
     found = reader(path)
     for key, value in given.items():
@@ -107,9 +110,16 @@ def _read_wfdb(path: Path) -> dict:
         raise ValueError(f"{header}: the signal cannot be read, the file may be truncated or damaged ({error}).") from error
     if record.p_signal is None or record.p_signal.size == 0:
         raise ValueError(f"{header}: the record holds no samples.")
-    factors = [MILLIVOLTS.get(unit.strip().lower().rstrip("s")) for unit in record.units]
+    ecg = []
+    for name, unit, lead in zip(record.sig_name, record.units, record.p_signal.T):
+        try:
+            ecg.append(to_millivolts(lead, unit))
+        except ValueError as error:
+            if canonical_lead(name):
+                raise ValueError(f"{header}: lead {name}: {error} Correct the header, or read the array and give units=.") from error
+            ecg.append(lead)  # a pressure or a breath, which is left out by its name
     return {
-        "ecg": np.stack([lead * (factor or 1.0) for lead, factor in zip(record.p_signal.T, factors)]),
+        "ecg": np.stack(ecg),
         "sampling_rate": record.fs,
         "lead_names": list(record.sig_name),
         "units": "mV",
@@ -216,17 +226,18 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
                     "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, samples), "
                     "a path, or a dict. Use numpy.asarray(your_list)."
                 )
-            rates, names, unit = (
-                value if isinstance(value, (list, tuple)) and not each(value) else [value] * len(ecg)
-                for value, each in (
-                    (sampling_rate, lambda v: False),
-                    (lead_names, lambda v: all(isinstance(name, str) for name in v)),
-                    (units, lambda v: False),
+            columns = [
+                list(value) if isinstance(value, (list, tuple)) and not is_one else [value] * len(ecg)
+                for value, is_one in (
+                    (sampling_rate, False),
+                    (lead_names, lead_names is not None and all(isinstance(name, str) for name in lead_names)),
+                    (units, False),
                 )
-            )
-            if not len(rates) == len(names) == len(unit) == len(ecg):
-                raise ValueError(f"{len(ecg)} ECGs but {len(rates)} sampling rates, {len(names)} lead_names, {len(unit)} units.")
-            return [self.fetch_ecg(*each)[0] for each in zip(ecg, rates, names, unit)]
+            ]
+            if any(len(column) != len(ecg) for column in columns):
+                numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
+                raise ValueError(f"{len(ecg)} ECGs but {numbers}; give one for all, or one for each.")
+            return [self.fetch_ecg(*each)[0] for each in zip(ecg, *columns)]
         given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
         if isinstance(ecg, (str, Path)):
             return [{"source": str(ecg), **read_ecg(ecg, **given)}]

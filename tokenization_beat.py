@@ -236,6 +236,15 @@ class BeatVectorQuantizer(nn.Module):
         self.register_buffer("codebook", torch.empty(config.codebook_size, config.hidden_size))
         self.register_buffer("codebook_uses", torch.empty(config.codebook_size))
 
+    def _apply(self, fn, recurse=True):
+        # model.half() and model.to(torch.bfloat16) must not round the codes; only the device is followed.
+        kept = {name: buffer for name, buffer in self.named_buffers(recurse=False) if buffer.dtype == torch.float32}
+        super()._apply(fn, recurse)
+        for name, buffer in kept.items():
+            if (moved := getattr(self, name)).dtype != torch.float32:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
     def encode(self, hidden_states: torch.Tensor) -> torch.LongTensor:
         """(..., D) -> (...) index of the nearest code; distances in float32. Never changes the codebook."""
         flat = hidden_states.float().flatten(0, -2)

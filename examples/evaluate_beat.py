@@ -1,4 +1,4 @@
-"""What Beat's tokens keep and lose, on PTB-XL fold 9: prints one table, in Markdown.
+"""What Beat's tokens keep and lose, on PTB-XL's validation fold: prints one table, in Markdown.
 
     python examples/evaluate_beat.py --ptbxl PTBXL_FOLDER --model .
 """
@@ -22,14 +22,14 @@ def repeat_last_beat(context: np.ndarray, num_samples: int, rate: int) -> np.nda
 
 
 @torch.no_grad()
-def evaluate(model: BeatModel, data: PTBXL, batch_size: int = 64, limit: int | None = None) -> dict[str, float]:
+def evaluate(model: BeatModel, data: PTBXL, batch_size: int = 64) -> dict[str, float]:
     config, rate = model.config, model.config.sampling_rate
-    count = min(len(data), limit or len(data))
+    count = len(data)
     horizon = config.prediction_length
     used = np.zeros((2, config.codebook_size), bool)
     prd, rmse, beats, found, extra, exact = [], [], 0, 0, 0, True
     errors = {"Beat": [], "repeat the last beat": [], "zero": []}
-    for start in tqdm(range(0, count, batch_size), desc="fold 9"):
+    for start in tqdm(range(0, count, batch_size), desc="records"):
         signal = np.stack([data.signal(i) for i in range(start, min(start + batch_size, count))])
         x = torch.from_numpy(signal)
         tokens, output = model.encode(x), model(x)
@@ -75,7 +75,7 @@ def main():
     args = parser.parse_args()
     model = BeatModel.from_pretrained(args.model).eval()
     print("| measure | value |\n|---|---|")
-    for name, value in evaluate(model, PTBXL(args.ptbxl, [args.fold], args.cache), limit=args.limit).items():
+    for name, value in evaluate(model, PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")
 
 

@@ -6,10 +6,11 @@ Prints a Markdown table. The same questions are asked twice: of the ECG they are
 """
 
 import argparse
+from collections import Counter
 
 import numpy as np
 import torch
-from heartcare.agent.qa import CHOICES, SUPERCLASS, QuestionBuilder
+from heartcare.agent.qa import CHOICES, DIMENSIONS, SUPERCLASS, QuestionBuilder, sentence
 from heartcare.agent.render import draw_ecg
 from ptbxl import PTBXL
 from scipy.stats import rankdata
@@ -19,8 +20,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order."""
+    """Area under the ROC curve: the share of (positive, negative) pairs in the right order; nan without one of the two."""
     positive = int(labels.sum())
+    if positive in (0, len(labels)):
+        return float("nan")
     ranks = rankdata(scores)
     return (ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * (len(labels) - positive))
 
@@ -108,48 +111,41 @@ def another_patient(data: PTBXL, index: int, shift: int) -> int:
     return other
 
 
-def evaluate(model, processor, data: PTBXL, train: PTBXL, limit: int | None = None, per_answer: int = 60, picture=None) -> dict:
+def evaluate(model, processor, data: PTBXL, train: PTBXL, per_answer: int = 60, picture: str | None = None) -> dict:
     reader, what = Reader(model, processor), "image" if picture else "ecg"
     builder = QuestionBuilder(data.superclass_of, np.random.default_rng(0))
-    records = list(range(min(len(data), limit or len(data))))
-    features = reader.encode(data, range(len(data)) if limit is None else records, picture)
-    wrong = [another_patient(data, i, len(data) // 2) for i in range(len(data))]
-    results = {"records": len(records)}
-    for name, index in (("", lambda i: i), (" (another patient's ECG)", lambda i: wrong[i] if limit is None else (i + 1) % len(records))):
-        given = [features[index(i)] for i in records]
+    records = range(len(data))
+    features = reader.encode(data, records, picture)
+    own = {"": list(records), " (another patient's ECG)": [another_patient(data, i, len(data) // 2) for i in records]}
+    items = closed_questions(data, builder, per_answer)
+    texts = [question.question for _, question in items]
+    dimensions = np.array([question.dimension for _, question in items])
+    results = {"records": len(data), "closed questions": len(items)}
+    for name, source in own.items():
         aucs = []
         for superclass in SUPERCLASS:
             questions = [builder.yes_no_superclass(data.rows[i]["scp_codes"], superclass) for i in records]
             labels = np.array([question.answer == "Yes." for question in questions])
-            scores = reader.yes_probability([question.question for question in questions], given, what)
+            scores = reader.yes_probability([question.question for question in questions], [features[source[i]] for i in records], what)
             aucs.append(auc(labels, scores))
             results[f"AUC {superclass}{name}"] = aucs[-1]
         results[f"macro AUC, 5 superclasses{name}"] = float(np.mean(aucs))
 
-    items = [item for item in closed_questions(data, builder, per_answer) if limit is None or item[0] < limit]
-    texts = [question.question for _, question in items]
-    for name, index in (("", lambda i: i), (" (another patient's ECG)", lambda i: wrong[i] if limit is None else (i + 1) % len(records))):
-        answers = reader.answers(texts, [features[index(i)] for i, _ in items], what)
-        right = np.array([answer.strip() == question.answer for answer, (_, question) in zip(answers, items)])
+        # Strict: the answer must be the right option, word by word; whatever else it is, it is wrong.
+        answers = [answer.strip() for answer in reader.answers(texts, [features[source[i]] for i, _ in items], what)]
+        right = np.array([answer == question.answer for answer, (_, question) in zip(answers, items)])
+        valid = [answer in map(sentence, question.options) for answer, (_, question) in zip(answers, items)]
         for dimension in CHOICES:
-            of = np.array([question.dimension == dimension for _, question in items])
-            results[f"closed-QA {dimension}{name}"] = float(right[of].mean())
+            results[f"closed-QA {dimension}{name}"] = float(right[dimensions == dimension].mean())
         results[f"closed-QA accuracy{name}"] = float(right.mean())
-        offered = [answer.strip().rstrip(".").lower() in [o.lower() for o in q.options] for answer, (_, q) in zip(answers, items)]
-        results[f"answers that are one of the options{name}"] = float(np.mean(offered))
-    # The strongest answer without an ECG: of the options, the one that is most often right on the training folds.
-    from heartcare.agent.qa import DIMENSIONS, sentence
+        results[f"closed-QA invalid answers{name}"] = 1 - float(np.mean(valid))
 
-    often = {
-        sentence(DIMENSIONS[dimension][code]): sum(code in row["scp_codes"] for row in train.rows)
-        for dimension, codes in CHOICES.items()
-        for code in codes
-    }
-    majority = [max(map(sentence, question.options), key=often.get) == question.answer for _, question in items]
-    answers, counts = np.unique([question.answer for _, question in items], return_counts=True)
-    results["closed-QA majority option (control)"] = float(np.mean(majority))
-    results["closed-QA most frequent answer of the set (control)"] = float(counts.max() / counts.sum())
-    results["closed questions"] = len(items)
+    # What can be had without an ECG: the option that is most often right, on the training folds or in these very questions.
+    often = {DIMENSIONS[d][code]: sum(code in row["scp_codes"] for row in train.rows) for d in CHOICES for code in CHOICES[d]}
+    here = Counter(question.answer for _, question in items)
+    for name, count in (("training folds", lambda o: often[o]), ("these questions", lambda o: here[sentence(o)])):
+        chosen = [sentence(max(question.options, key=count)) == question.answer for _, question in items]
+        results[f"closed-QA, the option most often right in {name} (control)"] = float(np.mean(chosen))
     return results
 
 
@@ -164,9 +160,9 @@ def main():
     args = parser.parse_args()
     model = AutoModel.from_pretrained(args.model, trust_remote_code=True)
     processor = AutoProcessor.from_pretrained(args.model, trust_remote_code=True)
-    data, train = PTBXL(args.ptbxl, [args.fold], args.cache), PTBXL(args.ptbxl, range(1, 9), args.cache)
+    data, train = PTBXL(args.ptbxl, [args.fold], args.cache, args.limit), PTBXL(args.ptbxl, range(1, 9), args.cache)
     print("| measure | value |\n|---|---|")
-    for name, value in evaluate(model, processor, data, train, args.limit, picture=args.picture).items():
+    for name, value in evaluate(model, processor, data, train, picture=args.picture).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")
 
 

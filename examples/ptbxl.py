@@ -21,43 +21,43 @@ class PTBXL:
         folder: PTB-XL in its official layout.
         folds: 1-8 train, 9 validation, 10 test; the folds never share a patient.
         cache: Where the cleaned signals are kept (523 MB for all records), written once.
+        limit: Only the first so many records.
     """
 
-    def __init__(self, folder: str | Path, folds, cache: str | Path = "runs/cache"):
+    def __init__(self, folder: str | Path, folds, cache: str | Path = "runs/cache", limit: int | None = None):
         folder = Path(folder)
         with open(folder / "ptbxl_database.csv", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            table = list(csv.DictReader(file))
         with open(folder / "scp_statements.csv", encoding="utf-8") as file:
             self.statements = {row[""]: row for row in csv.DictReader(file)}
-        signals = self._cleaned(folder, rows, Path(cache))
-        keep = [i for i, row in enumerate(rows) if int(row["strat_fold"]) in set(folds)]
-        self.rows = [rows[i] for i in keep]
-        self.index, self.signals = np.array(keep), signals
+        self.signals, ids = self._cleaned(folder, table, Path(cache))
+        self.position = {int(ecg_id): i for i, ecg_id in enumerate(ids)}
+        self.rows = [row for row in table if int(row["strat_fold"]) in set(folds)][:limit]
         for row in self.rows:
             row["scp_codes"] = ast.literal_eval(row["scp_codes"])
 
     @staticmethod
-    def _cleaned(folder: Path, rows: list[dict], cache: Path) -> np.ndarray:
+    def _cleaned(folder: Path, table: list[dict], cache: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Signals of all records, and their ecg_ids: a record is found by its id, never by its place in a table."""
         extractor = BeatFeatureExtractor()
-        path = cache / f"ptbxl_{extractor.sampling_rate}hz_cleaned.npy"
-        if not path.exists():
+        path, ids = (cache / f"ptbxl_{extractor.sampling_rate}hz_{what}.npy" for what in ("cleaned", "ids"))
+        if not ids.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
-            shape = (len(rows), 12, 10 * extractor.sampling_rate)
-            out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=shape)
-            for i, row in enumerate(tqdm(rows, desc="cleaning PTB-XL")):
+            shape = (len(table), 12, 10 * extractor.sampling_rate)
+            out = np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape)
+            for i, row in enumerate(tqdm(table, desc="cleaning PTB-XL")):
                 (record,) = extractor.fetch_ecg(folder / row["filename_lr"])
                 out[i] = np.clip(np.round(extractor.prepare(record)[0] * 1000), -32767, 32767)
             out.flush()
-            partial.rename(path)
-        return np.load(path, mmap_mode="r")
+            np.save(ids, np.array([int(row["ecg_id"]) for row in table]))  # last: where it is, the signals are complete
+        return np.load(path, mmap_mode="r"), np.load(ids)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def signal(self, i: int) -> np.ndarray:
         """Cleaned float32 (12, 1000) in mV at 100 Hz."""
-        return self.signals[self.index[i]].astype(np.float32) / 1000
+        return self.signals[self.position[int(self.rows[i]["ecg_id"])]].astype(np.float32) / 1000
 
     @property
     def superclass_of(self) -> dict[str, str]:
@@ -68,7 +68,7 @@ class PTBXL:
 class BeatWindows(torch.utils.data.Dataset):
     """Random windows of a segment and what follows it, with leads left out and short beginnings at random.
 
-    Seeded by (seed, epoch-free index draw), so that a resumed run sees what an uninterrupted one would.
+    Item i is the same in every run with the same seed, so that a resumed run sees what an uninterrupted one would.
     """
 
     def __init__(self, data: PTBXL, context: int, future: int, augment: bool = True, seed: int = 0):

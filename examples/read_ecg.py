@@ -6,6 +6,7 @@
 """
 
 import argparse
+import resource
 import sys
 import time
 from pathlib import Path
@@ -70,7 +71,9 @@ def main():
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     add_text(page, [*answers, ("Not for clinical use.", "")]).save(output)
-    print(f"Drawn to {output}. Loading took {loaded - started:.1f} s, {len(answers)} answers {done - loaded:.1f} s. Not for clinical use.")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    print(f"Drawn to {output}. Loading took {loaded - started:.1f} s, {len(answers)} answers {done - loaded:.1f} s, {memory:.2f} GiB of memory.")
+    print("Not for clinical use.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ projectors alone on reports. `joint` trains all but Beat. Each goes on after an 
 """
 
 import argparse
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,8 @@ class PackedQuestions:
 
 def drawn_tiles(data: PTBXL, processor: HeartcareProcessor, count: int, cache: Path) -> np.ndarray:
     """Lead tiles of the first `count` records, drawn in all layouts: uint8 (count, 12, height, width), made once."""
-    path = cache / f"tiles_{count}.npy"
+    ids = np.array([int(row["ecg_id"]) for row in data.rows[:count]])
+    path = cache / f"tiles_{count}_{zlib.crc32(ids.tobytes()):08x}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         image, rng = processor.image_processor, np.random.default_rng(0)

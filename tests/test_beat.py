@@ -224,6 +224,9 @@ def test_bfloat16_keeps_codebooks_in_float32(root, signals, beat):
     half = BeatModel.from_pretrained(root, dtype=torch.bfloat16).eval()
     assert half.quantizer.levels[0].codebook.dtype == torch.float32
     assert torch.equal(half.quantizer.levels[0].codebook, beat.quantizer.levels[0].codebook)
+    for cast in (lambda m: m.half(), lambda m: m.to(torch.bfloat16)):
+        other = cast(BeatModel.from_pretrained(root))
+        assert torch.equal(other.quantizer.levels[1].codebook, beat.quantizer.levels[1].codebook)
     decoded = half.decode(*half.encode(signals).to_tuple()[:2])
     assert decoded.dtype == torch.float32
     assert (decoded - beat(signals).reconstruction).square().mean().sqrt() < 0.1

@@ -238,6 +238,22 @@ def test_bad_files(extractor, ecg, tmp_path, root):
         extractor(record, sampling_rate=250)
 
 
+def test_wfdb_units_are_the_header_own(extractor, ecg, tmp_path):
+    write_wfdb(tmp_path, "micro", ecg.signal, 500, units="uV")  # the same numbers, said to be microvolts
+    assert "amplitude_implausible" in quality(extractor, tmp_path / "micro", sampling_rate=None, units=None)["warnings"]
+    write_wfdb(tmp_path, "strange", ecg.signal, 500, units="mmHg")
+    with pytest.raises(ValueError, match="lead I: Units 'mmHg' are unknown"):
+        extractor(tmp_path / "strange")
+
+
+def test_lists_of_rates_and_names(extractor, ecg):
+    both = [ecg.signal, ecg.signal[[1, 0], ::2]]
+    features = extractor(both, sampling_rate=[500, 250], lead_names=[LEADS, ["II", "I"]], units="mV")
+    assert features["lead_mask"].sum(1).tolist() == [12, 6] and features["ecg_attention_mask"].sum(1).tolist() == [1000, 1000]
+    with pytest.raises(ValueError, match="2 ECGs but 3 sampling rates"):
+        extractor(both, sampling_rate=[500, 250, 100])
+
+
 def test_no_pickle_is_loaded(extractor, tmp_path):
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="no numpy file"):
