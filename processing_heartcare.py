@@ -67,8 +67,6 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
     path = Path(path)
     readers = {".npy": _read_npy, ".npz": _read_npy, ".csv": _read_csv, ".hea": _read_wfdb, ".dat": _read_wfdb, "": _read_wfdb}
     reader = readers.get(path.suffix.lower())
-    if reader is None and path.with_name(path.name + ".hea").exists():
-        reader = _read_wfdb  # a record name may hold a dot
     if reader is None:
         raise ValueError(
             f"{path}: cannot read files of type {path.suffix!r}; expected WFDB (.hea), .npy, .npz or .csv "
@@ -690,6 +688,12 @@ class HeartcareProcessor(ProcessorMixin):
     def _process_audio(self, audio: list[tuple], **kwargs):
         lengths = [signal.shape[-1] for signal, _, _ in audio]
         return self.feature_extractor.pad(audio), [self.ecg_token * self.feature_extractor.num_latents(n) for n in lengths]
+
+    def _check_special_mm_tokens(self, text, text_inputs, modalities):
+        try:
+            super()._check_special_mm_tokens(text, text_inputs, modalities)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`audio`", "`ecg`")) from None
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
         return self.image_token * (len(LEADS) * self.image_slots_per_tile)

@@ -171,6 +171,10 @@ def test_placeholders_and_features_must_agree(tiny, prompts, tiny_processor, ecg
     for text, given in (("<|ecg|><|ecg|>", [signal]), ("none", [signal]), ("<|ecg|>", None)):
         with pytest.raises(ValueError, match=r"<\|ecg\|> placeholders but \d ECGs"):
             tiny_processor(text=text, ecg=given, sampling_rate=500)
+    with pytest.raises(ValueError, match="Mismatch in `ecg` token count.*truncation"):
+        tiny_processor(text="<|ecg|>", ecg=[signal], sampling_rate=500, truncation=True, max_length=7)
+    with pytest.raises(TypeError, match="give ECGs as ecg="):
+        tiny_processor(text="<|ecg|>", audio=[signal])
     with pytest.raises(ValueError, match="stand for recordings"):
         tiny_processor.apply_chat_template([{"role": "user", "content": "What does <|ecg|> mean?"}])
 

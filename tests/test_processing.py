@@ -105,7 +105,7 @@ def test_cleaning_keeps_the_qrs_of_real_ecgs(extractor, shared):
 
 def test_every_accepted_form_is_the_same_ecg(extractor, ecg, tmp_path):
     signal = np.round(ecg.signal * 1000) / 1000
-    write_wfdb(tmp_path, "wfdb.record", signal, 500)
+    write_wfdb(tmp_path, "record", signal, 500)
     np.save(tmp_path / "a.npy", signal)
     np.savez(tmp_path / "a.npz", signal=signal, sampling_rate=500, lead_names=np.array(LEADS), units="mV")
     table = np.column_stack([np.arange(signal.shape[1]) / 500, signal.T])
@@ -117,9 +117,9 @@ def test_every_accepted_form_is_the_same_ecg(extractor, ecg, tmp_path):
         ([signal], array),
         ({"ecg": signal, **array}, {}),
         ({"ecg": signal, "lead_names": list(LEADS), **array}, {}),
-        (tmp_path / "wfdb.record", {}),
-        (str(tmp_path / "wfdb.record.hea"), {}),
-        ({"path": str(tmp_path / "wfdb.record.dat")}, {}),
+        (tmp_path / "record", {}),
+        (str(tmp_path / "record.hea"), {}),
+        ({"path": str(tmp_path / "record.dat")}, {}),
         (tmp_path / "a.npy", array),
         (tmp_path / "a.npz", {}),
         (tmp_path / "a.csv", {"units": "mV"}),
