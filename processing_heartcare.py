@@ -235,7 +235,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             if any(len(column) != len(ecg) for column in columns):
                 numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
                 raise ValueError(f"{len(ecg)} ECGs but {numbers}; give one for all, or one for each.")
-            return [self.fetch_ecg(*each)[0] for each in zip(ecg, *columns)]
+            return [record for each in zip(ecg, *columns) for record in self.fetch_ecg(*each)]
         given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
         if isinstance(ecg, (str, Path)):
             return [{"source": str(ecg), **read_ecg(ecg, **given)}]
@@ -266,64 +266,26 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
 
         Gaps are bridged or their lead masked, absent limb leads are derived from I and II, whatever else is absent is masked and 0.
         """
-        if hasattr(ecg, "detach"):
-            ecg = ecg.detach().cpu().numpy()
-        signal = np.asarray(ecg)
-        if signal.dtype.kind not in "iuf":
-            raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
-        if signal.ndim == 1:
-            signal = signal[None]
-        if signal.ndim != 2:
-            raise ValueError(f"{source}: an ECG must have shape (leads, samples), got {signal.shape}.")
-        if sampling_rate is None:
-            raise ValueError(f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed).")
-        rate = float(sampling_rate)
-        if not 10 <= rate <= 20000:
-            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected 10 to 20000 Hz.")
-        if lead_names is None:
-            if signal.shape[0] != len(LEADS):
-                hint = " Transpose it: the leads come first." if signal.shape[1] == len(LEADS) else ""
-                raise ValueError(
-                    f"{source}: {signal.shape[0]} leads of unknown names, shape {signal.shape}; give lead_names=[...], or all "
-                    f"twelve in the order {' '.join(LEADS)}.{hint}"
-                )
-            lead_names = LEADS
-        if len(lead_names) != signal.shape[0]:
-            raise ValueError(f"{source}: {len(lead_names)} lead names for {signal.shape[0]} leads, shape {signal.shape}.")
-        if signal.shape[1] < self.min_seconds * rate:
-            raise ValueError(
-                f"{source}: {signal.shape[1]} samples at {rate:g} Hz are {signal.shape[1] / rate:.2g} s; "
-                f"at least {self.min_seconds:g} s are needed."
-            )
-        warnings = []
-        if units is None:
-            units = "mV"
-            warnings.append("units_assumed_mV")
-        signal = to_millivolts(signal.astype(np.float64), units)
-
-        by_name, unknown = {}, []
-        for name, lead in zip(lead_names, signal):
+        signal, rate, lead_names = self._checked(ecg, sampling_rate, lead_names, source)
+        warnings = [] if units else ["units_assumed_mV"]
+        by_name = {}
+        for name, lead in zip(lead_names, to_millivolts(signal.astype(np.float64), units or "mV")):
             standard = canonical_lead(name)
             if standard is None:
-                unknown.append(str(name))
+                warnings.append(f"lead_unknown:{name}")
             elif standard in by_name:
                 raise ValueError(f"{source}: lead {standard} is there twice in {list(lead_names)}.")
             else:
                 by_name[standard] = lead
         if not by_name:
             raise ValueError(f"{source}: none of the leads {list(lead_names)} is one of {' '.join(LEADS)}; give lead_names=[...].")
-        warnings += [f"lead_unknown:{name}" for name in unknown]
 
         for name in list(by_name):
-            lead, fault = self._bridge_gaps(by_name[name], rate)
-            if fault is None and np.ptp(lead) == 0:
-                fault = "flat"
-            if fault in ("flat", "gap"):
-                del by_name[name]
-            else:
-                by_name[name] = lead
+            by_name[name], fault = self._inspect(by_name[name], rate)
             if fault:
                 warnings.append(f"{fault}:{name}")
+            if fault in ("flat", "gap"):
+                del by_name[name]
         if not by_name:
             raise ValueError(f"{source}: no lead can be used ({', '.join(warnings)}); check the electrodes or the file.")
         if "I" in by_name and "II" in by_name:
@@ -336,19 +298,51 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             warnings.append("amplitude_implausible")
         warnings += [f"absent:{lead}" for lead in LEADS if lead not in by_name]
         lead_mask = np.array([lead in by_name for lead in LEADS])
-        signal = np.stack([by_name.get(lead, np.zeros(signal.shape[1])) for lead in LEADS])
-        return signal, lead_mask, warnings
+        return np.stack([by_name.get(lead, np.zeros(signal.shape[1])) for lead in LEADS]), lead_mask, warnings
 
-    def _bridge_gaps(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray, str | None]:
-        """Bridges short gaps of a lead by straight lines; names a long one."""
+    def _checked(self, ecg, sampling_rate, lead_names, source) -> tuple[np.ndarray, float, list[str]]:
+        """The array (leads, samples), its rate in Hz and the names of its leads, or an error that says what came instead."""
+        signal = ecg.detach().cpu().numpy() if hasattr(ecg, "detach") else np.asarray(ecg)
+        if signal.dtype.kind not in "iuf":
+            raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
+        signal = signal[None] if signal.ndim == 1 else signal
+        if signal.ndim != 2:
+            raise ValueError(f"{source}: an ECG must have shape (leads, samples), got {signal.shape}.")
+        if sampling_rate is None:
+            raise ValueError(f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed).")
+        rate = float(sampling_rate)
+        if not 10 <= rate <= 20000:
+            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected 10 to 20000 Hz.")
+        if lead_names is None and signal.shape[0] != len(LEADS):
+            hint = " Transpose it: the leads come first." if signal.shape[1] == len(LEADS) else ""
+            raise ValueError(
+                f"{source}: {signal.shape[0]} leads of unknown names, shape {signal.shape}; give lead_names=[...], or all "
+                f"twelve in the order {' '.join(LEADS)}.{hint}"
+            )
+        lead_names = list(LEADS if lead_names is None else lead_names)
+        if len(lead_names) != signal.shape[0]:
+            raise ValueError(f"{source}: {len(lead_names)} lead names for {signal.shape[0]} leads, shape {signal.shape}.")
+        if signal.shape[1] < self.min_seconds * rate:
+            raise ValueError(
+                f"{source}: {signal.shape[1]} samples at {rate:g} Hz are {signal.shape[1] / rate:.2g} s; "
+                f"at least {self.min_seconds:g} s are needed."
+            )
+        return signal, rate, lead_names
+
+    def _inspect(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray, str | None]:
+        """One lead -> the same with short gaps bridged by straight lines, and the name of its fault: gap, gap_bridged, flat, saturated."""
         missing = ~np.isfinite(lead)
-        if not missing.any():
-            return lead, None
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
-        if np.diff(edges)[::2].max() > self.max_gap_seconds * rate:
-            return lead, "gap"
-        at = np.arange(len(lead))
-        return np.interp(at, at[~missing], lead[~missing]), "gap_bridged"
+        if missing.any():
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
+            if np.diff(edges)[::2].max() > self.max_gap_seconds * rate:
+                return lead, "gap"
+            at = np.arange(len(lead))
+            lead = np.interp(at, at[~missing], lead[~missing])
+        if np.ptp(lead) == 0:
+            return lead, "flat"
+        if np.mean((lead == lead.max()) | (lead == lead.min())) > 0.05:
+            return lead, "saturated"
+        return lead, "gap_bridged" if missing.any() else None
 
     def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
         """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at once."""

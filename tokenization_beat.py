@@ -327,7 +327,7 @@ class BeatQuantizer(nn.Module):
             outputs.append(level(residual, mask))
             residual = residual - outputs[-1].quantized
         codes = torch.stack([out.codes for out in outputs], dim=1)
-        latents = self.decode(codes) if not self.training else outputs[0].quantized + outputs[1].quantized
+        latents = outputs[0].quantized + outputs[1].quantized  # of before the codebooks moved, when in training
         if self.training:
             latents = rotate_to(hidden_states.float(), latents) * mask[..., None]
         stack = [torch.stack(parts) for parts in zip(*[(out.loss, out.usage, out.perplexity) for out in outputs])]

@@ -193,8 +193,9 @@ def test_gaps_and_flat_leads_are_named(extractor, ecg):
     signal[7, 1000:1050] = np.nan  # 0.1 s
     signal[8, 1000:3000] = np.nan
     signal[9] = 0.4
+    signal[10] = np.clip(signal[10], -0.1, 0.1)
     features = extractor(signal, sampling_rate=500, units="mV", return_quality=True)
-    assert {"gap_bridged:V2", "gap:V3", "flat:V4"} <= set(features["ecg_quality"][0]["warnings"])
+    assert {"gap_bridged:V2", "gap:V3", "flat:V4", "saturated:V5"} <= set(features["ecg_quality"][0]["warnings"])
     assert features["lead_mask"][0].tolist() == [1] * 8 + [0, 0] + [1] * 2
     assert np.isfinite(values(features)).all()
     one_nan = ecg.signal.copy()
@@ -250,6 +251,8 @@ def test_lists_of_rates_and_names(extractor, ecg):
     both = [ecg.signal, ecg.signal[[1, 0], ::2]]
     features = extractor(both, sampling_rate=[500, 250], lead_names=[LEADS, ["II", "I"]], units="mV")
     assert features["lead_mask"].sum(1).tolist() == [12, 6] and features["ecg_attention_mask"].sum(1).tolist() == [1000, 1000]
+    stacks = extractor([np.stack([ecg.signal, 2 * ecg.signal]), ecg.signal], sampling_rate=500, units="mV")
+    assert stacks["input_values"].shape[0] == 3  # no ECG is dropped
     with pytest.raises(ValueError, match="2 ECGs but 3 sampling rates"):
         extractor(both, sampling_rate=[500, 250, 100])
 
