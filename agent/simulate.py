@@ -27,7 +27,7 @@ FORMS = ("NORM", "LVH", "CLBBB", "CRBBB", "IMI", "AMI", "PVC", "LOWT")
 @dataclass
 class SimulatedECG:
     """`signal` float32 (12, samples) mV, `sampling_rate` Hz, SCP-ECG `statements`, and in seconds: `r_peaks`, and for each beat the
-    `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent."""
+    `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent and a T wave that the end cuts off."""
 
     signal: np.ndarray
     sampling_rate: int
@@ -36,7 +36,7 @@ class SimulatedECG:
     r_peaks: list[float] = field(default_factory=list)
     p: list[tuple[float, float] | None] = field(default_factory=list)
     qrs: list[tuple[float, float]] = field(default_factory=list)
-    t: list[tuple[float, float]] = field(default_factory=list)
+    t: list[tuple[float, float] | None] = field(default_factory=list)
 
 
 def simulate_ecg(
@@ -79,7 +79,7 @@ def simulate_ecg(
         width = 0.16 if ectopic else 0.6 * widths["q"] + widths["r"] + 0.8 * widths["s"]
         t_start = onset + width + 0.07 * np.sqrt(cycle)
         t_end = t_start + widths["t"] * 1.2 * np.sqrt(cycle)
-        if t_end > seconds:
+        if onset + width > seconds:
             break
         if ectopic:
             hann(onset, 0.16, 1.3 * np.sign(s + r) * np.abs(r))
@@ -98,7 +98,7 @@ def simulate_ecg(
             hann(onset - pq, widths["p"], p)
         ecg.p.append((onset - pq, onset - pq + widths["p"]) if has_p else None)
         ecg.qrs.append((onset, onset + width))
-        ecg.t.append((t_start, t_end))
+        ecg.t.append((t_start, t_end) if t_end <= seconds else None)
         ecg.r_peaks.append(peak)
         premature = form == "PVC" and (beats + 1) % 5 == 3
         onset += cycle * (0.65 if premature else 1.35 if ectopic else 1.0)

@@ -120,7 +120,8 @@ def test_readme_python_blocks_run(root, tmp_path, ptbxl_folder):
 
 
 def test_readme_commands_are_those_of_the_repository(root):
-    commands = [line for block in blocks(root, "bash") for line in block.splitlines() if line and not line.startswith("#")]
+    lines = [line.split("#")[0].strip() for block in blocks(root, "bash") for line in block.splitlines()]
+    commands = [line for line in lines if line]
     assert "make demo" in commands and "make test" in commands
     for command in commands:
         for script in re.findall(r"examples/\w+\.py", command):
