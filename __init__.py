@@ -1,13 +1,20 @@
 """HeartcareGPT: an ECG language model native to the Hugging Face ecosystem."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoModelForCausalLM
-from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+)
 
 from .configuration_heartcare import BeatConfig, HeartcareConfig
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .processing_heartcare import BeatFeatureExtractor, ECGImageProcessor, HeartcareProcessor, read_ecg
 from .tokenization_beat import BeatModel
-
 
 # With the package installed, the auto classes know it, and no remote code has to be trusted.
 AutoConfig.register("heartcare_beat", BeatConfig)

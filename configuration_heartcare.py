@@ -7,7 +7,6 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
-
 # The model-specific tokens: attribute name on the tokenizer -> token. The processor writes them, the model scatters to them.
 ECG_TOKENS = {
     "ecg_token": "<|ecg|>",

@@ -1,9 +1,9 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """HeartcareGPT: Beat and a ViT, two projectors (DSPA, paper section 3.3), and a causal language model as child.
 
-    ECG      -> Beat (frozen)  -> quantized latents -> Psi_sig --+
-                                                                 +-> scattered into the prompt's embeddings -> causal LM
-    picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
+ECG      -> Beat (frozen)  -> quantized latents -> Psi_sig --+
+                                                             +-> scattered into the prompt's embeddings -> causal LM
+picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_heartcare import ECG_TOKENS, HeartcareConfig, StrictLoadingMixin
 from .tokenization_beat import BeatModel
-
 
 AUTO_CLASSES = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM")
 
@@ -79,7 +78,7 @@ class ImageProjector(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(tiles, patches, Dv) -> (tiles, slots, width). Tokens before the patches, such as a CLS token, are left out."""
-        patches = hidden_states[:, -self.grid**2 :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        patches = hidden_states[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         slots = nn.functional.adaptive_avg_pool2d(patches, (1, self.slots)).flatten(2).transpose(1, 2)
         return self.linear_2(self.act(self.linear_1(self.norm(slots.to(self.linear_1.weight.dtype)))))
 
@@ -275,9 +274,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         )
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
-            )
+            loss = self.loss_function(logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
         return HeartcareOutput(
             loss=loss,
             logits=outputs.logits,

@@ -22,7 +22,6 @@ from transformers.processing_utils import ProcessorMixin
 
 from .configuration_heartcare import ECG_TOKENS, BeatConfig
 
-
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Other names of the twelve leads, compared in lower case without blanks, dots, dashes and the word "lead".
@@ -186,7 +185,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left alone.
         min_seconds (`float`): Shorter ECGs are refused.
         max_gap_seconds (`float`): Shorter gaps (NaN) are bridged; a lead with a longer one is masked.
-        plausible_mv (`list[float]`): The range for the median over leads of the peak-to-peak amplitude, outside of which a warning is given.
+        plausible_mv (`list[float]`): Range of the median over leads of the peak-to-peak amplitude; outside of it there is a warning.
     """
 
     model_input_names = ["input_values", "ecg_attention_mask", "lead_mask"]
@@ -595,9 +594,7 @@ class HeartcareProcessor(ProcessorMixin):
         vision = getattr(vision, "vision_config", vision)
         return cls(
             image_processor=ECGImageProcessor(size={"height": vision.image_size, "width": vision.image_size}),
-            feature_extractor=BeatFeatureExtractor(
-                sampling_rate=beat.sampling_rate, samples_per_latent=beat.samples_per_latent
-            ),
+            feature_extractor=BeatFeatureExtractor(sampling_rate=beat.sampling_rate, samples_per_latent=beat.samples_per_latent),
             tokenizer=tokenizer,
             image_slots_per_tile=image_slots_per_tile,
             chat_template=chat_template or CHATML_TEMPLATE,

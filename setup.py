@@ -1,6 +1,5 @@
 from setuptools import setup
 
-
 setup(
     name="heartcare",
     version="0.1.0",

@@ -25,7 +25,6 @@ from transformers.utils import ModelOutput
 
 from .configuration_heartcare import BeatConfig, StrictLoadingMixin
 
-
 ABSENT = -1  # the code of a latent whose whole stretch of time is padding
 
 
@@ -530,8 +529,7 @@ class BeatModel(BeatPreTrainedModel):
             if mask is not None and tuple(mask.shape) != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(mask.shape)}.")
         sample_mask, lead_mask = (
-            torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.to(device).bool()
-            for mask, shape in masks.values()
+            torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.to(device).bool() for mask, shape in masks.values()
         )
         values = input_values.float()
         present = sample_mask[:, None] & lead_mask[..., None] & values.isfinite()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 # SCP-ECG statements as a reader would say them, after EN 1064.
 RHYTHM = {
     "SR": "sinus rhythm", "AFIB": "atrial fibrillation", "STACH": "sinus tachycardia", "SARRH": "sinus arrhythmia",
@@ -17,19 +16,23 @@ RHYTHM = {
     "PSVT": "paroxysmal supraventricular tachycardia", "TRIGU": "trigeminy",
 }  # fmt: skip
 FORM = {
-    "ABQRS": "an abnormal QRS", "PVC": "ventricular premature complexes", "STD_": "ST depression", "VCLVH": "voltage criteria for left ventricular hypertrophy",
+    "ABQRS": "an abnormal QRS", "PVC": "ventricular premature complexes", "STD_": "ST depression",
+    "VCLVH": "voltage criteria for left ventricular hypertrophy",
     "QWAVE": "Q waves", "LOWT": "low amplitude T waves", "NT_": "non-specific T wave changes", "PAC": "atrial premature complexes",
     "LPR": "a prolonged PR interval", "INVT": "inverted T waves", "LVOLT": "low QRS voltages", "HVOLT": "high QRS voltage",
     "TAB_": "T wave abnormality", "STE_": "ST elevation", "PRC(S)": "premature complexes", "NDT": "non-diagnostic T abnormalities",
     "NST_": "non-specific ST changes", "DIG": "digitalis effect", "LNGQT": "a long QT interval",
 }  # fmt: skip
 DIAGNOSIS = {
-    "NORM": "a normal ECG", "IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction", "LVH": "left ventricular hypertrophy",
+    "NORM": "a normal ECG", "IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction",
+    "LVH": "left ventricular hypertrophy",
     "LAFB": "left anterior fascicular block", "ISC_": "non-specific ischemia", "IRBBB": "incomplete right bundle branch block",
     "1AVB": "first degree AV block", "IVCD": "non-specific intraventricular conduction delay", "ISCAL": "anterolateral ischemia",
     "CRBBB": "complete right bundle branch block", "CLBBB": "complete left bundle branch block", "ILMI": "inferolateral myocardial infarction",
     "LAO/LAE": "left atrial enlargement", "AMI": "anterior myocardial infarction", "ALMI": "anterolateral myocardial infarction",
-    "ISCIN": "inferior ischemia", "INJAS": "anteroseptal subendocardial injury", "LMI": "lateral myocardial infarction", "ISCIL": "inferolateral ischemia",
+    "ISCIN": "inferior ischemia",
+    "INJAS": "anteroseptal subendocardial injury", "LMI": "lateral myocardial infarction",
+    "ISCIL": "inferolateral ischemia",
     "LPFB": "left posterior fascicular block", "ISCAS": "anteroseptal ischemia", "INJAL": "anterolateral subendocardial injury",
     "ISCLA": "lateral ischemia", "RVH": "right ventricular hypertrophy", "ANEUR": "ST-T changes of a ventricular aneurysm",
     "RAO/RAE": "right atrial enlargement", "EL": "electrolytic or drug effect", "WPW": "Wolff-Parkinson-White syndrome",
@@ -39,7 +42,8 @@ DIAGNOSIS = {
     "INJIL": "inferolateral subendocardial injury", "2AVB": "second degree AV block",
 }  # fmt: skip
 SUPERCLASS = {
-    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes", "CD": "a conduction disturbance", "HYP": "hypertrophy",
+    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes", "CD": "a conduction disturbance",
+    "HYP": "hypertrophy",
 }  # fmt: skip
 DIMENSIONS = {"rhythm": RHYTHM, "waveform": FORM, "diagnosis": DIAGNOSIS}
 # Choices are asked about statements that are common enough to be learnt.
@@ -50,7 +54,18 @@ CHOICES = {
 }
 
 # Share of the records with a very common statement that get a closed question about it.
-CLOSED_SHARE = {"SR": 0.08, "ABQRS": 0.15, "PVC": 0.5, "STD_": 0.5, "NORM": 0.15, "IMI": 0.4, "ASMI": 0.4, "LVH": 0.6, "LAFB": 0.4, "IRBBB": 0.6}
+CLOSED_SHARE = {
+    "SR": 0.08,
+    "ABQRS": 0.15,
+    "PVC": 0.5,
+    "STD_": 0.5,
+    "NORM": 0.15,
+    "IMI": 0.4,
+    "ASMI": 0.4,
+    "LVH": 0.6,
+    "LAFB": 0.4,
+    "IRBBB": 0.6,
+}
 
 YES_NO = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
 OPEN = {

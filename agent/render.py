@@ -7,7 +7,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..processing_heartcare import LAYOUTS, LEADS
 
-
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
 

@@ -10,15 +10,14 @@ import numpy as np
 
 from ..processing_heartcare import LEADS
 
-
 INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
 #                  I     II    V1    V2    V3    V4    V5    V6      mV
 P_WAVE = np.array([0.08, 0.14, 0.05, 0.07, 0.07, 0.07, 0.06, 0.06])
-Q_WAVE = np.array([-.06, -.05, 0.00, 0.00, -.02, -.05, -.08, -.08])
+Q_WAVE = np.array([-0.06, -0.05, 0.00, 0.00, -0.02, -0.05, -0.08, -0.08])
 R_WAVE = np.array([0.60, 1.00, 0.20, 0.40, 0.80, 1.40, 1.20, 0.90])
-S_WAVE = np.array([-.10, -.15, -.90, -1.2, -.80, -.40, -.20, -.10])
-T_WAVE = np.array([0.20, 0.30, -.05, 0.30, 0.35, 0.35, 0.30, 0.22])
+S_WAVE = np.array([-0.10, -0.15, -0.90, -1.2, -0.80, -0.40, -0.20, -0.10])
+T_WAVE = np.array([0.20, 0.30, -0.05, 0.30, 0.35, 0.35, 0.30, 0.22])
 
 RHYTHMS = {"SR": (60, 95), "SBRAD": (40, 55), "STACH": (105, 140), "AFIB": (65, 130)}  # beats per minute
 FORMS = ("NORM", "LVH", "CLBBB", "CRBBB", "IMI", "AMI", "PVC", "LOWT")

@@ -1,6 +1,6 @@
-"""Assembles the untrained default model: a BPE tokenizer trained on the questions of PTB-XL folds 1-8, a small causal LM, a small ViT, and Beat.
+"""Assembles the untrained default model: a BPE tokenizer trained on the questions of PTB-XL folds 1-8, a small LM and ViT, and Beat.
 
-    python examples/build_default.py --ptbxl PTBXL_FOLDER --beat runs/beat --output runs/init
+python examples/build_default.py --ptbxl PTBXL_FOLDER --beat runs/beat --output runs/init
 """
 
 import argparse
@@ -14,7 +14,6 @@ from heartcare.processing_heartcare import HeartcareProcessor
 from ptbxl import PTBXL
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, SiglipVisionConfig, SiglipVisionModel
-
 
 MARKS = {"user": "<|user|>", "assistant": "<|assistant|>", "end": "<|end|>", "pad": "<|pad|>"}
 

@@ -1,6 +1,6 @@
 """What Beat's tokens keep and lose, on PTB-XL's validation fold: prints one table, in Markdown.
 
-    python examples/evaluate_beat.py --ptbxl PTBXL_FOLDER --model .
+python examples/evaluate_beat.py --ptbxl PTBXL_FOLDER --model .
 """
 
 import argparse

@@ -92,7 +92,12 @@ def closed_questions(data: PTBXL, builder: QuestionBuilder, per_answer: int):
         family = {code: builder.superclass_of[code] if dimension == "diagnosis" else code for code in codes}
         least = 50 if dimension == "diagnosis" else 0
         for name in dict.fromkeys(family.values()):
-            found = [(i, code) for i, row in enumerate(data.rows) for code in codes if family[code] == name and row["scp_codes"].get(code, -1) >= least]
+            found = [
+                (i, code)
+                for i, row in enumerate(data.rows)
+                for code in codes
+                if family[code] == name and row["scp_codes"].get(code, -1) >= least
+            ]
             asked = 0
             for k in builder.rng.permutation(len(found)):
                 i, code = found[k]

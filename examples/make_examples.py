@@ -1,6 +1,6 @@
 """Writes the example ECGs out of the seeded simulator: WFDB records at 500 Hz, and pictures of them.
 
-    python examples/make_examples.py --output examples/ecgs
+python examples/make_examples.py --output examples/ecgs
 """
 
 import argparse
@@ -11,7 +11,6 @@ import wfdb
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LEADS
-
 
 EXAMPLES = {
     "sinus_rhythm": {"rhythm": "SR", "form": "NORM", "seed": 3},

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
-
 from heartcare.processing_heartcare import BeatFeatureExtractor
+from tqdm import tqdm
 
 
 class PTBXL:

@@ -1,8 +1,8 @@
 """Reads one ECG: prints a report and answers, and draws the ECG on standard paper with the answers below it.
 
-    python examples/read_ecg.py examples/ecgs/atrial_fibrillation
-    python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
-    python examples/read_ecg.py scanned.png
+python examples/read_ecg.py examples/ecgs/atrial_fibrillation
+python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
+python examples/read_ecg.py scanned.png
 """
 
 import argparse
@@ -15,7 +15,6 @@ import torch
 from heartcare.agent.render import add_text, draw_ecg
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
-
 
 QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,7 +71,9 @@ def main():
     output.parent.mkdir(parents=True, exist_ok=True)
     add_text(page, [*answers, ("Not for clinical use.", "")]).save(output)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(f"Drawn to {output}. Loading took {loaded - started:.1f} s, {len(answers)} answers {done - loaded:.1f} s, {memory:.2f} GiB of memory.")
+    print(
+        f"Drawn to {output}. Loading took {loaded - started:.1f} s, {len(answers)} answers {done - loaded:.1f} s, {memory:.2f} GiB of memory."
+    )
     print("Not for clinical use.")
 
 

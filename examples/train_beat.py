@@ -1,7 +1,7 @@
 """Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8; fold 9 chooses the checkpoint.
 
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat            # 20 minutes on two cores
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat --resume   # go on after an interruption
+python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat            # 20 minutes on two cores
+python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat --resume   # go on after an interruption
 """
 
 import argparse

@@ -23,7 +23,6 @@ from ptbxl import PTBXL
 from tqdm import tqdm
 from transformers import Trainer, TrainingArguments
 
-
 STAGES = {  # what is trained, steps, learning rate
     "language": (("language_model",), 300, 1e-3),
     "warmup": (("signal_projector", "image_projector"), 200, 1e-3),
@@ -190,7 +189,9 @@ def main():
         tiles = drawn_tiles(data["train"], processor, min(args.pictures, len(data["train"])), Path(args.cache))
     repeats = -(-steps * args.batch_size // len(data["train"]))
     train = ECGQuestions(data["train"], args.stage, repeats, tiles, args.seed, args.simulated)
-    validation = torch.utils.data.Subset(ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(min(512, len(data["validation"]))))
+    validation = torch.utils.data.Subset(
+        ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(min(512, len(data["validation"])))
+    )
     training = TrainingArguments(
         output_dir=args.output,
         max_steps=steps,

@@ -10,7 +10,6 @@ from heartcare import BeatConfig, BeatModel, HeartcareForConditionalGeneration, 
 from heartcare.agent.simulate import simulate_ecg
 from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
-
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 sys.path.insert(0, str(ROOT / "examples"))

@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 

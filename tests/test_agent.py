@@ -4,7 +4,6 @@ from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.qa import CHOICES, DIMENSIONS, SUPERCLASS, QuestionBuilder, report_text, sentence
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 
-
 SUPERCLASS_OF = {"NORM": "NORM", "IMI": "MI", "ASMI": "MI", "LVH": "HYP", "LAFB": "CD", "CRBBB": "CD", "CLBBB": "CD", "IRBBB": "CD",
                  "1AVB": "CD", "ISC_": "STTC"}  # fmt: skip
 

@@ -88,7 +88,10 @@ def test_voltages_survive(beat, signals):
     small, large = beat.encode(signals), beat.encode(2 * signals)
     step = (10 / 0.01) ** (1 / 63)  # of the scale that the gain is quantized on
     assert ((2 / step < large.gain / small.gain) & (large.gain / small.gain < 2 * step)).all()
-    ratio = beat.decode(large.codes, large.gain).square().mean((1, 2)).sqrt() / beat.decode(small.codes, small.gain).square().mean((1, 2)).sqrt()
+    ratio = (
+        beat.decode(large.codes, large.gain).square().mean((1, 2)).sqrt()
+        / beat.decode(small.codes, small.gain).square().mean((1, 2)).sqrt()
+    )
     assert_close(ratio, torch.full((3,), 2.0), atol=0.15, rtol=0)
     decoded = beat.decode(small.codes, small.gain)
     # Leads keep their own voltages too: one gain for the record, none for the lead.
@@ -156,7 +159,9 @@ def test_joint_loss_and_its_gradients(signals):
     for loss, weight in ((output.vq_loss, "encoder.patch_embedding.weight"), (output.pred_loss, "encoder.query_embedding")):
         (gradient,) = torch.autograd.grad(loss, model.get_parameter(weight), retain_graph=True)
         assert gradient.abs().sum() > 0, weight  # the VQ loss is used, and the forecast teaches what comes before the codes
-    assert not [name for name, p in model.named_parameters() if torch.autograd.grad(output.loss, p, retain_graph=True, allow_unused=True)[0] is None]
+    assert not [
+        name for name, p in model.named_parameters() if torch.autograd.grad(output.loss, p, retain_graph=True, allow_unused=True)[0] is None
+    ]
 
 
 def test_beat_learns_in_minutes_not_hours(signals):

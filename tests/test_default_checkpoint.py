@@ -75,7 +75,10 @@ def test_reads_real_ecgs_and_not_its_prior(model, processor, real):
 @torch.inference_mode()
 def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
     for header in sorted((shared / "wfdb").glob("*.hea")):
-        message = {"role": "user", "content": [{"type": "ecg", "path": str(header)}, {"type": "text", "text": "Write a report of this ECG."}]}
+        message = {
+            "role": "user",
+            "content": [{"type": "ecg", "path": str(header)}, {"type": "text", "text": "Write a report of this ECG."}],
+        }
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         report = answer(model, processor, processor.apply_chat_template([message], **options), max_new_tokens=100)
         assert "Diagnosis: " in report and report.endswith(".")

@@ -9,7 +9,6 @@ import sys
 import hub_server
 import pytest
 
-
 REPO_FILES = ["*.py", "*.json", "*.jinja", "*.safetensors", "README.md"]
 
 # What every client does: load, read an example, print the ids of the answer. `heartcare` must not be importable.

@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from train_heartcare import ECGQuestions, PackedQuestions
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-
 RHYTHMS = (("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "CLBBB"), ("STACH", "IMI"))
 
 
@@ -308,7 +307,14 @@ def test_the_language_model_is_the_backbone_itself(family, tiny, tiny_folder, tm
     from transformers import AutoConfig
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
     if family == "gpt2":
         sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2}
     if family == "phi3":
