@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 
 .PHONY: demo test
 demo: $(VENV)/.installed
-	$(RUN) examples/read_ecg.py examples/ecgs/atrial_fibrillation --output out/demo.png
+	$(RUN) examples/read_ecg.py examples/ecgs/right_bundle_branch_block --output out/demo.png
 
 test: $(VENV)/.installed
 	$(RUN) -m pytest tests

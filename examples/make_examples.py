@@ -15,7 +15,7 @@ from heartcare.processing_heartcare import LEADS
 EXAMPLES = {
     "sinus_rhythm": {"rhythm": "SR", "form": "NORM", "seed": 3},
     "atrial_fibrillation": {"rhythm": "AFIB", "form": "NORM", "seed": 1},
-    "left_bundle_branch_block": {"rhythm": "SR", "form": "CLBBB", "seed": 2},
+    "right_bundle_branch_block": {"rhythm": "SR", "form": "CRBBB", "seed": 1},
 }
 
 

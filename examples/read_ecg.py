@@ -1,6 +1,6 @@
 """Reads one ECG: prints a report and answers, and draws the ECG on standard paper with the answers below it.
 
-python examples/read_ecg.py examples/ecgs/atrial_fibrillation
+python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
 python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
 python examples/read_ecg.py scanned.png
 """

@@ -16,29 +16,24 @@ import numpy as np
 import torch
 from heartcare.agent.qa import QuestionBuilder
 from heartcare.agent.render import draw_ecg
-from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import LAYOUTS, BeatFeatureExtractor, HeartcareProcessor
+from heartcare.processing_heartcare import LAYOUTS, HeartcareProcessor
 from ptbxl import PTBXL
 from tqdm import tqdm
 from transformers import Trainer, TrainingArguments
 
 STAGES = {  # what is trained, steps, learning rate
-    "language": (("language_model",), 300, 1e-3),
-    "warmup": (("signal_projector", "image_projector"), 200, 1e-3),
-    "joint": (("language_model", "signal_projector", "image_projector", "vision_tower"), 4000, 8e-4),
+    "language": (("language_model",), 250, 1e-3),
+    "warmup": (("signal_projector", "image_projector"), 120, 1e-3),
+    "joint": (("language_model", "signal_projector", "image_projector", "vision_tower"), 2000, 8e-4),
 }
 
 
 class ECGQuestions(torch.utils.data.Dataset):
-    """One ECG (or its picture, or two ECGs) with several questions. Item i is the same in every run with the same seed.
+    """One ECG (or its picture, or two ECGs) with several questions. Item i is the same in every run with the same seed."""
 
-    A share of `simulated` items is of the simulator instead of PTB-XL.
-    """
-
-    def __init__(self, data: PTBXL, stage: str, repeats: int, tiles=None, seed: int = 0, simulated: float = 0.0):
-        self.data, self.stage, self.repeats, self.tiles = data, stage, repeats, tiles
-        self.seed, self.simulated, self.extractor = seed, simulated, BeatFeatureExtractor()
+    def __init__(self, data: PTBXL, stage: str, repeats: int, tiles: np.ndarray | None = None, seed: int = 0):
+        self.data, self.stage, self.repeats, self.tiles, self.seed = data, stage, repeats, tiles, seed
 
     def __len__(self) -> int:
         return len(self.data) * self.repeats
@@ -51,13 +46,7 @@ class ECGQuestions(torch.utils.data.Dataset):
         item = {"signals": [], "tiles": None}
         if self.stage == "language":
             return item | {"questions": builder.questions(statements)}
-        if self.simulated and rng.random() < self.simulated:
-            kind = rng.choice(list(RHYTHMS)), rng.choice(FORMS)
-            ecg = simulate_ecg(*kind, noise_mv=rng.uniform(0.002, 0.02), seed=int(rng.integers(10_000, 2**31)))
-            statements = ecg.statements
-            (given,) = self.extractor.fetch_ecg({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})
-            item["signals"].append(self.extractor.prepare(given)[:2])
-        elif self.tiles is not None and record < len(self.tiles) and rng.random() < 0.4:
+        if self.tiles is not None and record < len(self.tiles) and rng.random() < 0.4:
             item["tiles"] = self.tiles[record]
         else:
             item["signals"].append(self.signal(record, rng))
@@ -169,7 +158,6 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--pictures", type=int, default=4000, help="records that are also drawn")
-    parser.add_argument("--simulated", type=float, default=0.0, help="share of simulated ECGs")
     parser.add_argument("--cache", default="runs/cache", help="where cleaned signals and drawn tiles are kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-steps", type=int, default=250)
@@ -188,7 +176,7 @@ def main():
     if args.stage != "language" and args.pictures:
         tiles = drawn_tiles(data["train"], processor, min(args.pictures, len(data["train"])), Path(args.cache))
     repeats = -(-steps * args.batch_size // len(data["train"]))
-    train = ECGQuestions(data["train"], args.stage, repeats, tiles, args.seed, args.simulated)
+    train = ECGQuestions(data["train"], args.stage, repeats, tiles, args.seed)
     validation = torch.utils.data.Subset(
         ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(min(512, len(data["validation"])))
     )
