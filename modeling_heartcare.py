@@ -120,8 +120,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             image_slots_per_tile (`int`): Tokens of each lead tile of a picture.
             kwargs: For the `from_pretrained` of all parts: dtype, revision, token, ...
         """
-        tokenizer = AutoTokenizer.from_pretrained(text, **{key: kwargs[key] for key in ("revision", "token") if key in kwargs})
-        tokenizer.add_special_tokens({"extra_special_tokens": list(ECG_TOKENS.values())}, replace_extra_special_tokens=False)
+        hub = {key: kwargs[key] for key in ("revision", "token") if key in kwargs}
+        tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=ECG_TOKENS, **hub)  # as the processor does
         language_model = AutoModelForCausalLM.from_pretrained(text, **kwargs)
         if len(tokenizer) > language_model.get_input_embeddings().num_embeddings:
             language_model.resize_token_embeddings(len(tokenizer))

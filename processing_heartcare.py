@@ -583,8 +583,7 @@ class HeartcareProcessor(ProcessorMixin):
 
         Args: as there; `vision` and `beat` may also be configurations. `chat_template` defaults to ChatML with ECGs and images.
         """
-        tokenizer = AutoTokenizer.from_pretrained(text, **kwargs)
-        tokenizer = tokenizer.__class__.from_pretrained(text, extra_special_tokens=ECG_TOKENS, padding_side="left", **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=ECG_TOKENS, padding_side="left", **kwargs)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         vision, beat = (

@@ -22,6 +22,8 @@ def main():
     args = parser.parse_args()
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     model.config.dtype = torch.float32
+    for config in (model.config.beat_config, model.config.vision_config, model.config.text_config):
+        config.name_or_path = ""  # where the parts once lay means nothing to anybody else
     model.generation_config.max_new_tokens = 128
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)

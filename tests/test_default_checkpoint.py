@@ -14,6 +14,8 @@ from heartcare.agent.simulate import simulate_ecg
 def test_size_and_format(root):
     files = list(root.glob("*.safetensors"))
     assert files and sum(file.stat().st_size for file in files) <= 20 * 2**20
+    for file in root.glob("*.json"):
+        assert "_name_or_path" not in file.read_text(), "a place on the machine that trained it"
     assert not list(root.glob("*.bin")) + list(root.glob("*.pt")) + list(root.glob("*.pkl"))
 
 
