@@ -93,7 +93,6 @@ class HeartcarePreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _can_compile_fullgraph = True
 
 
 class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixin):
@@ -106,6 +105,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         self.signal_projector = SignalProjector(config)
         self.image_projector = ImageProjector(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # decoding is the language model's alone
         self.post_init()
 
     @classmethod

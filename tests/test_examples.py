@@ -109,11 +109,11 @@ def blocks(root, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.S)
 
 
-def test_readme_python_blocks_run(root, tmp_path, ptbxl_folder):
+def test_readme_python_blocks_run(root, tmp_path):
     found = blocks(root, "python")
     assert len(found) >= 4
     for i, block in enumerate(found):
-        # What a reader has of his own stands in for: the name on the Hub, the folder of PTB-XL.
+        # The folder of this clone stands in for the name on the Hub.
         code = block.replace("USER/HeartcareGPT", str(root))
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path if i else root)
         assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"

@@ -7,6 +7,7 @@ from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGenerat
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import ECG_TOKENS
+from ptbxl import PTBXL
 from torch.testing import assert_close
 from train_heartcare import ECGQuestions, PackedQuestions
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -191,17 +192,15 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
 
 
-def collated(processor, ecgs, ptbxl_folder, tmp_path):
-    from ptbxl import PTBXL
-
+def training_items(ptbxl_folder, tmp_path) -> list[dict]:
     data = PTBXL(ptbxl_folder, range(1, 9), cache=tmp_path)
     dataset = ECGQuestions(data, "joint", 1)
     return [dataset[i] for i in range(3)]
 
 
 @torch.no_grad()
-def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ecgs, ptbxl_folder, tmp_path):
-    items = collated(tiny_processor, ecgs, ptbxl_folder, tmp_path)
+def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ptbxl_folder, tmp_path):
+    items = training_items(ptbxl_folder, tmp_path)
     collate = PackedQuestions(tiny_processor)
     packed = collate(items)
     logits = tiny(**{k: v for k, v in packed.items() if k != "labels"}).logits
@@ -215,9 +214,9 @@ def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ecgs,
             position += n
 
 
-def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, ecgs, ptbxl_folder, tmp_path):
+def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, ptbxl_folder, tmp_path):
     collate = PackedQuestions(tiny_processor)
-    for item in collated(tiny_processor, ecgs, ptbxl_folder, tmp_path):
+    for item in training_items(ptbxl_folder, tmp_path):
         item["questions"] = item["questions"][:1]
         batch = collate([item])
         content = [{"type": "ecg", "ecg": signal, "sampling_rate": 100} for signal, _ in item["signals"]]
