@@ -8,7 +8,11 @@
 This is the only preprocessing there is: training, benchmark and serving call it, and it is saved with the processor.
 """
 
+import io
+import math
 import re
+import warnings
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +38,12 @@ LEAD_ALIASES = {
 }  # fmt: skip
 
 MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
+
+
+# Limits of what is read from one file, against damaged and hostile headers: values (24 h of 12 leads at 250 Hz), bytes.
+MAX_VALUES = 2**28
+MAX_HEADER_BYTES = 2**20
+MAX_CSV_BYTES = 2**28
 
 
 def canonical_lead(name: str) -> str | None:
@@ -64,7 +74,7 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
     Raises: `FileNotFoundError` and `ValueError`, which name the file, what is wrong with it, and what to do.
     """
     path = Path(path)
-    readers = {".npy": _read_npy, ".npz": _read_npy, ".csv": _read_csv, ".hea": _read_wfdb, ".dat": _read_wfdb, "": _read_wfdb}
+    readers = {".npy": read_npy, ".npz": read_npy, ".csv": read_csv, ".hea": read_wfdb, ".dat": read_wfdb, "": read_wfdb}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(
@@ -72,7 +82,7 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
             '(a picture is given as {"type": "image", ...}).'
         )
     given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
-    found = reader(path)
+    found = {key: value for key, value in reader(path).items() if key in ("ecg", *given)}
     for key, value in given.items():
         if value is None:
             continue
@@ -85,7 +95,11 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
     return found
 
 
-def _read_wfdb(path: Path) -> dict:
+def read_wfdb(path: Path) -> dict:
+    """A WFDB record, of one or many segments, in mV; NaN where nothing was recorded. Leads of differing rates all get the fastest one.
+
+    Files are only read from the header's own folder, and a header that claims more than its files can hold is refused.
+    """
     try:
         import wfdb
     except ImportError as error:
@@ -94,80 +108,167 @@ def _read_wfdb(path: Path) -> dict:
     header = record.with_name(record.name + ".hea")
     if not header.exists():
         raise FileNotFoundError(f"{header} does not exist; a WFDB record is a .hea file with its .dat files beside it.")
+    comments = _check_wfdb(wfdb, header)
     try:
-        names = wfdb.rdheader(str(record)).file_name or []
-    except Exception as error:
-        raise ValueError(f"{header} is no WFDB header that can be read ({error}).") from error
-    for name in dict.fromkeys(names):
-        if name and name != "~" and not (record.parent / name).exists():
-            raise FileNotFoundError(f"{header} names {name}, which is not beside it; copy the signal file there as well.")
-    try:
-        record = wfdb.rdrecord(str(record))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record = wfdb.rdrecord(str(record), smooth_frames=False)
+        signals, rates = record.e_p_signal, [record.fs * per_frame for per_frame in record.samps_per_frame]
     except Exception as error:
         raise ValueError(f"{header}: the signal cannot be read, the file may be truncated or damaged ({error}).") from error
-    if record.p_signal is None or record.p_signal.size == 0:
+    if not signals or not max(map(len, signals)):
         raise ValueError(f"{header}: the record holds no samples.")
+    is_lead = [canonical_lead(name) is not None for name in record.sig_name]
+    fastest = max([rate for rate, lead in zip(rates, is_lead) if lead] or rates)
+    length = max([len(signal) for signal, rate in zip(signals, rates) if rate == fastest])
     ecg = []
-    for name, unit, lead in zip(record.sig_name, record.units, record.p_signal.T):
+    for name, unit, lead, rate, standard in zip(record.sig_name, record.units, signals, rates, is_lead):
+        if rate != fastest:
+            lead = change_rate(lead, rate, fastest, length)
         try:
             ecg.append(to_millivolts(lead, unit))
         except ValueError as error:
-            if canonical_lead(name):
+            if standard:
                 raise ValueError(f"{header}: lead {name}: {error} Correct the header, or read the array and give units=.") from error
             ecg.append(lead)  # a pressure or a breath, which is left out by its name
-    return {
-        "ecg": np.stack(ecg),
-        "sampling_rate": record.fs,
-        "lead_names": list(record.sig_name),
-        "units": "mV",
-    }
+    found = {"ecg": np.stack(ecg), "sampling_rate": fastest, "lead_names": list(record.sig_name), "units": "mV", "comments": comments}
+    if len(set(rates)) > 1:
+        found["rates"] = rates
+    return found
 
 
-def _read_npy(path: Path) -> dict:
+def _check_wfdb(wfdb, header: Path, is_segment: bool = False) -> list[str]:
+    """The comments of a header that names plain files beside it, which are there and large enough for its claims; else `ValueError`."""
+    if header.stat().st_size > MAX_HEADER_BYTES:
+        raise ValueError(f"{header} has {header.stat().st_size} bytes; no WFDB header is that large.")
+    try:
+        found = wfdb.rdheader(str(header.with_suffix("")))
+    except Exception as error:
+        raise ValueError(f"{header} is no WFDB header that can be read ({error}).") from error
+    segments = getattr(found, "seg_name", None)
+    names = [name for name in segments or found.file_name or [] if name and name != "~"]
+    for name in dict.fromkeys(names):
+        if Path(name).name != name or name in ("..", ".") or "\\" in name:
+            raise ValueError(f"{header} names {name!r}; only files beside the header are read, so a name holds no path.")
+    claimed = int(found.sig_len or 0) * int(found.n_sig or 0)
+    if not 0 <= claimed <= MAX_VALUES:
+        raise ValueError(f"{header} claims {claimed} values; at most {MAX_VALUES} are read at a time. Cut the recording into parts.")
+    if segments is not None:
+        if is_segment:
+            raise ValueError(f"{header} is a segment that has segments itself, which WFDB does not allow.")
+        for name in dict.fromkeys(names):
+            if not (header.parent / f"{name}.hea").exists():
+                raise FileNotFoundError(f"{header} names the segment {name}, which is not beside it; copy its files there as well.")
+            _check_wfdb(wfdb, header.parent / f"{name}.hea", is_segment=True)
+        return found.comments or []
+    for name in dict.fromkeys(names):
+        if not (header.parent / name).exists():
+            raise FileNotFoundError(f"{header} names {name}, which is not beside it; copy the signal file there as well.")
+    held = sum((header.parent / name).stat().st_size for name in dict.fromkeys(names))
+    if names and claimed > 16 * held:
+        raise ValueError(f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged.")
+    return found.comments or []
+
+
+def change_rate(lead: np.ndarray, rate: float, new_rate: float, length: int) -> np.ndarray:
+    """One lead (samples,) at `rate` Hz -> (length,) at `new_rate` Hz, band-limited; gaps (NaN) stay gaps."""
+    missing = ~np.isfinite(lead)
+    if missing.all():
+        return np.full(length, np.nan)
+    at = np.arange(len(lead))
+    ratio = Fraction(new_rate / rate).limit_denominator(1000)
+    filled = np.interp(at, at[~missing], lead[~missing])
+    out = scipy_signal.resample_poly(filled, ratio.numerator, ratio.denominator, padtype="line")[:length]
+    out = np.pad(out, (0, length - len(out)), mode="edge")
+    out[missing[np.minimum((np.arange(length) * rate / new_rate).astype(int), len(lead) - 1)]] = np.nan
+    return out
+
+
+def read_npy(path: Path) -> dict:
+    """A numpy file, .npy or .npz; nothing is unpickled and nothing larger than `MAX_VALUES` is unpacked."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, allow_pickle=False, mmap_mode=None if zipfile.is_zipfile(path) else "r")
         if not isinstance(content, np.lib.npyio.NpzFile):
-            return {"ecg": content}
+            if content.size > MAX_VALUES:
+                raise ValueError(f"it holds {content.size} values, at most {MAX_VALUES} are read at a time")
+            return {"ecg": np.array(content)}
         with content:
-            arrays = {key: content[key] for key in content.files}
+            arrays = {key: _read_member(content, key) for key in content.files}
     except Exception as error:
         raise ValueError(f"{path} is no numpy file that can be read ({error}).") from error
     key = next((key for key in ("signal", "ecg") if key in arrays), None)
     if key is None:
         raise ValueError(f"{path} holds the arrays {sorted(arrays)}; expected one named 'signal' or 'ecg'.")
     found = {"ecg": arrays[key]}
-    if "sampling_rate" in arrays:
-        found["sampling_rate"] = float(arrays["sampling_rate"])
-    if "lead_names" in arrays:
-        found["lead_names"] = [str(name) for name in arrays["lead_names"]]
-    if "units" in arrays:
-        found["units"] = str(arrays["units"])
+    try:
+        if "sampling_rate" in arrays:
+            found["sampling_rate"] = float(arrays["sampling_rate"])
+        if "lead_names" in arrays:
+            found["lead_names"] = [str(name) for name in np.atleast_1d(arrays["lead_names"])]
+        if "units" in arrays:
+            found["units"] = str(arrays["units"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: sampling_rate must be a number, lead_names a list of names, units a word ({error}).") from error
     return found
 
 
-def _read_csv(path: Path) -> dict:
+def _read_member(archive, key: str) -> np.ndarray:
+    """One array of an .npz whose header, size in the archive and content agree."""
+    info = archive.zip.getinfo(key if key in archive.zip.namelist() else f"{key}.npy")
+    with archive.zip.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    count = math.prod(shape)
+    if count > MAX_VALUES or count * dtype.itemsize > info.file_size:
+        raise ValueError(f"{key!r} claims {count} values, more than it holds or than {MAX_VALUES}")
+    return archive[key]
+
+
+def read_csv(path: Path) -> dict:
+    """A table with a header of lead names, perhaps with units ("II (uV)"); separated by commas, semicolons or tabs."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
-    with open(path, encoding="utf-8-sig") as file:
-        header = [name.strip().strip('"') for name in file.readline().split(",")]
-    named = [canonical_lead(name) for name in header]
-    is_time = [name.lower().split("(")[0].strip() in ("time", "t", "seconds", "time_s") for name in header]
-    if not any(lead and not re.fullmatch(r"[\d.]+", name) for lead, name in zip(named, header)):
+    if path.stat().st_size > MAX_CSV_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; tables up to {MAX_CSV_BYTES} bytes are read, larger ones as .npy.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}).") from error
+    first, _, body = text.partition("\n")
+    separator = max(",;\t", key=first.count)
+    if separator == ";":
+        body = body.replace(",", ".")
+    header = [name.strip().strip('"') for name in first.split(separator)]
+    names, units = zip(*(re.fullmatch(r"(.*?)\s*(?:[(\[]\s*([^)\]]*)[)\]])?", name).groups() for name in header))
+    is_time = [name.lower() in ("time", "t", "seconds", "time_s") for name in names]
+    if not any(canonical_lead(name) and not re.fullmatch(r"[\d.]+", name) for name in names):
         raise ValueError(f"{path}: the first line must name the leads (I, II, V1, ...), got {header[:4]}.")
     try:
-        table = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2, dtype=np.float64, encoding="utf-8-sig")
+        table = np.genfromtxt(io.StringIO(body), delimiter=separator, ndmin=2, dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"{path}: lines of differing length ({error}).") from error
     if table.size == 0 or table.shape[1] != len(header):
         raise ValueError(f"{path}: expected {len(header)} numbers in each line, as the header has names, got {table.shape}.")
     found = {
         "ecg": table[:, [not t for t in is_time]].T,
-        "lead_names": [name for name, t in zip(header, is_time) if not t],
+        "lead_names": [name for name, t in zip(names, is_time) if not t],
     }
+    said = {unit for unit, t in zip(units, is_time) if unit and not t}
+    if len(said) > 1:
+        raise ValueError(f"{path}: the header names several units {sorted(said)}; give all leads in one.")
+    if said:
+        found["units"] = said.pop()
     if any(is_time) and len(table) > 1:
-        found["sampling_rate"] = round(float(1 / np.median(np.diff(table[:, is_time.index(True)]))), 3)
+        time = table[:, is_time.index(True)]
+        step = float(np.median(np.diff(time)))
+        if not step > 0:
+            raise ValueError(f"{path}: the times do not rise; expected seconds.")
+        if units[is_time.index(True)] == "ms":
+            step /= 1000
+        found["sampling_rate"] = round(1 / step, 3)
     return found
 
 

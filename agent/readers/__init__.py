@@ -1,0 +1,34 @@
+"""The converter: any ECG file in, one `ECGRecord` out.
+
+    path --read_ecg--> ECGRecord (mV, rate, leads, age, sex, statements, report, provenance)
+
+Formats are told by content, never by extension.
+"""
+
+from pathlib import Path
+
+from .record import ECGRecord
+from .sniff import FORMATS, sniff
+
+
+def read_ecg(path: str | Path) -> ECGRecord:
+    """Reads one ECG file of any known format.
+
+    Args:
+        path: WFDB record (with or without .hea), CSV, .npy, .npz, EDF, DICOM, GE MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE,
+            MFER, or a PDF report with vector traces. EDF, DICOM and the vendors' formats need `pip install heartcare[formats]`, PDF
+            `pip install heartcare[pdf]`.
+
+    Returns: the record, with a float32 signal (leads, samples) in mV and NaN where nothing was recorded.
+
+    Raises: `FileNotFoundError`, `ImportError` (an extra is missing), and `ValueError` for everything that is wrong with a file: unknown,
+    damaged, truncated, password-protected, larger than the limits, a scan, without a sampling rate, without any of the twelve leads.
+    """
+    path = Path(path)
+    name = sniff(path)
+    record = FORMATS[name](path)
+    record.format = name
+    return record.checked()
+
+
+__all__ = ["ECGRecord", "read_ecg", "sniff"]

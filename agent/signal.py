@@ -1,0 +1,204 @@
+"""The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead reversal.
+
+    ECGRecord --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
+              --lead_quality, limb_lead_reversal, best_window-->  what is known about it
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import signal as scipy_signal
+
+from ..processing_heartcare import LEADS, BeatFeatureExtractor
+from .measure import find_r_peaks
+from .readers.record import ECGRecord
+
+# From where on a lead is named, by what a reader sees: half a millimetre of noise, half a centimetre of drift.
+NOISE_UV, BASELINE_MV, FLAT_SECONDS, SATURATED_SHARE = 50.0, 0.5, 1.0, 0.02
+
+
+@dataclass
+class LeadQuality:
+    """Numbers of each lead, arrays (leads,).
+
+    Attributes:
+        missing: Share of samples that were not recorded.
+        flat: Longest stretch without any change, in seconds.
+        saturated: Share of samples that stay at the lead's largest or smallest value.
+        noise: Standard deviation of the noise between neighbouring samples in uV, by the median, which QRS complexes do not move.
+        baseline: Drift below 0.5 Hz in mV, from its 5th to its 95th percentile.
+        faults: For each lead, some of "missing", "flat", "lead_off", "saturated", "noise", "baseline".
+    """
+
+    missing: np.ndarray
+    flat: np.ndarray
+    saturated: np.ndarray
+    noise: np.ndarray
+    baseline: np.ndarray
+    faults: list[list[str]]
+
+    def as_dict(self, lead_names=LEADS) -> dict[str, list[str]]:
+        """Lead name -> its faults, for the leads that have any."""
+        return {name: faults for name, faults in zip(lead_names, self.faults) if faults}
+
+
+def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
+    """Quality of each lead of an uncleaned ECG, all leads at once.
+
+    Args:
+        signal: (leads, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+    """
+    leads, samples = signal.shape
+    recorded = np.isfinite(signal)
+    missing = 1 - recorded.mean(axis=1)
+    filled = np.where(recorded, signal, 0.0).astype(np.float64)
+    steps = np.diff(filled, axis=1)
+    flat = longest_run((np.abs(steps) < 1e-6) & recorded[:, 1:] & recorded[:, :-1]) / sampling_rate
+    high, low = filled.max(axis=1, keepdims=True), filled.min(axis=1, keepdims=True)
+    at_rail = (filled == high) | (filled == low)
+    saturated = (at_rail[:, 1:] & at_rail[:, :-1] & recorded[:, 1:]).mean(axis=1)
+    # White noise of deviation s has second differences of deviation s * sqrt(6).
+    noise = 1000 * np.median(np.abs(np.diff(steps, axis=1)), axis=1) / 0.6745 / np.sqrt(6) if samples > 2 else np.zeros(leads)
+    block = max(1, round(sampling_rate / 10))
+    blocks = filled[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else filled
+    sections = scipy_signal.butter(2, 0.5, "lowpass", fs=sampling_rate / block, output="sos")
+    slow = scipy_signal.sosfiltfilt(sections, blocks, axis=1, padlen=min(blocks.shape[1] - 1, 20)) if blocks.shape[1] > 1 else blocks
+    baseline = np.percentile(slow, 95, axis=1) - np.percentile(slow, 5, axis=1)
+    range_mv = np.percentile(filled, 99, axis=1) - np.percentile(filled, 1, axis=1)
+    faults = [
+        [
+            name
+            for name, found in (
+                ("missing", missing[i] > 0.02),
+                ("flat", flat[i] >= FLAT_SECONDS),
+                ("lead_off", flat[i] * sampling_rate >= 0.9 * (samples - 1) or range_mv[i] < 0.02 or range_mv[i] > 20),
+                ("saturated", saturated[i] > SATURATED_SHARE and flat[i] * sampling_rate < 0.9 * (samples - 1)),
+                ("noise", noise[i] > NOISE_UV),
+                ("baseline", baseline[i] > BASELINE_MV),
+            )
+            if found
+        ]
+        for i in range(leads)
+    ]
+    return LeadQuality(missing, flat, saturated, noise, baseline, faults)
+
+
+def longest_run(flags: np.ndarray) -> np.ndarray:
+    """(leads, samples) bool -> for each lead, the length of its longest run of True."""
+    at = np.arange(1, flags.shape[1] + 1)
+    since = at - np.maximum.accumulate(np.where(flags, 0, at), axis=1)
+    return since.max(axis=1, initial=0)
+
+
+def best_window(signal: np.ndarray, sampling_rate: float, seconds: float = 10.0) -> tuple[int, int]:
+    """Start and stop, in samples, of the stretch of `seconds` with the fewest missing, flat and restless samples.
+
+    Args:
+        signal: (leads, samples) in mV, NaN where nothing was recorded. An ECG that is no longer than `seconds` is taken whole.
+    """
+    samples, length = signal.shape[1], round(seconds * sampling_rate)
+    if samples <= length:
+        return 0, samples
+    block = max(1, round(sampling_rate / 2))
+    count = samples // block
+    recorded = np.isfinite(signal)
+    cut = np.where(recorded, signal, 0.0)[:, : count * block].reshape(len(signal), count, block)
+    missing = 1 - recorded[:, : count * block].reshape(len(signal), count, block).mean(axis=2)
+    steps = np.abs(np.diff(cut, axis=2))
+    flat = (steps < 1e-6).mean(axis=2) > 0.95
+    level = np.median(cut, axis=2)
+    jump = np.abs(np.diff(level, axis=1, prepend=level[:, :1]))
+    noise = np.median(np.abs(np.diff(steps, axis=2)), axis=2)
+    badness = (10 * missing + 5 * flat + jump + 20 * noise).sum(axis=0)
+    blocks = max(1, length // block)
+    sums = np.convolve(badness, np.ones(blocks), "valid")
+    start = int(sums.argmin()) * block
+    return min(start, samples - length), min(start, samples - length) + length
+
+
+def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
+    """Suspected reversal of limb electrodes: "LA/RA", "RA/LL", "RL/limb", or None.
+
+    Lead I looks like V6 and lead II is upright, in whatever heart; arms exchanged turn lead I over (P, QRS and T), right arm and left leg
+    exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead nearly flat. The exchange of left arm and
+    left leg leaves a normal ECG and cannot be seen.
+
+    Args:
+        signal: (12, samples) in mV, cleaned, in standard order; absent leads 0.
+    """
+    one, two, three, avr, avf, v5, v6 = (signal[LEADS.index(lead)] for lead in ("I", "II", "III", "aVR", "aVF", "V5", "V6"))
+    if min(np.ptp(lead) for lead in (v5, v6)) < 0.05:
+        return None
+    amplitude = [float(np.percentile(np.abs(lead), 99)) for lead in (one, two, three)]
+    if min(amplitude) < 0.04 and sorted(amplitude)[1] > 0.25:
+        return "RL/limb"
+    peaks = find_r_peaks(signal, sampling_rate)
+    if len(peaks) < 3:
+        return None
+    before, after = round(0.28 * sampling_rate), round(0.40 * sampling_rate)
+    peaks = peaks[(peaks >= before) & (peaks < signal.shape[1] - after)]
+    if len(peaks) < 2:
+        return None
+    beats = np.median([signal[:, peak - before : peak + after] for peak in peaks], axis=0)
+    beats = beats - np.median(beats, axis=1, keepdims=True)
+    p_end = before - round(0.08 * sampling_rate)
+    beat = dict(zip(LEADS, beats))
+
+    def likeness(one, other):
+        return float(np.dot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-9))
+
+    left = (beat["V5"] + beat["V6"]) / 2
+    p_wave = {lead: float(beat[lead][:p_end].max() + beat[lead][:p_end].min()) for lead in ("I", "II", "aVR")}
+    if likeness(beat["I"], left) < -0.6 and p_wave["I"] < 0.0 and p_wave["aVR"] > 0.0:
+        return "LA/RA"
+    if likeness(beat["II"], left) < -0.6 and p_wave["II"] < 0.0 and likeness(beat["I"], left) < 0.6:
+        return "RA/LL"
+    return None
+
+
+@dataclass
+class OptimizedECG:
+    """`signal` float32 (12, samples) in mV at `sampling_rate`, cleaned, absent leads 0; `raw` the same window of the twelve leads before
+    cleaning; `lead_mask` bool (12,); `quality`; the names of `warnings`; `provenance`: what was done."""
+
+    signal: np.ndarray
+    raw: np.ndarray
+    sampling_rate: float
+    raw_rate: float
+    lead_mask: np.ndarray
+    quality: LeadQuality
+    warnings: list[str]
+    provenance: list[str] = field(default_factory=list)
+
+
+class Optimizer:
+    """Cleans records as the processor does.
+
+    Args:
+        extractor: The processor's feature extractor, which holds the filters and the rate.
+        seconds: Longer records are cut to their best window of this length.
+    """
+
+    def __init__(self, extractor: BeatFeatureExtractor | None = None, seconds: float = 10.0):
+        self.extractor, self.seconds = extractor or BeatFeatureExtractor(), seconds
+
+    def __call__(self, record: ECGRecord) -> OptimizedECG:
+        """Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when no lead can be used or the record is too short."""
+        provenance = []
+        start, stop = best_window(record.signal, record.sampling_rate, self.seconds)
+        given = record.as_input()
+        if stop - start < record.signal.shape[1]:
+            given["ecg"] = record.signal[:, start:stop]
+            provenance.append(f"cut to its best {self.seconds:g} s, from {start / record.sampling_rate:.2f} s on")
+        raw, lead_mask, warnings = self.extractor.arrange(**given)
+        rate, cleaned = record.sampling_rate, self.extractor.clean(raw, record.sampling_rate)
+        signal = self.extractor.resample(cleaned, rate) * lead_mask[:, None]
+        provenance.append(f"high-pass {self.extractor.highpass_hz:g} Hz, notches {self.extractor.notch_hz}, {rate:g} to {self.extractor.sampling_rate} Hz")
+        by_name = dict(zip(record.lead_names, given["ecg"]))
+        absent = np.full(raw.shape[1], np.nan)
+        quality = lead_quality(np.stack([by_name.get(lead, row if ok else absent) for lead, row, ok in zip(LEADS, raw, lead_mask)]), rate)
+        warnings = warnings + [f"{fault}:{lead}" for lead, faults in quality.as_dict().items() for fault in faults if fault in ("noise", "baseline", "lead_off")]
+        if reversal := limb_lead_reversal(signal, self.extractor.sampling_rate):
+            warnings.append(f"limb_leads_reversed:{reversal}")
+        return OptimizedECG(signal.astype(np.float32), raw.astype(np.float32), self.extractor.sampling_rate, rate, lead_mask, quality, warnings, provenance)
