@@ -1,7 +1,15 @@
 """Measurements on ECGs."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import signal as scipy_signal
+
+
+@lru_cache(maxsize=16)
+def _band(sampling_rate: float) -> np.ndarray:
+    """Band-pass that QRS complexes get through."""
+    return scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
 
 
 def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -13,9 +21,7 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
 
     Returns: int64 (peaks,), samples at which the slopes of a QRS complex have their centre; empty where there is none.
     """
-    nyquist = sampling_rate / 2
-    band = scipy_signal.butter(2, [5 / nyquist, min(25, 0.9 * nyquist) / nyquist], "bandpass", output="sos")
-    steep = np.gradient(scipy_signal.sosfiltfilt(band, signal, axis=-1, padlen=min(signal.shape[-1] - 1, 100)), axis=-1)
+    steep = np.gradient(scipy_signal.sosfiltfilt(_band(sampling_rate), signal, axis=-1, padlen=min(signal.shape[-1] - 1, 100)), axis=-1)
     window = scipy_signal.windows.hann(max(3, round(0.12 * sampling_rate)) | 1)
     energy = scipy_signal.convolve(np.sqrt(np.square(steep).sum(0)), window / window.sum(), mode="same")
     # The usual QRS: the median over seconds of the largest energy in each.
