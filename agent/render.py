@@ -1,9 +1,10 @@
-"""ECGs on paper: true to scale, anti-aliased, Pillow only."""
+"""ECGs on paper: true to scale, anti-aliased, Pillow only; and what a scanner or a phone makes of the paper."""
 
+import io
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from ..processing_heartcare import LAYOUTS, LEADS
 
@@ -33,36 +34,49 @@ def draw_ecg(
     dpi: int = 150,
     header: str = "",
     lead_mask: np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Image.Image:
     """One ECG on a sheet of standard paper.
 
     Args:
         signal: (12, samples) in mV, leads in the order I II III aVR aVL aVF V1..V6.
         sampling_rate: Hz.
-        layout: "3x4", "3x4+R", "6x2" or "12x1". Ten seconds are shown, the columns one after the other in time.
+        layout: "3x4", "3x4+R", "6x2" or "12x1". The columns show one part of the time after the other.
         speed, gain: mm/s and mm/mV.
         dpi: Pixels per inch.
         header: A line above the paper. Nothing identifying belongs there.
         lead_mask: (12,), 0 for leads to leave empty.
+        size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows share its height, and as
+            many seconds are shown as its width has place for, up to ten. By default the sheet fits ten seconds.
 
-    Returns: RGB image; its height follows from the layout.
+    Returns: RGB image.
 
-    Raises: `ValueError` for an unknown layout or another shape.
+    Raises: `ValueError` for an unknown layout, another shape, a speed or gain that is not positive, or a sheet too small for its rows.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
     if signal.ndim != 2 or signal.shape[0] != len(LEADS):
         raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
+    if not speed > 0 or not gain > 0:
+        raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
     rows, columns = LAYOUTS[layout]
     px, seconds = dpi / 25.4, 10.0
     row_mm = {3: 42, 4: 34, 6: 26, 12: 16}[rows]
-    width = round((2 * MARGIN_MM + CALIBRATION_MM + seconds * speed) * px)
-    height = round((HEADER_MM + MARGIN_MM + rows * row_mm) * px)
+    if size is None:
+        width = round((2 * MARGIN_MM + CALIBRATION_MM + seconds * speed) * px)
+        height = round((HEADER_MM + MARGIN_MM + rows * row_mm) * px)
+    else:
+        width, height = size
+        seconds = min(seconds, (width / px - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
+        row_mm = (height / px - HEADER_MM - MARGIN_MM) / rows
+        if seconds < 1 or row_mm < 8:
+            raise ValueError(f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s.")
     page = _paper(width, height, round(HEADER_MM * px), round(MARGIN_MM * px), px).copy()
 
     # Traces are drawn twice as large and reduced, which gives smooth edges.
     ink = Image.new("L", (2 * width, 2 * height), 0)
     pen = ImageDraw.Draw(ink)
+    stroke = max(2, round(0.35 * 2 * px))
     labels, lead_rows = [], rows - layout.endswith("+R")
     cells = [(lead, i % lead_rows, i // lead_rows, columns) for i, lead in enumerate(LEADS)]
     if layout.endswith("+R"):
@@ -78,29 +92,147 @@ def draw_ecg(
             continue
         x = (x0 + np.arange(len(trace)) / sampling_rate * speed) * 2 * px
         y = (y0 - np.clip(trace * gain, -row_mm, row_mm)) * 2 * px
-        pen.line(np.stack([x, y], axis=1).ravel().tolist(), fill=255, width=max(2, round(0.35 * 2 * px)), joint="curve")
+        for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
+            part = part[np.isfinite(trace[part])]
+            if len(part) > 1:
+                pen.line(np.stack([x[part], y[part]], axis=1).ravel().tolist(), fill=255, width=stroke, joint="curve")
     for row in range(rows):  # calibration pulse: 1 mV, 5 mm wide
         y0 = HEADER_MM + (row + 0.5) * row_mm
         pulse = [(0, 0), (1, 0), (1, gain), (CALIBRATION_MM - 2, gain), (CALIBRATION_MM - 2, 0), (CALIBRATION_MM - 1, 0)]
-        pen.line([((MARGIN_MM + x) * 2 * px, (y0 - y) * 2 * px) for x, y in pulse], fill=255, width=max(2, round(0.35 * 2 * px)))
+        pen.line([((MARGIN_MM + x) * 2 * px, (y0 - y) * 2 * px) for x, y in pulse], fill=255, width=stroke)
     page.paste(INK, mask=ink.reduce(2))
 
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(size=round(3.6 * px))
+    font = _font(round(3.6 * px))
     for text, x, y in labels:
         draw.text((x, y), text, fill=INK, font=font)
-    small = ImageFont.load_default(size=round(3.2 * px))
+    small = _font(round(3.2 * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
     scale = f"{speed:g} mm/s   {gain:g} mm/mV"
     draw.text((width - MARGIN_MM * px - draw.textlength(scale, font=small), 4 * px), scale, fill=INK, font=small)
     return page
 
 
+@lru_cache(maxsize=32)
+def _font(size: int):
+    return ImageFont.load_default(size=size)
+
+
+def page_header(age: float | None, sex: str | None, heart_rate: float | None = None) -> str:
+    """A de-identified header: age, sex and heart rate, as far as they are known, and nothing else."""
+    parts = [f"Age {'>89' if age >= 90 else f'{age:.0f}'}" if age is not None else "", f"Sex {sex}" if sex else ""]
+    parts.append(f"HR {heart_rate:.0f} bpm" if heart_rate else "")
+    return "   ".join(part for part in parts if part)
+
+
+def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """A page as a scanner or a phone would see it: strokes of a pen, crease, colour cast, perspective, shadow, blur, noise, JPEG.
+
+    Args:
+        page: RGB.
+        strength: From 0, which leaves the page as it is, over 0.3, a good scan, to 1, a bad photograph.
+        rng: Source of all choices; the same state gives the same picture.
+
+    Returns: RGB image of the same size.
+
+    Raises: `ValueError` for a strength outside of 0 to 1.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be from 0 to 1, got {strength}.")
+    if strength == 0:
+        return page
+    page = page.copy()
+    width, height = page.size
+    if rng.random() < strength:
+        _scribble(page, rng)
+    light = np.ones((9, 9))
+    if rng.random() < 0.3 + 0.7 * strength:  # shadow: darker towards a side, with a soft cloud
+        x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+        angle = rng.uniform(0, 2 * np.pi)
+        light -= strength * (0.22 * (1 + x * np.cos(angle) + y * np.sin(angle)) / 2 + 0.12 * rng.random((9, 9)))
+    shade = Image.fromarray(np.uint8(255 * np.clip(light, 0.2, 1))).resize(page.size, Image.Resampling.BICUBIC)
+    if rng.random() < strength:  # crease: a thin bright line beside a dark one
+        draw, at = ImageDraw.Draw(shade), rng.uniform(0.2, 0.8)
+        across = rng.random() < 0.5
+        for offset, grey in ((0, round(255 - 90 * strength)), (max(2, width // 500), 255)):
+            ends = [(at * width + offset, 0), ((at + rng.normal(0, 0.004)) * width + offset, height)]
+            draw.line(ends if across else [(x, y) for y, x in ((e[0] * height / width, e[1] * width / height) for e in ends)], grey, max(1, width // 700))
+    cast = 1 - strength * rng.uniform(0, 0.22, 3)
+    bands = [ImageChops.multiply(band, shade).point([round(v * factor) for v in range(256)]) for band, factor in zip(page.split(), cast)]
+    page = Image.merge("RGB", bands)
+    if rng.random() < 0.3 + 0.7 * strength:
+        page = _perspective(page, strength, rng)
+    if strength > 0.2:
+        page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.4) * strength * width / 1650))
+    noise = _noise(page.size, 9 * strength, rng)
+    page = Image.merge("RGB", [ImageChops.add(band, noise, 1, -128) for band in page.split()])
+    buffer = io.BytesIO()
+    page.save(buffer, "JPEG", quality=round(92 - 62 * strength * rng.random()))
+    return Image.open(buffer).convert("RGB")
+
+
+def _scribble(page: Image.Image, rng: np.random.Generator):
+    """One to three strokes, loops and ticks as of a pen, in blue, black or red."""
+    draw, (width, height) = ImageDraw.Draw(page), page.size
+    for _ in range(int(rng.integers(1, 4))):
+        colour = [(30, 50, 160), (40, 40, 40), (170, 30, 40)][int(rng.integers(3))]
+        t = np.linspace(0, 1, 60)
+        a, b, c = rng.uniform(2, 9), rng.uniform(0.01, 0.03) * width, rng.uniform(0.01, 0.035) * height
+        x = rng.uniform(0.1, 0.8) * width + rng.uniform(0.03, 0.16) * width * t + b * np.sin(2 * np.pi * a * t)
+        y = rng.uniform(0.05, 0.95) * height + c * np.cos(2 * np.pi * a * t + rng.uniform(0, 6)) * (1 - 0.4 * t)
+        draw.line(np.stack([x, y], axis=1).ravel().tolist(), fill=colour, width=max(2, width // 600), joint="curve")
+
+
+def _perspective(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """The page from a little aside, on a table of one colour."""
+    width, height = page.size
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
+    inward = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * rng.uniform(0.0, 0.045, (4, 2)) * strength * (width, height)
+    seen = corners + inward
+    equations = [[x, y, 1, 0, 0, 0, -x * u, -y * u] for (x, y), (u, _) in zip(seen, corners)]
+    equations += [[0, 0, 0, x, y, 1, -x * v, -y * v] for (x, y), (_, v) in zip(seen, corners)]
+    coefficients = np.linalg.solve(np.array(equations), np.concatenate([corners[:, 0], corners[:, 1]]))
+    table = tuple(int(v) for v in rng.integers(60, 190, 3))
+    return page.transform(page.size, Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR, fillcolor=table)
+
+
+def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) -> Image.Image:
+    """Grey noise about 128: a small random field, tiled, which is much faster than a large one and looks the same."""
+    field = np.clip(rng.normal(128, deviation, (256, 256)), 0, 255).astype(np.uint8)
+    width, height = size
+    return Image.fromarray(np.tile(field, (-(-height // 256), -(-width // 256)))[:height, :width])
+
+
+def encode_png(page: Image.Image) -> bytes:
+    """PNG with ten colours, which is all that paper and ink have: a quarter of the size of true colour."""
+    buffer = io.BytesIO()
+    page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def encode_jpeg(page: Image.Image, quality: int = 80) -> bytes:
+    """JPEG, for pages with artefacts."""
+    buffer = io.BytesIO()
+    page.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _palette() -> Image.Image:
+    """White, the two colours of the grid, ink, and what lies between ink and paper."""
+    shades = [tuple(round(ink + (paper - ink) * i / 4) for ink, paper in zip(INK, (255, 255, 255))) for i in range(5)]
+    between = [tuple((ink + grid) // 2 for ink, grid in zip(INK, colour)) for colour in (MINOR, MAJOR)]
+    colours = [*shades, MINOR, MAJOR, *between, (200, 120, 120)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in colours for value in colour] + [0] * (768 - 3 * len(colours)))
+    return palette
+
+
 def add_text(page: Image.Image, lines: list[tuple[str, str]], dpi: int = 150) -> Image.Image:
     """The page with (question, answer) pairs below it, wrapped to its width."""
     px = dpi / 25.4
     size, pad = round(4.2 * px), round(MARGIN_MM * px)
-    font = ImageFont.load_default(size=size)
+    font = _font(size)
     draw = ImageDraw.Draw(page)
     wrapped = []
     for question, answer in lines:
