@@ -5,6 +5,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import signal as scipy_signal
 
+from ..processing_heartcare import LEADS
+
 
 @lru_cache(maxsize=16)
 def _band(sampling_rate: float) -> np.ndarray:
@@ -42,3 +44,24 @@ def match_peaks(reference: np.ndarray, found: np.ndarray, tolerance: float) -> i
         if j < len(found) and found[j] <= peak + tolerance:
             matched, j = matched + 1, j + 1
     return matched
+
+
+def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
+    """Beats per minute, by the median distance of the R peaks of a cleaned ECG (leads, samples) in mV; None for fewer than two beats."""
+    distances = np.diff(find_r_peaks(signal, sampling_rate))
+    return float(60 * sampling_rate / np.median(distances)) if len(distances) else None
+
+
+def qrs_axis(signal: np.ndarray, sampling_rate: float) -> float | None:
+    """Electrical axis of the QRS in degrees, -180 to 180, by its net area in leads I and aVF of the median beat; None without a beat.
+
+    Args:
+        signal: (12, samples) in mV, cleaned, leads in standard order.
+    """
+    half = round(0.06 * sampling_rate)
+    peaks = [peak for peak in find_r_peaks(signal, sampling_rate) if half <= peak < signal.shape[1] - half]
+    if not peaks:
+        return None
+    beat = np.median([signal[:, peak - half : peak + half + 1] for peak in peaks], axis=0)
+    area = (beat - (beat[:, :1] + beat[:, -1:]) / 2).sum(axis=1)
+    return float(np.degrees(np.arctan2(area[LEADS.index("aVF")] * 2 / np.sqrt(3), area[LEADS.index("I")])))

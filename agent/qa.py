@@ -1,97 +1,190 @@
-"""Questions and answers about ECGs out of their SCP-ECG statements: closed, open, comparison, report and signal prediction.
+"""Questions and answers about ECGs out of their labels: closed, open, verify, comparison, report and signal prediction (paper section 4).
 
-Offline templates with a seed. A statement counts as present at any likelihood for rhythm and form (PTB-XL gives them none), and, as the
-field scores it, for the diagnostic superclasses; answers and reports name diagnoses of 50 % and more, highest first.
+    Labels (statements, age, sex, notes) --answers--> what is true, the likeliest first --QuestionBuilder--> Question, Question, ...
+
+Rules: a statement of 60 % or more is an answer, the highest first; where there is none, a "normal" variant is. PTB-XL states no likelihood (0) for
+rhythm and form; those count as certain. A distractor is never true for the record, nor in doubt. Every question names age and sex.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-# SCP-ECG statements as a reader would say them, after EN 1064.
-RHYTHM = {
-    "SR": "sinus rhythm", "AFIB": "atrial fibrillation", "STACH": "sinus tachycardia", "SARRH": "sinus arrhythmia",
-    "SBRAD": "sinus bradycardia", "PACE": "a functioning artificial pacemaker", "SVARR": "supraventricular arrhythmia",
-    "BIGU": "bigeminy", "AFLT": "atrial flutter", "SVTAC": "supraventricular tachycardia",
-    "PSVT": "paroxysmal supraventricular tachycardia", "TRIGU": "trigeminy",
+from .statements import DIAGNOSIS, FORM, RHYTHM, SUPERCLASS, SUPERCLASS_OF
+
+CERTAIN = 60.0
+TASKS = ("closed-qa", "open-qa", "verify-qa", "comparison-qa", "report", "prediction")
+MODALITIES = ("signal", "image", "signal-signal", "image-image", "signal-image")
+
+AXIS = {
+    "MID": "a normal axis", "LAD": "left axis deviation", "ALAD": "extreme left axis deviation", "RAD": "right axis deviation",
+    "ARAD": "extreme right axis deviation", "AXL": "a borderline left axis", "AXR": "a vertical axis", "SAG": "a sagittal axis",
 }  # fmt: skip
-FORM = {
-    "ABQRS": "an abnormal QRS", "PVC": "ventricular premature complexes", "STD_": "ST depression",
-    "VCLVH": "voltage criteria for left ventricular hypertrophy",
-    "QWAVE": "Q waves", "LOWT": "low amplitude T waves", "NT_": "non-specific T wave changes", "PAC": "atrial premature complexes",
-    "LPR": "a prolonged PR interval", "INVT": "inverted T waves", "LVOLT": "low QRS voltages", "HVOLT": "high QRS voltage",
-    "TAB_": "T wave abnormality", "STE_": "ST elevation", "PRC(S)": "premature complexes", "NDT": "non-diagnostic T abnormalities",
-    "NST_": "non-specific ST changes", "DIG": "digitalis effect", "LNGQT": "a long QT interval",
+STAGE = {
+    "Stadium I": "stage I (acute)", "Stadium I-II": "stage I to II", "Stadium II": "stage II (subacute)", "Stadium II-III": "stage II to III",
+    "Stadium III": "stage III (old)", "unknown": "of unknown stage",
 }  # fmt: skip
-DIAGNOSIS = {
-    "NORM": "a normal ECG", "IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction",
-    "LVH": "left ventricular hypertrophy",
-    "LAFB": "left anterior fascicular block", "ISC_": "non-specific ischemia", "IRBBB": "incomplete right bundle branch block",
-    "1AVB": "first degree AV block", "IVCD": "non-specific intraventricular conduction delay", "ISCAL": "anterolateral ischemia",
-    "CRBBB": "complete right bundle branch block", "CLBBB": "complete left bundle branch block", "ILMI": "inferolateral myocardial infarction",
-    "LAO/LAE": "left atrial enlargement", "AMI": "anterior myocardial infarction", "ALMI": "anterolateral myocardial infarction",
-    "ISCIN": "inferior ischemia",
-    "INJAS": "anteroseptal subendocardial injury", "LMI": "lateral myocardial infarction",
-    "ISCIL": "inferolateral ischemia",
-    "LPFB": "left posterior fascicular block", "ISCAS": "anteroseptal ischemia", "INJAL": "anterolateral subendocardial injury",
-    "ISCLA": "lateral ischemia", "RVH": "right ventricular hypertrophy", "ANEUR": "ST-T changes of a ventricular aneurysm",
-    "RAO/RAE": "right atrial enlargement", "EL": "electrolytic or drug effect", "WPW": "Wolff-Parkinson-White syndrome",
-    "ILBBB": "incomplete left bundle branch block", "IPLMI": "inferoposterolateral myocardial infarction", "ISCAN": "anterior ischemia",
-    "IPMI": "inferoposterior myocardial infarction", "SEHYP": "septal hypertrophy", "INJIN": "inferior subendocardial injury",
-    "INJLA": "lateral subendocardial injury", "PMI": "posterior myocardial infarction", "3AVB": "third degree AV block",
-    "INJIL": "inferolateral subendocardial injury", "2AVB": "second degree AV block",
+NOISE = {
+    "static_noise": "static noise", "burst_noise": "burst noise", "baseline_drift": "baseline drift",
+    "electrodes_problems": "a problem with an electrode",
 }  # fmt: skip
-SUPERCLASS = {
-    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes", "CD": "a conduction disturbance",
-    "HYP": "hypertrophy",
+ECTOPY = {
+    "SVES": "supraventricular extrasystoles", "VES": "ventricular extrasystoles", "ES": "extrasystoles of unstated origin",
+    "SVES+VES": "supraventricular and ventricular extrasystoles",
 }  # fmt: skip
-DIMENSIONS = {"rhythm": RHYTHM, "waveform": FORM, "diagnosis": DIAGNOSIS}
-# Choices are asked about statements that are common enough to be learnt.
+NORMAL = {
+    "diagnosis": ("NORM", DIAGNOSIS["NORM"]), "waveform": ("no-form", "no abnormality of the waveform"),
+    "noise": ("no-noise", "no noise worth noting"), "ectopy": ("no-ectopy", "no extrasystoles"),
+}  # fmt: skip
+# What can be asked about: name of each answer. "misc" is the paper's Miscellaneous, in four topics.
+TOPICS = {
+    "rhythm": RHYTHM,
+    "waveform": FORM | dict([NORMAL["waveform"]]),
+    "diagnosis": DIAGNOSIS,
+    "axis": AXIS,
+    "stage": STAGE,
+    "noise": NOISE | dict([NORMAL["noise"]]),
+    "ectopy": ECTOPY | dict([NORMAL["ectopy"]]),
+}
+DIMENSION_OF = {topic: topic if topic in ("rhythm", "waveform", "diagnosis") else "misc" for topic in TOPICS}
+DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
+
+# Options come from what is common enough to be learnt: 100 records and more of PTB-XL, but for what makes up four options.
 CHOICES = {
+    "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "AFLT", "BIGU"),
+    "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT", "LVOLT", "NDT", "NST_", "DIG", "LNGQT"),
+    "diagnosis": ("NORM", "IMI", "ASMI", "ILMI", "AMI", "ALMI", "LMI", "INJAS", "LVH", "LAO/LAE", "RVH", "LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB",
+                  "CLBBB", "LPFB", "WPW", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA"),
+    "axis": ("MID", "LAD", "ALAD", "RAD", "ARAD"),
+    "stage": ("Stadium I", "Stadium II", "Stadium II-III", "Stadium III"),
+    "noise": ("static_noise", "burst_noise", "baseline_drift", "no-noise"),
+    "ectopy": ("SVES", "VES", "SVES+VES", "no-ectopy"),
+}  # fmt: skip
+# What the default checkpoint was trained to tell apart.
+COMMON_CHOICES = {
     "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE"),
     "waveform": ("PVC", "STD_", "QWAVE", "LOWT", "PAC", "LPR", "INVT", "LVOLT", "ABQRS", "NT_"),
     "diagnosis": ("NORM", "IMI", "ASMI", "LVH", "LAFB", "ISC_", "IRBBB", "1AVB", "CRBBB", "CLBBB"),
 }
 
-# Share of the records with a very common statement that get a closed question about it.
-CLOSED_SHARE = {
-    "SR": 0.08,
-    "ABQRS": 0.15,
-    "PVC": 0.5,
-    "STD_": 0.5,
-    "NORM": 0.15,
-    "IMI": 0.4,
-    "ASMI": 0.4,
-    "LVH": 0.6,
-    "LAFB": 0.4,
-    "IRBBB": 0.6,
-}
-
-YES_NO = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
-OPEN = {
-    "rhythm": ("What is the rhythm?", "Which rhythm does this ECG show?"),
-    "waveform": ("Which abnormalities of the waveform are there?", "Describe the waveform."),
-    "diagnosis": ("What is the diagnosis?", "Which diagnoses does this ECG suggest?"),
-}
+VERIFY = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
 CLOSED = {
-    "rhythm": "Which rhythm is it: {}?",
-    "waveform": "Which of these is present: {}?",
-    "diagnosis": "Which diagnosis fits: {}?",
+    "rhythm": ("Which rhythm is it: {}?", "Which of these is the rhythm: {}?", "Name the rhythm, one of {}."),
+    "waveform": ("Which of these is present: {}?", "Which of these describes the waveform: {}?", "What is seen in the waveform, one of {}?"),
+    "diagnosis": ("Which diagnosis fits: {}?", "Which of these is the diagnosis: {}?", "What does the ECG point to, one of {}?"),
+    "axis": ("Which axis does the heart have: {}?", "What is the electrical axis, one of {}?"),
+    "stage": ("Of which stage is the infarction: {}?", "How old is the infarction, one of {}?"),
+    "noise": ("Which of these disturbs the recording: {}?", "What is the quality of the recording, one of {}?"),
+    "ectopy": ("Which ectopic beats are there: {}?", "Are there extrasystoles, and which, one of {}?"),
 }
-REPORT = ("Write a report of this ECG.", "Please report this ECG.", "Read this ECG.")
-PREDICTION = ("Predict the signal of the next {} seconds.", "Continue this ECG for {} seconds.")
-SAME_RHYTHM = "Do both ECGs show the same rhythm?"
+OPEN = {
+    "rhythm": ("What is the rhythm?", "Which rhythm does this ECG show?", "Describe the rhythm."),
+    "waveform": ("Which abnormalities of the waveform are there?", "Describe the waveform.", "What is remarkable in P, QRS, ST or T?"),
+    "diagnosis": ("What is the diagnosis?", "Which diagnoses does this ECG suggest?", "What is your conclusion?"),
+    "axis": ("What is the electrical axis of the heart?", "Which axis does the heart have?"),
+    "stage": ("Of which stage is the infarction?", "How old is the infarction?"),
+    "noise": ("Which disturbances of the recording are there?", "How good is the recording?"),
+    "ectopy": ("Which ectopic beats are there?", "Are there extrasystoles?"),
+}
+REPORT = ("Write a report of this ECG.", "Please report this ECG.", "Read this ECG and give a structured report.", "Report the findings.")
+PREDICTION = ("Predict the signal of the next {} seconds.", "Continue this ECG for {} seconds.", "How does this ECG go on for {} seconds?")
+COMPARE_CLOSED = {
+    "second": ("Which of these is true of the second ECG but not of the first: {}?", "What does only the second ECG show, one of {}?"),
+    "first": ("Which of these is true of the first ECG but not of the second: {}?", "What does only the first ECG show, one of {}?"),
+    "both": ("Which of these is true of both ECGs: {}?", "What do both ECGs show, one of {}?"),
+}
+COMPARE_OPEN = ("What is different in the second ECG?", "Compare the two ECGs.", "What has the second ECG that the first has not, and the reverse?")
+SAME_PATIENT = ("Two ECGs of one patient, the earlier one first. ", "The same patient, recorded twice; the second ECG is later. ")
+OTHER_PATIENT = ("Two ECGs of two patients. ", "The ECGs are of different patients. ")
+
+PATIENT = (
+    "The patient is {who}. {question}", "This is the ECG of {who}. {question}", "{question} The patient is {who}.",
+    "Patient: {who}. {question}", "ECG of {who}. {question}", "Given {who}: {question}",
+)  # fmt: skip
+
+
+@dataclass
+class Labels:
+    """What is known about a record: `statements` code -> likelihood in percent (0 where not stated), `age` in years, `sex`, `notes` by PTB-XL's
+    column names."""
+
+    statements: dict[str, float]
+    age: float | None = None
+    sex: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def likelihood(self, code: str) -> float:
+        """Percent; rhythm and form without a likelihood are certain, a code that is not there is 0."""
+        value = self.statements.get(code, -1.0)
+        return 100.0 if value == 0 and (code in RHYTHM or code in FORM) else max(value, 0.0)
+
+    def answers(self, topic: str) -> list[str]:
+        """Codes that answer a topic, the likeliest first; [] where the labels do not tell."""
+        if topic in ("rhythm", "waveform", "diagnosis"):
+            names = TOPICS[topic]
+            certain = [code for code in self.statements if code in names and self.likelihood(code) >= CERTAIN]
+            certain.sort(key=lambda code: (-self.likelihood(code), code))
+            if certain or topic == "rhythm" or self.doubtful(topic) or not self.statements:
+                return certain
+            return [NORMAL[topic][0]] if topic == "waveform" else []
+        if topic == "axis":
+            return [self.notes["heart_axis"]] if self.notes.get("heart_axis") in AXIS else []
+        if topic == "stage":
+            stage = self.notes.get("infarction_stadium1")
+            return [stage] if stage in STAGE and "MI" in self.superclasses() else []
+        if "heart_axis" not in self.notes:
+            return []  # not one of PTB-XL's records, whose empty columns mean "none"
+        if topic == "noise":
+            return [name for name in NOISE if self.notes.get(name)] or [NORMAL["noise"][0]]
+        return [self.ectopy()]
+
+    def ectopy(self) -> str:
+        """Of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
+        beats = self.notes.get("extra_beats", "").upper()
+        above, below = "SVES" in beats or "PAC" in self.statements, "VES" in beats.replace("SVES", "") or "PVC" in self.statements
+        if above or below:
+            return "SVES+VES" if above and below else "SVES" if above else "VES"
+        other = beats or {"PRC(S)", "BIGU", "TRIGU"} & set(self.statements)
+        return "ES" if other else NORMAL["ectopy"][0]
+
+    def doubtful(self, topic: str) -> list[str]:
+        """Codes of a topic below 60 %."""
+        return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
+
+    def true(self, topic: str) -> set[str]:
+        """Codes that must not be given as wrong: answers, and what is in doubt."""
+        found = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
+        if topic == "waveform" and found - {NORMAL["waveform"][0]} == set():
+            found.add(NORMAL["waveform"][0])
+        if topic == "ectopy" and found & {"ES", "SVES+VES"}:
+            found |= {"SVES", "VES", "SVES+VES"}
+        return found
+
+    def superclasses(self) -> set[str]:
+        """Superclasses of the diagnostic statements, at any likelihood, as the field scores them."""
+        return {SUPERCLASS_OF[code] for code in self.statements if code in SUPERCLASS_OF}
 
 
 @dataclass
 class Question:
-    """`task` is closed, yes_no, open, report, prediction or comparison; closed ones have their `options`."""
+    """One question.
+
+    Attributes:
+        task: One of `TASKS`.
+        dimension: One of `DIMENSIONS`, or "superclass", "report", "prediction".
+        topic: Key of `TOPICS`, or as the dimension.
+        question, answer: The texts. The answer of a closed question is the right option as a sentence.
+        options: Of closed questions, else empty.
+        answer_label: Codes of the answer, "yes" or "no", or the seconds of a prediction.
+    """
 
     task: str
     dimension: str
+    topic: str
     question: str
     answer: str
     options: tuple[str, ...] = ()
+    answer_label: tuple[str, ...] = ()
 
 
 def ask(template: str, finding: str) -> str:
@@ -103,112 +196,185 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def present(statements: dict[str, float], dimension: str, least: float = 50.0) -> list[str]:
-    """Codes of a dimension, the likeliest first. Rhythm and form have no likelihood in PTB-XL (0) and count at any."""
-    names = DIMENSIONS[dimension]
-    found = [code for code in statements if code in names and (dimension != "diagnosis" or statements[code] >= least)]
-    return sorted(found, key=lambda code: -statements[code])
+def names(topic: str, codes) -> list[str]:
+    return [TOPICS[topic][code] for code in codes]
+
+
+def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
+    """ "a 63-year-old woman", "a man aged 63", "a patient of unknown age and sex": never an age above 89."""
+    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[int(rng.integers(2))]
+    if age is None:
+        return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
+    old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
+    if rng.random() < 0.5 and 2 <= age < 90:
+        vowel = "an" if str(int(age)).startswith("8") or int(age) in (11, 18) else "a"
+        words = f"{vowel} {age:.0f}-year-old {person}"
+    else:
+        words = f"a {person} aged {old}"
+    return words if sex else f"{words} of unknown sex"
 
 
 class QuestionBuilder:
     """Questions about one record after the other.
 
     Args:
-        superclass_of: Diagnostic code -> superclass, from PTB-XL's statement table.
         rng: Source of all choices.
+        choices: Topic -> codes that options come from.
+        name_patient: Whether questions name age and sex.
     """
 
-    def __init__(self, superclass_of: dict[str, str], rng: np.random.Generator):
-        self.superclass_of, self.rng = superclass_of, rng
+    def __init__(self, rng: np.random.Generator, choices: dict[str, tuple[str, ...]] = CHOICES, name_patient: bool = True):
+        self.rng, self.choices, self.name_patient = rng, choices, name_patient
 
     def _pick(self, options):
         return options[int(self.rng.integers(len(options)))]
 
-    def superclasses(self, statements: dict[str, float]) -> set[str]:
-        """Superclasses of the diagnostic statements, at any likelihood."""
-        return {self.superclass_of[code] for code in statements if code in self.superclass_of}
+    def _for(self, labels: Labels, question: str) -> str:
+        """The question with the patient's age and sex."""
+        if not self.name_patient:
+            return question
+        return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
 
-    def yes_no_superclass(self, statements, superclass: str) -> Question:
-        answer = "Yes." if superclass in self.superclasses(statements) else "No."
-        return Question("yes_no", "superclass", ask(YES_NO[0], SUPERCLASS[superclass]), answer)
+    def verify_superclass(self, labels: Labels, superclass: str) -> Question:
+        """Whether a superclass is there, at any likelihood."""
+        answer = "yes" if superclass in labels.superclasses() else "no"
+        question = self._for(labels, ask(VERIFY[0], SUPERCLASS[superclass]))
+        return Question("verify-qa", "superclass", superclass, question, sentence(answer), (), (answer,))
 
-    def yes_no(self, statements, dimension: str) -> Question:
-        """As often yes as no, where the record allows it."""
-        have = [code for code in CHOICES[dimension] if code in statements]
-        lack = [code for code in CHOICES[dimension] if code not in statements]
-        code = self._pick(have if have and self.rng.random() < 0.5 else lack)
-        question = ask(self._pick(YES_NO), DIMENSIONS[dimension][code])
-        return Question("yes_no", dimension, question, "Yes." if code in statements else "No.")
+    def verify(self, labels: Labels, topic: str) -> Question | None:
+        """Whether a statement is there, as often yes as no where the record allows it; never about one in doubt."""
+        answers = labels.answers(topic)
+        have = [code for code in self.choices[topic] if code in answers]
+        lack = [code for code in self.choices[topic] if code not in labels.true(topic)]
+        if not answers or not (have or lack):
+            return None
+        code = self._pick(have if have and (not lack or self.rng.random() < 0.5) else lack)
+        answer = "yes" if code in have else "no"
+        question = self._for(labels, ask(self._pick(VERIFY), TOPICS[topic][code]))
+        return Question("verify-qa", DIMENSION_OF[topic], topic, question, sentence(answer), (), (answer,))
 
-    def closed(self, statements, dimension: str, right: str | None = None) -> Question | None:
-        """Four options, one of which is right and none of the others is true; None if the record does not allow it.
+    def closed(self, labels: Labels, topic: str, right: str | None = None) -> Question | None:
+        """Four options, one of which is right and none of the others true or in doubt; None if the record does not allow it.
 
         The other options are drawn in the same way whichever is right, so that the options alone do not give the answer away:
         diagnoses are of four different superclasses, since a block is no clear distractor for another one.
         """
-        have = [code for code in present(statements, dimension) if code in CHOICES[dimension]]
-        if not have:
+        answers = [code for code in labels.answers(topic) if code in self.choices[topic]]
+        if not answers:
             return None
-        right = right or self._pick(have)
-        if dimension == "diagnosis":
-            families = [name for name in SUPERCLASS if name not in self.superclasses(statements)]
-            if len(families) < 3:
-                return None
-            families = self.rng.permutation(families)[:3]
-            wrong = [self._pick([code for code in CHOICES[dimension] if self.superclass_of.get(code) == name]) for name in families]
+        right = right or answers[0]
+        free = [code for code in self.choices[topic] if code not in labels.true(topic)]
+        if topic == "diagnosis":
+            families = [name for name in SUPERCLASS if name not in labels.superclasses()]
+            by_family = {name: [code for code in free if SUPERCLASS_OF[code] == name] for name in families}
+            families = [name for name in families if by_family[name]]
+            wrong = [self._pick(by_family[name]) for name in self.rng.permutation(families)[:3]]
         else:
-            wrong = list(self.rng.permutation([code for code in CHOICES[dimension] if code not in statements])[:3])
-        names = [DIMENSIONS[dimension][code] for code in (right, *wrong)]
-        options = tuple(names[i] for i in self.rng.permutation(4))
-        return Question("closed", dimension, CLOSED[dimension].format(", ".join(options)), sentence(names[0]), options)
+            wrong = [free[i] for i in self.rng.permutation(len(free))[:3]]
+        if len(wrong) < 3:
+            return None
+        options = self._options(names(topic, (right, *wrong)))
+        question = self._for(labels, self._pick(CLOSED[topic]).format(", ".join(options)))
+        return Question("closed-qa", DIMENSION_OF[topic], topic, question, sentence(TOPICS[topic][right]), options, (right,))
 
-    def open(self, statements, dimension: str) -> Question:
-        codes = present(statements, dimension)
-        names = [DIMENSIONS[dimension][code] for code in codes]
-        nothing = {"rhythm": "the rhythm is not stated", "waveform": "no abnormality of the waveform", "diagnosis": "no certain diagnosis"}
-        return Question("open", dimension, self._pick(OPEN[dimension]), sentence(", ".join(names) or nothing[dimension]))
+    def _options(self, found: list[str]) -> tuple[str, ...]:
+        return tuple(found[i] for i in self.rng.permutation(len(found)))
 
-    def report(self, statements) -> Question:
-        return Question("report", "report", self._pick(REPORT), report_text(statements))
+    def open(self, labels: Labels, topic: str) -> Question | None:
+        """All answers to a topic; "no certain diagnosis" where all diagnoses are in doubt."""
+        answers = labels.answers(topic)
+        if answers:
+            text = ", ".join(names(topic, answers))
+        elif topic == "diagnosis" and labels.doubtful(topic):
+            text = "no certain diagnosis"
+        else:
+            return None
+        question = self._for(labels, self._pick(OPEN[topic]))
+        return Question("open-qa", DIMENSION_OF[topic], topic, question, sentence(text), (), tuple(answers))
 
-    def prediction(self) -> Question:
-        return Question("prediction", "prediction", self._pick(PREDICTION).format(int(self.rng.integers(1, 5))), "<prediction>")
+    def report(self, labels: Labels) -> Question:
+        answer = report_text(labels)
+        return Question("report", "report", "report", self._for(labels, self._pick(REPORT)), answer, (), tuple(labels.statements))
 
-    def comparison(self, one, other) -> Question:
-        same = present(one, "rhythm")[:1] == present(other, "rhythm")[:1]
-        return Question("comparison", "rhythm", SAME_RHYTHM, "Yes." if same else "No.")
+    def prediction(self, labels: Labels, seconds: int | None = None) -> Question:
+        """The next 1 to 4 seconds."""
+        seconds = seconds or int(self.rng.integers(1, 5))
+        words = self._for(labels, self._pick(PREDICTION).format(seconds)).replace(" 1 seconds", " 1 second")
+        return Question("prediction", "prediction", "prediction", words, "<prediction>", (), (str(seconds),))
 
-    def questions(self, statements) -> list[Question]:
-        """What one record is asked in one go: all superclasses, and some of everything else."""
-        questions = [self.yes_no_superclass(statements, name) for name in SUPERCLASS]
-        for dimension in DIMENSIONS:
-            questions.append(self.yes_no(statements, dimension))
-            have = [code for code in present(statements, dimension) if code in CHOICES[dimension]]
-            # Common answers are asked for less often, or the answer to learn would be the commonest option.
-            have = [code for code in have if self.rng.random() < CLOSED_SHARE.get(code, 1.0)]
-            if have:
-                questions.append(self.closed(statements, dimension, self._pick(have)))
-        questions.append(self.open(statements, self._pick(tuple(DIMENSIONS))))
-        if self.rng.random() < 0.4:
-            questions.append(self.report(statements))
-        if self.rng.random() < 0.05:
-            questions.append(self.prediction())
-        return [question for question in questions if question is not None]
+    def comparison(self, one: Labels, other: Labels, same_patient: bool, topic: str) -> list[Question]:
+        """Of two ECGs: one closed question, where there is something to ask, and an open one."""
+        first, second = one.answers(topic), other.answers(topic)
+        if not first or not second:
+            return []
+        lead = self._pick(SAME_PATIENT if same_patient else OTHER_PATIENT)
+        found = []
+        kinds = {"second": [c for c in second if c not in one.true(topic)], "first": [c for c in first if c not in other.true(topic)],
+                 "both": [c for c in first if c in second]}  # fmt: skip
+        neither = [code for code in self.choices[topic] if code not in one.true(topic) | other.true(topic)]
+        possible = [kind for kind, codes in kinds.items() if set(codes) & set(self.choices[topic])]
+        if possible:
+            kind = self._pick(possible)
+            right = next(code for code in kinds[kind] if code in self.choices[topic])
+            # One wrong option of each other kind, if there is one, so that just knowing what either ECG shows is not enough.
+            wrong = [self._pick(codes) for other_kind, codes in kinds.items() if other_kind != kind and codes]
+            wrong += [neither[i] for i in self.rng.permutation(len(neither))]
+            if len(wrong) >= 3:
+                options = self._options(names(topic, (right, *wrong[:3])))
+                question = self._for(one, lead + self._pick(COMPARE_CLOSED[kind]).format(", ".join(options)))
+                answer = sentence(TOPICS[topic][right])
+                found.append(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,)))
+        question = self._for(one, lead + self._pick(COMPARE_OPEN) + {"misc": f" Consider the {topic}."}.get(DIMENSION_OF[topic], f" Consider the {topic}."))
+        found.append(Question("comparison-qa", DIMENSION_OF[topic], topic, question, difference(topic, first, second), (), (*first, "->", *second)))
+        return found
+
+    def questions(self, labels: Labels) -> list[Question]:
+        """What one record is asked in one modality: closed and open questions of every topic, a verification of each dimension and superclass,
+        a report and a prediction."""
+        found = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
+        found += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
+        for topic in TOPICS:
+            found += [self.closed(labels, topic), self.open(labels, topic)]
+        if labels.statements:
+            found.append(self.report(labels))
+        return [question for question in [*found, self.prediction(labels)] if question is not None]
 
 
-def report_text(statements: dict[str, float]) -> str:
-    """A structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words."""
+def difference(topic: str, first: list[str], second: list[str]) -> str:
+    """What the second ECG has that the first has not, and the reverse."""
+    shared = [code for code in first if code in second]
+    parts = [
+        f"{words}: {', '.join(names(topic, codes))}."
+        for words, codes in (
+            ("Both", shared),
+            ("Only the first", [code for code in first if code not in second]),
+            ("Only the second", [code for code in second if code not in first]),
+        )
+        if codes
+    ]
+    return ("No difference. " if set(first) == set(second) else "") + " ".join(parts)
+
+
+def report_text(labels: Labels) -> str:
+    """A structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words. Nothing in it identifies the patient."""
     parts = []
-    if rhythm := present(statements, "rhythm"):
-        parts.append(sentence(", ".join(RHYTHM[code] for code in rhythm)))
-    if waveform := present(statements, "waveform"):
-        parts.append("Waveform: " + ", ".join(FORM[code] for code in waveform) + ".")
+    if labels.age is not None or labels.sex:
+        age = "" if labels.age is None else "over 89 years" if labels.age >= 90 else f"{labels.age:.0f} years"
+        parts.append(sentence(", ".join(part for part in (labels.sex or "", age) if part)))
+    for title, topic in (("Rhythm", "rhythm"), ("Axis", "axis"), ("Waveform", "waveform")):
+        if answers := labels.answers(topic):
+            parts.append(f"{title}: {', '.join(names(topic, answers))}.")
     diagnoses = []
-    for code in present(statements, "diagnosis", least=15):
-        words = "" if statements[code] >= 80 else "probable " if statements[code] >= 50 else "possible "
-        if code == "NORM" and words:
-            diagnoses.append(f"{words}normal ECG")
-        else:
-            diagnoses.append(words + DIAGNOSIS[code])
+    stage = labels.answers("stage")
+    for code in sorted((c for c in labels.statements if c in DIAGNOSIS), key=lambda c: (-labels.likelihood(c), c)):
+        likelihood = labels.likelihood(code)
+        if likelihood < 15:
+            continue
+        words = "" if likelihood >= 80 else "probable " if likelihood >= 50 else "possible "
+        name = "normal ECG" if code == "NORM" and words else DIAGNOSIS[code]
+        diagnoses.append(words + name + (f" ({STAGE[stage[0]]})" if stage and SUPERCLASS_OF[code] == "MI" else ""))
     parts.append("Diagnosis: " + (", ".join(diagnoses) or "no certain diagnosis") + ".")
+    for title, topic in (("Ectopic beats", "ectopy"), ("Recording", "noise")):
+        if (answers := labels.answers(topic)) and answers[0] != NORMAL[topic][0]:
+            parts.append(f"{title}: {', '.join(names(topic, answers))}.")
     return " ".join(parts)

@@ -1,0 +1,277 @@
+"""The data engine: a source of ECGs in, a data set of questions and answers out.
+
+    find_entries --plan--> units of whole patients --build_unit (anywhere, in any order)--> one Parquet shard each --finish--> manifest, card
+
+A unit is a function of its records and the seed alone, so that any number of workers on any number of machines gives the same bytes. A shard appears under
+its name only when it is complete; a build that was killed goes on with the units whose shards are missing.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .card import write_card
+from .ecgqa import ecg_qa_samples, read_ecg_qa
+from .qa import DIMENSION_OF, TASKS, QuestionBuilder
+from .records import Loaded, load, rng_for, sample_of
+from .rephrase import Rephraser
+from .samples import Sample, write_shard
+from .signal import Optimizer
+from .sources import Entry, find_entries
+
+VERSION = 1  # of the data set's content; counts up whenever the same source would give other bytes
+UNIT_RECORDS = 128
+WORK = ".build"
+
+
+@dataclass
+class Settings:
+    """What a data set's bytes depend on, beside its source: `tasks` of `TASKS`, `seed`, `images` (whether pictures are drawn), `llm` (None, or
+    url and model of the server that rephrases, and the folder of its replies), `ecg_qa` (files of ECG-QA to import in place of our own questions)."""
+
+    tasks: tuple[str, ...] = TASKS
+    seed: int = 0
+    images: bool = True
+    llm: dict | None = None
+    ecg_qa: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict:
+        llm = {key: self.llm[key] for key in ("url", "model")} if self.llm else None
+        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm": llm, "ecg_qa": [Path(p).name for p in self.ecg_qa]}
+
+
+class LeakageError(Exception):
+    """A patient or a signal is in two splits."""
+
+
+def plan(entries: list[Entry]) -> list[dict]:
+    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order of time."""
+    patients: dict[str, list[Entry]] = {}
+    for entry in entries:
+        patients.setdefault(entry.patient_id, []).append(entry)
+    folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
+    if torn := [patient for patient, found in folds.items() if len(found) > 1]:
+        raise LeakageError(f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}.")
+    units = []
+    for split in ("train", "validation", "test"):
+        bins: list[list[Entry]] = [[]]
+        for records in patients.values():
+            if records[0].split == split:
+                if len(bins[-1]) >= UNIT_RECORDS:
+                    bins.append([])
+                bins[-1] += sorted(records, key=lambda entry: (entry.order, entry.record_id))
+        bins = [records for records in bins if records]
+        for i, records in enumerate(bins):
+            name = f"{split}-{i:05d}-of-{len(bins):05d}.parquet"
+            units.append({"name": name, "split": split, "records": [entry.as_dict() for entry in records]})
+    return units
+
+
+def build(
+    source: str | Path,
+    out: str | Path,
+    settings: Settings,
+    workers: int = 1,
+    limit: int | None = None,
+    ray_address: str | None = None,
+    progress: bool = True,
+) -> dict:
+    """Builds a data set, or goes on with one that was interrupted.
+
+    Args:
+        source: As `find_entries` takes it.
+        out: Folder of the data set; nothing is written outside of it.
+        settings: What is asked, and the seed.
+        workers: Processes.
+        limit: Only the first so many records.
+        ray_address: "local", "auto" or an address: runs the units on Ray Data.
+
+    Returns: the manifest.
+
+    Raises: `LeakageError`; `ValueError` when `out` holds another data set, or `source` no record.
+    """
+    out = Path(out)
+    started = time.time()
+    entries, rejected = find_entries(source, limit, progress)
+    units = plan(entries)
+    description = {"version": VERSION, "settings": settings.as_dict(), "units": [_fingerprint(unit) for unit in units]}
+    work = out / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    told = work / "plan.json"
+    if told.exists() and json.loads(told.read_text()) != description:
+        raise ValueError(f"{out} holds a data set of another source, seed, version or setting; choose another folder or remove it.")
+    _write(told, json.dumps(description))
+    if settings.llm:
+        settings.llm.setdefault("cache", str(work / "llm"))
+    partners = read_ecg_qa(settings.ecg_qa, units) if settings.ecg_qa else {}
+    missing = [unit for unit in units if not ((out / unit["name"]).is_file() and (work / f"{unit['name']}.json").is_file())]
+    bar = tqdm(total=len(units), initial=len(units) - len(missing), desc="building", unit="shard", disable=not progress)
+    for _ in _run(missing, out, settings, partners, workers, ray_address):
+        bar.update()
+    bar.close()
+    reports = [json.loads((work / f"{unit['name']}.json").read_text()) for unit in units]
+    return finish(out, units, reports, rejected, settings, time.time() - started)
+
+
+def _run(units: list[dict], out: Path, settings: Settings, partners: dict, workers: int, ray_address: str | None):
+    """Builds the units, on Ray, in processes, or here; yields as each one is done."""
+    if ray_address:
+        from .on_ray import run_on_ray
+
+        yield from run_on_ray(units, out, settings, partners, ray_address, workers)
+    elif workers <= 1:
+        for unit in units:
+            yield build_unit(unit, out, settings, partners.get(unit["name"]))
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            jobs = [pool.submit(build_unit, unit, out, settings, partners.get(unit["name"])) for unit in units]
+            try:
+                for job in as_completed(jobs):
+                    yield job.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None = None) -> str:
+    """Builds one shard. Returns its name."""
+    optimizer, loaded, rejected, hashes, times = Optimizer(), [], [], {}, Counter()
+    for record in unit["records"]:
+        entry = Entry(**record)
+        try:
+            loaded.append(load(entry, optimizer, settings.seed if settings.images else None, times))
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            rejected.append({"record": entry.record_id, "reason": str(error)})
+            continue
+        hashes.setdefault(hashlib.sha256(loaded[-1].ecg.signal).hexdigest()[:32], entry.record_id)
+    clock = time.perf_counter()
+    if settings.ecg_qa:
+        elsewhere = {name: Entry(**record) for name, record in (questions or {}).get("elsewhere", {}).items()}
+        others = [load(entry, optimizer, settings.seed if settings.images else None, times) for entry in elsewhere.values()]
+        samples = ecg_qa_samples((questions or {}).get("questions", []), {one.entry.record_id: one for one in loaded + others}, settings.images)
+    else:
+        samples = _ask(loaded, settings)
+    samples = [sample for sample in samples if sample.question.task in settings.tasks]
+    times["ask"] += time.perf_counter() - clock
+    llm = {}
+    if settings.llm:
+        rephraser = Rephraser(**settings.llm)
+        for sample in samples:
+            sample.question, changed = rephraser(sample.question)
+            sample.provenance["rephrased"] = changed
+        llm = dict(rephraser.counts)
+    clock = time.perf_counter()
+    path = out / unit["name"]
+    partial = out / WORK / f"{unit['name']}.partial"
+    write_shard(partial, samples)
+    times["write"] += time.perf_counter() - clock
+    report = {
+        "name": unit["name"],
+        "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(),
+        "bytes": partial.stat().st_size,
+        "samples": len(samples),
+        "records": {one.entry.record_id: one.entry.patient_id for one in loaded},
+        "signals": hashes,
+        "images": sum(one.image is not None for one in loaded),
+        "rejected": rejected,
+        "counts": [[*key, count] for key, count in sorted(Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items())],
+        "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
+        "llm": llm,
+        "times": {key: round(value, 3) for key, value in times.items()},
+    }
+    _write(out / WORK / f"{unit['name']}.json", json.dumps(report))
+    os.replace(partial, path)
+    return unit["name"]
+
+
+def _labels(samples: list[Sample]) -> Counter:
+    """(task, topic, answer) of the closed questions, for the majority control."""
+    return Counter((s.question.task, s.question.topic, s.question.answer) for s in samples if s.question.options)
+
+
+def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
+    samples = []
+    for i, one in enumerate(loaded):
+        for modality in ("signal", "image") if settings.images else ("signal",):
+            builder = QuestionBuilder(rng_for(settings.seed, one.entry.record_id, modality))
+            questions = builder.questions(one.labels)
+            if modality == "image" or one.seconds < 6:  # there must be something left to predict from
+                questions = [question for question in questions if question.task != "prediction"]
+            samples += [sample_of(number, modality, question, [one]) for number, question in enumerate(questions)]
+        if "comparison-qa" in settings.tasks:
+            before = [other for other in loaded[:i] if other.entry.patient_id == one.entry.patient_id]
+            others = [other for other in loaded[i + 1 :] + loaded[:i] if other.entry.patient_id != one.entry.patient_id]
+            if before:
+                samples += _compare(before[-1], one, True, settings)
+            if others:
+                samples += _compare(one, others[0], False, settings)
+    return samples
+
+
+def _compare(one: Loaded, other: Loaded, same_patient: bool, settings: Settings) -> list[Sample]:
+    """Two ECGs in each pair of modalities, on a topic that both have an answer to."""
+    samples = []
+    for modality in ("signal-signal", "image-image", "signal-image") if settings.images else ("signal-signal",):
+        rng = rng_for(settings.seed, one.entry.record_id, other.entry.record_id, modality)
+        topics = [topic for topic in DIMENSION_OF if one.labels.answers(topic) and other.labels.answers(topic)]
+        if topics:
+            topic = topics[int(rng.integers(len(topics)))]
+            questions = QuestionBuilder(rng).comparison(one.labels, other.labels, same_patient, topic)
+            samples += [sample_of(number, modality, question, [one, other]) for number, question in enumerate(questions)]
+    return samples
+
+
+def finish(out: Path, units: list[dict], reports: list[dict], rejected: list[dict], settings: Settings, seconds: float) -> dict:
+    """Checks for leakage, and writes rejected.jsonl, manifest.json and the card. Raises `LeakageError`, and then writes no manifest."""
+    check_leakage(units, reports)
+    rejected = rejected + [row for report in reports for row in report["rejected"]]
+    _write(out / "rejected.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejected))
+    manifest = {
+        "name": "Heartcare-400K",
+        "version": VERSION,
+        "settings": settings.as_dict(),
+        "samples": sum(report["samples"] for report in reports),
+        "records": sum(len(report["records"]) for report in reports),
+        "rejected": len(rejected),
+        "shards": [{key: report[key] for key in ("name", "sha256", "bytes", "samples")} | {"records": list(report["records"])} for report in reports],
+        "signals": {digest: record for report in reports for digest, record in report["signals"].items()},
+    }
+    _write(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+    write_card(out, manifest, reports, seconds)
+    return manifest
+
+
+def check_leakage(units: list[dict], reports: list[dict]):
+    """Raises `LeakageError` when a patient, or the same signal, is in two splits."""
+    for what, key in (("patients", "records"), ("signals", "signals")):
+        split_of: dict[str, str] = {}
+        for unit, report in zip(units, reports):
+            for value in set(report[key].values()) if key == "records" else report[key]:
+                if split_of.setdefault(value, unit["split"]) != unit["split"]:
+                    raise LeakageError(f"{what}: {value} is in {split_of[value]} and in {unit['split']} ({unit['name']}).")
+
+
+def _fingerprint(unit: dict) -> str:
+    """Of a unit's records and labels, not of where its files lie."""
+    records = [{key: value for key, value in record.items() if key != "path"} for record in unit["records"]]
+    return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, text: str):
+    """All of a text or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

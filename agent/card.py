@@ -1,0 +1,223 @@
+"""The data set's card: what is in it, how it was made and how fast, and pictures of it."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from .qa import DIMENSIONS, MODALITIES, TASKS
+from .render import INK, _font, draw_ecg
+from .samples import COLUMNS, unpack_ecg
+from .signal import Optimizer
+
+COLOURS = ((196, 60, 68), (58, 108, 168), (84, 150, 92), (222, 160, 62), (130, 96, 160), (90, 160, 170), (150, 120, 90), (120, 124, 134))
+
+FEATURES = """\
+  - {name: id, dtype: string}
+  - {name: task, dtype: string}
+  - {name: dimension, dtype: string}
+  - {name: modality, dtype: string}
+  - {name: question, dtype: string}
+  - {name: options, list: string}
+  - {name: answer, dtype: string}
+  - {name: answer_label, list: string}
+  - name: messages
+    list:
+    - {name: role, dtype: string}
+    - name: content
+      list:
+      - {name: type, dtype: string}
+      - {name: text, dtype: string}
+  - name: ecgs
+    list:
+    - {name: signal, dtype: binary}
+    - {name: scale, dtype: float64}
+    - {name: sampling_rate, dtype: float64}
+    - {name: leads, list: string}
+    - {name: target_samples, dtype: int32}
+    - {name: record_id, dtype: string}
+  - {name: images, list: image}
+  - {name: patient_id, list: string}
+  - {name: fold, dtype: int32}
+  - {name: provenance, dtype: string}
+"""
+
+
+def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
+    """README.md with the pictures of `out`/card; returns nothing. `seconds` is what this run of the build took."""
+    (out / "card").mkdir(exist_ok=True)
+    counts: Counter = Counter()
+    labels: Counter = Counter()
+    for report in reports:
+        counts.update({tuple(key): count for *key, count in report["counts"]})
+        labels.update({tuple(key): count for *key, count in report["labels"]})
+    draw_donuts(counts, out / "card" / "dimensions.png")
+    examples = draw_examples(out, manifest)
+    splits = [split for split in ("train", "validation", "test") if any(s["name"].startswith(split) for s in manifest["shards"])]
+    files = "\n".join(f"  - {{split: {split}, path: {split}-*.parquet}}" for split in splits)
+    llm: Counter = Counter()
+    for report in reports:
+        llm.update(report["llm"])
+    lines = [
+        "---",
+        "license: cc-by-4.0",
+        "language: en",
+        "pretty_name: Heartcare-400K",
+        "task_categories: [visual-question-answering, text-generation]",
+        "tags: [ecg, electrocardiogram, medical, instruction-tuning]",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        files,
+        "dataset_info:",
+        "  features:",
+        FEATURES + "---",
+        "",
+        "# Heartcare-400K",
+        "",
+        f"{manifest['samples']:,} questions and answers about {manifest['records']:,} ECGs, as signals and as pictures, made by HeartAgent "
+        f"(`python -m heartcare.agent build`, seed {manifest['settings']['seed']}, version {manifest['version']}). "
+        "The licence of the recordings is that of their source; for PTB-XL it is CC BY 4.0 (Wagner et al., 2020).",
+        "",
+        "**Not for clinical use.** The answers are templates over the source's labels, and are as right or wrong as those.",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        'rows = load_dataset("PATH_OR_NAME", split="train", streaming=True)',
+        "```",
+        "",
+        "`heartcare.agent.samples.conversation(row)` gives the chat with its ECGs and pictures, for `processor.apply_chat_template`. Splits are by patient "
+        f"(fold 9 validation, fold 10 test); neither a patient nor a signal is in two of them, which every build checks. {manifest['rejected']} records were "
+        "rejected (`rejected.jsonl`). `manifest.json` has the hashes of all shards.",
+        "",
+        "## Counts",
+        "",
+        *count_tables(counts),
+        "",
+        "![Questions by dimension](card/dimensions.png)",
+        "",
+        "## Examples",
+        "",
+        *[f"![{name}](card/{name})" for name in examples],
+        "",
+        "## Columns",
+        "",
+        "| column | what |",
+        "|---|---|",
+        *[f"| {name} | {text} |" for name, text in COLUMNS.items()],
+        "",
+        "## What the closed questions are worth",
+        "",
+        "A blind reader who always takes the commonest answer among the options that he knows is right this often. Beat it before you believe a score.",
+        "",
+        "| task, topic | questions | commonest answer | its share |",
+        "|---|---|---|---|",
+        *majority_rows(labels),
+        "",
+        "## How long it took",
+        "",
+        *time_table(reports, seconds),
+    ]
+    if llm:
+        lines += ["", "## Rephrased by a language model", "", f"{manifest['settings']['llm']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + "."]
+    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def count_tables(counts: Counter) -> list[str]:
+    """Task x modality, and dimension x modality."""
+    rows = []
+    for title, place, order in (("task", 0, TASKS), ("dimension", 1, (*DIMENSIONS, "superclass", "report", "prediction"))):
+        used = [m for m in MODALITIES if any(key[2] == m for key in counts)]
+        rows += [f"| {title} | {' | '.join(used)} | all |", "|---" * (len(used) + 2) + "|"]
+        for name in order:
+            numbers = [sum(n for key, n in counts.items() if key[place] == name and key[2] == m) for m in used]
+            if sum(numbers):
+                rows.append(f"| {name} | {' | '.join(f'{n:,}' for n in numbers)} | {sum(numbers):,} |")
+        rows.append("")
+    return rows[:-1]
+
+
+def majority_rows(labels: Counter) -> list[str]:
+    rows = []
+    for task, topic in sorted({key[:2] for key in labels}):
+        here = Counter({key[2]: n for key, n in labels.items() if key[:2] == (task, topic)})
+        (answer, count), total = here.most_common(1)[0], sum(here.values())
+        rows.append(f"| {task}, {topic} | {total:,} | {answer} | {100 * count / total:.1f} % |")
+    return rows
+
+
+def time_table(reports: list[dict], seconds: float) -> list[str]:
+    """Seconds of all workers together, and rates per core."""
+    times: Counter = Counter()
+    for report in reports:
+        times.update(report["times"])
+    records = sum(len(report["records"]) for report in reports)
+    images, samples = sum(report["images"] for report in reports), sum(report["samples"] for report in reports)
+    rows = ["| step | seconds of one core | rate per core |", "|---|---|---|"]
+    for key, what, count in (
+        ("read", "read, clean, measure", records),
+        ("draw", "draw and encode", images),
+        ("ask", "ask and answer", samples),
+        ("write", "write Parquet", samples),
+    ):
+        if times[key] and count:
+            unit = {"read": "records", "draw": "pictures"}.get(key, "samples")
+            rows.append(f"| {what} | {times[key]:.0f} | {count / times[key]:,.0f} {unit}/s |")
+    return [*rows, "", f"The last run took {seconds:.0f} s in all."]
+
+
+def draw_donuts(counts: Counter, path: Path):
+    """One donut for each dimension, its parts the tasks."""
+    shown = [name for name in (*DIMENSIONS, "superclass", "report", "prediction") if any(key[1] == name for key in counts)]
+    side, scale = 260, 3
+    columns = min(4, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    sheet = Image.new("RGB", (columns * side * scale, (rows * side + 40) * scale), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for i, name in enumerate(shown):
+        x, y = (i % columns) * side * scale, (i // columns) * side * scale
+        parts = [(task, sum(n for key, n in counts.items() if key[:2] == (task, name))) for task in TASKS]
+        total, angle = sum(n for _, n in parts), -90.0
+        box = (x + 30 * scale, y + 20 * scale, x + (side - 30) * scale, y + (side - 40) * scale)
+        for task, n in parts:
+            if n:
+                pen.pieslice(box, angle, angle + 360 * n / total, fill=COLOURS[TASKS.index(task)])
+                angle += 360 * n / total
+        hole = 52 * scale
+        pen.ellipse((box[0] + hole, box[1] + hole, box[2] - hole, box[3] - hole), fill=(255, 255, 255))
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        pen.text((middle[0], middle[1] - 9 * scale), name, fill=INK, font=_font(15 * scale), anchor="mm")
+        pen.text((middle[0], middle[1] + 10 * scale), f"{total:,}", fill=INK, font=_font(13 * scale), anchor="mm")
+    x = 30 * scale
+    for task in TASKS:
+        if any(key[0] == task for key in counts):
+            y = (rows * side + 12) * scale
+            pen.rectangle((x, y, x + 14 * scale, y + 14 * scale), fill=COLOURS[TASKS.index(task)])
+            pen.text((x + 20 * scale, y + 7 * scale), task, fill=INK, font=_font(14 * scale), anchor="lm")
+            x += (40 * scale) + pen.textlength(task, font=_font(14 * scale))
+    sheet.reduce(scale).save(path)
+
+
+def draw_examples(out: Path, manifest: dict) -> list[str]:
+    """Six ECGs of the first shard that has any, each under its report; returns the names of the pictures."""
+    shard = next((shard["name"] for shard in manifest["shards"] if shard["samples"]), None)
+    if shard is None:
+        return []
+    table = pq.read_table(out / shard, columns=["task", "modality", "answer", "ecgs"]).select(["task", "modality", "answer", "ecgs"])
+    is_signal = np.array([m == "signal" for m in table["modality"].to_pylist()])
+    wanted = np.array([t == "report" for t in table["task"].to_pylist()]) & is_signal
+    places = np.flatnonzero(wanted if wanted.any() else is_signal)
+    seen: dict[str, int] = {}
+    for place in places:
+        seen.setdefault(table["answer"][int(place)].as_py().split("Diagnosis:")[-1], int(place))
+    names, optimizer = [], Optimizer()
+    for i, place in enumerate(list(seen.values())[:6]):
+        ecg = unpack_ecg(table["ecgs"][place].as_py()[0])
+        signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
+        names.append(f"example_{i + 1}.png")
+        page = draw_ecg(signal, optimizer.extractor.sampling_rate, "3x4+R", dpi=90, header=table["answer"][place].as_py()[:150], lead_mask=lead_mask)
+        page.save(out / "card" / names[-1])
+    return names

@@ -1,0 +1,41 @@
+"""One file on the screen: what was read, how good it is, what it measures, and a drawing."""
+
+from pathlib import Path
+
+from ..processing_heartcare import LEADS
+from .measure import find_r_peaks, heart_rate, qrs_axis
+from .readers import read_ecg
+from .render import draw_ecg, page_header
+from .signal import Optimizer
+from .statements import STATEMENTS
+
+
+def inspect_file(path: str, output: str | None = None) -> int:
+    """Prints and draws one ECG. Returns 0; raises what `read_ecg` does."""
+    record = read_ecg(path)
+    optimized = Optimizer()(record)
+    signal, rate = optimized.signal, optimized.sampling_rate
+    print(f"{path}: {record.format}, {len(record.lead_names)} leads, {record.seconds:.2f} s at {record.sampling_rate:g} Hz")
+    print(f"  leads        {' '.join(record.lead_names)}")
+    print(f"  age, sex     {record.age if record.age is not None else 'not stated'}, {record.sex or 'not stated'}")
+    if record.report:
+        print(f"  report       {record.report}")
+    for code, likelihood in record.statements.items():
+        print(f"  statement    {code:8} {likelihood:3.0f} %  {STATEMENTS[code]}")
+    for name, value in record.measurements.items():
+        print(f"  file says    {name} {value:g}")
+    bpm, axis = heart_rate(signal, rate), qrs_axis(signal, rate)
+    print(f"  measured     {len(find_r_peaks(signal, rate))} beats, heart rate {'-' if bpm is None else f'{bpm:.0f} bpm'}, QRS axis {'-' if axis is None else f'{axis:.0f} degrees'}")
+    print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
+    quality = optimized.quality
+    for i, lead in enumerate(LEADS):
+        numbers = (quality.missing[i], quality.flat[i], quality.saturated[i], quality.noise[i], quality.baseline[i])
+        print("  {:10} {:8.1%} {:8.2f} {:9.1%} {:9.1f} {:9.2f}  {}".format(lead, *numbers, ", ".join(quality.faults[i]) or "-"))
+    for what, notes in (("warning", optimized.warnings), ("changed", record.provenance + optimized.provenance)):
+        for note in notes:
+            print(f"  {what:12} {note}")
+    target = Path(output or Path("out") / f"{Path(path).stem}.png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draw_ecg(signal, rate, header=page_header(record.age, record.sex, bpm), lead_mask=optimized.lead_mask).save(target)
+    print(f"  drawn        {target}")
+    return 0

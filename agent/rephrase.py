@@ -1,0 +1,116 @@
+"""Rephrasing by a language model behind an OpenAI-compatible server, with every reply checked against the labels."""
+
+import hashlib
+import json
+import os
+import re
+import urllib.request
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from .lexicon import find_statements
+from .qa import Question
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
+    "required": ["question", "answer"],
+    "additionalProperties": False,
+}
+SYSTEM = (
+    "You reword questions and answers about electrocardiograms for a data set. Keep the meaning exactly: every finding, its certainty, every number, "
+    "the patient's age and sex. Add nothing. Options of a question stay word by word as they are. Reply with JSON: {\"question\": ..., \"answer\": ...}."
+)
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+SEX = re.compile(r"\b(?:(wom[ae]n|female|lady|she|her)|(m[ae]n|male|gentleman|he|his))\b", re.I)
+
+
+class Rephraser:
+    """Rephrases questions and answers, or leaves them as they are.
+
+    Args:
+        url: Base of the server, for example "http://localhost:8000/v1".
+        model: Its name there.
+        cache: Folder of replies that were accepted, by the hash of what was asked.
+        retries: How often a reply that fails is asked for again.
+        timeout: Seconds for one reply.
+
+    `counts` has "cached", "accepted", and for templates that were kept "failed" (no good reply) and "kept" (nothing to rephrase).
+    """
+
+    def __init__(self, url: str, model: str, cache: str, retries: int = 2, timeout: float = 60.0):
+        self.url, self.model, self.cache, self.retries, self.timeout = url.rstrip("/"), model, Path(cache), retries, timeout
+        self.counts: Counter = Counter()
+
+    def __call__(self, question: Question) -> tuple[Question, bool]:
+        """The question in other words, and whether it was changed."""
+        if question.task == "prediction":
+            self.counts["kept"] += 1
+            return question, False
+        asked = json.dumps({"question": question.question, "answer": question.answer, "options": list(question.options)}, ensure_ascii=False)
+        place = self.cache / f"{hashlib.sha256(f'{self.model}|{asked}'.encode()).hexdigest()}.json"
+        if place.is_file():
+            reply = json.loads(place.read_text(encoding="utf-8"))
+            self.counts["cached"] += 1
+            return replace(question, **reply), True
+        for attempt in range(1 + self.retries):
+            try:
+                reply = self._ask(asked, attempt)
+            except (OSError, ValueError, KeyError, IndexError, TypeError):
+                continue
+            if find_fault(question, reply) is None:
+                self.cache.mkdir(parents=True, exist_ok=True)
+                partial = place.with_suffix(f".{os.getpid()}.partial")
+                partial.write_text(json.dumps(reply, ensure_ascii=False), encoding="utf-8")
+                os.replace(partial, place)
+                self.counts["accepted"] += 1
+                return replace(question, **reply), True
+        self.counts["failed"] += 1
+        return question, False
+
+    def _ask(self, asked: str, attempt: int) -> dict:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}],
+            "temperature": 0.7,
+            "seed": attempt,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "rephrased", "schema": SCHEMA, "strict": True}},
+        }
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get("OPENAI_API_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=self.timeout) as reply:
+            return json.loads(json.loads(reply.read(2**20))["choices"][0]["message"]["content"])
+
+
+def find_fault(question: Question, reply) -> str | None:
+    """Why a reply must not be used, or None: its form, then whether it still says what the labels say."""
+    if not isinstance(reply, dict) or set(reply) != {"question", "answer"} or not all(isinstance(v, str) and v.strip() for v in reply.values()):
+        return "it is not an object of two texts, question and answer"
+    asked, answered = reply["question"], reply["answer"]
+    if len(asked) > 3 * len(question.question) + 100 or len(answered) > 3 * len(question.answer) + 100:
+        return "it is much longer than the template"
+    if "<|" in asked + answered:
+        return "it holds a special token"
+    if sorted(NUMBER.findall(asked)) != sorted(NUMBER.findall(question.question)):
+        return "the numbers of the question differ"
+    if sorted(NUMBER.findall(answered)) != sorted(NUMBER.findall(question.answer)):
+        return "the numbers of the answer differ"
+    if _sexes(asked) != _sexes(question.question):
+        return "the patient's sex differs"
+    if question.options:
+        if missing := [option for option in question.options if option.lower() not in asked.lower()]:
+            return f"the question lacks the option {missing[0]!r}"
+        return None if answered == question.answer else "the answer is not the option word by word"
+    if question.task == "verify-qa":
+        same = re.match(r"(?i)yes|no\b", answered)
+        if not same or same[0].lower() != question.answer_label[0] or find_statements(asked) != find_statements(question.question):
+            return "the answer or the finding asked for differs"
+        return None
+    return None if find_statements(answered) == find_statements(question.answer) else "the findings of the answer differ"
+
+
+def _sexes(text: str) -> set[int]:
+    return {index for match in SEX.findall(text) for index, group in enumerate(match) if group}

@@ -1,0 +1,203 @@
+"""The rows of the data set, how they are written, and how they become conversations again.
+
+A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary encoding keeps each distinct value of
+a column chunk once, so that a shard of twenty questions a record is hardly larger than its records.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..processing_heartcare import LEADS
+from .qa import Question
+
+_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
+_ECG = pa.struct(
+    [
+        ("signal", pa.binary()),
+        ("scale", pa.float64()),
+        ("sampling_rate", pa.float64()),
+        ("leads", pa.list_(pa.string())),
+        ("target_samples", pa.int32()),
+        ("record_id", pa.string()),
+    ]
+)
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("task", pa.string()),
+        ("dimension", pa.string()),
+        ("modality", pa.string()),
+        ("question", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("answer_label", pa.list_(pa.string())),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(_PART))]))),
+        ("ecgs", pa.list_(_ECG)),
+        ("images", pa.list_(_IMAGE)),
+        ("patient_id", pa.list_(pa.string())),
+        ("fold", pa.int32()),
+        ("provenance", pa.string()),
+    ]
+)
+COLUMNS = {
+    "id": "record, task, topic, modality and number: unique",
+    "task": "closed-qa, open-qa, verify-qa (yes or no), comparison-qa, report, prediction",
+    "dimension": "diagnosis, waveform, rhythm, misc; superclass, report, prediction",
+    "modality": "signal, image, signal-signal, image-image, signal-image",
+    "question": "as a user asks it, with age and sex",
+    "options": "of closed questions, else empty",
+    "answer": "the text to learn; `<prediction>` for signal prediction",
+    "answer_label": "SCP-ECG codes (or yes, no, seconds); of open comparisons those of the first ECG, `->`, those of the second",
+    "messages": "the chat, for apply_chat_template",
+    "ecgs": "signal (int16, little endian, leads x samples; times scale gives mV), sampling_rate, leads, target_samples (the last samples, which are to be predicted), record_id",
+    "images": "PNG or JPEG",
+    "patient_id": "of each ECG; a pseudonym",
+    "fold": "1 to 10; 9 is validation, 10 test",
+    "provenance": "JSON: records, statements with likelihoods, quality by lead, every change made, how the picture was drawn",
+}
+
+
+@dataclass
+class PackedECG:
+    """The twelve leads as a row stores them: little-endian int16 times `scale` is mV."""
+
+    record_id: str
+    signal: bytes
+    scale: float
+    sampling_rate: float
+    leads: tuple[str, ...]
+
+    @classmethod
+    def pack(cls, record_id: str, signal: np.ndarray, lead_mask: np.ndarray, sampling_rate: float) -> "PackedECG":
+        """`signal` (12, samples) in mV, in steps of 1 uV or, above 32 mV, of what 16 bits allow; leads without a mask are left out."""
+        kept = signal[np.asarray(lead_mask, bool)]
+        scale = max(0.001, float(np.abs(kept).max(initial=0)) / 32767)
+        leads = tuple(lead for lead, present in zip(LEADS, lead_mask) if present)
+        return cls(record_id, np.round(kept / scale).astype("<i2").tobytes(), scale, sampling_rate, leads)
+
+
+@dataclass
+class Sample:
+    """One row before it is written; `ecgs` and `images` are shared between the rows of a record."""
+
+    id: str
+    modality: str
+    question: Question
+    ecgs: list[PackedECG]
+    images: list[bytes]
+    patients: list[str]
+    fold: int
+    provenance: dict = field(default_factory=dict)
+
+
+def unpack_ecg(ecg: dict) -> dict:
+    """An element of a row's `ecgs` -> `{"ecg": float32 (leads, samples) mV, "sampling_rate", "lead_names", "units"}`, as the processor takes it, without
+    the samples that are to be predicted, and those as "target" if there are any."""
+    signal = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1).astype(np.float32) * np.float32(ecg["scale"])
+    found = {"sampling_rate": ecg["sampling_rate"], "lead_names": list(ecg["leads"]), "units": "mV"}
+    if hidden := ecg["target_samples"]:
+        return {"ecg": signal[:, :-hidden], **found, "target": signal[:, -hidden:]}
+    return {"ecg": signal, **found}
+
+
+def conversation(row: dict) -> list[dict]:
+    """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(..., tokenize=True)`."""
+    ecgs = iter([unpack_ecg(ecg) for ecg in row["ecgs"]])
+    images = iter([image["bytes"] if isinstance(image, dict) else image for image in row["images"]])
+    messages = []
+    for message in row["messages"]:
+        parts = []
+        for part in message["content"]:
+            if part["type"] == "ecg":
+                ecg = next(ecgs)
+                ecg.pop("target", None)
+                parts.append({"type": "ecg", **ecg})
+            elif part["type"] == "image":
+                parts.append({"type": "image", "image": _picture(next(images))})
+            else:
+                parts.append({"type": "text", "text": part["text"]})
+        messages.append({"role": message["role"], "content": parts})
+    return messages
+
+
+def _picture(image):
+    if isinstance(image, bytes):
+        import io
+
+        from PIL import Image
+
+        return Image.open(io.BytesIO(image)).convert("RGB")
+    return image
+
+
+def write_shard(path, samples: list[Sample]):
+    """Writes the rows to a Parquet file; the same rows give the same bytes."""
+    ecgs = list({id(ecg): ecg for sample in samples for ecg in sample.ecgs}.values())
+    place = {id(ecg): i for i, ecg in enumerate(ecgs)}
+    pictures = list(dict.fromkeys(image for sample in samples for image in sample.images))
+    picture_place = {image: i for i, image in enumerate(pictures)}
+
+    used = [ecg for sample in samples for ecg in sample.ecgs]
+    hidden = [_target_samples(sample, ecg) for sample in samples for ecg in sample.ecgs]
+    signals = pa.DictionaryArray.from_arrays(pa.array([place[id(e)] for e in used], pa.int32()), pa.array([e.signal for e in ecgs], pa.binary()))
+    ecg_column = pa.ListArray.from_arrays(
+        _offsets(sample.ecgs for sample in samples),
+        pa.StructArray.from_arrays(
+            [
+                signals,
+                pa.array([e.scale for e in used], pa.float64()),
+                pa.array([e.sampling_rate for e in used], pa.float64()),
+                pa.array([e.leads for e in used], pa.list_(pa.string())),
+                pa.array(hidden, pa.int32()),
+                pa.array([e.record_id for e in used], pa.string()),
+            ],
+            names=[part.name for part in _ECG],
+        ),
+    )
+    shown = [picture_place[image] for sample in samples for image in sample.images]
+    bytes_column = pa.DictionaryArray.from_arrays(pa.array(shown, pa.int32()), pa.array(pictures, pa.binary()))
+    image_column = pa.ListArray.from_arrays(
+        _offsets(sample.images for sample in samples),
+        pa.StructArray.from_arrays([bytes_column, pa.nulls(len(shown), pa.string())], names=["bytes", "path"]),
+    )
+    columns = {
+        "id": [sample.id for sample in samples],
+        "task": [sample.question.task for sample in samples],
+        "dimension": [sample.question.dimension for sample in samples],
+        "modality": [sample.modality for sample in samples],
+        "question": [sample.question.question for sample in samples],
+        "options": [sample.question.options for sample in samples],
+        "answer": [sample.question.answer for sample in samples],
+        "answer_label": [sample.question.answer_label for sample in samples],
+        "messages": [_messages(sample) for sample in samples],
+        "patient_id": [sample.patients for sample in samples],
+        "fold": [sample.fold for sample in samples],
+        "provenance": [json.dumps(sample.provenance, ensure_ascii=False, sort_keys=True) for sample in samples],
+    }
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()} | {"ecgs": ecg_column, "images": image_column}
+    table = pa.table({field.name: arrays[field.name] for field in SCHEMA})
+    # One row group; without Arrow's own schema, so that readers see plain binary columns and not dictionaries.
+    pq.write_table(
+        table, path, compression="zstd", store_schema=False, row_group_size=max(1, len(table)), dictionary_pagesize_limit=2**30, write_batch_size=256
+    )
+
+
+def _offsets(lists) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum([len(each) for each in lists], dtype=np.int64)]).astype(np.int32))
+
+
+def _target_samples(sample: Sample, ecg: PackedECG) -> int:
+    if sample.question.task != "prediction":
+        return 0
+    return round(int(sample.question.answer_label[0]) * ecg.sampling_rate)
+
+
+def _messages(sample: Sample) -> list[dict]:
+    parts = [{"type": "image" if part == "image" else "ecg", "text": None} for part in sample.modality.split("-")]
+    question = {"role": "user", "content": [*parts, {"type": "text", "text": sample.question.question}]}
+    return [question, {"role": "assistant", "content": [{"type": "text", "text": sample.question.answer}]}]
