@@ -112,7 +112,10 @@ def read_wfdb(path: Path) -> dict:
         raise FileNotFoundError(f"{header} does not exist; a WFDB record is a .hea file with its .dat files beside it.")
     if (found := _read_plain_wfdb(header)) is not None:
         return found
-    comments = _check_wfdb(wfdb, header)
+    parsed = _check_wfdb(wfdb, header)
+    comments = parsed.comments or []
+    if getattr(parsed, "seg_name", None):
+        return {**_read_segments(header, parsed), "comments": comments}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -167,8 +170,29 @@ def _read_plain_wfdb(header: Path) -> dict | None:
     return {"ecg": ecg, "sampling_rate": float(record[2]), "lead_names": lead_names, "units": "mV", "comments": comments}
 
 
-def _check_wfdb(wfdb, header: Path, is_segment: bool = False) -> list[str]:
-    """The comments of a header that names plain files beside it, which are there and large enough for its claims; else `ValueError`."""
+def _read_segments(header: Path, parsed) -> dict:
+    """The segments of a record one after the other; NaN in gaps, and where a segment lacks a lead that another one has."""
+    parts = [(name, length, None if name == "~" else read_wfdb(header.parent / name)) for name, length in zip(parsed.seg_name, parsed.seg_len) if length]
+    read = [part for _, _, part in parts if part]
+    if not read:
+        raise ValueError(f"{header}: the record holds no samples.")
+    rate = max(part["sampling_rate"] for part in read)
+    names = list(dict.fromkeys(name for part in read for name in part["lead_names"]))
+    frames = np.concatenate([[0], np.cumsum([length for _, length, _ in parts])])
+    edges = np.round(frames * rate / parsed.fs).astype(int)
+    if edges[-1] * len(names) > MAX_VALUES:
+        raise ValueError(f"{header} claims {edges[-1] * len(names)} values; at most {MAX_VALUES} are read at a time.")
+    ecg = np.full((len(names), edges[-1]), np.nan)
+    for start, stop, (_, _, part) in zip(edges, edges[1:], parts):
+        for name, lead in zip(part["lead_names"], part["ecg"]) if part else ():
+            if part["sampling_rate"] != rate:
+                lead = change_rate(lead, part["sampling_rate"], rate, stop - start)
+            ecg[names.index(name), start : min(stop, start + len(lead))] = lead[: stop - start]
+    return {"ecg": ecg, "sampling_rate": rate, "lead_names": names, "units": "mV"}
+
+
+def _check_wfdb(wfdb, header: Path, is_segment: bool = False):
+    """The parsed header, which names plain files beside it, which are there and large enough for its claims; else `ValueError`."""
     if header.stat().st_size > MAX_HEADER_BYTES:
         raise ValueError(f"{header} has {header.stat().st_size} bytes; no WFDB header is that large.")
     try:
@@ -190,14 +214,14 @@ def _check_wfdb(wfdb, header: Path, is_segment: bool = False) -> list[str]:
             if not (header.parent / f"{name}.hea").exists():
                 raise FileNotFoundError(f"{header} names the segment {name}, which is not beside it; copy its files there as well.")
             _check_wfdb(wfdb, header.parent / f"{name}.hea", is_segment=True)
-        return found.comments or []
+        return found
     for name in dict.fromkeys(names):
         if not (header.parent / name).exists():
             raise FileNotFoundError(f"{header} names {name}, which is not beside it; copy the signal file there as well.")
     held = sum((header.parent / name).stat().st_size for name in dict.fromkeys(names))
     if names and claimed > 16 * held:
         raise ValueError(f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged.")
-    return found.comments or []
+    return found
 
 
 @lru_cache(maxsize=64)

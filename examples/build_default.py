@@ -1,17 +1,15 @@
-"""Assembles the untrained default model: a BPE tokenizer trained on the questions of PTB-XL folds 1-8, a small LM and ViT, and Beat.
+"""Assembles the untrained default model: a BPE tokenizer trained on the questions of a data set built by HeartAgent, a small LM and ViT, and Beat.
 
-python examples/build_default.py --ptbxl PTBXL_FOLDER --beat runs/beat --output runs/init
+python examples/build_default.py --data runs/heartcare400k --beat runs/beat --output runs/init
 """
 
 import argparse
 import tempfile
 
-import numpy as np
 import torch
-from heartcare.agent.qa import QuestionBuilder
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
-from ptbxl import PTBXL
+from heartcare_data import HeartcareData
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, SiglipVisionConfig, SiglipVisionModel
 
@@ -55,18 +53,16 @@ def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", required=True)
+    parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--beat", default="runs/beat")
     parser.add_argument("--output", default="runs/init")
     parser.add_argument("--vocab-size", type=int, default=1024)
-    parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    data = PTBXL(args.ptbxl, range(1, 9), args.cache)
-    builder = QuestionBuilder(data.superclass_of, np.random.default_rng(args.seed))
-    texts = [text for row in data.rows for q in builder.questions(row["scp_codes"]) for text in (q.question, q.answer)]
+    data = HeartcareData(args.data, "train", "", None)
+    texts = [text for item in data.items for q in item["questions"] for text in (q.question, q.answer)]
     tokenizer = train_tokenizer(texts, args.vocab_size)
     language_model = LlamaForCausalLM(
         LlamaConfig(

@@ -10,8 +10,9 @@ from collections import Counter
 
 import numpy as np
 import torch
-from heartcare.agent.qa import CHOICES, DIMENSIONS, SUPERCLASS, QuestionBuilder, sentence
+from heartcare.agent.qa import CERTAIN, COMMON_CHOICES, TOPICS, Labels, QuestionBuilder, sentence
 from heartcare.agent.render import draw_ecg
+from heartcare.agent.statements import SUPERCLASS, SUPERCLASS_OF
 from ptbxl import PTBXL
 from scipy.stats import rankdata
 from tqdm import tqdm
@@ -88,9 +89,9 @@ def closed_questions(data: PTBXL, builder: QuestionBuilder, per_answer: int):
     """(record, Question). Every rhythm, every form, and every superclass of the diagnoses is the right answer equally often, as far as
     the fold has it, so that no answer is a good guess."""
     items = []
-    for dimension, codes in CHOICES.items():
-        family = {code: builder.superclass_of[code] if dimension == "diagnosis" else code for code in codes}
-        least = 50 if dimension == "diagnosis" else 0
+    for dimension, codes in COMMON_CHOICES.items():
+        family = {code: SUPERCLASS_OF[code] if dimension == "diagnosis" else code for code in codes}
+        least = CERTAIN if dimension == "diagnosis" else 0
         for name in dict.fromkeys(family.values()):
             found = [
                 (i, code)
@@ -101,7 +102,7 @@ def closed_questions(data: PTBXL, builder: QuestionBuilder, per_answer: int):
             asked = 0
             for k in builder.rng.permutation(len(found)):
                 i, code = found[k]
-                question = builder.closed(data.rows[i]["scp_codes"], dimension, code)
+                question = builder.closed(Labels(data.rows[i]["scp_codes"]), dimension, code)
                 if question and asked < per_answer:
                     items.append((i, question))
                     asked += 1
@@ -118,7 +119,7 @@ def another_patient(data: PTBXL, index: int, shift: int) -> int:
 
 def evaluate(model, processor, data: PTBXL, train: PTBXL, per_answer: int = 60, picture: str | None = None) -> dict:
     reader, what = Reader(model, processor), "image" if picture else "ecg"
-    builder = QuestionBuilder(data.superclass_of, np.random.default_rng(0))
+    builder = QuestionBuilder(np.random.default_rng(0), COMMON_CHOICES, plain=True)
     records = range(len(data))
     features = reader.encode(data, records, picture)
     own = {"": list(records), " (another patient's ECG)": [another_patient(data, i, len(data) // 2) for i in records]}
@@ -129,7 +130,7 @@ def evaluate(model, processor, data: PTBXL, train: PTBXL, per_answer: int = 60, 
     for name, source in own.items():
         aucs = []
         for superclass in SUPERCLASS:
-            questions = [builder.yes_no_superclass(data.rows[i]["scp_codes"], superclass) for i in records]
+            questions = [builder.verify_superclass(Labels(data.rows[i]["scp_codes"]), superclass) for i in records]
             labels = np.array([question.answer == "Yes." for question in questions])
             scores = reader.yes_probability([question.question for question in questions], [features[source[i]] for i in records], what)
             aucs.append(auc(labels, scores))
@@ -140,13 +141,13 @@ def evaluate(model, processor, data: PTBXL, train: PTBXL, per_answer: int = 60, 
         answers = [answer.strip() for answer in reader.answers(texts, [features[source[i]] for i, _ in items], what)]
         right = np.array([answer == question.answer for answer, (_, question) in zip(answers, items)])
         valid = [answer in map(sentence, question.options) for answer, (_, question) in zip(answers, items)]
-        for dimension in CHOICES:
+        for dimension in COMMON_CHOICES:
             results[f"closed-QA {dimension}{name}"] = float(right[dimensions == dimension].mean())
         results[f"closed-QA accuracy{name}"] = float(right.mean())
         results[f"closed-QA invalid answers{name}"] = 1 - float(np.mean(valid))
 
     # What can be had without an ECG: the option that is most often right, on the training folds or in these very questions.
-    often = {DIMENSIONS[d][code]: sum(code in row["scp_codes"] for row in train.rows) for d in CHOICES for code in CHOICES[d]}
+    often = {TOPICS[d][code]: sum(code in row["scp_codes"] for row in train.rows) for d, codes in COMMON_CHOICES.items() for code in codes}
     here = Counter(question.answer for _, question in items)
     for name, count in (("training folds", lambda o: often[o]), ("these questions", lambda o: here[sentence(o)])):
         chosen = [sentence(max(question.options, key=count)) == question.answer for _, question in items]

@@ -1,6 +1,6 @@
 """PTB-XL as the training scripts see it: official folds, cleaned by the processor's own code, cached as int16 microvolts.
 
-The folder is the official layout: ptbxl_database.csv, scp_statements.csv, records100/.
+The folder is the official layout: ptbxl_database.csv, records100/.
 """
 
 import ast
@@ -27,8 +27,6 @@ class PTBXL:
         folder = Path(folder)
         with open(folder / "ptbxl_database.csv", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
-        with open(folder / "scp_statements.csv", encoding="utf-8") as file:
-            self.statements = {row[""]: row for row in csv.DictReader(file)}
         self.signals, ids = self._cleaned(folder, table, Path(cache))
         self.position = {int(ecg_id): i for i, ecg_id in enumerate(ids)}
         self.rows = [row for row in table if int(row["strat_fold"]) in set(folds)][:limit]
@@ -57,11 +55,6 @@ class PTBXL:
     def signal(self, i: int) -> np.ndarray:
         """Cleaned float32 (12, 1000) in mV at 100 Hz."""
         return self.signals[self.position[int(self.rows[i]["ecg_id"])]].astype(np.float32) / 1000
-
-    @property
-    def superclass_of(self) -> dict[str, str]:
-        """Diagnostic statement -> superclass."""
-        return {code: row["diagnostic_class"] for code, row in self.statements.items() if row["diagnostic"]}
 
 
 class BeatWindows(torch.utils.data.Dataset):

@@ -1,25 +1,21 @@
-"""Stages 2 and 3: teach the language model to read Beat's tokens and lead tiles, on PTB-XL folds 1-8; fold 9 is watched.
+"""Stages 2 and 3: teach the language model to read Beat's tokens and lead tiles, on a data set built by HeartAgent; its validation split is watched.
 
-    python examples/train_heartcare.py --ptbxl PTBXL_FOLDER --stage language --model runs/init     --output runs/language
-    python examples/train_heartcare.py --ptbxl PTBXL_FOLDER --stage warmup   --model runs/language --output runs/warmup
-    python examples/train_heartcare.py --ptbxl PTBXL_FOLDER --stage joint    --model runs/warmup   --output runs/joint
+    python -m heartcare.agent build --source PTBXL_FOLDER --out runs/heartcare400k --workers 2
+    python examples/train_heartcare.py --data runs/heartcare400k --stage language --model runs/init     --output runs/language
+    python examples/train_heartcare.py --data runs/heartcare400k --stage warmup   --model runs/language --output runs/warmup
+    python examples/train_heartcare.py --data runs/heartcare400k --stage joint    --model runs/warmup   --output runs/joint
 
 `language` teaches a from-scratch language model the words, without any ECG; a pretrained one skips it. `warmup` trains the two
 projectors alone on reports. `joint` trains all but Beat. Each goes on after an interruption with --resume.
 """
 
 import argparse
-import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
-from heartcare.agent.qa import QuestionBuilder
-from heartcare.agent.render import draw_ecg
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import LAYOUTS, HeartcareProcessor
-from ptbxl import PTBXL
-from tqdm import tqdm
+from heartcare.processing_heartcare import HeartcareProcessor
+from heartcare_data import HeartcareData
 from transformers import Trainer, TrainingArguments
 
 STAGES = {  # what is trained, steps, learning rate
@@ -30,33 +26,48 @@ STAGES = {  # what is trained, steps, learning rate
 
 
 class ECGQuestions(torch.utils.data.Dataset):
-    """One ECG (or its picture, or two ECGs) with several questions. Item i is the same in every run with the same seed."""
+    """One recording, picture or pair, with some of its questions. Item i is the same in every run with the same seed.
 
-    def __init__(self, data: PTBXL, stage: str, repeats: int, tiles: np.ndarray | None = None, seed: int = 0):
-        self.data, self.stage, self.repeats, self.tiles, self.seed = data, stage, repeats, tiles, seed
+    Args:
+        data: A split.
+        stage: Of `STAGES`.
+        length: Number of items.
+        seed: Of all choices.
+        asked: At most so many questions of an item.
+    """
+
+    SHARES = {"signal": 0.6, "image": 0.3, "pair": 0.1}  # of the items of the joint stage
+
+    def __init__(self, data: HeartcareData, stage: str, length: int, seed: int = 0, asked: int = 10):
+        self.data, self.stage, self.length, self.seed, self.asked = data, stage, length, seed, asked
+        self.kinds: dict[str, list[int]] = {"signal": [], "image": [], "pair": []}
+        for i, item in enumerate(data.items):
+            kind = "pair" if len(item["signals"]) + len(item["tiles"]) > 1 else "signal" if item["signals"] else "image"
+            if stage == "joint" or kind != "pair" and (stage == "language" or self.reports(item)):
+                self.kinds[kind].append(i)
+        self.kinds = {kind: places for kind, places in self.kinds.items() if places}
+
+    @staticmethod
+    def reports(item: dict) -> list:
+        return [question for question in item["questions"] if question.task == "report"]
 
     def __len__(self) -> int:
-        return len(self.data) * self.repeats
+        return self.length
 
     def __getitem__(self, i: int) -> dict:
         rng = np.random.default_rng((self.seed, i))
-        builder = QuestionBuilder(self.data.superclass_of, rng)
-        record = i % len(self.data)
-        statements = self.data.rows[record]["scp_codes"]
-        item = {"signals": [], "tiles": None}
+        shares = np.array([self.SHARES[kind] for kind in self.kinds])
+        places = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
+        item = self.data.items[places[int(rng.integers(len(places)))]]
+        questions = self.reports(item) if self.stage == "warmup" else item["questions"]
+        questions = [questions[k] for k in rng.permutation(len(questions))[: self.asked]]
         if self.stage == "language":
-            return item | {"questions": builder.questions(statements)}
-        if self.tiles is not None and record < len(self.tiles) and rng.random() < 0.4:
-            item["tiles"] = self.tiles[record]
-        else:
-            item["signals"].append(self.signal(record, rng))
-        if self.stage == "warmup":
-            return item | {"questions": [builder.report(statements)]}
-        if item["signals"] and rng.random() < 0.05:
-            other = int(rng.integers(len(self.data)))
-            item["signals"].append(self.signal(other, rng))
-            return item | {"questions": [builder.comparison(statements, self.data.rows[other]["scp_codes"])]}
-        return item | {"questions": builder.questions(statements)}
+            return {"signals": [], "tiles": [], "questions": questions}
+        return {
+            "signals": [self.signal(record, rng) for record in item["signals"]],
+            "tiles": [self.data.tiles[record] for record in item["tiles"]],
+            "questions": questions,
+        }
 
     def signal(self, record: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A record, half of the time only a part of it, and now and then with leads left out."""
@@ -87,8 +98,7 @@ class PackedQuestions:
     def prefix(self, item: dict) -> str:
         p, latents = self.processor, self.processor.feature_extractor.num_latents
         text = "".join(p.ecg_start_token + p.ecg_token * latents(s.shape[1]) + p.ecg_end_token for s, _ in item["signals"])
-        if item["tiles"] is not None:
-            text += p.image_start_token + p.replace_image_token({}, 0) + p.image_end_token
+        text += (p.image_start_token + p.replace_image_token({}, 0) + p.image_end_token) * len(item["tiles"])
         return "<|user|>" + text
 
     def pack(self, item: dict):
@@ -123,7 +133,7 @@ class PackedQuestions:
         signals = [(signal, leads, {}) for item in items for signal, leads in item["signals"]]
         if signals:
             inputs |= self.processor.feature_extractor.pad(signals, return_tensors="pt")
-        tiles = [item["tiles"] for item in items if item["tiles"] is not None]
+        tiles = [each for item in items for each in item["tiles"]]
         if tiles:
             grey = torch.from_numpy(np.stack(tiles)).float()[:, :, None].expand(-1, -1, 3, -1, -1)
             image = self.processor.image_processor
@@ -131,34 +141,17 @@ class PackedQuestions:
         return inputs
 
 
-def drawn_tiles(data: PTBXL, processor: HeartcareProcessor, count: int, cache: Path) -> np.ndarray:
-    """Lead tiles of the first `count` records, drawn in all layouts: uint8 (count, 12, height, width), made once."""
-    ids = np.array([int(row["ecg_id"]) for row in data.rows[:count]])
-    path = cache / f"tiles_{count}_{zlib.crc32(ids.tobytes()):08x}.npy"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        image, rng = processor.image_processor, np.random.default_rng(0)
-        size = image.size["height"], image.size["width"]
-        out = np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", np.uint8, (count, 12, *size))
-        for i in tqdm(range(count), desc="drawing"):
-            page = draw_ecg(data.signal(i), 100, rng.choice(list(LAYOUTS)), dpi=int(rng.integers(80, 120)))
-            out[i] = np.round((image.tiles(page)[:, 0] * image.image_std + image.image_mean) * 255)
-        out.flush()
-        path.with_suffix(".partial.npy").rename(path)
-    return np.load(path, mmap_mode="r")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", required=True)
+    parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--pictures", type=int, default=4000, help="records that are also drawn")
-    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals and drawn tiles are kept")
+    parser.add_argument("--pictures", type=int, default=4000, help="records whose pictures are used, too")
+    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals and tiles are kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-steps", type=int, default=250)
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
@@ -171,15 +164,10 @@ def main():
     for name, part in model.named_children():
         part.requires_grad_(name in trained)
 
-    data = {name: PTBXL(args.ptbxl, folds, args.cache) for name, folds in (("train", range(1, 9)), ("validation", [9]))}
-    tiles = None
-    if args.stage != "language" and args.pictures:
-        tiles = drawn_tiles(data["train"], processor, min(args.pictures, len(data["train"])), Path(args.cache))
-    repeats = -(-steps * args.batch_size // len(data["train"]))
-    train = ECGQuestions(data["train"], args.stage, repeats, tiles, args.seed)
-    validation = torch.utils.data.Subset(
-        ECGQuestions(data["validation"], args.stage, 1, None, args.seed), range(min(512, len(data["validation"])))
-    )
+    with_ecgs = None if args.stage == "language" else processor
+    data = {name: HeartcareData(args.data, name, args.cache, with_ecgs, args.pictures) for name in ("train", "validation")}
+    train = ECGQuestions(data["train"], args.stage, steps * args.batch_size, args.seed)
+    validation = ECGQuestions(data["validation"], args.stage, min(512, len(data["validation"])), args.seed)
     training = TrainingArguments(
         output_dir=args.output,
         max_steps=steps,

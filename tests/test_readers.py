@@ -1,0 +1,294 @@
+"""The converter: every format gives the same ECG, and nothing bad gets through."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import wfdb
+from heartcare.agent.readers import read_ecg, sniff
+from heartcare.agent.readers.record import parse_age, parse_sex, pseudonym
+from heartcare.agent.report_pdf import write_pdf_report
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.processing_heartcare import LAYOUTS, LEADS, MAX_VALUES, _read_plain_wfdb, read_wfdb
+from make_examples import write_wfdb
+
+
+def as_counts(signal, scale=0.001):
+    return np.round(signal / scale).astype(int)
+
+
+def write_csv(path, ecg, names=LEADS, separator=",", units="", scale=1.0):
+    rows = [separator.join(["time", *(f"{name}{units}" for name in names)])]
+    for i, values in enumerate(ecg.signal.T):
+        numbers = [f"{i / ecg.sampling_rate:.4f}", *(f"{value * scale:.6f}" for value in values)]
+        rows.append(separator.join(number.replace(".", ",") if separator == ";" else number for number in numbers))
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+
+def write_edf(path, ecg):
+    """A minimal EDF of ten one-second records."""
+    rate, leads = ecg.sampling_rate, len(LEADS)
+    head = f"{'0':8}{'X F 01-JAN-1960 X':80}{'Startdate X X X X':80}{'01.01.20'}{'00.00.00'}{256 * (leads + 1):<8}{'':44}{'10':8}{'1':8}{leads:<4}"
+    columns = (
+        [f"{name:16}" for name in LEADS], [f"{'':80}"] * leads, [f"{'mV':8}"] * leads, [f"{'-10':8}"] * leads, [f"{'10':8}"] * leads,
+        [f"{'-32768':8}"] * leads, [f"{'32767':8}"] * leads, [f"{'':80}"] * leads, [f"{rate:<8}"] * leads, [f"{'':32}"] * leads,
+    )  # fmt: skip
+    digital = np.round((ecg.signal + 10) / 20 * 65535 - 32768).astype("<i2").reshape(leads, 10, rate).transpose(1, 0, 2)
+    path.write_bytes((head + "".join(text for column in columns for text in column)).encode("ascii") + digital.tobytes())
+
+
+def write_dicom(path, ecg):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.sequence import Sequence
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = meta_class = "1.2.840.10008.5.1.4.1.1.9.1.1"
+    meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = "1.2.3.4", "1.2.840.10008.1.2.1"
+    data = Dataset()
+    data.file_meta, data.SOPClassUID, data.SOPInstanceUID = meta, meta_class, "1.2.3.4"
+    data.PatientName, data.PatientID, data.PatientSex, data.PatientAge, data.Modality = "DOE^JANE", "4711", "F", "063Y", "ECG"
+    group = Dataset()
+    group.WaveformOriginality, group.NumberOfWaveformChannels = "ORIGINAL", len(LEADS)
+    group.NumberOfWaveformSamples, group.SamplingFrequency = ecg.signal.shape[1], ecg.sampling_rate
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    channels = []
+    for name in LEADS:
+        channel, source, unit = Dataset(), Dataset(), Dataset()
+        source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = name, "99X", f"Lead {name}"
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
+        channel.ChannelSourceSequence, channel.ChannelSensitivityUnitsSequence = Sequence([source]), Sequence([unit])
+        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = 1.0, 1.0, 0.0
+        channel.WaveformBitsStored, channel.ChannelSampleSkew = 16, "0"
+        channels.append(channel)
+    group.ChannelDefinitionSequence = Sequence(channels)
+    group.WaveformData = as_counts(ecg.signal).astype("<i2").T.tobytes()
+    data.WaveformSequence = Sequence([group])
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
+
+
+def write_aecg(path, ecg):
+    sequences = "".join(
+        f'<component><sequence><code code="MDC_ECG_LEAD_{name.upper()}" codeSystem="2.16.840.1.113883.6.24"/><value xsi:type="SLIST_PQ">'
+        f'<origin value="0" unit="uV"/><scale value="1" unit="uV"/><digits>{" ".join(map(str, as_counts(lead)))}</digits></value></sequence></component>'
+        for name, lead in zip(LEADS, ecg.signal)
+    )
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><AnnotatedECG xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+        '<id root="1.2.3"/><component><series><code code="RHYTHM" codeSystem="2.16.840.1.113883.5.4"/><component><sequenceSet><component><sequence>'
+        '<code code="TIME_RELATIVE" codeSystem="2.16.840.1.113883.5.4"/><value xsi:type="GLIST_PQ"><head value="0" unit="s"/>'
+        f'<increment value="{1 / ecg.sampling_rate}" unit="s"/></value></sequence></component>{sequences}</sequenceSet></component></series></component></AnnotatedECG>'
+    )
+
+
+def write_muse(path, ecg):
+    import base64
+
+    leads = [name for name in LEADS if name not in ("III", "aVR", "aVL", "aVF")]
+    data = "".join(
+        f"<LeadData><LeadByteCountTotal>{2 * ecg.signal.shape[1]}</LeadByteCountTotal><LeadSampleCountTotal>{ecg.signal.shape[1]}</LeadSampleCountTotal>"
+        f"<LeadAmplitudeUnitsPerBit>1.0</LeadAmplitudeUnitsPerBit><LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits><LeadID>{name}</LeadID>"
+        f"<LeadSampleSize>2</LeadSampleSize><WaveFormData>{base64.b64encode(as_counts(ecg.signal[LEADS.index(name)]).astype('<i2').tobytes()).decode()}"
+        "</WaveFormData></LeadData>"
+        for name in leads
+    )
+    path.write_text(
+        "<?xml version='1.0'?><RestingECG><PatientDemographics><PatientID>4711</PatientID><PatientAge>63</PatientAge><AgeUnits>YEARS</AgeUnits>"
+        "<Gender>FEMALE</Gender></PatientDemographics><Diagnosis><DiagnosisStatement><StmtText>Sinus rhythm</StmtText></DiagnosisStatement>"
+        "<DiagnosisStatement><StmtText>Possible inferior infarct</StmtText></DiagnosisStatement></Diagnosis><Waveform><WaveformType>Rhythm</WaveformType>"
+        f"<NumberofLeads>8</NumberofLeads><SampleType>CONTINUOUS_SAMPLES</SampleType><SampleBase>{ecg.sampling_rate}</SampleBase>"
+        f"<SampleExponent>0</SampleExponent>{data}</Waveform></RestingECG>"
+    )
+
+
+WRITERS = {
+    "a.csv": write_csv,
+    "german.csv": lambda path, ecg: write_csv(path, ecg, separator=";", units=" (uV)", scale=1000),
+    "a.edf": write_edf,
+    "a.dcm": write_dicom,
+    "aecg.xml": write_aecg,
+    "muse.xml": write_muse,
+    "a.npz": lambda path, ecg: np.savez(path, signal=ecg.signal * 1000, sampling_rate=500, lead_names=LEADS, units="uV"),
+    "wfdb": lambda path, ecg: write_wfdb(path.parent, path.name, ecg.signal, 500),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
+    WRITERS[name](tmp_path / name, ecg)
+    # Formats are told by content: the extension is a lie here, but for WFDB, which is two files.
+    path = tmp_path / name
+    if name != "wfdb":
+        path = path.rename(tmp_path / "record.bin")
+    record = read_ecg(path)
+    assert record.sampling_rate == 500 and record.signal.dtype == np.float32 and record.mask.all() and set(record.lead_names) <= set(LEADS)
+    for lead, signal in zip(record.lead_names, record.signal):
+        np.testing.assert_allclose(signal, ecg.signal[LEADS.index(lead)], atol=6e-4)
+    if name in ("a.dcm", "muse.xml"):
+        assert record.age == 63 and record.sex == "female" and record.patient_id == pseudonym("4711") != "4711"
+    if name == "muse.xml":
+        assert record.statements == {"SR": 100.0, "IMI": 50.0} and record.provenance
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("speed, gain", [(25, 10), (50, 5), (25, 20)])
+@pytest.mark.parametrize("options", [{}, {"grid": False}, {"pulse": False}, {"continuous": True}], ids=str)
+def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
+    ecg = simulate_ecg("SR", "IMI", seed=4)
+    text = ["Age: 63 years   Sex: female   Patient ID: 4711   Name: Jane Doe", "Vent. rate 72 bpm   PR 160 ms   QRS 94 ms   QT/QTc 400/421 ms",
+            "Sinusrhythmus", "Inferiorer Infarkt, wahrscheinlich alt"]  # fmt: skip
+    write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500, layout, speed, gain, text, **options)
+    record = read_ecg(tmp_path / "a.pdf")
+    assert record.lead_names == LEADS and record.sampling_rate == 500
+    assert record.signal.shape[1] == 5000
+    for lead, got, wanted in zip(LEADS, record.signal, ecg.signal):
+        seen = np.isfinite(got)
+        # Each lead is where the page shows it, and nowhere else.
+        assert seen.mean() == pytest.approx(1.0 if layout.endswith("+R") and lead == "II" else 1 / LAYOUTS[layout][1], abs=0.002)
+        offset = np.median(got[seen] - wanted[seen]) if options.get("pulse") is False else 0.0
+        errors = got[seen] - wanted[seen] - offset
+        assert np.sqrt(np.mean(errors**2)) < 0.015, lead
+        # 2 ms is one sample: shifted by one, it must fit worse.
+        place = np.flatnonzero(seen)[5:-5]
+        fits = [np.mean((got[place] - offset - wanted[place + shift]) ** 2) for shift in (-1, 0, 1)]
+        assert np.argmin(fits) == 1, lead
+    assert record.age == 63 and record.sex == "female" and record.statements == {"IMI": 100.0, "SR": 100.0}
+    assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc_bazett"] == 421
+    assert "Doe" not in record.report and "4711" not in json.dumps([record.report, record.patient_id, record.provenance])
+
+
+def test_pdf_that_is_no_ecg(tmp_path, ecg):
+    pymupdf = pytest.importorskip("pymupdf")
+    write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500)
+    with pymupdf.open(tmp_path / "a.pdf") as document:
+        picture = document[0].get_pixmap(dpi=100).tobytes("png")
+        document.save(tmp_path / "locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw="secret")
+    with pymupdf.open() as scan:
+        scan.new_page().insert_image((0, 0, 500, 300), stream=picture)
+        scan.save(tmp_path / "scan.pdf")
+    with pymupdf.open() as letter:
+        letter.new_page().insert_text((50, 50), "Dear colleague, I V1 II")
+        letter.save(tmp_path / "letter.pdf")
+    write_pdf_report(tmp_path / "bare.pdf", ecg.signal, 500, grid=False, pulse=False)
+    for name, message in (("scan", "is a scan"), ("locked", "password"), ("letter", "no vector traces"), ("bare", "neither a grid nor a calibration")):
+        with pytest.raises(ValueError, match=message):
+            read_ecg(tmp_path / f"{name}.pdf")
+
+
+def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):
+    for path in sorted((shared / "wfdb").glob("*.hea")):
+        found, wanted = _read_plain_wfdb(path), wfdb.rdrecord(str(path.with_suffix("")))
+        assert np.array_equal(found["ecg"].T, wanted.p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
+        assert found["lead_names"] == wanted.sig_name and found["comments"] == wanted.comments
+
+
+def test_wfdb_gaps_units_and_rates(tmp_path):
+    """Two rates in one record, a gap, and a blood pressure."""
+    time = np.arange(5000) / 500
+    fast, slow = np.sin(2 * np.pi * 1.3 * time), np.sin(2 * np.pi * 1.3 * time[::2])
+    fast[1000:1400] = np.nan
+    pressure = 80 + 20 * np.cos(time[::2])
+    wfdb.wrsamp("mixed", fs=250, units=["mV", "mV", "mmHg"], sig_name=["II", "V5", "ABP"], fmt=["16", "16", "16"], samps_per_frame=[2, 1, 1],
+                e_p_signal=[fast, slow, pressure], write_dir=str(tmp_path), comments=["Age: 70", "Sex: Male", "Dx: 164889003,59118001"])  # fmt: skip
+    record = read_ecg(tmp_path / "mixed")
+    assert record.lead_names == ("II", "V5") and record.sampling_rate == 500
+    assert not record.mask[0, 1000:1400].any() and record.mask[0, :1000].all() and record.mask[1].all()
+    np.testing.assert_allclose(record.signal[1], np.sin(2 * np.pi * 1.3 * time), atol=0.02)
+    assert any("resampled" in change and "250 Hz" in change for change in record.provenance) and any("ABP" in change for change in record.provenance)
+    assert (record.age, record.sex, record.statements) == (70, "male", {"AFIB": 100.0, "CRBBB": 100.0})
+
+
+def test_wfdb_of_many_segments(tmp_path):
+    ecg = simulate_ecg("SR", "NORM", seed=2)
+    for i in range(2):
+        wfdb.wrsamp(f"part{i}", fs=500, units=["mV"] * 2, sig_name=["I", "II"], p_signal=ecg.signal[:2, 2500 * i : 2500 * (i + 1)].T.astype(float),
+                    fmt=["16", "16"], write_dir=str(tmp_path))  # fmt: skip
+    (tmp_path / "whole.hea").write_text("whole/3 2 500 6000\npart0 2500\n~ 1000\npart1 2500\n")
+    record = read_ecg(tmp_path / "whole")
+    assert record.signal.shape == (2, 6000) and not record.mask[:, 2500:3500].any()
+    np.testing.assert_allclose(record.signal[:, :2500], ecg.signal[:2, :2500], atol=1e-3)
+    np.testing.assert_allclose(record.signal[:, 3500:], ecg.signal[:2, 2500:], atol=1e-3)
+    (tmp_path / "loop.hea").write_text("loop/1 2 500 6000\nloop 6000\n")
+    with pytest.raises(ValueError, match="segments itself"):
+        read_ecg(tmp_path / "loop")
+
+
+@pytest.mark.parametrize("name", ["../secret.dat", "/etc/passwd", "..", "sub/x.dat"])
+def test_wfdb_header_reads_nothing_but_its_own_folder(name, tmp_path):
+    (tmp_path / "secret.dat").write_bytes(b"\1" * 24000)
+    folder = tmp_path / "records"
+    folder.mkdir()
+    (folder / "a.hea").write_text(f"a 1 500 1000\n{name} 16 1000/mV 16 0 0 0 0 I\n")
+    with pytest.raises(ValueError, match="only files beside the header|no WFDB header"):
+        read_wfdb(folder / "a")
+    (folder / "b.hea").write_text("b/1 1 500 1000\n../secret 1000\n")
+    with pytest.raises(ValueError, match="only files beside the header|no WFDB header"):
+        read_wfdb(folder / "b")
+
+
+def test_headers_that_claim_too_much(tmp_path):
+    (tmp_path / "a.dat").write_bytes(b"\0" * 24000)
+    (tmp_path / "a.hea").write_text(f"a 12 500 {5 * 10**9 // 12}\n" + "a.dat 16 1000/mV 16 0 0 0 0 I\n" * 12)
+    with pytest.raises(ValueError, match=f"at most {MAX_VALUES}"):
+        read_ecg(tmp_path / "a")
+    (tmp_path / "b.hea").write_text("b 1 500 10000000\na.dat 16 1000/mV 16 0 0 0 0 I\n")
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        read_ecg(tmp_path / "b")
+    np.save(tmp_path / "c.npy", np.zeros((12, 5000)))
+    content = (tmp_path / "c.npy").read_bytes()
+    (tmp_path / "d.npy").write_bytes(content.replace(b"(12, 5000)", b"(12, 9999999)"))
+    with pytest.raises(ValueError, match="no numpy file"):
+        read_ecg(tmp_path / "d.npy")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        head = content[:128].replace(b"(12, 5000), }      ", b"(12, 999999999), } ")
+        assert len(head) == 128 and b"999999999" in head
+        archive.writestr("signal.npy", head + b"\0" * 10**7)
+    with pytest.raises(ValueError, match="claims"):
+        read_ecg(tmp_path / "bomb.npz")
+
+
+def test_xml_that_declares_entities_is_refused(tmp_path):
+    bomb = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><AnnotatedECG xmlns="urn:hl7-org:v3">&b;</AnnotatedECG>'
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / "bomb.xml").write_bytes(bomb.encode(encoding))
+        with pytest.raises(ValueError, match="entities"):
+            read_ecg(tmp_path / "bomb.xml")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is empty"),
+        (b"\0" * 5000, "is empty"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "is a picture"),
+        (b"PK\3\4" + b"\0" * 50, "zip archive"),
+        (b"%PDF-1.7\n garbage", "PDF"),
+        (b"hello world", "no known ECG format"),
+        (b"a,b,c\n1,2,3\n", "must name the leads"),
+        (b"I,II\n1,2\n", "does not say its sampling rate"),
+        (b"time,I\n0,1\n0,2\n", "times do not rise"),
+        (b"time,I (mV),II (uV)\n0,1,1\n0.1,2,3\n", "several units"),
+        (b"<AnnotatedECG/>", "cannot be read"),
+        (b"\x93NUMPY garbage", "no numpy file"),
+        (b"ISHNE1.0" + b"\0" * 600, "cannot be read"),
+    ],
+)
+def test_bad_files_are_named_errors(content, message, tmp_path):
+    (tmp_path / "ünïcode ♥.xyz").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_ecg(tmp_path / "ünïcode ♥.xyz")
+    assert caught.value.__cause__ is None or "Traceback" not in str(caught.value)
+
+
+def test_unicode_names_and_missing_files(tmp_path, ecg):
+    write_csv(tmp_path / "心電図 é.csv", ecg)
+    assert read_ecg(tmp_path / "心電図 é.csv").record_id == "心電図 é" and sniff(tmp_path / "心電図 é.csv") == "csv"
+    with pytest.raises(FileNotFoundError):
+        read_ecg(tmp_path / "none.edf")
+
+
+def test_patients_are_parsed():
+    assert [parse_age(v) for v in ("63", 300, "300.0", 131, -1, "x", None, "nan")] == [63, 90, 90, None, None, None, None, None]
+    assert [parse_sex(v) for v in ("F", "weiblich", "Male", "m", "", None, "U")] == ["female", "female", "male", "male", None, None, None]
+    assert pseudonym("1") == pseudonym(" 1 ") != pseudonym("2") and pseudonym("") is None
