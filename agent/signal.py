@@ -151,10 +151,11 @@ def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
     beat = dict(zip(LEADS, beats))
     left = (beat["V5"] + beat["V6"]) / 2
     p_wave = {lead: float(beat[lead][:p_end].max() + beat[lead][:p_end].min()) for lead in ("I", "II", "aVR")}
-    if likeness(beat["I"], left) < -0.6 and p_wave["I"] < 0.0 and p_wave["aVR"] > 0.0:
-        return "LA/RA"
-    if likeness(beat["II"], left) < -0.6 and p_wave["II"] < 0.0 and likeness(beat["I"], left) < 0.6:
+    like = {lead: likeness(beat[lead], left) for lead in ("I", "II")}
+    if like["II"] < min(-0.6, like["I"]) and p_wave["II"] < 0:
         return "RA/LL"
+    if like["I"] < -0.6 and p_wave["I"] < 0 < p_wave["aVR"]:
+        return "LA/RA"
     return None
 
 
