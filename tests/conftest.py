@@ -1,6 +1,9 @@
 import csv
+import http.server
+import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +137,34 @@ def ptbxl_folder(tmp_path_factory) -> Path:
         for code in ("SR", "AFIB", "SBRAD", "STACH", "LOWT", *classes):
             table.writerow([code, 1.0 if code in classes else "", classes.get(code, "")])
     return folder
+
+
+@pytest.fixture
+def llm_server():
+    """(url, requests): an OpenAI-compatible server. The model "good" rephrases well, "wrong" changes the findings, "second" is good at the second try."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body)
+            row = json.loads(body["messages"][-1]["content"])
+            good = {"question": f"Please: {row['question']}", "answer": row["answer"]}
+            wrong = good | {"answer": "Left ventricular hypertrophy, 7 mm."}
+            content = json.dumps(good if body["model"] == "good" or (body["model"] == "second" and body["seed"]) else wrong)
+            reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    server.shutdown()
 
 
 @pytest.fixture

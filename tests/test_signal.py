@@ -38,7 +38,7 @@ def test_cleaning_keeps_qrs_and_st(rhythm, rate):
 def test_cleaning_equals_zero_phase_filters_with_endless_mirroring(ecg):
     extractor = BeatFeatureExtractor()
     sections = [scipy_signal.butter(4, extractor.highpass_hz, "highpass", fs=500, output="sos")]
-    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.3, fs=500)) for line in extractor.notch_hz]
+    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.2, fs=500)) for line in extractor.notch_hz]
     signal = ecg.signal.astype(float)
     mirrored = np.concatenate([signal, signal[:, ::-1], signal, signal[:, ::-1], signal], axis=1)
     expected = scipy_signal.sosfiltfilt(np.concatenate(sections), mirrored, padtype="even", padlen=4999)[:, 10000:15000]
