@@ -338,12 +338,12 @@ def read_csv(path: Path) -> dict:
 def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
     """Gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform of `samples` samples.
 
-    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.2 Hz wide: wider ones
+    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4 Hz wide: wider ones
     take their share of a narrow QRS.
     """
     frequencies = np.arange(samples) * rate / 2 / samples
     sections = [scipy_signal.butter(4, highpass_hz, "highpass", fs=rate, output="sos")] if highpass_hz else []
-    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.2, fs=rate)) for line in lines]
+    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.4, fs=rate)) for line in lines]
     return np.abs(scipy_signal.sosfreqz(np.concatenate(sections), frequencies, fs=rate)[1]) ** 2
 
 

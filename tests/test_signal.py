@@ -18,27 +18,30 @@ def record_of(signal, rate=500, leads=LEADS) -> ECGRecord:
 @pytest.mark.parametrize("rate", [500, 1000])
 @pytest.mark.parametrize("rhythm", ["SR", "SBRAD", "STACH"])
 def test_cleaning_keeps_qrs_and_st(rhythm, rate):
-    """QRS amplitude within 2 %, and the level 40 ms after the J point within 20 uV of where it was, both measured from the PQ segment."""
+    """A lead's QRS amplitude (the median of its beats) stays within 2 %, and in every beat the level 40 ms after the J point, measured from the PQ
+    segment, within 20 uV of where it was."""
     extractor = BeatFeatureExtractor()
     for form in FORMS:
         for seed in range(3):
             ecg = simulate_ecg(rhythm, form, sampling_rate=rate, noise_mv=0, seed=seed)
             cleaned = extractor.clean(ecg.signal.astype(float), rate)
+            ratios = []
             for onset, end in ecg.qrs:
-                if end - onset > 0.155 or end + 0.05 > 10 or onset < 0.4:
+                if form == "PVC" and end - onset > 0.155 or end + 0.05 > 10 or onset < 0.4:
                     continue  # ectopic beats, and the first and last, whose cycles the recording cuts off
                 before, after = round((onset - 0.01) * rate), round((end + 0.04) * rate)
                 st = (cleaned - ecg.signal)[:, after] - (cleaned - ecg.signal)[:, before]
                 assert np.abs(st).max() < 0.020, (form, seed, onset)
                 beat = slice(round(onset * rate), round(end * rate) + 1)
                 amplitude, kept = np.ptp(ecg.signal[:, beat], axis=1), np.ptp(cleaned[:, beat], axis=1)
-                assert np.abs(kept / amplitude - 1)[amplitude > 0.5].max() < 0.02, (form, seed, onset)
+                ratios.append(np.where(amplitude > 0.5, kept / amplitude, 1.0))
+            assert len(ratios) > 4 and np.abs(np.median(ratios, axis=0) - 1).max() < 0.02, (form, seed)
 
 
 def test_cleaning_equals_zero_phase_filters_with_endless_mirroring(ecg):
     extractor = BeatFeatureExtractor()
     sections = [scipy_signal.butter(4, extractor.highpass_hz, "highpass", fs=500, output="sos")]
-    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.2, fs=500)) for line in extractor.notch_hz]
+    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.4, fs=500)) for line in extractor.notch_hz]
     signal = ecg.signal.astype(float)
     mirrored = np.concatenate([signal, signal[:, ::-1], signal, signal[:, ::-1], signal], axis=1)
     expected = scipy_signal.sosfiltfilt(np.concatenate(sections), mirrored, padtype="even", padlen=4999)[:, 10000:15000]
