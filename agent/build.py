@@ -25,7 +25,7 @@ from .records import Loaded, load, rng_for, sample_of
 from .rephrase import Rephraser
 from .samples import Sample, write_shard
 from .signal import Optimizer
-from .sources import Entry, find_entries
+from .sources import Entry, find_entries, rejection
 
 VERSION = 1  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128
@@ -44,8 +44,8 @@ class Settings:
     ecg_qa: tuple[str, ...] = ()
 
     def as_dict(self) -> dict:
-        llm = {key: self.llm[key] for key in ("url", "model")} if self.llm else None
-        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm": llm, "ecg_qa": [Path(p).name for p in self.ecg_qa]}
+        model = self.llm["model"] if self.llm else None
+        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm_model": model, "ecg_qa": [Path(p).name for p in self.ecg_qa]}
 
 
 class LeakageError(Exception):
@@ -154,7 +154,7 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
         try:
             loaded.append(load(entry, optimizer, settings.seed if settings.images else None, times))
         except (ValueError, OSError, ImportError, MemoryError) as error:
-            rejected.append({"record": entry.record_id, "reason": str(error)})
+            rejected.append(rejection(entry.record_id, entry.path, error))
             continue
         hashes.setdefault(hashlib.sha256(loaded[-1].ecg.signal).hexdigest()[:32], entry.record_id)
     clock = time.perf_counter()

@@ -122,7 +122,7 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
         *time_table(reports, seconds),
     ]
     if llm:
-        lines += ["", "## Rephrased by a language model", "", f"{manifest['settings']['llm']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + "."]
+        lines += ["", "## Rephrased by a language model", "", f"{manifest['settings']['llm_model']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + "."]
     (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

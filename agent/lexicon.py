@@ -131,9 +131,9 @@ DOUBT = [
      r"(?:nicht (?:sicher )?auszuschlie(?:ss|ß)en|can(?:not|'t) be (?:excluded|ruled out)|n\. ?a\.)", 15.0),
     (r"(?:possibl[ey]|moeglich\w*|moegl\.?|moejlig\w*|verdacht auf|v\.? ?a\.?|suspect\w*|questionable|may (?:be|indicate|represent)|might|fraglich\w*|consider|suggest\w* exclude"
      r"|(?:oder|or) )",
-     r"(?:,? ?moeglich\w*|,? ?moegl\b|,? ?possibl[ey]|,? ?moejlig\w*|fraglich|boer oevervaegas|\?| (?:oder|or) |is possible)", 50.0),
+     r"(?:,? ?moeglich\w*|,? ?moegl\b|,? ?(?:possibl[ey]|moejlig\w*)(?=\s*(?:$|[,#)]))|fraglich|boer oevervaegas|\?| (?:oder|or) |is possible)", 50.0),
     (r"(?:probabl[ey]|likely|wahrscheinlich\w*|sannolik\w*|consistent with|suggest\w*|vereinbar mit|saasom vid)",
-     r"(?:,? ?wahrscheinlich\b|is likely|is probable|,? ?sannolik\w*)", 80.0),
+     r"(?:,? ?(?:wahrscheinlich|probable|sannolik\w*)(?=\s*(?:$|[,#)]))|is likely|is probable)", 80.0),
 ]  # fmt: skip
 DOUBT = [(re.compile(rf"{before}[\s\w,/()-]{{0,30}}$"), re.compile(rf"^[\s,\w()/-]{{0,12}}?{after}"), value) for before, after, value in DOUBT]
 # A comma ends what is negated, but for lists: "no Q waves, ST depression or T inversion".

@@ -75,6 +75,11 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
     return entries, rejected
 
 
+def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
+    """Why a record was left out, without the place of the file on this machine."""
+    return {"record": record_id, "reason": str(error).replace(f"{Path(path).parent}/", "")}
+
+
 def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
     with open(folder / "ptbxl_database.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:limit]
@@ -139,7 +144,7 @@ def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], li
             entries.append(_entry(name, path, row, record))
             seen.add(name)
         except (ValueError, OSError, ImportError, MemoryError) as error:
-            rejected.append({"record": name, "reason": str(error)})
+            rejected.append(rejection(name, path, error))
     return entries, rejected
 
 

@@ -34,6 +34,9 @@ from heartcare.agent.statements import FORM, SNOMED, STATEMENTS, SUPERCLASS_OF
         ("Ventrikuläre Extrasystole(n)", {"PVC": 100}),
         ("AV-Block I. Grades", {"1AVB": 100}),
         ("sinus rhythm. edit: norm 80, imi 15", {"SR": 100, "NORM": 80, "IMI": 15}),
+        ("Atrial fibrillation, possible inferior infarct", {"AFIB": 100, "IMI": 50}),
+        ("Inferior infarct, possible", {"IMI": 50}),
+        ("Sinus rhythm, probable left ventricular hypertrophy", {"SR": 100, "LVH": 80}),
         ("", {}),
     ],
 )

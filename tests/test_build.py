@@ -1,0 +1,334 @@
+"""The data engine end to end: same bytes for any number of workers, resumption, rejection, leakage, and what readers of the data set see."""
+
+import csv
+import gzip
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from heartcare.agent.__main__ import main
+from heartcare.agent.build import WORK, LeakageError, Settings, build, check_leakage, plan
+from heartcare.agent.qa import DIMENSIONS, MODALITIES, TASKS
+from heartcare.agent.readers import read_ecg
+from heartcare.agent.samples import SCHEMA, PackedECG, conversation, unpack_ecg
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.agent.sources import find_entries
+from make_examples import write_wfdb
+
+
+def digests(out: Path) -> dict[str, bytes]:
+    """What must be the same in every build: shards, manifest, list of rejected records."""
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.suffix in (".parquet", ".json", ".jsonl")}
+
+
+def rows_of(out: Path) -> list[dict]:
+    return [row for path in sorted(out.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_units():
+    """Several shards out of forty records."""
+    import heartcare.agent.build as module
+
+    before, module.UNIT_RECORDS = module.UNIT_RECORDS, 8
+    yield
+    module.UNIT_RECORDS = before
+
+
+@pytest.fixture(scope="module")
+def built(ptbxl_folder, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("built")
+    build(ptbxl_folder, out, Settings(), progress=False)
+    return out
+
+
+def test_rows_have_every_task_and_tell_the_truth(built):
+    rows = rows_of(built)
+    manifest = json.loads((built / "manifest.json").read_text())
+    assert manifest["samples"] == len(rows) and manifest["records"] == 40 and manifest["rejected"] == 0
+    assert {row["task"] for row in rows} == set(TASKS) and {row["modality"] for row in rows} == set(MODALITIES)
+    assert {row["dimension"] for row in rows} >= {*DIMENSIONS} - {"misc"}  # simulated records have none of PTB-XL's columns
+    assert len({row["id"] for row in rows}) == len(rows)
+    table = {row["ecg_id"]: row for row in csv.DictReader(open(Path(find_source(built)) / "ptbxl_database.csv"))} if find_source(built) else {}
+    for row in rows:
+        parts = row["modality"].split("-")
+        assert [part["type"] for part in row["messages"][0]["content"]] == [*("ecg" if p == "signal" else "image" for p in parts), "text"]
+        assert len(row["ecgs"]) == parts.count("signal") and len(row["images"]) == parts.count("image")
+        assert row["messages"][1]["content"][0]["text"] == row["answer"] and row["messages"][0]["content"][-1]["text"] == row["question"]
+        if row["task"] == "prediction":
+            seconds = int(row["answer_label"][0])
+            assert row["answer"] == "<prediction>" and row["ecgs"][0]["target_samples"] == 100 * seconds
+            assert unpack_ecg(row["ecgs"][0])["target"].shape == (12, 100 * seconds)
+        assert row["fold"] in range(1, 11) and json.loads(row["provenance"])["records"][0]["format"] == "wfdb" and not table
+    splits = {path.name.split("-")[0]: {p for row in pq.read_table(path).to_pylist() for p in row["patient_id"]} for path in built.glob("*.parquet")}
+    assert set(splits) == {"train", "validation", "test"} and not splits["validation"] & splits["test"]
+
+
+def find_source(out: Path) -> str | None:
+    """The data set must not say where on the machine its source was."""
+    text = "".join(path.read_text() for path in out.rglob("*.json*")) + (out / "README.md").read_text()
+    return next((word for word in text.replace('"', " ").split() if word.startswith("/") and "ptbxl" in word), None)
+
+
+def test_stored_signals_are_the_files(built, ptbxl_folder):
+    seen = 0
+    for row in rows_of(built)[::25]:
+        for ecg in row["ecgs"]:
+            record = read_ecg(ptbxl_folder / f"records100/00000/{int(ecg['record_id']):05d}_lr")
+            got = unpack_ecg({**ecg, "target_samples": 0})
+            assert got["lead_names"] == list(record.lead_names) and got["sampling_rate"] == 100
+            np.testing.assert_allclose(got["ecg"], record.signal, atol=0.0006)
+            seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize("peak", [0.5, 40.0])
+def test_packing_keeps_millivolts(peak, rng):
+    signal = rng.uniform(-peak, peak, (12, 1000)).astype(np.float32)
+    mask = np.arange(12) != 3
+    packed = PackedECG.pack("a", signal, mask, 500.0)
+    got = unpack_ecg({**vars(packed), "target_samples": 100})
+    assert got["lead_names"] == [lead for lead in packed.leads] and "aVR" not in packed.leads
+    whole = np.concatenate([got["ecg"], got["target"]], axis=1)
+    np.testing.assert_allclose(whole, signal[mask], atol=max(0.0006, peak / 60000))
+
+
+def test_same_bytes_whatever_the_workers(built, ptbxl_folder, tmp_path):
+    # Spawned workers do not see this process's smaller units, which are in the plan already.
+    build(ptbxl_folder, tmp_path / "two", Settings(), workers=2, progress=False)
+    assert digests(tmp_path / "two") == digests(built)
+    build(ptbxl_folder, tmp_path / "other", Settings(seed=1, images=False), progress=False)
+    assert digests(tmp_path / "other").keys() == digests(built).keys() and digests(tmp_path / "other") != digests(built)
+
+
+def test_same_bytes_on_ray(built, ptbxl_folder, tmp_path):
+    ray = pytest.importorskip("ray")
+    try:
+        build(ptbxl_folder, tmp_path / "ray", Settings(), workers=2, ray_address="local", progress=False)
+        assert int(ray.cluster_resources()["CPU"]) == 2
+    finally:
+        ray.shutdown()
+    assert digests(tmp_path / "ray") == digests(built)
+
+
+def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
+    """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not built again."""
+    code = "import sys, heartcare.agent.build as b; b.UNIT_RECORDS = 8; b.build(sys.argv[1], sys.argv[2], b.Settings(), progress=False)"
+    command = [sys.executable, "-W", "ignore", "-c", code, str(ptbxl_folder), str(tmp_path / "out")]
+    times = {}
+    for _ in range(3):
+        before = len(list((tmp_path / "out").glob("*.parquet")))
+        process = subprocess.Popen(command)
+        started = time.time()
+        while len(list((tmp_path / "out").glob("*.parquet"))) <= before and process.poll() is None and time.time() - started < 120:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "out/manifest.json").exists()
+        for path in (tmp_path / "out").glob("*.parquet"):
+            assert times.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert len(times) >= 3
+    build(ptbxl_folder, tmp_path / "out", Settings(), progress=False)
+    assert digests(tmp_path / "out") == digests(built)
+    assert all((tmp_path / "out" / name).stat().st_mtime_ns == then for name, then in times.items())
+
+
+def test_another_data_set_is_not_overwritten(built, ptbxl_folder, tmp_path):
+    out = shutil.copytree(built, tmp_path / "copy")
+    with pytest.raises(ValueError, match="another source, seed, version or setting"):
+        build(ptbxl_folder, out, Settings(seed=5), progress=False)
+    assert digests(out) == digests(built)
+
+
+@pytest.fixture
+def folder_of_files(tmp_path) -> Path:
+    """Good and bad files of several formats, one of them outside."""
+    folder = tmp_path / "files"
+    (folder / "deep").mkdir(parents=True)
+    for i in range(6):
+        ecg = simulate_ecg(("SR", "AFIB")[i % 2], "NORM", seed=i)
+        write_wfdb(folder, f"r{i}", ecg.signal, 500)
+        with open(folder / f"r{i}.hea", "a") as file:
+            file.write(f"# Age: {40 + i}\n# Sex: Female\n# Dx: {'426783006' if i % 2 == 0 else '164889003'}\n")
+    np.savez(folder / "deep" / "ö.npz", signal=simulate_ecg(seed=9).signal, sampling_rate=500)
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"rubbish" * 50)
+    (folder / "note.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (folder / "flat.npz").write_bytes(b"")
+    np.savez(folder / "flat2.npz", signal=np.zeros((12, 5000)), sampling_rate=500)
+    np.save(folder / "secret.npy", np.zeros(3))
+    (folder / "traversal.hea").write_text("traversal 1 500 1000\n../../secret.npy 16 1000/mV 16 0 0 0 0 I\n")
+    return folder
+
+
+def test_bad_files_are_named_and_never_stop_the_run(folder_of_files, tmp_path):
+    manifest = build(folder_of_files, tmp_path / "out", Settings(images=False), progress=False)
+    rejected = {row["record"]: row["reason"] for row in map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())}
+    assert set(rejected) == {"broken.dcm", "note.pdf", "flat.npz", "flat2.npz", "secret.npy", "traversal"}
+    assert "is empty" in rejected["flat.npz"] and "flat:" in rejected["flat2.npz"] and "header" in rejected["traversal"]
+    assert str(tmp_path) not in str(rejected)
+    assert manifest["records"] == 7 and manifest["rejected"] == 6
+    rows = rows_of(tmp_path / "out")
+    assert any("atrial fibrillation" in row["answer"].lower() for row in rows) and all(row["patient_id"] for row in rows)
+    assert {name.name for name in tmp_path.iterdir()} == {"files", "out"}
+
+
+def test_a_table_of_files(folder_of_files, tmp_path):
+    with open(folder_of_files / "list.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "record_id", "patient_id", "age", "sex", "report", "scp_codes", "fold"])
+        table.writerow(["r0.hea", "a", "p1", "70", "M", "Atrial fibrillation, possible inferior infarct", "", "9"])
+        table.writerow(["r1.hea", "b", "p1", "71", "M", "", "{'CLBBB': 100.0}", "9"])
+        table.writerow(["r2.hea", "c", "p2", "", "", "", "", "1"])
+        table.writerow(["none.hea", "d", "p3", "", "", "", "", "1"])
+        table.writerow(["r3.hea", "e", "p4", "", "", "", "", "17"])
+    entries, rejected = find_entries(folder_of_files / "list.csv", progress=False)
+    by_id = {entry.record_id: entry for entry in entries}
+    assert by_id["a"].statements == {"AFIB": 100.0, "IMI": 50.0} and by_id["b"].statements == {"CLBBB": 100.0} and by_id["c"].statements == {"SR": 100.0}
+    assert by_id["a"].patient_id == by_id["b"].patient_id != "p1" and (by_id["a"].age, by_id["a"].sex, by_id["a"].fold) == (70, "male", 9)
+    assert {row["record"] for row in rejected} == {"d", "e"}
+    manifest = build(folder_of_files / "list.csv", tmp_path / "out", Settings(images=False), progress=False)
+    assert manifest["records"] == 3
+    comparisons = [row for row in rows_of(tmp_path / "out") if row["task"] == "comparison-qa" and len(row["patient_id"]) == 1]
+    assert comparisons and all("patient" in row["question"] and row["id"].startswith("a+b/") for row in comparisons)
+
+
+def test_leakage_fails_the_build(ptbxl_folder, folder_of_files, tmp_path, capsys):
+    entries, _ = find_entries(ptbxl_folder, progress=False)
+    entries[1].patient_id = entries[0].patient_id
+    with pytest.raises(LeakageError, match="several folds"):
+        plan(entries)
+    # The same recording under two names and patients, in two splits.
+    with open(folder_of_files / "twice.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["path", "record_id", "patient_id", "fold"], ["r0.hea", "a", "1", "1"], ["r0.hea", "b", "2", "10"]])
+    assert main(["build", "--source", str(folder_of_files / "twice.csv"), "--out", str(tmp_path / "out"), "--no-images"]) == 1
+    assert "LEAKAGE" in capsys.readouterr().err and not (tmp_path / "out/manifest.json").exists()
+    units = [{"split": "train", "name": "x"}, {"split": "test", "name": "y"}]
+    with pytest.raises(LeakageError, match="patients"):
+        check_leakage(units, [{"records": {"1": "p"}, "signals": {}}, {"records": {"2": "p"}, "signals": {}}])
+
+
+def test_load_dataset_and_chat(built, tmp_path, processor, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    found = datasets.load_dataset(str(built), cache_dir=str(tmp_path))
+    assert set(found) == {"train", "validation", "test"} and set(found["train"].column_names) == set(SCHEMA.names)
+    assert sum(len(split) for split in found.values()) == json.loads((built / "manifest.json").read_text())["samples"]
+    seen = set()
+    for row in found["train"]:
+        if row["modality"] in seen:
+            continue
+        seen.add(row["modality"])
+        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
+        inputs = processor.apply_chat_template([conversation(row)], **options)
+        parts = row["modality"].split("-")
+        assert ("input_values" in inputs) == ("signal" in parts) and ("pixel_values" in inputs) == ("image" in parts)
+        if "signal" in parts:
+            assert len(inputs["input_values"]) == parts.count("signal")
+        if "image" in parts:
+            assert len(inputs["pixel_values"]) == parts.count("image") and row["images"][0].size == (1100, 850)
+        answer = processor.decode(inputs["input_ids"][0][inputs["assistant_masks"][0].bool()], skip_special_tokens=False)
+        assert answer.startswith(row["answer"])
+    assert seen == set(MODALITIES)
+
+
+def test_rephrasing_in_a_build(ptbxl_folder, tmp_path, llm_server):
+    url, _ = llm_server
+    command = ["build", "--source", str(ptbxl_folder), "--out", str(tmp_path / "out"), "--no-images", "--limit", "6", "--tasks", "open-qa,report,prediction"]
+    assert main([*command, "--llm", url, "--llm-model", "good"]) == 0
+    rows = rows_of(tmp_path / "out")
+    assert {row["task"] for row in rows} == {"open-qa", "report", "prediction"}
+    for row in rows:
+        assert json.loads(row["provenance"])["rephrased"] == row["question"].startswith("Please: ") == (row["task"] != "prediction")
+    card = (tmp_path / "out/README.md").read_text()
+    assert "Rephrased by a language model" in card and url not in card + (tmp_path / "out/manifest.json").read_text()
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (accepted|cached|kept|failed)", card)}
+    assert counts["accepted"] + counts["cached"] == sum(row["task"] != "prediction" for row in rows) and "failed" not in counts
+
+
+def test_ecg_qa_is_imported_as_published(shared, ptbxl_folder, tmp_path):
+    rows = [json.loads(line) for line in gzip.open(shared / "ecg_qa/paraphrased_valid_60000.jsonl.gz", "rt")]
+    kinds = {row["question_type"] for row in rows}
+    # The records of those questions are not at hand: ours take their places, all in one fold.
+    for i, row in enumerate(rows):
+        row["ecg_id"] = [10 * (1 + (i + k) % 3) for k in range(len(row["ecg_id"]))]
+    (tmp_path / "valid.json").write_text(json.dumps(rows[:400] + [rows[0] | {"ecg_id": [1, 8]}, rows[0] | {"ecg_id": [999, 10]}]))
+    manifest = build(ptbxl_folder, tmp_path / "out", Settings(ecg_qa=(str(tmp_path / "valid.json"),)), progress=False)
+    found = rows_of(tmp_path / "out")
+    per = 3 if len(rows[0]["ecg_id"]) == 2 else 2
+    assert manifest["samples"] == len(found) == 400 * per and kinds
+    by_id = {str(row["sample_id"]): row for row in rows[:400]}
+    for row in found:
+        source = by_id[row["id"].split("/")[2]]
+        assert row["question"] == source["question"] and row["answer_label"] == (source["answer"] or ["none"])
+        assert row["answer"] == ", ".join(source["answer"] or ["none"]) and json.loads(row["provenance"])["ecg_qa"]["question_type"] == source["question_type"]
+        assert [record["id"] for record in json.loads(row["provenance"])["records"]] == [str(number) for number in source["ecg_id"]]
+
+
+def test_card_counts_and_pictures(built):
+    from PIL import Image
+
+    card, rows = (built / "README.md").read_text(), rows_of(built)
+    for task in TASKS:
+        numbers = [sum(row["task"] == task and row["modality"] == m for row in rows) for m in MODALITIES]
+        assert f"| {task} | {' | '.join(f'{n:,}' for n in numbers)} | {sum(numbers):,} |" in card
+    assert Image.open(built / "card/dimensions.png").width > 600
+    examples = sorted((built / "card").glob("example_*.png"))
+    assert len(examples) >= 4 and all(f"card/{path.name}" in card for path in examples)
+    assert "/tmp" not in card and not list((built / WORK).glob("*.partial"))
+
+
+def test_inspect_prints_and_draws(ptbxl_folder, tmp_path, capsys):
+    from PIL import Image
+
+    assert main(["inspect", str(ptbxl_folder / "records100/00000/00001_lr.hea"), "--output", str(tmp_path / "a.png")]) == 0
+    out = capsys.readouterr().out
+    assert "wfdb, 12 leads, 10.00 s at 100 Hz" in out and "heart rate" in out and "noise uV" in out and out.count("\n") > 18
+    assert Image.open(tmp_path / "a.png").width > 1000
+    assert main(["inspect", str(tmp_path / "a.png")]) == 2 and "is a picture" in capsys.readouterr().err
+
+
+def test_command_line_errors(tmp_path, capsys):
+    assert main(["build", "--source", str(tmp_path / "none"), "--out", str(tmp_path / "o")]) == 2
+    assert "neither a folder nor a CSV" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["build", "--source", str(tmp_path / "empty"), "--out", str(tmp_path / "o")]) == 2
+    for wrong in (["--tasks", "poetry"], ["--llm", "http://x"]):
+        with pytest.raises(SystemExit):
+            main(["build", "--source", "x", "--out", "y", *wrong])
+
+
+def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
+    """Twelve times the records, in twelve times the shards, in about the same memory."""
+    head, *lines = (ptbxl_folder / "ptbxl_database.csv").read_text().splitlines()
+    peaks = []
+    for copies in (1, 12):
+        folder = tmp_path / f"source{copies}"
+        folder.mkdir()
+        (folder / "records100").symlink_to(ptbxl_folder / "records100")
+        columns = head.split(",")
+        rows = []
+        for k in range(copies):
+            for row in csv.DictReader([head, *lines]):
+                row["ecg_id"], row["patient_id"], row["strat_fold"] = f"{1000 * k + int(row['ecg_id'])}", f"{1000 * k + int(row['patient_id'])}", "1"
+                rows.append(row)
+        with open(folder / "ptbxl_database.csv", "w", newline="") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            table.writerows(rows)
+        code = (
+            "import sys, resource, heartcare.agent.build as b; b.UNIT_RECORDS = 20;"
+            "b.build(sys.argv[1], sys.argv[2], b.Settings(), progress=False);"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder), str(tmp_path / f"out{copies}")], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        peaks.append(int(done.stdout.split()[-1]) / 2**20)
+    assert peaks[1] < 2.0 and peaks[1] < peaks[0] + 0.15, peaks
