@@ -1,5 +1,9 @@
 from setuptools import setup
 
+FORMATS = ["ecgdatakit>=2", "pydicom", "defusedxml"]
+PDF = ["pymupdf"]
+RAY = ["ray[data]"]
+
 setup(
     name="heartcare",
     version="0.1.0",
@@ -7,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     package_dir={"heartcare": "."},
-    packages=["heartcare", "heartcare.agent"],
+    packages=["heartcare", "heartcare.agent", "heartcare.agent.readers"],
     install_requires=[
         "transformers>=5.23,<6",
         "torch>=2.6",
@@ -20,7 +24,10 @@ setup(
         "evaluate",
     ],
     extras_require={
+        "formats": FORMATS,  # EDF, DICOM and the vendors' formats
+        "pdf": PDF,
+        "ray": RAY,
         "train": ["accelerate", "peft", "tensorboard"],
-        "test": ["accelerate", "peft", "tensorboard", "pyarrow", "pytest"],
+        "test": ["accelerate", "peft", "tensorboard", "pytest", "hypothesis", "datasets", *FORMATS, *PDF, *RAY],
     },
 )

@@ -206,7 +206,7 @@ def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) ->
 def encode_png(page: Image.Image) -> bytes:
     """PNG with ten colours, which is all that paper and ink have: a quarter of the size of true colour."""
     buffer = io.BytesIO()
-    page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", compress_level=4)
+    page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", bits=4)
     return buffer.getvalue()
 
 

@@ -34,14 +34,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.split("?")[0]
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             repo, _, name = match.groups()
             file = (self.server.root / repo / name).resolve()
             if not file.is_file() or self.server.root not in file.parents:
                 return self.reply(404, X_Error_Code="EntryNotFound")
             body = file.read_bytes()
             return self.reply(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', Accept_Ranges="none")
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path):
             repo, what, below = match.groups()
             if not (self.server.root / repo).is_dir():
                 return self.reply(404, X_Error_Code="RepoNotFound")
@@ -73,10 +73,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.json({"url": f"{self.server.url}/{repo}", "name": repo, "id": repo})
         if self.path == "/api/validate-yaml":
             return self.json({"errors": [], "warnings": []})
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/.+", self.path):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/preupload/.+", self.path):
             files = json.loads(body)["files"]
             return self.json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/.+", self.path):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/commit/.+", self.path):
             for line in body.decode().splitlines():
                 operation = json.loads(line)
                 if operation["key"] == "file":

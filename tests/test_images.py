@@ -1,7 +1,10 @@
+import io
+import re
+
 import numpy as np
 import pytest
 from heartcare import ECGImageProcessor
-from heartcare.agent.render import add_text, draw_ecg
+from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LAYOUTS, LEADS
 from PIL import Image
@@ -42,6 +45,98 @@ def test_drawing_is_true_to_scale():
     rows, columns = np.nonzero((page < 100) & (blank > 200))
     assert abs(np.ptp(rows) - 10 * 10) <= 5
     assert abs(np.ptp(columns) - 2.5 * 10) <= 5
+
+
+@pytest.mark.parametrize("speed", [25, 50])
+@pytest.mark.parametrize("gain", [5, 10, 20])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sheets_of_any_size_are_true_to_scale(layout, speed, gain):
+    """A pulse of 0.5 mV for 0.2 s in lead V1 on a Letter sheet: as high and as wide as speed and gain say, in the place of V1."""
+    px = 150 / 25.4
+    rows, columns = LAYOUTS[layout]
+    lead_rows = rows - layout.endswith("+R")
+    shown = min(10.0, (1650 / px - 16) / speed)
+    column, row = divmod(LEADS.index("V1"), lead_rows)
+    start = (column + 0.4) * shown / columns
+    signal = np.zeros((12, 5000), np.float32)
+    signal[LEADS.index("V1"), round(start * 500) : round((start + 0.2) * 500)] = 0.5
+    options = {"layout": layout, "speed": speed, "gain": gain, "size": (1650, 1275)}
+    page = np.asarray(draw_ecg(signal, 500, **options)).max(axis=2)
+    blank = np.asarray(draw_ecg(np.zeros_like(signal), 500, **options)).max(axis=2)
+    assert page.shape == (1275, 1650)
+    y, x = np.nonzero((page < 100) & (blank > 200))
+    assert abs(np.ptp(y) - 0.5 * gain * px) <= 4 and abs(np.ptp(x) - 0.2 * speed * px) <= 4
+    assert abs(x.min() - (11 + start * speed) * px) <= 4
+    row_px = (1275 - 17 * px) / rows
+    assert abs(y.max() - (12 * px + (row + 0.5) * row_px)) <= 5
+
+
+def test_grid_has_millimetres():
+    page = np.asarray(draw_ecg(np.zeros((12, 5000)), 500, "3x4", dpi=254, lead_mask=np.zeros(12))).astype(int)  # 10 pixels per mm
+    red = (page[..., 0] - page[..., 1] > 20)[505]
+    lines = np.flatnonzero(red)
+    assert np.all(np.diff(lines[5:-5]) == 10) and abs(len(lines) - 256) <= 6
+
+
+def test_traces_are_smooth(ecg):
+    """Anti-aliased: between ink and paper there are many shades."""
+    page = np.asarray(draw_ecg(ecg.signal, 500, size=(1650, 1275)).convert("L"))
+    assert len(np.unique(page[page < 200])) > 40
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 1.0])
+def test_artefacts_are_seeded_and_graded(ecg, strength):
+    page = draw_ecg(ecg.signal, 500, size=(1100, 850), dpi=100)
+    one, again, other = (add_artefacts(page, strength, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.size == page.size and one.mode == "RGB" and one.tobytes() == again.tobytes() != other.tobytes()
+    weaker = [add_artefacts(page, strength / 2, np.random.default_rng(seed)) for seed in range(4)]
+    stronger = [add_artefacts(page, strength, np.random.default_rng(seed)) for seed in range(4)]
+    change = [np.mean([np.abs(np.asarray(p, float) - np.asarray(page, float)).mean() for p in pages]) for pages in (weaker, stronger)]
+    assert change[1] > change[0] > 0
+    assert add_artefacts(page, 0.0, np.random.default_rng(1)) is page
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        add_artefacts(page, 1.5, np.random.default_rng(1))
+
+
+def test_every_artefact_occurs(ecg, monkeypatch):
+    """Over many seeds, pen, crease, perspective and blur are each used, and each changes the page."""
+    import heartcare.agent.render as render
+
+    page, used = draw_ecg(ecg.signal, 500, size=(1100, 850), dpi=100), set()
+    for name in ("_scribble", "_perspective"):
+        whole = getattr(render, name)
+        monkeypatch.setattr(render, name, lambda *args, name=name, whole=whole: (used.add(name), whole(*args))[1])
+    for seed in range(4):
+        add_artefacts(page, 0.8, np.random.default_rng(seed))
+    assert used == {"_scribble", "_perspective"}
+    table = np.asarray(render._perspective(page, 1.0, np.random.default_rng(0)))
+    assert (table[0, 0] != 255).all() and (table[425, 550] != table[0, 0]).any()
+
+
+def test_encodings(ecg):
+    page = draw_ecg(ecg.signal, 500, size=(1650, 1275))
+    png, jpeg = encode_png(page), encode_jpeg(page)
+    true_colour = io.BytesIO()
+    page.save(true_colour, "PNG")
+    assert len(png) < len(true_colour.getvalue()) * 0.6
+    back = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float)
+    assert np.abs(back - np.asarray(page, float)).mean() < 6 and Image.open(io.BytesIO(jpeg)).size == page.size
+    assert encode_png(page) == png
+
+
+def test_headers_identify_nobody():
+    assert page_header(63, "female", 72.4) == "Age 63   Sex female   HR 72 bpm" and page_header(None, None) == ""
+    assert "90" not in page_header(90, "male") and re.search("Age >89", page_header(90, "male"))
+
+
+def test_sheets_that_are_too_small(ecg):
+    with pytest.raises(ValueError, match="no place for 12 rows"):
+        draw_ecg(ecg.signal, 500, "12x1", size=(1650, 400))
+    with pytest.raises(ValueError, match="must be positive"):
+        draw_ecg(ecg.signal, 500, speed=0)
+    gap = ecg.signal.copy()
+    gap[:, 2000:3000] = np.nan
+    assert np.asarray(draw_ecg(gap, 500)).mean() > np.asarray(draw_ecg(ecg.signal, 500)).mean()
 
 
 def test_drawing_is_the_same_every_time_and_refuses_what_it_cannot_draw(ecg):

@@ -1,6 +1,7 @@
 """The converter: every format gives the same ECG, and nothing bad gets through."""
 
 import json
+import struct
 import zipfile
 
 import numpy as np
@@ -102,6 +103,32 @@ def write_muse(path, ecg):
     )
 
 
+def write_ishne(path, ecg):
+    """A minimal ISHNE Holter file: lead codes 5 to 16 are I to V6, resolutions are in nV."""
+    leads, samples = ecg.signal.shape
+    head = bytearray(512)
+    struct.pack_into("<iiihh", head, 0, 0, samples, 0, 522, 1)
+    struct.pack_into("<h", head, 146, leads)
+    struct.pack_into("<12h", head, 148, *range(5, 17))
+    struct.pack_into("<12h", head, 196, *[1000] * 12)
+    struct.pack_into("<h", head, 262, ecg.sampling_rate)
+    path.write_bytes(b"ISHNE1.0" + b"\0\0" + bytes(head) + as_counts(ecg.signal).astype("<i2").T.tobytes())
+
+
+def write_mfer(path, ecg):
+    """A minimal MFER file: little endian, steps of 1 uV, one block of all samples of each lead."""
+    codes = {"I": 1, "II": 2, **{f"V{i}": i + 2 for i in range(1, 7)}, "III": 61, "aVR": 62, "aVL": 63, "aVF": 64}
+    tag = lambda code, content: bytes([code, len(content)]) + content  # noqa: E731
+    out = tag(0x40, b"MFR Standard 12 leads ECG".ljust(32)) + tag(0x01, b"\1") + tag(0x08, b"\1\0") + tag(0x0A, b"\0")
+    out += tag(0x0B, struct.pack("<Bbi", 1, -6, 1_000_000 // ecg.sampling_rate)) + tag(0x0C, struct.pack("<Bbi", 0, -6, 1))
+    out += tag(0x04, struct.pack("<i", ecg.signal.shape[1])) + tag(0x05, struct.pack("<i", len(LEADS))) + tag(0x06, struct.pack("<i", 1))
+    for i, name in enumerate(LEADS):
+        attribute = tag(0x09, struct.pack("<h", codes[name]))
+        out += bytes([0x3F, i, len(attribute)]) + attribute
+    data = as_counts(ecg.signal).astype("<i2").tobytes()
+    path.write_bytes(out + b"\x1e\x84" + struct.pack(">I", len(data)) + data + b"\x80\0")
+
+
 WRITERS = {
     "a.csv": write_csv,
     "german.csv": lambda path, ecg: write_csv(path, ecg, separator=";", units=" (uV)", scale=1000),
@@ -109,6 +136,8 @@ WRITERS = {
     "a.dcm": write_dicom,
     "aecg.xml": write_aecg,
     "muse.xml": write_muse,
+    "a.ecg": write_ishne,
+    "a.mwf": write_mfer,
     "a.npz": lambda path, ecg: np.savez(path, signal=ecg.signal * 1000, sampling_rate=500, lead_names=LEADS, units="uV"),
     "wfdb": lambda path, ecg: write_wfdb(path.parent, path.name, ecg.signal, 500),
 }
