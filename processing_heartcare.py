@@ -45,6 +45,7 @@ MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3,
 # Limits of what is read from one file, against damaged and hostile headers: values (24 h of 12 leads at 250 Hz), bytes.
 MAX_VALUES = 2**28
 MAX_HEADER_BYTES = 2**20
+MIN_RATE, MAX_RATE = 10, 20_000  # Hz, of anything that is an ECG
 MAX_CSV_BYTES = 2**28
 
 
@@ -166,8 +167,8 @@ def _read_plain_wfdb(header: Path) -> dict | None:
     gains *= [1000.0 if match[4] == "uV" else 1.0 for match in signals]
     ecg = (counts - np.array([[int(match[3])] for match in signals], np.float64)) / gains[:, None]
     ecg[counts == -32768] = np.nan  # WFDB's mark of a sample that was not recorded
-    lead_names = [match[5] for match in signals]
-    return {"ecg": ecg, "sampling_rate": float(record[2]), "lead_names": lead_names, "units": "mV", "comments": comments}
+    lead_names, rate = [match[5] for match in signals], float(record[2])
+    return {"ecg": ecg, "sampling_rate": int(rate) if rate.is_integer() else rate, "lead_names": lead_names, "units": "mV", "comments": comments}
 
 
 def _read_segments(header: Path, parsed) -> dict:
@@ -204,10 +205,15 @@ def _check_wfdb(wfdb, header: Path, is_segment: bool = False):
     for name in dict.fromkeys(names):
         if Path(name).name != name or name in ("..", ".") or "\\" in name:
             raise ValueError(f"{header} names {name!r}; only files beside the header are read, so a name holds no path.")
-    claimed = int(found.sig_len or 0) * int(found.n_sig or 0)
+    per_frame = max([each or 1 for each in getattr(found, "samps_per_frame", None) or [1]])
+    claimed = int(found.sig_len or 0) * int(found.n_sig or 0) * per_frame
     if not 0 <= claimed <= MAX_VALUES:
         raise ValueError(f"{header} claims {claimed} values; at most {MAX_VALUES} are read at a time. Cut the recording into parts.")
+    if not (found.fs is None or MIN_RATE <= found.fs * per_frame <= MAX_RATE):
+        raise ValueError(f"{header}: a sampling rate of {found.fs * per_frame:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
     if segments is not None:
+        if not all(0 <= length <= MAX_VALUES for length in found.seg_len):
+            raise ValueError(f"{header} claims segments of {max(found.seg_len)} samples; at most {MAX_VALUES} are read at a time.")
         if is_segment:
             raise ValueError(f"{header} is a segment that has segments itself, which WFDB does not allow.")
         for name in dict.fromkeys(names):
@@ -309,7 +315,7 @@ def read_csv(path: Path) -> dict:
     if not any(canonical_lead(name) and not re.fullmatch(r"[\d.]+", name) for name in names):
         raise ValueError(f"{path}: the first line must name the leads (I, II, V1, ...), got {header[:4]}.")
     try:
-        table = np.genfromtxt(io.StringIO(body), delimiter=separator, ndmin=2, dtype=np.float64)
+        table = np.genfromtxt(io.StringIO(body), delimiter=separator, ndmin=2, dtype=np.float64) if body.strip() else np.empty((0, 0))
     except ValueError as error:
         raise ValueError(f"{path}: lines of differing length ({error}).") from error
     if table.size == 0 or table.shape[1] != len(header):
@@ -486,8 +492,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         if sampling_rate is None:
             raise ValueError(f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed).")
         rate = float(sampling_rate)
-        if not 10 <= rate <= 20000:
-            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected 10 to 20000 Hz.")
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
         if lead_names is None and signal.shape[0] != len(LEADS):
             hint = " Transpose it: the leads come first." if signal.shape[1] == len(LEADS) else ""
             raise ValueError(
@@ -522,12 +528,17 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
     def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
         """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at once.
 
-        The filters work on the cosine transform, which continues an ECG beyond its ends by its mirror image: no step, no transient. Their
-        gains are those of `scipy.signal.sosfiltfilt` with the same filters and endless even padding.
+        Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends by its mirror image: no
+        step, no transient. Their gains are those of `scipy.signal.sosfiltfilt` with the same filters and endless even padding.
         """
         lines = tuple(line for line in self.notch_hz if line < 0.45 * rate)
         if not self.highpass_hz and not lines:
             return signal
+        for line in lines:
+            # What hum is steady is subtracted as a sine; its mirror image would break at the ends, and the notch ring there.
+            angle = 2 * np.pi * line / rate * np.arange(signal.shape[-1])
+            waves = np.stack([np.cos(angle), np.sin(angle)])
+            signal = signal - signal @ waves.T * 2 / signal.shape[-1] @ waves
         gain = cleaning_gain(self.highpass_hz, lines, rate, signal.shape[-1])
         return fft.idct(fft.dct(signal, axis=-1) * gain, axis=-1)
 

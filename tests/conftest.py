@@ -129,13 +129,6 @@ def ptbxl_folder(tmp_path_factory) -> Path:
             write_wfdb(folder / "records100" / "00000", f"{i:05d}_lr", ecg.signal, 100)
             row = {"ecg_id": i, "patient_id": i, "scp_codes": ecg.statements, "strat_fold": i % 10 + 1}
             table.writerow(row | {"filename_lr": f"records100/00000/{i:05d}_lr"})
-    mi, cd = ["IMI", "ASMI"], ["LAFB", "IRBBB", "1AVB", "CRBBB", "CLBBB"]
-    classes = {"NORM": "NORM", "LVH": "HYP", "ISC_": "STTC", **dict.fromkeys(mi, "MI"), **dict.fromkeys(cd, "CD")}
-    with open(folder / "scp_statements.csv", "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["", "diagnostic", "diagnostic_class"])
-        for code in ("SR", "AFIB", "SBRAD", "STACH", "LOWT", *classes):
-            table.writerow([code, 1.0 if code in classes else "", classes.get(code, "")])
     return folder
 
 

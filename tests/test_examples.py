@@ -1,5 +1,6 @@
 """Every script in examples/ and every code block of the README, as a user runs them."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,9 +9,12 @@ import sys
 import numpy as np
 import pytest
 from evaluate_heartcare import auc
+from heartcare.agent.build import Settings, build
+from heartcare_data import HeartcareData
 from PIL import Image
 from ptbxl import PTBXL
 from safetensors.torch import load_file
+from train_heartcare import ECGQuestions
 
 
 def run(root, script, *args, cwd=None, check=True):
@@ -60,11 +64,13 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     for name in whole:
         np.testing.assert_allclose(resumed[name].numpy(), whole[name].numpy(), atol=2e-6, err_msg=name)
 
-    run(root, "build_default.py", *options, "--beat", tmp_path / "beat", "--output", tmp_path / "init", "--vocab-size", 400, cwd=tmp_path)
+    build(ptbxl_folder, tmp_path / "data", Settings(), progress=False)
+    data = ["--data", tmp_path / "data"]
+    run(root, "build_default.py", *data, "--beat", tmp_path / "beat", "--output", tmp_path / "init", "--vocab-size", 400, cwd=tmp_path)
     before = load_file(tmp_path / "init/model.safetensors")
     model = "init"
     for stage in ("language", "warmup", "joint"):
-        run(root, "train_heartcare.py", *short, "--stage", stage, "--model", tmp_path / model, "--output", tmp_path / stage,
+        run(root, "train_heartcare.py", *data, *short[2:], "--stage", stage, "--model", tmp_path / model, "--output", tmp_path / stage,
             "--pictures", 4, cwd=tmp_path)  # fmt: skip
         after = load_file(tmp_path / stage / "model.safetensors")
         changed = {name.split(".")[0] for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())}
@@ -90,13 +96,48 @@ def test_records_are_found_by_their_id(ptbxl_folder, tmp_path):
     shuffled.mkdir()
     head, *lines = (ptbxl_folder / "ptbxl_database.csv").read_text().splitlines()
     (shuffled / "ptbxl_database.csv").write_text("\n".join([head, *reversed(lines)]))
-    (shuffled / "scp_statements.csv").write_text((ptbxl_folder / "scp_statements.csv").read_text())
     again = PTBXL(shuffled, range(1, 11), tmp_path)
     assert again.rows[0]["ecg_id"] == "40"
     assert all(np.array_equal(again.signal(i), expected[row["ecg_id"]]) for i, row in enumerate(again.rows))
     assert not {row["patient_id"] for row in PTBXL(ptbxl_folder, [9], tmp_path).rows} & {
         row["patient_id"] for row in PTBXL(ptbxl_folder, range(1, 9), tmp_path).rows
     }
+
+
+def test_training_data_are_those_of_the_data_set(ptbxl_folder, tmp_path, processor):
+    build(ptbxl_folder, tmp_path / "data", Settings(), progress=False)
+    data = HeartcareData(tmp_path / "data", "train", tmp_path / "cache", processor, pictures=6)
+    truth = PTBXL(ptbxl_folder, range(1, 9), tmp_path / "ptbxl")
+    assert len(data.record) == len(truth)
+    for i, row in enumerate(truth.rows):
+        np.testing.assert_allclose(data.signal(data.record[row["ecg_id"]]), truth.signal(i), atol=0.002)
+    singles = [item for item in data.items if len(item["signals"]) == 1 and not item["tiles"]]
+    assert len(singles) == len(truth) and all({q.task for q in item["questions"]} >= {"report", "prediction"} for item in singles)
+    drawn = [item for item in data.items if item["tiles"]]
+    assert {place for item in drawn for place in item["tiles"]} == set(range(6)) and all(data.tiles[i].std() > 5 for i in range(6))
+    pairs = [item for item in data.items if len(item["signals"] + item["tiles"]) == 2]
+    assert pairs and all(q.task == "comparison-qa" for item in pairs for q in item["questions"])
+    total = sum(len(item["questions"]) for item in HeartcareData(tmp_path / "data", "train", "", None).items)
+    rows = sum(shard["samples"] for shard in json.loads((tmp_path / "data/manifest.json").read_text())["shards"] if shard["name"].startswith("train"))
+    assert total == rows
+    # The same item every time; other items with another seed.
+    one, again, other = (ECGQuestions(data, "joint", 20, seed) for seed in (0, 0, 1))
+    texts = [[[q.question for q in questions[i]["questions"]] for i in range(20)] for questions in (one, again, other)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_lexicon_table(root, shared, tmp_path):
+    import gzip
+
+    (tmp_path / "ptbxl_database.csv").write_bytes(gzip.open(shared / "ptbxl_database.csv.gz").read())
+    table = run(root, "evaluate_lexicon.py", "--ptbxl", tmp_path, "--folds", 9).stdout
+    assert table.startswith("2183 reports") and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M) and "micro F1" in table
+
+
+def test_benchmark_of_the_agent(root, ptbxl_folder):
+    table = run(root, "benchmark_agent.py", "--record", ptbxl_folder / "records100/00000/00001_lr", "--skip-references").stdout
+    rate = float(re.search(r"draw 1650x1275 +[\d.]+ ms +([\d.]+) /s", table)[1])
+    assert rate > 5 and "read and clean, 100 Hz" in table and "questions and answers" in table
 
 
 def test_auc_equals_its_definition(rng):

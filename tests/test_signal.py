@@ -40,12 +40,17 @@ def test_cleaning_keeps_qrs_and_st(rhythm, rate):
 
 def test_cleaning_equals_zero_phase_filters_with_endless_mirroring(ecg):
     extractor = BeatFeatureExtractor()
+    time = np.arange(5000) / 500
     sections = [scipy_signal.butter(4, extractor.highpass_hz, "highpass", fs=500, output="sos")]
     sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.4, fs=500)) for line in extractor.notch_hz]
     signal = ecg.signal.astype(float)
+    given = signal
+    for line in extractor.notch_hz:  # steady hum goes first, by least squares
+        waves = np.stack([np.cos(2 * np.pi * line * time), np.sin(2 * np.pi * line * time)], axis=1)
+        signal = signal - (waves @ np.linalg.lstsq(waves, signal.T)[0]).T
     mirrored = np.concatenate([signal, signal[:, ::-1], signal, signal[:, ::-1], signal], axis=1)
     expected = scipy_signal.sosfiltfilt(np.concatenate(sections), mirrored, padtype="even", padlen=4999)[:, 10000:15000]
-    np.testing.assert_allclose(extractor.clean(signal, 500), expected, atol=1e-9)
+    np.testing.assert_allclose(extractor.clean(given, 500), expected, atol=1e-7)
 
 
 def test_cleaning_removes_drift_and_power_line(ecg):
@@ -54,7 +59,7 @@ def test_cleaning_removes_drift_and_power_line(ecg):
     clean = extractor.clean(ecg.signal.astype(float), 500)
     for disturbance in (0.8 * np.sin(2 * np.pi * 0.15 * time), 0.2 * np.sin(2 * np.pi * 50 * time), 0.2 * np.sin(2 * np.pi * 60.02 * time), 5.0 + 0 * time):
         left = extractor.clean(ecg.signal + disturbance, 500) - clean
-        assert np.sqrt(np.mean(left[:, 1500:-1500] ** 2)) < 0.05 * np.sqrt(np.mean(disturbance**2))
+        assert np.sqrt(np.mean(left[:, 500:-500] ** 2)) < 0.05 * np.sqrt(np.mean(disturbance**2))
 
 
 def test_optimizer_is_the_processor(ecg, processor):

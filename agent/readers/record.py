@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...processing_heartcare import LEADS, canonical_lead
+from ...processing_heartcare import LEADS, MAX_RATE, MIN_RATE, canonical_lead
 from ..lexicon import find_statements
 
 
@@ -68,8 +68,8 @@ class ECGRecord:
         if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(self.lead_names) != len(signal):
             raise ValueError(f"{self.record_id}: {len(self.lead_names)} lead names for an array {signal.dtype} {signal.shape}.")
         rate = float(self.sampling_rate)
-        if not 10 <= rate <= 20000:
-            raise ValueError(f"{self.record_id}: a sampling rate of {rate:g} Hz cannot be; expected 10 to 20000 Hz.")
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ValueError(f"{self.record_id}: a sampling rate of {rate:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
         keep, names = [], []
         for i, name in enumerate(self.lead_names):
             standard = canonical_lead(name)

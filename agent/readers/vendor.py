@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...processing_heartcare import MAX_VALUES, canonical_lead, change_rate
+from ...processing_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, change_rate
 from .record import ECGRecord, parse_age, parse_sex, pseudonym
 
 MAX_BYTES = 2**28  # a DICOM or EDF recording of a day; the readers hold a file in memory several times over
@@ -65,8 +65,8 @@ def read_vendor(path: Path) -> ECGRecord:
     if raw := [lead.label for lead in leads if lead.is_raw or lead.units != "mV"]:
         raise ValueError(f"{path}: leads {raw} have no scale to mV in the file.")
     rates = {lead.sampling_rate for lead in leads}
-    if not all(10 <= rate <= 20000 for rate in rates):
-        raise ValueError(f"{path}: sampling rates of {sorted(rates)} Hz cannot be; expected 10 to 20000 Hz.")
+    if not all(MIN_RATE <= rate <= MAX_RATE for rate in rates):
+        raise ValueError(f"{path}: sampling rates of {sorted(rates)} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
     fastest = max(rates)
     length = max(len(lead.samples) * fastest // lead.sampling_rate for lead in leads)
     if length * len(leads) > MAX_VALUES:
