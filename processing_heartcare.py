@@ -168,12 +168,22 @@ def _read_plain_wfdb(header: Path) -> dict | None:
     ecg = (counts - np.array([[int(match[3])] for match in signals], np.float64)) / gains[:, None]
     ecg[counts == -32768] = np.nan  # WFDB's mark of a sample that was not recorded
     lead_names, rate = [match[5] for match in signals], float(record[2])
-    return {"ecg": ecg, "sampling_rate": int(rate) if rate.is_integer() else rate, "lead_names": lead_names, "units": "mV", "comments": comments}
+    return {
+        "ecg": ecg,
+        "sampling_rate": int(rate) if rate.is_integer() else rate,
+        "lead_names": lead_names,
+        "units": "mV",
+        "comments": comments,
+    }
 
 
 def _read_segments(header: Path, parsed) -> dict:
     """The segments of a record one after the other; NaN in gaps, and where a segment lacks a lead that another one has."""
-    parts = [(name, length, None if name == "~" else read_wfdb(header.parent / name)) for name, length in zip(parsed.seg_name, parsed.seg_len) if length]
+    parts = [
+        (name, length, None if name == "~" else read_wfdb(header.parent / name))
+        for name, length in zip(parsed.seg_name, parsed.seg_len)
+        if length
+    ]
     read = [part for _, _, part in parts if part]
     if not read:
         raise ValueError(f"{header}: the record holds no samples.")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from .build import LeakageError, Settings, build
@@ -10,7 +11,9 @@ from .qa import TASKS
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m heartcare.agent", description="HeartAgent: ECG files in, a data set of questions and answers out.")
+    parser = argparse.ArgumentParser(
+        prog="python -m heartcare.agent", description="HeartAgent: ECG files in, a data set of questions and answers out."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     making = commands.add_parser("build", help="build a data set, or go on with one that was interrupted")
@@ -21,7 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     making.add_argument("--workers", type=int, default=1)
     making.add_argument("--limit", type=int, help="only the first so many records")
     making.add_argument("--no-images", action="store_true", help="signals alone")
-    making.add_argument("--ecg-qa", nargs="+", default=[], metavar="FILE", help="take the questions from these files of ECG-QA (PTB-XL), and not our own")
+    making.add_argument(
+        "--ecg-qa", nargs="+", default=[], metavar="FILE", help="take the questions from these files of ECG-QA (PTB-XL), and not our own"
+    )
     making.add_argument("--llm", metavar="URL", help="OpenAI-compatible server that rephrases, for example http://localhost:8000/v1")
     making.add_argument("--llm-model", metavar="NAME")
     making.add_argument("--ray", metavar="ADDRESS", help="build on Ray: local, auto, or the address of a cluster")
@@ -52,6 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, ImportError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except BrokenProcessPool:
+        print(
+            "Error: a worker died, perhaps for want of memory; the same command goes on from here, with fewer --workers if need be.",
+            file=sys.stderr,
+        )
+        return 3
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
@@ -70,7 +81,13 @@ def push(out: Path, repo: str, private: bool):
 
     api = HfApi()
     api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=out, ignore_patterns=[f"{WORK}/*"], commit_message="Heartcare-400K, built by HeartAgent")
+    api.upload_folder(
+        repo_id=repo,
+        repo_type="dataset",
+        folder_path=out,
+        ignore_patterns=[f"{WORK}/*"],
+        commit_message="Heartcare-400K, built by HeartAgent",
+    )
 
 
 if __name__ == "__main__":

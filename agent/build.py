@@ -45,7 +45,8 @@ class Settings:
 
     def as_dict(self) -> dict:
         model = self.llm["model"] if self.llm else None
-        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm_model": model, "ecg_qa": [Path(p).name for p in self.ecg_qa]}
+        files = {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.ecg_qa}
+        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm_model": model, "ecg_qa": files}
 
 
 class LeakageError(Exception):
@@ -149,19 +150,25 @@ def _one_thread():
 def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None = None) -> str:
     """Builds one shard. Returns its name."""
     optimizer, loaded, rejected, hashes, times = Optimizer(), [], [], {}, Counter()
-    for record in unit["records"]:
+    questions = questions or {"questions": [], "elsewhere": {}}
+
+    def load_or_reject(record: dict) -> Loaded | None:
         entry = Entry(**record)
         try:
-            loaded.append(load(entry, optimizer, settings.seed if settings.images else None, times))
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+            return load(entry, optimizer, settings.seed if settings.images else None, times)
+        except Exception as error:  # whatever is wrong with one record must not stop the others
             rejected.append(rejection(entry.record_id, entry.path, error))
-            continue
-        hashes.setdefault(hashlib.sha256(loaded[-1].ecg.signal).hexdigest()[:32], entry.record_id)
+
+    for record in unit["records"]:
+        if one := load_or_reject(record):
+            loaded.append(one)
+            hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
     clock = time.perf_counter()
     if settings.ecg_qa:
-        elsewhere = {name: Entry(**record) for name, record in (questions or {}).get("elsewhere", {}).items()}
-        others = [load(entry, optimizer, settings.seed if settings.images else None, times) for entry in elsewhere.values()]
-        samples = ecg_qa_samples((questions or {}).get("questions", []), {one.entry.record_id: one for one in loaded + others}, settings.images)
+        at_hand = len(rejected)
+        others = [one for record in questions["elsewhere"].values() if (one := load_or_reject(record))]
+        del rejected[at_hand:]  # they are named by their own shards
+        samples = ecg_qa_samples(questions["questions"], {one.entry.record_id: one for one in loaded + others}, settings.images)
     else:
         samples = _ask(loaded, settings)
     samples = [sample for sample in samples if sample.question.task in settings.tasks]
@@ -187,7 +194,9 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
         "signals": hashes,
         "images": sum(one.image is not None for one in loaded),
         "rejected": rejected,
-        "counts": [[*key, count] for key, count in sorted(Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items())],
+        "counts": [
+            [*key, count] for key, count in sorted(Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items())
+        ],
         "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
         "llm": llm,
         "times": {key: round(value, 3) for key, value in times.items()},
@@ -246,7 +255,10 @@ def finish(out: Path, units: list[dict], reports: list[dict], rejected: list[dic
         "samples": sum(report["samples"] for report in reports),
         "records": sum(len(report["records"]) for report in reports),
         "rejected": len(rejected),
-        "shards": [{key: report[key] for key in ("name", "sha256", "bytes", "samples")} | {"records": list(report["records"])} for report in reports],
+        "shards": [
+            {key: report[key] for key in ("name", "sha256", "bytes", "samples")} | {"records": list(report["records"])}
+            for report in reports
+        ],
         "signals": {digest: record for report in reports for digest, record in report["signals"].items()},
     }
     _write(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))

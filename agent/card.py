@@ -122,7 +122,12 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
         *time_table(reports, seconds),
     ]
     if llm:
-        lines += ["", "## Rephrased by a language model", "", f"{manifest['settings']['llm_model']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + "."]
+        lines += [
+            "",
+            "## Rephrased by a language model",
+            "",
+            f"{manifest['settings']['llm_model']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + ".",
+        ]
     (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -218,6 +223,8 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
         ecg = unpack_ecg(table["ecgs"][place].as_py()[0])
         signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
         names.append(f"example_{i + 1}.png")
-        page = draw_ecg(signal, optimizer.extractor.sampling_rate, "3x4+R", dpi=90, header=table["answer"][place].as_py()[:150], lead_mask=lead_mask)
+        page = draw_ecg(
+            signal, optimizer.extractor.sampling_rate, "3x4+R", dpi=90, header=table["answer"][place].as_py()[:150], lead_mask=lead_mask
+        )
         page.save(out / "card" / names[-1])
     return names

@@ -25,7 +25,9 @@ def inspect_file(path: str, output: str | None = None) -> int:
     for name, value in record.measurements.items():
         print(f"  file says    {name} {value:g}")
     bpm, axis = heart_rate(signal, rate), qrs_axis(signal, rate)
-    print(f"  measured     {len(find_r_peaks(signal, rate))} beats, heart rate {'-' if bpm is None else f'{bpm:.0f} bpm'}, QRS axis {'-' if axis is None else f'{axis:.0f} degrees'}")
+    print(
+        f"  measured     {len(find_r_peaks(signal, rate))} beats, heart rate {'-' if bpm is None else f'{bpm:.0f} bpm'}, QRS axis {'-' if axis is None else f'{axis:.0f} degrees'}"
+    )
     print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
     quality = optimized.quality
     for i, lead in enumerate(LEADS):

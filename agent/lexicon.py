@@ -114,7 +114,9 @@ PATTERNS = [
 PATTERNS = [(code, re.compile(pattern)) for code, pattern in PATTERNS]
 
 # PTB-XL's editors wrote codes with likelihoods at the end of some reports: "edit: norm 80, imi 15".
-CODES = re.compile(r"\b(" + "|".join(sorted((re.escape(code.lower()) for code in STATEMENTS), key=len, reverse=True)) + r") (100|80|50|35|15|0)\b")
+CODES = re.compile(
+    r"\b(" + "|".join(sorted((re.escape(code.lower()) for code in STATEMENTS), key=len, reverse=True)) + r") (100|80|50|35|15|0)\b"
+)
 
 BOUNDARY = re.compile(r"[.;:!?](?!\d)|\n")
 # German reports of PTB-XL put blanks between findings, English ones where a line was wrapped.
@@ -135,7 +137,9 @@ DOUBT = [
     (r"(?:probabl[ey]|likely|wahrscheinlich\w*|sannolik\w*|consistent with|suggest\w*|vereinbar mit|saasom vid)",
      r"(?:,? ?(?:wahrscheinlich|probable|sannolik\w*)(?=\s*(?:$|[,#)]))|is likely|is probable)", 80.0),
 ]  # fmt: skip
-DOUBT = [(re.compile(rf"{before}[\s\w,/()-]{{0,30}}$"), re.compile(rf"^[\s,\w()/-]{{0,12}}?{after}"), value) for before, after, value in DOUBT]
+DOUBT = [
+    (re.compile(rf"{before}[\s\w,/()-]{{0,30}}$"), re.compile(rf"^[\s,\w()/-]{{0,12}}?{after}"), value) for before, after, value in DOUBT
+]
 # A comma ends what is negated, but for lists: "no Q waves, ST depression or T inversion".
 NEGATION = re.compile(
     r"(?:\bno\b|\bnot\b|\bwithout\b|\babsence of\b|\bkeine?\w*\b|\bohne\b|\bnicht\b|\bruled out\b|\bexcluded?\b|\binga?\b|\bingen\b)"

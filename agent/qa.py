@@ -73,7 +73,11 @@ COMMON_CHOICES = {
 VERIFY = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
 CLOSED = {
     "rhythm": ("Which rhythm is it: {}?", "Which of these is the rhythm: {}?", "Name the rhythm, one of {}."),
-    "waveform": ("Which of these is present: {}?", "Which of these describes the waveform: {}?", "What is seen in the waveform, one of {}?"),
+    "waveform": (
+        "Which of these is present: {}?",
+        "Which of these describes the waveform: {}?",
+        "What is seen in the waveform, one of {}?",
+    ),
     "diagnosis": ("Which diagnosis fits: {}?", "Which of these is the diagnosis: {}?", "What does the ECG point to, one of {}?"),
     "axis": ("Which axis does the heart have: {}?", "What is the electrical axis, one of {}?"),
     "stage": ("Of which stage is the infarction: {}?", "How old is the infarction, one of {}?"),
@@ -96,7 +100,11 @@ COMPARE_CLOSED = {
     "first": ("Which of these is true of the first ECG but not of the second: {}?", "What does only the first ECG show, one of {}?"),
     "both": ("Which of these is true of both ECGs: {}?", "What do both ECGs show, one of {}?"),
 }
-COMPARE_OPEN = ("What is different in the second ECG?", "Compare the two ECGs.", "What has the second ECG that the first has not, and the reverse?")
+COMPARE_OPEN = (
+    "What is different in the second ECG?",
+    "Compare the two ECGs.",
+    "What has the second ECG that the first has not, and the reverse?",
+)
 TOPIC_WORDS = {
     "rhythm": "rhythm", "waveform": "waveform", "diagnosis": "diagnosis", "axis": "electrical axis", "stage": "stage of the infarction",
     "noise": "quality of the recording", "ectopy": "ectopic beats",
@@ -336,9 +344,13 @@ class QuestionBuilder:
                 options = self._options(names(topic, (right, *wrong[:3])))
                 question = self._for(one, lead + self._word(COMPARE_CLOSED[kind]).format(", ".join(options)))
                 answer = sentence(TOPICS[topic][right])
-                found.append(self._not_too_common(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,))))
+                found.append(
+                    self._not_too_common(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,)))
+                )
         question = self._for(one, lead + self._word(COMPARE_OPEN) + f" Consider the {TOPIC_WORDS[topic]}.")
-        found.append(Question("comparison-qa", DIMENSION_OF[topic], topic, question, difference(topic, first, second), (), (*first, "->", *second)))
+        found.append(
+            Question("comparison-qa", DIMENSION_OF[topic], topic, question, difference(topic, first, second), (), (*first, "->", *second))
+        )
         return [question for question in found if question is not None]
 
     def questions(self, labels: Labels) -> list[Question]:

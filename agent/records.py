@@ -84,7 +84,12 @@ def sample_of(number: int, modality: str, question: Question, records: list[Load
     parts = modality.split("-")
     name = "+".join(one.entry.record_id for one in records)
     provenance = [
-        {"id": one.entry.record_id, "statements": one.labels.statements, **one.quality, **({"drawing": one.drawing} if part == "image" else {})}
+        {
+            "id": one.entry.record_id,
+            "statements": one.labels.statements,
+            **one.quality,
+            **({"drawing": one.drawing} if part == "image" else {}),
+        }
         for one, part in zip(records, parts)
     ]
     return Sample(

@@ -156,7 +156,11 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
         across = rng.random() < 0.5
         for offset, grey in ((0, round(255 - 90 * strength)), (max(2, width // 500), 255)):
             ends = [(at * width + offset, 0), ((at + rng.normal(0, 0.004)) * width + offset, height)]
-            draw.line(ends if across else [(x, y) for y, x in ((e[0] * height / width, e[1] * width / height) for e in ends)], grey, max(1, width // 700))
+            draw.line(
+                ends if across else [(x, y) for y, x in ((e[0] * height / width, e[1] * width / height) for e in ends)],
+                grey,
+                max(1, width // 700),
+            )
     cast = 1 - strength * rng.uniform(0, 0.22, 3)
     bands = [ImageChops.multiply(band, shade).point([round(v * factor) for v in range(256)]) for band, factor in zip(page.split(), cast)]
     page = Image.merge("RGB", bands)

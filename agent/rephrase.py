@@ -20,7 +20,7 @@ SCHEMA = {
 }
 SYSTEM = (
     "You reword questions and answers about electrocardiograms for a data set. Keep the meaning exactly: every finding, its certainty, every number, "
-    "the patient's age and sex. Add nothing. Options of a question stay word by word as they are. Reply with JSON: {\"question\": ..., \"answer\": ...}."
+    'the patient\'s age and sex. Add nothing. Options of a question stay word by word as they are. Reply with JSON: {"question": ..., "answer": ...}.'
 )
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 SEX = re.compile(r"\b(?:(wom[ae]n|female|lady|she|her)|(m[ae]n|male|gentleman|he|his))\b", re.I)
@@ -48,7 +48,9 @@ class Rephraser:
         if question.task == "prediction":
             self.counts["kept"] += 1
             return question, False
-        asked = json.dumps({"question": question.question, "answer": question.answer, "options": list(question.options)}, ensure_ascii=False)
+        asked = json.dumps(
+            {"question": question.question, "answer": question.answer, "options": list(question.options)}, ensure_ascii=False
+        )
         place = self.cache / f"{hashlib.sha256(f'{self.model}|{asked}'.encode()).hexdigest()}.json"
         if place.is_file():
             reply = json.loads(place.read_text(encoding="utf-8"))
@@ -87,7 +89,11 @@ class Rephraser:
 
 def find_fault(question: Question, reply) -> str | None:
     """Why a reply must not be used, or None: its form, then whether it still says what the labels say."""
-    if not isinstance(reply, dict) or set(reply) != {"question", "answer"} or not all(isinstance(v, str) and v.strip() for v in reply.values()):
+    if (
+        not isinstance(reply, dict)
+        or set(reply) != {"question", "answer"}
+        or not all(isinstance(v, str) and v.strip() for v in reply.values())
+    ):
         return "it is not an object of two texts, question and answer"
     asked, answered = reply["question"], reply["answer"]
     if len(asked) > 3 * len(question.question) + 100 or len(answered) > 3 * len(question.answer) + 100:

@@ -4,12 +4,14 @@ A recording or picture stands in a row for every question about it. In the file 
 a column chunk once, so that a shard of twenty questions a record is hardly larger than its records.
 """
 
+import io
 import json
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from ..processing_heartcare import LEADS
 from .qa import Question
@@ -108,7 +110,7 @@ def unpack_ecg(ecg: dict) -> dict:
 def conversation(row: dict) -> list[dict]:
     """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(..., tokenize=True)`."""
     ecgs = iter([unpack_ecg(ecg) for ecg in row["ecgs"]])
-    images = iter([image["bytes"] if isinstance(image, dict) else image for image in row["images"]])
+    images = iter(row["images"])
     messages = []
     for message in row["messages"]:
         parts = []
@@ -118,21 +120,16 @@ def conversation(row: dict) -> list[dict]:
                 ecg.pop("target", None)
                 parts.append({"type": "ecg", **ecg})
             elif part["type"] == "image":
-                parts.append({"type": "image", "image": _picture(next(images))})
+                parts.append({"type": "image", "image": open_image(next(images))})
             else:
                 parts.append({"type": "text", "text": part["text"]})
         messages.append({"role": message["role"], "content": parts})
     return messages
 
 
-def _picture(image):
-    if isinstance(image, bytes):
-        import io
-
-        from PIL import Image
-
-        return Image.open(io.BytesIO(image)).convert("RGB")
-    return image
+def open_image(image) -> Image.Image:
+    """An element of a row's `images`, as Parquet (`{"bytes": ...}`) or the datasets package (a picture) give it -> RGB."""
+    return (Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image).convert("RGB")
 
 
 def write_shard(path, samples: list[Sample]):
@@ -144,7 +141,9 @@ def write_shard(path, samples: list[Sample]):
 
     used = [ecg for sample in samples for ecg in sample.ecgs]
     hidden = [_target_samples(sample, ecg) for sample in samples for ecg in sample.ecgs]
-    signals = pa.DictionaryArray.from_arrays(pa.array([place[id(e)] for e in used], pa.int32()), pa.array([e.signal for e in ecgs], pa.binary()))
+    signals = pa.DictionaryArray.from_arrays(
+        pa.array([place[id(e)] for e in used], pa.int32()), pa.array([e.signal for e in ecgs], pa.binary())
+    )
     ecg_column = pa.ListArray.from_arrays(
         _offsets(sample.ecgs for sample in samples),
         pa.StructArray.from_arrays(
@@ -179,12 +178,13 @@ def write_shard(path, samples: list[Sample]):
         "fold": [sample.fold for sample in samples],
         "provenance": [json.dumps(sample.provenance, ensure_ascii=False, sort_keys=True) for sample in samples],
     }
-    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()} | {"ecgs": ecg_column, "images": image_column}
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()} | {
+        "ecgs": ecg_column,
+        "images": image_column,
+    }
     table = pa.table({field.name: arrays[field.name] for field in SCHEMA})
     # One row group; without Arrow's own schema, so that readers see plain binary columns and not dictionaries.
-    pq.write_table(
-        table, path, compression="zstd", store_schema=False, row_group_size=max(1, len(table)), dictionary_pagesize_limit=2**30, write_batch_size=256
-    )
+    pq.write_table(table, path, compression="zstd", store_schema=False, row_group_size=max(1, len(table)), dictionary_pagesize_limit=2**30)
 
 
 def _offsets(lists) -> pa.Array:

@@ -1,7 +1,7 @@
 """The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead reversal.
 
-    ECGRecord --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
-              --lead_quality, limb_lead_reversal, best_window-->  what is known about it
+ECGRecord --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
+          --lead_quality, limb_lead_reversal, best_window-->  what is known about it
 """
 
 from dataclasses import dataclass, field
@@ -66,7 +66,9 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
     blocks = filled[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else filled
     drift = np.sort(uniform_filter1d(blocks, min(20, blocks.shape[1]), axis=1, mode="nearest"), axis=1)  # 2 s
     spread = np.sort(filled[:, :: max(1, block // 5)], axis=1)
-    baseline, range_mv = (each[:, -1 - each.shape[1] // part] - each[:, each.shape[1] // part] for each, part in ((drift, 20), (spread, 100)))
+    baseline, range_mv = (
+        each[:, -1 - each.shape[1] // part] - each[:, each.shape[1] // part] for each, part in ((drift, 20), (spread, 100))
+    )
     faults = [
         [
             name
@@ -196,11 +198,20 @@ class Optimizer:
         raw, lead_mask, warnings = self.extractor.arrange(**given)
         rate, cleaned = record.sampling_rate, self.extractor.clean(raw, record.sampling_rate)
         signal = self.extractor.resample(cleaned, rate) * lead_mask[:, None]
-        provenance.append(f"high-pass {self.extractor.highpass_hz:g} Hz, notches {self.extractor.notch_hz}, {rate:g} to {self.extractor.sampling_rate} Hz")
+        provenance.append(
+            f"high-pass {self.extractor.highpass_hz:g} Hz, notches {self.extractor.notch_hz}, {rate:g} to {self.extractor.sampling_rate} Hz"
+        )
         by_name = dict(zip(record.lead_names, given["ecg"]))
         absent = np.full(raw.shape[1], np.nan)
         quality = lead_quality(np.stack([by_name.get(lead, row if ok else absent) for lead, row, ok in zip(LEADS, raw, lead_mask)]), rate)
-        warnings = warnings + [f"{fault}:{lead}" for lead, faults in quality.as_dict().items() for fault in faults if fault in ("noise", "baseline", "lead_off")]
+        warnings = warnings + [
+            f"{fault}:{lead}"
+            for lead, faults in quality.as_dict().items()
+            for fault in faults
+            if fault in ("noise", "baseline", "lead_off")
+        ]
         if reversal := limb_lead_reversal(signal, self.extractor.sampling_rate):
             warnings.append(f"limb_leads_reversed:{reversal}")
-        return OptimizedECG(signal.astype(np.float32), raw.astype(np.float32), self.extractor.sampling_rate, rate, lead_mask, quality, warnings, provenance)
+        return OptimizedECG(
+            signal.astype(np.float32), raw.astype(np.float32), self.extractor.sampling_rate, rate, lead_mask, quality, warnings, provenance
+        )

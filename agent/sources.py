@@ -1,6 +1,6 @@
 """Where records come from: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
 
-    source --entries--> [Entry: where the record is, who the patient is, which labels, which fold]
+source --entries--> [Entry: where the record is, who the patient is, which labels, which fold]
 """
 
 import ast
@@ -19,7 +19,16 @@ from .readers.record import ECGRecord, parse_age, parse_sex, pseudonym
 from .statements import STATEMENTS
 
 SPLITS = {9: "validation", 10: "test"}  # every other fold is "train", as PTB-XL's authors recommend
-NOTES = ("heart_axis", "infarction_stadium1", "static_noise", "burst_noise", "baseline_drift", "electrodes_problems", "extra_beats", "pacemaker")
+NOTES = (
+    "heart_axis",
+    "infarction_stadium1",
+    "static_noise",
+    "burst_noise",
+    "baseline_drift",
+    "electrodes_problems",
+    "extra_beats",
+    "pacemaker",
+)
 # Files that belong to a WFDB record or describe a folder, and are no ECGs themselves.
 BESIDE = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".md", ".txt", ".json", ".html", ".license", ".sha256"}
 
@@ -77,7 +86,8 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
 
 def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
     """Why a record was left out, without the place of the file on this machine."""
-    return {"record": record_id, "reason": str(error).replace(f"{Path(path).parent}/", "")}
+    kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
+    return {"record": record_id, "reason": kind + str(error).replace(f"{Path(path).parent}/", "")}
 
 
 def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
@@ -143,7 +153,7 @@ def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], li
             record = read_ecg(path)
             entries.append(_entry(name, path, row, record))
             seen.add(name)
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+        except Exception as error:  # whatever is wrong with one file must not stop the others
             rejected.append(rejection(name, path, error))
     return entries, rejected
 

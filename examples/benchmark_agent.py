@@ -79,7 +79,9 @@ def main():
         f"read and clean, {record.sampling_rate:g} Hz": seconds(lambda: optimizer(read_ecg(args.record))),
         "    of it: read": seconds(lambda: read_ecg(args.record)),
         f"draw {SIZE[0]}x{SIZE[1]}": seconds(lambda: draw_ecg(optimized.signal, 100, "3x4+R", size=SIZE)),
-        f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz": seconds(lambda: draw_ecg(record.signal, record.sampling_rate, "3x4+R", size=SIZE)),
+        f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz": seconds(
+            lambda: draw_ecg(record.signal, record.sampling_rate, "3x4+R", size=SIZE)
+        ),
         "photo artefacts, strength 0.5": seconds(lambda: add_artefacts(page, 0.5, rng)),
         "encode PNG, palette": seconds(lambda: encode_png(page)),
         "encode PNG, true colour": seconds(lambda: page.save(io.BytesIO(), "PNG")),

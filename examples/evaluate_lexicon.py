@@ -35,7 +35,9 @@ def main():
         precision = f"{both / found:.3f}" if found else "-"
         scores.append(2 * both / (found + listed))
         print(f"{code:10} {listed:6} {found:6} {precision:>9} {both / listed:7.3f}")
-    print(f"all        {listed_all:6} {found_all:6} {hits / found_all:9.3f} {hits / listed_all:7.3f}   micro F1 {2 * hits / (found_all + listed_all):.3f}")
+    print(
+        f"all        {listed_all:6} {found_all:6} {hits / found_all:9.3f} {hits / listed_all:7.3f}   micro F1 {2 * hits / (found_all + listed_all):.3f}"
+    )
     print(f"mean F1 over the {len(scores)} listed statements {sum(scores) / len(scores):.3f}")
 
 

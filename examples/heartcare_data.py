@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from heartcare.agent.qa import Question
-from heartcare.agent.samples import unpack_ecg
+from heartcare.agent.samples import open_image, unpack_ecg
 from heartcare.processing_heartcare import HeartcareProcessor
-from PIL import Image
 from tqdm import tqdm
 
 COLUMNS = ["task", "dimension", "modality", "question", "options", "answer", "answer_label", "ecgs", "images", "provenance"]
@@ -101,7 +100,7 @@ class HeartcareData:
                 signals[record, :, :length] = np.clip(np.round(prepared[:, :length] * 1000), -32767, 32767)
             else:
                 image = processor.image_processor
-                cut = image.tiles(_picture(stored["bytes"]))[:, 0]
+                cut = image.tiles(open_image(stored))[:, 0]
                 tiles[record] = np.round((cut * image.image_std + image.image_mean) * 255)
 
     def __len__(self) -> int:
@@ -110,9 +109,3 @@ class HeartcareData:
     def signal(self, record: int) -> np.ndarray:
         """Cleaned float32 (12, samples) in mV at the processor's rate."""
         return self.signals[record].astype(np.float32) / 1000
-
-
-def _picture(data: bytes) -> Image.Image:
-    import io
-
-    return Image.open(io.BytesIO(data)).convert("RGB")

@@ -147,7 +147,10 @@ def test_report_words_follow_the_likelihood():
         "myocardial infarction (stage III (old)), probable left ventricular hypertrophy, possible complete right bundle branch block. Ectopic beats: "
         "ventricular extrasystoles. Recording: static noise."
     )
-    assert report_text(Labels({"SR": 0.0, "NORM": 100.0})) == "Rhythm: sinus rhythm. Waveform: no abnormality of the waveform. Diagnosis: a normal ECG."
+    assert (
+        report_text(Labels({"SR": 0.0, "NORM": 100.0}))
+        == "Rhythm: sinus rhythm. Waveform: no abnormality of the waveform. Diagnosis: a normal ECG."
+    )
     assert report_text(Labels({"SR": 0.0}, 90.0)).startswith("Over 89 years.") and "no certain diagnosis" in report_text(Labels({}))
 
 

@@ -57,7 +57,9 @@ def test_rows_have_every_task_and_tell_the_truth(built):
     assert {row["task"] for row in rows} == set(TASKS) and {row["modality"] for row in rows} == set(MODALITIES)
     assert {row["dimension"] for row in rows} >= {*DIMENSIONS} - {"misc"}  # simulated records have none of PTB-XL's columns
     assert len({row["id"] for row in rows}) == len(rows)
-    table = {row["ecg_id"]: row for row in csv.DictReader(open(Path(find_source(built)) / "ptbxl_database.csv"))} if find_source(built) else {}
+    table = (
+        {row["ecg_id"]: row for row in csv.DictReader(open(Path(find_source(built)) / "ptbxl_database.csv"))} if find_source(built) else {}
+    )
     for row in rows:
         parts = row["modality"].split("-")
         assert [part["type"] for part in row["messages"][0]["content"]] == [*("ecg" if p == "signal" else "image" for p in parts), "text"]
@@ -68,7 +70,10 @@ def test_rows_have_every_task_and_tell_the_truth(built):
             assert row["answer"] == "<prediction>" and row["ecgs"][0]["target_samples"] == 100 * seconds
             assert unpack_ecg(row["ecgs"][0])["target"].shape == (12, 100 * seconds)
         assert row["fold"] in range(1, 11) and json.loads(row["provenance"])["records"][0]["format"] == "wfdb" and not table
-    splits = {path.name.split("-")[0]: {p for row in pq.read_table(path).to_pylist() for p in row["patient_id"]} for path in built.glob("*.parquet")}
+    splits = {
+        path.name.split("-")[0]: {p for row in pq.read_table(path).to_pylist() for p in row["patient_id"]}
+        for path in built.glob("*.parquet")
+    }
     assert set(splits) == {"train", "validation", "test"} and not splits["validation"] & splits["test"]
 
 
@@ -191,7 +196,11 @@ def test_a_table_of_files(folder_of_files, tmp_path):
         table.writerow(["r3.hea", "e", "p4", "", "", "", "", "17"])
     entries, rejected = find_entries(folder_of_files / "list.csv", progress=False)
     by_id = {entry.record_id: entry for entry in entries}
-    assert by_id["a"].statements == {"AFIB": 100.0, "IMI": 50.0} and by_id["b"].statements == {"CLBBB": 100.0} and by_id["c"].statements == {"SR": 100.0}
+    assert (
+        by_id["a"].statements == {"AFIB": 100.0, "IMI": 50.0}
+        and by_id["b"].statements == {"CLBBB": 100.0}
+        and by_id["c"].statements == {"SR": 100.0}
+    )
     assert by_id["a"].patient_id == by_id["b"].patient_id != "p1" and (by_id["a"].age, by_id["a"].sex, by_id["a"].fold) == (70, "male", 9)
     assert {row["record"] for row in rejected} == {"d", "e"}
     manifest = build(folder_of_files / "list.csv", tmp_path / "out", Settings(images=False), progress=False)
@@ -241,7 +250,18 @@ def test_load_dataset_and_chat(built, tmp_path, processor, monkeypatch):
 
 def test_rephrasing_in_a_build(ptbxl_folder, tmp_path, llm_server):
     url, _ = llm_server
-    command = ["build", "--source", str(ptbxl_folder), "--out", str(tmp_path / "out"), "--no-images", "--limit", "6", "--tasks", "open-qa,report,prediction"]
+    command = [
+        "build",
+        "--source",
+        str(ptbxl_folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--no-images",
+        "--limit",
+        "6",
+        "--tasks",
+        "open-qa,report,prediction",
+    ]
     assert main([*command, "--llm", url, "--llm-model", "good"]) == 0
     rows = rows_of(tmp_path / "out")
     assert {row["task"] for row in rows} == {"open-qa", "report", "prediction"}
@@ -268,7 +288,10 @@ def test_ecg_qa_is_imported_as_published(shared, ptbxl_folder, tmp_path):
     for row in found:
         source = by_id[row["id"].split("/")[2]]
         assert row["question"] == source["question"] and row["answer_label"] == (source["answer"] or ["none"])
-        assert row["answer"] == ", ".join(source["answer"] or ["none"]) and json.loads(row["provenance"])["ecg_qa"]["question_type"] == source["question_type"]
+        assert (
+            row["answer"] == ", ".join(source["answer"] or ["none"])
+            and json.loads(row["provenance"])["ecg_qa"]["question_type"] == source["question_type"]
+        )
         assert [record["id"] for record in json.loads(row["provenance"])["records"]] == [str(number) for number in source["ecg_id"]]
 
 
@@ -317,7 +340,11 @@ def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
         rows = []
         for k in range(copies):
             for row in csv.DictReader([head, *lines]):
-                row["ecg_id"], row["patient_id"], row["strat_fold"] = f"{1000 * k + int(row['ecg_id'])}", f"{1000 * k + int(row['patient_id'])}", "1"
+                row["ecg_id"], row["patient_id"], row["strat_fold"] = (
+                    f"{1000 * k + int(row['ecg_id'])}",
+                    f"{1000 * k + int(row['patient_id'])}",
+                    "1",
+                )
                 rows.append(row)
         with open(folder / "ptbxl_database.csv", "w", newline="") as file:
             table = csv.DictWriter(file, columns)
@@ -328,7 +355,9 @@ def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
             "b.build(sys.argv[1], sys.argv[2], b.Settings(), progress=False);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder), str(tmp_path / f"out{copies}")], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, str(folder), str(tmp_path / f"out{copies}")], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         peaks.append(int(done.stdout.split()[-1]) / 2**20)
     assert peaks[1] < 2.0 and peaks[1] < peaks[0] + 0.15, peaks

@@ -118,7 +118,11 @@ def test_training_data_are_those_of_the_data_set(ptbxl_folder, tmp_path, process
     pairs = [item for item in data.items if len(item["signals"] + item["tiles"]) == 2]
     assert pairs and all(q.task == "comparison-qa" for item in pairs for q in item["questions"])
     total = sum(len(item["questions"]) for item in HeartcareData(tmp_path / "data", "train", "", None).items)
-    rows = sum(shard["samples"] for shard in json.loads((tmp_path / "data/manifest.json").read_text())["shards"] if shard["name"].startswith("train"))
+    rows = sum(
+        shard["samples"]
+        for shard in json.loads((tmp_path / "data/manifest.json").read_text())["shards"]
+        if shard["name"].startswith("train")
+    )
     assert total == rows
     # The same item every time; other items with another seed.
     one, again, other = (ECGQuestions(data, "joint", 20, seed) for seed in (0, 0, 1))

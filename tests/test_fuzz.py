@@ -1,4 +1,4 @@
-"""Mutated files of every format: a record or a named error, never a crash, a hang or a file written.
+"""Mutated files of every format, read and cleaned: a record or a named error, never a crash, a hang or a file written.
 
 2,000 inputs in `make test`; `make fuzz` runs 50,000 (HEARTCARE_FUZZ sets the number).
 """
@@ -14,6 +14,7 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 from heartcare.agent.readers import ECGRecord, read_ecg  # noqa: E402
 from heartcare.agent.report_pdf import write_pdf_report  # noqa: E402
+from heartcare.agent.signal import Optimizer  # noqa: E402
 from heartcare.agent.simulate import simulate_ecg  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -38,7 +39,13 @@ def corpus(tmp_path_factory) -> list[dict[str, bytes]]:
     write_pdf_report(folder / "a.pdf", ecg.signal[:, :400], 100, "3x4", text=["Age: 63", "Sinusrhythmus"], grid=False)
     files.append({"a.pdf": (folder / "a.pdf").read_bytes()})
     data = {"p.dat": (folder / "wfdb" / "wfdb.dat").read_bytes()}
-    files.append({"m.hea": b"m/3 12 500 2500\np 1000\n~ 500\np 1000\n", "p.hea": (folder / "wfdb" / "wfdb.hea").read_bytes().replace(b"wfdb", b"p"), **data})
+    files.append(
+        {
+            "m.hea": b"m/3 12 500 2500\np 1000\n~ 500\np 1000\n",
+            "p.hea": (folder / "wfdb" / "wfdb.hea").read_bytes().replace(b"wfdb", b"p"),
+            **data,
+        }
+    )
     return files
 
 
@@ -73,13 +80,15 @@ def mutate(content: bytes, changes) -> bytes:
 
 # Half of the changes are near the beginning, where the headers are.
 PLACE = st.one_of(st.integers(0, 1500), st.integers(0, 200_000))
-CHANGE = st.tuples(st.sampled_from(["flip", "cut", "drop", "repeat", "fill", "number", "integer"]), PLACE, st.integers(0, 255), st.integers(1, 64))
+CHANGE = st.tuples(
+    st.sampled_from(["flip", "cut", "drop", "repeat", "fill", "number", "integer"]), PLACE, st.integers(0, 255), st.integers(1, 64)
+)
 
 
 def test_mutated_files(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     outcome = {"read": 0, "refused": 0}
-    slowest = 0.0
+    slowest, optimizer = 0.0, Optimizer()
 
     @settings(max_examples=INPUTS, deadline=None, database=None, derandomize=INPUTS <= 2000, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, len(corpus) - 1), st.integers(0, 3), st.lists(CHANGE, min_size=0, max_size=5))
@@ -105,6 +114,12 @@ def test_mutated_files(corpus, tmp_path_factory):
             assert len(record.lead_names) == len(record.signal) and 10 <= record.sampling_rate <= 20000 and record.mask.any()
             assert not np.isinf(record.signal).any() and (record.age is None or 0 <= record.age <= 130)
             outcome["read"] += 1
+            try:
+                optimized = optimizer(record)
+            except ValueError as error:
+                assert str(error)
+            else:
+                assert np.isfinite(optimized.signal).all() and optimized.lead_mask.any()
         slowest = max(slowest, time.perf_counter() - started)
         assert {path: path.read_bytes() for path in here.iterdir()} == before and {path.name for path in folder.iterdir()} == {"case"}
 

@@ -99,14 +99,35 @@ def test_a_data_set_is_pushed(ptbxl_folder, tmp_path):
     """With the command's own --push-to-hub, over HTTP: all files arrive, and none of the work folder's."""
     server = hub_server.start(tmp_path / "hub")
     out = tmp_path / "out"
-    command = [sys.executable, "-W", "ignore", "-m", "heartcare.agent", "build", "--source", str(ptbxl_folder), "--out", str(out), "--limit", "12"]
-    environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test", "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "heartcare.agent",
+        "build",
+        "--source",
+        str(ptbxl_folder),
+        "--out",
+        str(out),
+        "--limit",
+        "12",
+    ]
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": server.url,
+        "HF_TOKEN": "hf_test",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     try:
         done = subprocess.run([*command, "--no-images", "--push-to-hub", "me/ecgs"], capture_output=True, text=True, env=environment)
     finally:
         server.shutdown()
     assert done.returncode == 0, done.stderr[-3000:]
     sent = {str(path.relative_to(tmp_path / "hub/me/ecgs")): path for path in (tmp_path / "hub/me/ecgs").rglob("*") if path.is_file()}
-    assert {"README.md", "manifest.json", "rejected.jsonl", "card/dimensions.png"} <= set(sent) and not any(".build" in name for name in sent)
+    assert {"README.md", "manifest.json", "rejected.jsonl", "card/dimensions.png"} <= set(sent) and not any(
+        ".build" in name for name in sent
+    )
     for path in out.glob("*.parquet"):
         assert sent[path.name].read_bytes() == path.read_bytes()

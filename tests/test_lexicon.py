@@ -57,7 +57,14 @@ def test_ptbxl_reports(shared):
     import ast
 
     pairs = [(set(find_statements(row["report"])), set(ast.literal_eval(row["scp_codes"]))) for row in rows]
-    for code, precision, recall in (("SR", 0.98, 0.98), ("AFIB", 0.95, 0.97), ("STACH", 0.9, 0.97), ("PACE", 0.9, 0.9), ("IRBBB", 0.8, 0.55), ("NORM", 0.88, 0.7)):
+    for code, precision, recall in (
+        ("SR", 0.98, 0.98),
+        ("AFIB", 0.95, 0.97),
+        ("STACH", 0.9, 0.97),
+        ("PACE", 0.9, 0.9),
+        ("IRBBB", 0.8, 0.55),
+        ("NORM", 0.88, 0.7),
+    ):
         both = sum(code in said and code in listed for said, listed in pairs)
         assert both / sum(code in said for said, _ in pairs) > precision, code
         assert both / sum(code in listed for _, listed in pairs) > recall, code

@@ -200,7 +200,12 @@ def test_pdf_that_is_no_ecg(tmp_path, ecg):
         letter.new_page().insert_text((50, 50), "Dear colleague, I V1 II")
         letter.save(tmp_path / "letter.pdf")
     write_pdf_report(tmp_path / "bare.pdf", ecg.signal, 500, grid=False, pulse=False)
-    for name, message in (("scan", "is a scan"), ("locked", "password"), ("letter", "no vector traces"), ("bare", "neither a grid nor a calibration")):
+    for name, message in (
+        ("scan", "is a scan"),
+        ("locked", "password"),
+        ("letter", "no vector traces"),
+        ("bare", "neither a grid nor a calibration"),
+    ):
         with pytest.raises(ValueError, match=message):
             read_ecg(tmp_path / f"{name}.pdf")
 
@@ -224,7 +229,9 @@ def test_wfdb_gaps_units_and_rates(tmp_path):
     assert record.lead_names == ("II", "V5") and record.sampling_rate == 500
     assert not record.mask[0, 1000:1400].any() and record.mask[0, :1000].all() and record.mask[1].all()
     np.testing.assert_allclose(record.signal[1], np.sin(2 * np.pi * 1.3 * time), atol=0.02)
-    assert any("resampled" in change and "250 Hz" in change for change in record.provenance) and any("ABP" in change for change in record.provenance)
+    assert any("resampled" in change and "250 Hz" in change for change in record.provenance) and any(
+        "ABP" in change for change in record.provenance
+    )
     assert (record.age, record.sex, record.statements) == (70, "male", {"AFIB": 100.0, "CRBBB": 100.0})
 
 

@@ -57,7 +57,12 @@ def test_cleaning_removes_drift_and_power_line(ecg):
     time = np.arange(5000) / 500
     extractor = BeatFeatureExtractor()
     clean = extractor.clean(ecg.signal.astype(float), 500)
-    for disturbance in (0.8 * np.sin(2 * np.pi * 0.15 * time), 0.2 * np.sin(2 * np.pi * 50 * time), 0.2 * np.sin(2 * np.pi * 60.02 * time), 5.0 + 0 * time):
+    for disturbance in (
+        0.8 * np.sin(2 * np.pi * 0.15 * time),
+        0.2 * np.sin(2 * np.pi * 50 * time),
+        0.2 * np.sin(2 * np.pi * 60.02 * time),
+        5.0 + 0 * time,
+    ):
         left = extractor.clean(ecg.signal + disturbance, 500) - clean
         assert np.sqrt(np.mean(left[:, 500:-500] ** 2)) < 0.05 * np.sqrt(np.mean(disturbance**2))
 

@@ -1,8 +1,8 @@
 """PDF reports: text and vector traces back to numbers (extra: heartcare[pdf]).
 
-    drawings --polylines, straight lines-->  traces | grid, calibration pulses
-    grid or pulse  -->  points per mm;  words  -->  lead labels, mm/s, mm/mV, patient, measurements, statements
-    trace + label  -->  one lead over its stretch of time, in mV
+drawings --polylines, straight lines-->  traces | grid, calibration pulses
+grid or pulse  -->  points per mm;  words  -->  lead labels, mm/s, mm/mV, patient, measurements, statements
+trace + label  -->  one lead over its stretch of time, in mV
 """
 
 import re
@@ -130,7 +130,9 @@ def read_page(name: str, words: list, text: str, drawings: list, has_picture: bo
     keep = [i for i in range(len(LEADS)) if np.isfinite(signal[i]).any()]
     if not keep:
         raise ValueError(f"{where}: no trace stands with any of the lead labels.")
-    found = {key: next((group for group in match.groups() if group), None) if (match := p.search(text)) else None for key, p in PATIENT.items()}
+    found = {
+        key: next((group for group in match.groups() if group), None) if (match := p.search(text)) else None for key, p in PATIENT.items()
+    }
     report = " ".join(line.strip(" .") + "." for line in text.splitlines() if _is_statement(line))
     return ECGRecord(
         record_id=name,
@@ -221,7 +223,9 @@ def calibrate(grid: dict[str, np.ndarray], pulses: list[np.ndarray], gain: float
     if by_grid is None and by_pulse is None:
         raise ValueError("there is neither a grid nor a calibration pulse, so that the traces have no scale")
     if by_grid is not None and by_pulse is not None and not 0.9 < by_grid / by_pulse < 1.1:
-        raise ValueError(f"the grid says {by_grid:.3f} points per mm and the calibration pulse {by_pulse:.3f}; the report contradicts itself")
+        raise ValueError(
+            f"the grid says {by_grid:.3f} points per mm and the calibration pulse {by_pulse:.3f}; the report contradicts itself"
+        )
     return (by_pulse, "the calibration pulse") if by_grid is None else (by_grid, "the grid")
 
 

@@ -59,7 +59,9 @@ def _record(path: Path, found: dict) -> ECGRecord:
     names = found.get("lead_names")
     if names is None:
         if signal.ndim != 2 or len(signal) != len(LEADS):
-            raise ValueError(f"{path}: an array of shape {signal.shape} without lead names; expected (12, samples) or lead_names in the file.")
+            raise ValueError(
+                f"{path}: an array of shape {signal.shape} without lead names; expected (12, samples) or lead_names in the file."
+            )
         names = list(LEADS)
         provenance.append("took the twelve rows for the leads in standard order, since the file does not say")
     if signal.dtype.kind not in "iuf":

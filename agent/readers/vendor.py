@@ -24,7 +24,13 @@ def sniff(start: bytes) -> str | None:
         return "ishne"
     if start[2:6] == b"MFR ":
         return "mfer"
-    if len(start) >= 32 and start[8:10] == b"\0\0" and start[16:22] in (b"SCPECG", b"\0" * 6) and start[22:24] == b"\0\0" and start[28:32] == b"\7\0\0\0":
+    if (
+        len(start) >= 32
+        and start[8:10] == b"\0\0"
+        and start[16:22] in (b"SCPECG", b"\0" * 6)
+        and start[22:24] == b"\0\0"
+        and start[28:32] == b"\7\0\0\0"
+    ):
         return "scp-ecg"
     text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore").lstrip("\ufeff \r\n\t")
     if text.startswith("<"):
@@ -79,7 +85,9 @@ def read_vendor(path: Path) -> ECGRecord:
             samples = change_rate(samples, lead.sampling_rate, fastest, int(len(samples) * ratio))
             provenance.append(f"resampled {lead.label} from {lead.sampling_rate:g} to {fastest:g} Hz")
         row[: len(samples)] = samples[:length]
-    statements = [" ".join(part for part in each if part) if isinstance(each, tuple) else str(each) for each in parsed.interpretation.statements]
+    statements = [
+        " ".join(part for part in each if part) if isinstance(each, tuple) else str(each) for each in parsed.interpretation.statements
+    ]
     names = ("heart_rate", "pr_interval", "qrs_duration", "qt_interval", "qtc_bazett", "p_axis", "qrs_axis", "t_axis")
     measured = {name: getattr(parsed.measurements, name, None) for name in names}
     return ECGRecord(
