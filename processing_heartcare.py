@@ -325,9 +325,13 @@ def read_csv(path: Path) -> dict:
     if not any(canonical_lead(name) and not re.fullmatch(r"[\d.]+", name) for name in names):
         raise ValueError(f"{path}: the first line must name the leads (I, II, V1, ...), got {header[:4]}.")
     try:
-        table = np.genfromtxt(io.StringIO(body), delimiter=separator, ndmin=2, dtype=np.float64) if body.strip() else np.empty((0, 0))
-    except ValueError as error:
-        raise ValueError(f"{path}: lines of differing length ({error}).") from error
+        table = np.loadtxt(io.StringIO(body), delimiter=separator, ndmin=2, comments=None) if body.strip() else np.empty((0, 0))
+    except ValueError:
+        try:  # some values are missing
+            as_number = lambda text: float(text.strip() or "nan")  # noqa: E731
+            table = np.loadtxt(io.StringIO(body), delimiter=separator, ndmin=2, comments=None, converters=as_number)
+        except ValueError as error:
+            raise ValueError(f"{path}: lines of differing length, or something that is no number ({error}).") from error
     if table.size == 0 or table.shape[1] != len(header):
         raise ValueError(f"{path}: expected {len(header)} numbers in each line, as the header has names, got {table.shape}.")
     found = {

@@ -29,8 +29,9 @@ NOTES = (
     "extra_beats",
     "pacemaker",
 )
-# Files that belong to a WFDB record or describe a folder, and are no ECGs themselves.
-BESIDE = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".md", ".txt", ".json", ".html", ".license", ".sha256"}
+# Files that belong to a WFDB record when its header is beside them, and files that are never an ECG.
+BESIDE_HEADER = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".txt"}
+DOCUMENTS = {".md", ".json", ".html", ".sha256"}
 
 
 @dataclass
@@ -62,6 +63,8 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         source: A folder with ptbxl_database.csv (PTB-XL in its official layout), any other folder, or a CSV with a column `path`, and perhaps
             record_id, patient_id, age, sex, report, scp_codes (a Python or JSON dict) and fold (1 to 10).
         limit: Only the first so many.
+
+    A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are shared out to ten by their hash.
 
     Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV without a column `path`, or without any record.
     """
@@ -122,7 +125,8 @@ def _files(folder: Path) -> list[Path]:
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts) or root not in path.resolve().parents:
             continue
-        if path.suffix.lower() in BESIDE and (path.suffix.lower() not in (".dat", ".txt") or path.with_suffix(".hea").is_file()):
+        kind = path.suffix.lower()
+        if kind in DOCUMENTS or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
             continue
         if re.fullmatch(r"readme.*|license.*|records.*", path.name.lower()):
             continue

@@ -22,6 +22,7 @@ from heartcare.agent.samples import SCHEMA, PackedECG, conversation, unpack_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.agent.sources import find_entries
 from make_examples import write_wfdb
+from test_readers import write_ishne
 
 
 def digests(out: Path) -> dict[str, bytes]:
@@ -164,6 +165,7 @@ def folder_of_files(tmp_path) -> Path:
         with open(folder / f"r{i}.hea", "a") as file:
             file.write(f"# Age: {40 + i}\n# Sex: Female\n# Dx: {'426783006' if i % 2 == 0 else '164889003'}\n")
     np.savez(folder / "deep" / "ö.npz", signal=simulate_ecg(seed=9).signal, sampling_rate=500)
+    write_ishne(folder / "holter.ecg", simulate_ecg(seed=11))
     (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"rubbish" * 50)
     (folder / "note.pdf").write_bytes(b"%PDF-1.4 nothing")
     (folder / "flat.npz").write_bytes(b"")
@@ -179,7 +181,7 @@ def test_bad_files_are_named_and_never_stop_the_run(folder_of_files, tmp_path):
     assert set(rejected) == {"broken.dcm", "note.pdf", "flat.npz", "flat2.npz", "secret.npy", "traversal"}
     assert "is empty" in rejected["flat.npz"] and "flat:" in rejected["flat2.npz"] and "header" in rejected["traversal"]
     assert str(tmp_path) not in str(rejected)
-    assert manifest["records"] == 7 and manifest["rejected"] == 6
+    assert manifest["records"] == 8 and manifest["rejected"] == 6
     rows = rows_of(tmp_path / "out")
     assert any("atrial fibrillation" in row["answer"].lower() for row in rows) and all(row["patient_id"] for row in rows)
     assert {name.name for name in tmp_path.iterdir()} == {"files", "out"}

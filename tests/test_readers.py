@@ -1,5 +1,6 @@
 """The converter: every format gives the same ECG, and nothing bad gets through."""
 
+import base64
 import json
 import struct
 import zipfile
@@ -84,8 +85,6 @@ def write_aecg(path, ecg):
 
 
 def write_muse(path, ecg):
-    import base64
-
     leads = [name for name in LEADS if name not in ("III", "aVR", "aVL", "aVF")]
     data = "".join(
         f"<LeadData><LeadByteCountTotal>{2 * ecg.signal.shape[1]}</LeadByteCountTotal><LeadSampleCountTotal>{ecg.signal.shape[1]}</LeadSampleCountTotal>"
@@ -129,6 +128,39 @@ def write_mfer(path, ecg):
     path.write_bytes(out + b"\x1e\x84" + struct.pack(">I", len(data)) + data + b"\x80\0")
 
 
+def write_scp(path, ecg):
+    """A minimal SCP-ECG record: sections 0, 1, 3 and 6, samples without compression."""
+    codes = [1, 2, 61, 62, 63, 64, *range(3, 9)]
+    counts, samples = as_counts(ecg.signal).astype("<i2"), ecg.signal.shape[1]
+
+    def section(number, body):
+        return struct.pack("<HHIBB6s", 0, number, 16 + len(body), 20, 20, b"") + body
+
+    patient = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2")))
+    leads = bytes([12, 4 + (12 << 3)]) + b"".join(struct.pack("<IIB", 1, samples, code) for code in codes)
+    rhythm = struct.pack("<HHBB", 1000, 1_000_000 // ecg.sampling_rate, 0, 0) + struct.pack("<12H", *[2 * samples] * 12) + counts.tobytes()
+    parts = {1: section(1, patient + b"\xff\0\0"), 3: section(3, leads), 6: section(6, rhythm)}
+    head, index, pointers = 16 + 12 * 10, 7 + 16 + 12 * 10, struct.pack("<HII", 0, 16 + 12 * 10, 7)
+    for number in range(1, 12):
+        size = len(parts.get(number, b""))
+        pointers += struct.pack("<HII", number, size, index if size else 0)
+        index += size
+    body = struct.pack("<HHIBB6s", 0, 0, head, 20, 20, b"SCPECG") + pointers + b"".join(parts.values())
+    path.write_bytes(struct.pack("<HI", 0, 6 + len(body)) + body)
+
+
+def write_sierra(path, ecg):
+    data = base64.b64encode(as_counts(ecg.signal).astype("<i2").tobytes()).decode()
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><restingecgdata xmlns="http://www3.medical.philips.com"><documentinfo><documenttype>SierraECG'
+        "</documenttype><documentversion>1.04</documentversion></documentinfo><patient><generalpatientdata><patientid>4711</patientid><age><years>63"
+        "</years></age><sex>Female</sex></generalpatientdata></patient><dataacquisition><signalcharacteristics>"
+        f"<samplingrate>{ecg.sampling_rate}</samplingrate><resolution>1</resolution></signalcharacteristics></dataacquisition><waveforms>"
+        f'<parsedwaveforms dataencoding="Base64" numberofleads="12" leadlabels="{" ".join(LEADS)}" '
+        f'durationperchannel="{1000 * ecg.signal.shape[1] // ecg.sampling_rate}">{data}</parsedwaveforms></waveforms></restingecgdata>'
+    )
+
+
 WRITERS = {
     "a.csv": write_csv,
     "german.csv": lambda path, ecg: write_csv(path, ecg, separator=";", units=" (uV)", scale=1000),
@@ -136,6 +168,8 @@ WRITERS = {
     "a.dcm": write_dicom,
     "aecg.xml": write_aecg,
     "muse.xml": write_muse,
+    "sierra.xml": write_sierra,
+    "a.scp": write_scp,
     "a.ecg": write_ishne,
     "a.mwf": write_mfer,
     "a.npz": lambda path, ecg: np.savez(path, signal=ecg.signal * 1000, sampling_rate=500, lead_names=LEADS, units="uV"),
@@ -154,7 +188,7 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
     assert record.sampling_rate == 500 and record.signal.dtype == np.float32 and record.mask.all() and set(record.lead_names) <= set(LEADS)
     for lead, signal in zip(record.lead_names, record.signal):
         np.testing.assert_allclose(signal, ecg.signal[LEADS.index(lead)], atol=6e-4)
-    if name in ("a.dcm", "muse.xml"):
+    if name in ("a.dcm", "muse.xml", "sierra.xml", "a.scp"):
         assert record.age == 63 and record.sex == "female" and record.patient_id == pseudonym("4711") != "4711"
     if name == "muse.xml":
         assert record.statements == {"SR": 100.0, "IMI": 50.0} and record.provenance
@@ -304,6 +338,7 @@ def test_xml_that_declares_entities_is_refused(tmp_path):
         (b"a,b,c\n1,2,3\n", "must name the leads"),
         (b"I,II\n1,2\n", "does not say its sampling rate"),
         (b"time,I\n0,1\n0,2\n", "times do not rise"),
+        (b"time,I\n0,1\n0.1,abc\n", "something that is no number"),
         (b"time,I (mV),II (uV)\n0,1,1\n0.1,2,3\n", "several units"),
         (b"<AnnotatedECG/>", "cannot be read"),
         (b"\x93NUMPY garbage", "no numpy file"),
@@ -315,6 +350,12 @@ def test_bad_files_are_named_errors(content, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         read_ecg(tmp_path / "ünïcode ♥.xyz")
     assert caught.value.__cause__ is None or "Traceback" not in str(caught.value)
+
+
+def test_missing_values_of_a_table_are_gaps(tmp_path):
+    (tmp_path / "a.csv").write_text("time,I,II\n0,1,2\n0.01,,3\n0.02,nan,\n" + "".join(f"{i / 100},0.5,0.25\n" for i in range(3, 200)))
+    record = read_ecg(tmp_path / "a.csv")
+    assert (~record.mask).sum(axis=1).tolist() == [2, 1] and record.sampling_rate == 100
 
 
 def test_unicode_names_and_missing_files(tmp_path, ecg):

@@ -27,6 +27,8 @@ def sniff(path: Path) -> str:
     """
     if path.with_name(path.name + ".hea").is_file() and not path.is_file():
         return "wfdb"
+    if path.suffix.lower() == ".dat" and path.with_suffix(".hea").is_file():
+        return "wfdb"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file.")
     with open(path, "rb") as file:
@@ -50,8 +52,6 @@ def sniff(path: Path) -> str:
     try:
         text = start.decode("utf-8-sig") if len(start) < SNIFFED_BYTES else start[:-4].decode("utf-8-sig", "strict")
     except UnicodeDecodeError:
-        if path.with_suffix(".hea").is_file():
-            return "wfdb"  # the signal file of a record
         text = start[: max(start.rfind(b"\n"), 0)].decode("utf-8-sig", "replace") if b"\0" not in start else ""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if lines and path.suffix.lower() in ("", ".hea") and WFDB_LINE.match(lines[0]):
