@@ -2,6 +2,7 @@
 
 python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
 python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
+python examples/read_ecg.py hospital.dcm
 python examples/read_ecg.py scanned.png
 """
 
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from heartcare.agent.readers import read_ecg as read_any
 from heartcare.agent.render import add_text, draw_ecg
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
@@ -22,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("record", help="a WFDB record, .npy, .npz or .csv, or a picture (.png, .jpg)")
+    parser.add_argument("record", help="a WFDB record, .npy, .npz, .csv, any other ECG file that HeartAgent reads, or a picture")
     parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
     parser.add_argument("--sampling-rate", type=float, help="Hz, for files that do not say it")
     parser.add_argument("--lead-names", help="comma-separated, for files that do not say it")
@@ -44,8 +46,10 @@ def main():
         part = {"type": "ecg", "path": args.record, "sampling_rate": args.sampling_rate, "lead_names": names, "units": args.units}
         extractor = processor.feature_extractor
         try:
+            if Path(args.record).suffix.lower() not in ("", ".hea", ".dat", ".npy", ".npz", ".csv"):
+                part = {"type": "ecg", **read_any(args.record).as_input()}
             signal, lead_mask, quality = extractor.prepare(*extractor.fetch_ecg(part))
-        except (ValueError, TypeError, FileNotFoundError) as error:
+        except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
             sys.exit(f"Cannot read this ECG. {error}")
         page = draw_ecg(signal, extractor.sampling_rate, header=Path(args.record).name, lead_mask=lead_mask)
         warnings = quality["warnings"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from evaluate_heartcare import auc
 from heartcare.agent.build import Settings, build
+from heartcare.agent.report_pdf import write_pdf_report
 from heartcare_data import HeartcareData
 from PIL import Image
 from ptbxl import PTBXL
@@ -34,6 +35,16 @@ def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
     assert page.width > 1500 and page.height > 900
     picture = run(root, "read_ecg.py", tmp_path / "a.png", "--output", tmp_path / "b.png")
     assert "What is the rhythm?\n    " in picture.stdout
+
+
+def test_read_ecg_reads_what_the_agent_reads(root, tmp_path, ecg):
+    write_pdf_report(tmp_path / "report.pdf", ecg.signal, 500, "12x1")
+    done = run(root, "read_ecg.py", tmp_path / "report.pdf", "--output", tmp_path / "a.png")
+    direct = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--output", tmp_path / "b.png")
+    assert "What is the rhythm?\n    Sinus rhythm" in done.stdout and "Write a report" in direct.stdout
+    (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4")
+    done = run(root, "read_ecg.py", tmp_path / "bad.pdf", "--output", tmp_path / "c.png", check=False)
+    assert done.returncode == 1 and "Cannot read this ECG" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_read_ecg_says_what_is_wrong_and_writes_nothing(root, tmp_path):

@@ -136,7 +136,9 @@ def write_scp(path, ecg):
     def section(number, body):
         return struct.pack("<HHIBB6s", 0, number, 16 + len(body), 20, 20, b"") + body
 
-    patient = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2")))
+    patient = b"".join(
+        struct.pack("<BH", tag, len(value)) + value for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2"))
+    )
     leads = bytes([12, 4 + (12 << 3)]) + b"".join(struct.pack("<IIB", 1, samples, code) for code in codes)
     rhythm = struct.pack("<HHBB", 1000, 1_000_000 // ecg.sampling_rate, 0, 0) + struct.pack("<12H", *[2 * samples] * 12) + counts.tobytes()
     parts = {1: section(1, patient + b"\xff\0\0"), 3: section(3, leads), 6: section(6, rhythm)}
@@ -356,6 +358,15 @@ def test_missing_values_of_a_table_are_gaps(tmp_path):
     (tmp_path / "a.csv").write_text("time,I,II\n0,1,2\n0.01,,3\n0.02,nan,\n" + "".join(f"{i / 100},0.5,0.25\n" for i in range(3, 200)))
     record = read_ecg(tmp_path / "a.csv")
     assert (~record.mask).sum(axis=1).tolist() == [2, 1] and record.sampling_rate == 100
+
+
+def test_records_go_into_the_processor(ecg, processor, tmp_path):
+    write_dicom(tmp_path / "a.dcm", ecg)
+    part = {"type": "ecg", **read_ecg(tmp_path / "a.dcm").as_input()}
+    message = {"role": "user", "content": [part, {"type": "text", "text": "What is the rhythm?"}]}
+    inputs = processor.apply_chat_template([message], tokenize=True, return_dict=True, return_tensors="np")
+    expected = processor.feature_extractor(ecg.signal, sampling_rate=500, units="mV")["input_values"]
+    np.testing.assert_allclose(inputs["input_values"], expected, atol=2e-3)
 
 
 def test_unicode_names_and_missing_files(tmp_path, ecg):
