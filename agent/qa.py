@@ -70,7 +70,7 @@ COMMON_CHOICES = {
     "diagnosis": ("NORM", "IMI", "ASMI", "LVH", "LAFB", "ISC_", "IRBBB", "1AVB", "CRBBB", "CLBBB"),
 }
 
-VERIFY = ("Does this ECG show {}?", "Is there {} on this ECG?", "Is {} present?")
+VERIFY = ("Does this ECG show {}?", "Do you see {} on this ECG?", "Can {} be seen?")
 CLOSED = {
     "rhythm": ("Which rhythm is it: {}?", "Which of these is the rhythm: {}?", "Name the rhythm, one of {}."),
     "waveform": (
@@ -397,7 +397,9 @@ def report_text(labels: Labels) -> str:
             continue
         words = "" if likelihood >= 80 else "probable " if likelihood >= 50 else "possible "
         name = "normal ECG" if code == "NORM" and words else DIAGNOSIS[code]
-        diagnoses.append(words + name + (f" ({STAGE[stage[0]]})" if stage and SUPERCLASS_OF[code] == "MI" else ""))
+        if stage and SUPERCLASS_OF[code] == "MI":
+            name += f" {STAGE[stage[0]]}" if stage[0] == "unknown" else f" of {STAGE[stage[0]]}"
+        diagnoses.append(words + name)
     parts.append("Diagnosis: " + (", ".join(diagnoses) or "no certain diagnosis") + ".")
     for title, topic in (("Ectopic beats", "ectopy"), ("Recording", "noise")):
         if (answers := labels.answers(topic)) and answers[0] != NORMAL[topic][0]:

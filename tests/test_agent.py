@@ -144,7 +144,7 @@ def test_report_words_follow_the_likelihood():
                     {"infarction_stadium1": "Stadium III", "heart_axis": "LAD", "static_noise": ", alles,"})  # fmt: skip
     assert report_text(labels) == (
         "Female, 63 years. Rhythm: atrial fibrillation. Axis: left axis deviation. Waveform: ventricular premature complexes. Diagnosis: inferior "
-        "myocardial infarction (stage III (old)), probable left ventricular hypertrophy, possible complete right bundle branch block. Ectopic beats: "
+        "myocardial infarction of stage III (old), probable left ventricular hypertrophy, possible complete right bundle branch block. Ectopic beats: "
         "ventricular extrasystoles. Recording: static noise."
     )
     assert (

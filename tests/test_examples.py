@@ -149,6 +149,12 @@ def test_lexicon_table(root, shared, tmp_path):
     assert table.startswith("2183 reports") and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M) and "micro F1" in table
 
 
+def test_quality_table(root, ptbxl_folder):
+    table = run(root, "evaluate_quality.py", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
+    assert re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M) and "| baseline | baseline_drift | 0 | nan |" in table
+    assert re.search(r"^\| LA/RA \| [1-9]\d+.\d% ", table, re.M)
+
+
 def test_benchmark_of_the_agent(root, ptbxl_folder):
     table = run(root, "benchmark_agent.py", "--record", ptbxl_folder / "records100/00000/00001_lr", "--skip-references").stdout
     rate = float(re.search(r"draw 1650x1275 +[\d.]+ ms +([\d.]+) /s", table)[1])
