@@ -355,6 +355,13 @@ def read_csv(path: Path) -> dict:
 
 
 @lru_cache(maxsize=16)
+def hum_waves(lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
+    """A cosine and a sine of each power line frequency, (2 * lines, samples)."""
+    angles = 2 * np.pi / rate * np.outer(lines, np.arange(samples))
+    return np.concatenate([np.cos(angles), np.sin(angles)])
+
+
+@lru_cache(maxsize=16)
 def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
     """Gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform of `samples` samples.
 
@@ -548,12 +555,14 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         lines = tuple(line for line in self.notch_hz if line < 0.45 * rate)
         if not self.highpass_hz and not lines:
             return signal
-        for line in lines:
-            # What hum is steady is subtracted as a sine; its mirror image would break at the ends, and the notch ring there.
-            angle = 2 * np.pi * line / rate * np.arange(signal.shape[-1])
-            waves = np.stack([np.cos(angle), np.sin(angle)])
-            signal = signal - signal @ waves.T * 2 / signal.shape[-1] @ waves
-        gain = cleaning_gain(self.highpass_hz, lines, rate, signal.shape[-1])
+        samples = signal.shape[-1]
+        # What is needed for each length is kept, but for recordings of many hours.
+        waves_of, gain_of = (each if samples < 2**20 else each.__wrapped__ for each in (hum_waves, cleaning_gain))
+        if lines:
+            # Steady hum is subtracted as a sine; its mirror image would break at the ends, and the notch ring there.
+            waves = waves_of(lines, rate, samples)
+            signal = signal - signal @ waves.T * (2 / samples) @ waves
+        gain = gain_of(self.highpass_hz, lines, rate, samples)
         return fft.idct(fft.dct(signal, axis=-1) * gain, axis=-1)
 
     def resample(self, signal: np.ndarray, rate: float) -> np.ndarray:

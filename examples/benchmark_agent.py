@@ -10,6 +10,7 @@ at 1650 x 1275 before encoding, and the PNG encoding beside them.
 
 import argparse
 import io
+import logging
 import os
 import time
 import warnings
@@ -96,6 +97,7 @@ def main():
     import matplotlib
 
     matplotlib.use("Agg")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     ours = next(iter(rows.values()))
     for each, what in ((True, "quality of each lead"), (False, "quality of lead II alone")):
         reference = seconds(lambda each=each: reference_read(args.record, each))
