@@ -191,8 +191,9 @@ def _read_segments(header: Path, parsed) -> dict:
     names = list(dict.fromkeys(name for part in read for name in part["lead_names"]))
     frames = np.concatenate([[0], np.cumsum([length for _, length, _ in parts])])
     edges = np.round(frames * rate / parsed.fs).astype(int)
-    if edges[-1] * len(names) > MAX_VALUES:
-        raise ValueError(f"{header} claims {edges[-1] * len(names)} values; at most {MAX_VALUES} are read at a time.")
+    held = sum(part["ecg"].shape[1] * rate / part["sampling_rate"] for part in read)
+    if edges[-1] * len(names) > MAX_VALUES or edges[-1] > 100 * held:
+        raise ValueError(f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be damaged.")
     ecg = np.full((len(names), edges[-1]), np.nan)
     for start, stop, (_, _, part) in zip(edges, edges[1:], parts):
         for name, lead in zip(part["lead_names"], part["ecg"]) if part else ():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.agent.build import Settings, build
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import ECG_TOKENS
-from ptbxl import PTBXL
+from heartcare_data import HeartcareData
 from torch.testing import assert_close
 from train_heartcare import ECGQuestions, PackedQuestions
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -192,15 +193,22 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
 
 
-def training_items(ptbxl_folder, tmp_path) -> list[dict]:
-    data = PTBXL(ptbxl_folder, range(1, 9), cache=tmp_path)
-    dataset = ECGQuestions(data, "joint", 1)
-    return [dataset[i] for i in range(3)]
+@pytest.fixture
+def training_items(tiny_processor, ptbxl_folder, tmp_path) -> list[dict]:
+    """Two recordings, two pictures and two pairs with their questions, out of a data set built by HeartAgent."""
+    build(ptbxl_folder, tmp_path / "data", Settings(), limit=12, progress=False)
+    dataset = ECGQuestions(HeartcareData(tmp_path / "data", "train", tmp_path / "cache", tiny_processor), "joint", 200, asked=3)
+    items = [dataset[i] for i in range(200)]
+    kinds = {}
+    for item in items:
+        kinds.setdefault((len(item["signals"]), len(item["tiles"])), []).append(item)
+    assert set(kinds) == {(1, 0), (0, 1), (2, 0), (0, 2), (1, 1)}
+    return [each for kind in kinds.values() for each in kind[:2]]
 
 
 @torch.no_grad()
-def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ptbxl_folder, tmp_path):
-    items = training_items(ptbxl_folder, tmp_path)
+def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, training_items):
+    items = training_items
     collate = PackedQuestions(tiny_processor)
     packed = collate(items)
     logits = tiny(**{k: v for k, v in packed.items() if k != "labels"}).logits
@@ -214,9 +222,9 @@ def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, ptbxl
             position += n
 
 
-def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, ptbxl_folder, tmp_path):
+def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, training_items):
     collate = PackedQuestions(tiny_processor)
-    for item in training_items(ptbxl_folder, tmp_path):
+    for item in (item for item in training_items if not item["tiles"]):
         item["questions"] = item["questions"][:1]
         batch = collate([item])
         content = [{"type": "ecg", "ecg": signal, "sampling_rate": 100} for signal, _ in item["signals"]]

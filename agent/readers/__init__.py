@@ -21,14 +21,19 @@ def read_ecg(path: str | Path) -> ECGRecord:
 
     Returns: the record, with a float32 signal (leads, samples) in mV and NaN where nothing was recorded.
 
-    Raises: `FileNotFoundError`, `ImportError` (an extra is missing), and `ValueError` for everything that is wrong with a file: unknown,
+    Raises: `FileNotFoundError`, `PermissionError`, `ImportError` (an extra is missing), and `ValueError` for everything that is wrong with a file: unknown,
     damaged, truncated, password-protected, larger than the limits, a scan, without a sampling rate, without any of the twelve leads.
     """
     path = Path(path)
-    name = sniff(path)
-    record = FORMATS[name](path)
-    record.format = name
-    return record.checked()
+    try:
+        name = sniff(path)
+        record = FORMATS[name](path)
+        record.format = name
+        return record.checked()
+    except (ValueError, ImportError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # libraries raise many kinds of errors on damaged files
+        raise ValueError(f"{path} cannot be read, it may be damaged ({type(error).__name__}: {error}).") from error
 
 
 __all__ = ["ECGRecord", "read_ecg", "sniff"]

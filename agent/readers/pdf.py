@@ -60,26 +60,23 @@ def read_pdf(path: Path) -> ECGRecord:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; PDF reports are read up to {MAX_BYTES} bytes.")
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
+    problem = "it has no page."
     try:
-        document = pymupdf.open(str(path), filetype="pdf")
-    except Exception as error:
-        raise ValueError(f"{path} is no PDF that can be read, it may be damaged ({error}).") from error
-    with document:
-        if document.needs_pass:
-            raise ValueError(f"{path} is protected by a password; save it without one.")
-        problem = None
-        for number in range(min(len(document), MAX_PAGES)):
-            try:
+        with pymupdf.open(str(path), filetype="pdf") as document:
+            if document.needs_pass:
+                raise ValueError("it is protected by a password; save it without one.")
+            for number in range(min(len(document), MAX_PAGES)):
                 page = document[number]
-                words, text = page.get_text("words"), page.get_text(sort=True)
-                drawings, has_picture = page.get_drawings(), bool(page.get_images())
-            except Exception as error:
-                raise ValueError(f"{path}: page {number + 1} cannot be read, the file may be damaged ({error}).") from error
-            try:
-                return read_page(path.stem, words, text, drawings, has_picture, f"page {number + 1}")
-            except ValueError as error:
-                problem = problem or error
-    raise ValueError(f"{path}: {problem or 'it has no page.'}")
+                content = page.get_text("words"), page.get_text(sort=True), page.get_drawings(), bool(page.get_images())
+                try:
+                    return read_page(path.stem, *content, f"page {number + 1}")
+                except ValueError as error:
+                    problem = problem if number else error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # MuPDF raises many kinds of errors on damaged files
+        raise ValueError(f"{path} is no PDF that can be read, it may be damaged ({error}).") from error
+    raise ValueError(f"{path}: {problem}")
 
 
 def read_page(name: str, words: list, text: str, drawings: list, has_picture: bool, where: str) -> ECGRecord:
