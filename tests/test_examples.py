@@ -177,7 +177,9 @@ def test_readme_python_blocks_run(root, tmp_path):
     for block in found:
         # The folder of this clone stands in for the name on the Hub.
         code = block.replace("USER/HeartcareGPT", str(root))
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=root if "examples/" in block else tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=root if "examples/" in block else tmp_path
+        )
         assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
 
 
