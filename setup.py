@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     package_dir={"heartcare": "."},
-    packages=["heartcare", "heartcare.agent", "heartcare.agent.readers"],
+    packages=["heartcare", "heartcare.agent", "heartcare.agent.readers", "heartcare.bench", "heartcare.bench.metrics"],
     install_requires=[
         "transformers>=5.23,<6",
         "torch>=2.6",

@@ -3,11 +3,14 @@
 A clause is searched for the words of each statement; words of negation and of doubt that stand with it set its likelihood:
 certain 100, probable 80, possible 50, "cannot be excluded" 15, negated: none. As PTB-XL does, an infarction that is called just "anterior"
 counts as anteroseptal. `python examples/evaluate_lexicon.py` measures it on PTB-XL's own pairs of report and statements.
+`find_mentions` tells more: what is negated, in which leads, and how old.
 """
 
 import re
+from dataclasses import dataclass
 
-from .statements import FORM, RHYTHM, STATEMENTS
+from ..processing_heartcare import LEADS
+from .statements import FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
 
 # Of a site's adjective in English, German and Swedish, the words for damage that may follow, within a few words.
 _INFARCT = r"(?:\w+ ){0,2}?(?:myo\w* )?(?:infar[ck]t\w*|myo[ck]ard(?:schaden|ial damage)|damage)"
@@ -65,8 +68,10 @@ PATTERNS = [
     _site(r"inferolateral", _INFARCT, "ILMI"),
     _site(r"inferoposterior", _INFARCT, "IPMI"),
     _site(r"anterolateral|anterior-lateral", _INFARCT, "ALMI"),
-    _site(r"anteroseptal|anterior|septal|vorderwand", _INFARCT, "ASMI"),
-    ("ASMI", r"vorderwandinfarkt\w*|qs[ -]complexes in v[1-4]\S*(?: and v?\d)*"),
+    _site(r"anteroseptal|septal", _INFARCT, "ASMI"),
+    _site(r"anterior|vorderwand", _INFARCT, "AMI"),
+    ("AMI", r"vorderwandinfarkt\w*"),
+    ("ASMI", r"qs[ -]complexes in v[1-4]\S*(?: and v?\d)*"),
     _site(r"inferior|hinterwand", _INFARCT, "IMI"),
     ("IMI", r"hinterwandinfarkt\w*"),
     _site(r"posterior", _INFARCT, "PMI"),
@@ -84,10 +89,10 @@ PATTERNS = [
     _site(r"anterior", _ISCHEMIA, "ISCAN"),
     ("ISC_", r"(?<!in)(?:myocardial )?isch(?:ae|e)mi[aec]\w*(?! heart)|coronary ischae?mia|ischaemische\w*"),
     # repolarisation
-    ("ANEUR", r"aneurysma?\w*"),
+    ("ANEUR", r"(?:st-t changes of a )?(?:ventricular )?aneurysma?\w*"),
     ("DIG", r"digitalis\w*|digoxin"),
     ("LNGQT", r"(?:long|prolonged|verlaengerte\w*|foerlaengt) qt\w*|qt-?(?:verlaengerung|zeit verlaengert)|qt(?:c| interval)? (?:is )?prolonged"),
-    ("EL", r"electrolyt\w*|elektrolyt\w*|drug effect|hypokal\w*|hyperkal\w*|medikament\w*"),
+    ("EL", r"electrolyt\w*(?: or drug effects?)?|elektrolyt\w*|drug effect|hypokal\w*|hyperkal\w*|medikament\w*"),
     ("NST_", r"non-?specific st(?:[ -]?t|-segment)?(?: wave)? changes|(?:unspez\w*|ospecifi\w*) st-? ?(?:t-?)?(?:veraenderung\w*|foeraendring\w*)|st-t changes"
              r"|non-?specific st segment (?:depression|elevation|changes)"),
     ("STD_", r"st[ -]?(?:segments?|strecken)?(?: are| is)?(?: slightly| minimally)? ?(?:depressed|depression\w*|senkung\w*|saenkning)"),
@@ -104,14 +109,35 @@ PATTERNS = [
     ("LPR", r"prolonged pr|pr[ -](?:interval|zeit|verlaengerung)\w* (?:is )?(?:prolonged|verlaengert)|pr-verlaengerung"),
     # ectopic beats
     ("PVC", r"(?:premature ventricular|ventricular premature) (?:contraction|complex|beat|extrasystole)\w*(?:\(\w\))?"
-            r"|(?<!supra)ventrik\w* ?extrasystole?\w*(?:\(n\))?|ventricular ectopic\w*|ventr\. ?extrasystole\w*|ventrikulaera extraslag|\bv[ep]s\b|\bpvcs?\b"),
+            r"|(?<!supra)ventri[ck]\w* ?extrasystole?\w*(?:\(n\))?|ventricular ectopic\w*|ventr\. ?extrasystole\w*|ventrikulaera extraslag|\bv[ep]s\b|\bpvcs?\b"),
     ("PAC", r"(?:premature atrial|atrial premature|premature supraventricular) (?:contraction|complex|beat|extrasystole)\w*(?:\(\w\))?|atrial ectopic\w*"
-            r"|supraventrikulaere extrasystole\w*(?:\(n\))?|\bsves\b|\bpacs?\b"),
+            r"|supraventrikulaere extrasystole\w*(?:\(n\))?|supraventricular (?:extrasystole\w*|ectopic\w*|(?=and (?:#|ventricular)))|\bsves\b|\bpacs?\b"),
     ("PRC(S)", r"premature complex\w*(?:\(e?s\))?|premature beats?"),
     ("NORM", r"(?:sonst |otherwise )?(?:within )?(?:normal(?:es|t)?|noch normales?) (?:ekg|ecg|limits)|no definite pathology|normalt? ekg"
              r"|ekg (?:normal|unauffaellig)|normalbefund|sonst normales"),
 ]  # fmt: skip
 PATTERNS = [(code, re.compile(pattern)) for code, pattern in PATTERNS]
+
+# What PTB-XL notes in other columns, and the general words that negated findings are reported with: "no noise", "no extrasystoles".
+FINDINGS = [
+    ("ALAD", r"(?:extreme|marked) left axis(?: deviation)?|ueberdrehter linkstyp"),
+    ("ARAD", r"(?:extreme|marked) right axis(?: deviation)?|ueberdrehter rechtstyp"),
+    ("AXL", r"borderline left axis(?: deviation)?"),
+    ("LAD", r"left axis(?: deviation)?|linkstyp"),
+    ("RAD", r"right axis(?: deviation)?|rechtstyp"),
+    ("AXR", r"vertical axis|steiltyp"),
+    ("SAG", r"sagittal axis|sagittaltyp"),
+    ("MID", r"normal (?:electrical |qrs |heart )?axis|axis (?:is )?normal|indifferenztyp"),
+    ("static_noise", r"static noise"),
+    ("burst_noise", r"burst noise"),
+    ("baseline_drift", r"(?:baseline )?(?:drift|wander)\w*"),
+    ("electrodes_problems", r"problem with an electrode|electrode problems?"),
+    ("noise", r"\bnoise\b|\bartefacts?\b|\bartifacts?\b"),
+    ("PRC(S)", r"extrasystoles?|ectopic beats?"),
+    ("FORM", r"abnormalit(?:y|ies) of the waveform|waveform abnormalit(?:y|ies)"),
+    ("DIAGNOSIS", r"certain diagnosis"),
+]
+FINDINGS = [(code, re.compile(pattern)) for code, pattern in FINDINGS]
 
 # PTB-XL's editors wrote codes with likelihoods at the end of some reports: "edit: norm 80, imi 15".
 CODES = re.compile(
@@ -127,6 +153,24 @@ AGE = re.compile(
     r"|\b(?:old|acute|recent|alt|akut|frisch|aelter\w*)\b"
     r"|alter unbest\w*|(?:of )?(?:uncertain|undetermined|indeterminate) age|age (?:undetermined|uncertain|indeterminate)"
 )
+# Ages of an infarction, as the stages that electrocardiographers count; "63-year-old" is none.
+TIMES = [
+    ("I-II", r"stage i to ii\b"),
+    ("II-III", r"stage ii to iii\b"),
+    ("unknown", r"unknown stage|(?:uncertain|undetermined|indeterminate|unknown) age|age (?:is )?(?:undetermined|uncertain|indeterminate|unknown)|alter unbest\w*"),
+    ("III", r"(?:stage|stadium) iii\b|(?<!year-)(?<!years )(?<!year )\bold\b|\bchronic\b|\balte?[rs]?\b|abgelaufen\w*"),
+    ("II", r"(?:stage|stadium) ii\b|\bsubacute\b|\brecent\b|\bsubakut\w*"),
+    ("I", r"(?:stage|stadium) i\b|\bacute\b|\bakut\w*|\bfrisch\w*"),
+]  # fmt: skip
+TIMES = [(time, re.compile(pattern)) for time, pattern in TIMES]
+_LEAD = r"(?:v[1-6]|av[rlf]|i{1,3})"
+_LEAD_LIST = re.compile(
+    rf"(?:\b(?:in|leads?|ableitung(?:en)?|abl\.) +{_LEAD}|\bv[1-6]|\bav[rlf])\b(?: ?(?:,? and |,? und | to | bis |,|-|/|\+) ?(?:leads? )?{_LEAD}\b)*"
+)
+_TERRITORY = {
+    "inferior leads": ("II", "III", "aVF"), "lateral leads": ("I", "aVL", "V5", "V6"), "anterior leads": ("V1", "V2", "V3", "V4"),
+    "precordial leads": LEADS[6:], "chest leads": LEADS[6:], "limb leads": LEADS[:6],
+}  # fmt: skip
 # (words before, words after, likelihood), the weakest first.
 DOUBT = [
     (r"(?:can(?:not|'t) (?:rule out|exclude|be excluded)|kann nicht ausgeschlossen)",
@@ -156,6 +200,66 @@ def normalize(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class Mention:
+    """One mention of a finding: its `code`, its `likelihood` in percent (100, 80, 50, 15; 0 where it is negated), the `leads` named with it, and its
+    `time`, the stage of an infarction ("I" acute, "II" recent, "III" old, "I-II", "II-III", "unknown")."""
+
+    code: str
+    likelihood: float
+    leads: tuple[str, ...] = ()
+    time: str | None = None
+
+
+def find_mentions(report: str, findings=()) -> list[Mention]:
+    """Everything that a text says of findings, in order.
+
+    Args:
+        report: Diagnostic text in English or German.
+        findings: (code, pattern) searched for after the statements, for example `FINDINGS`.
+
+    Returns: mentions of SCP-ECG statements and findings; a clause that speaks of age but of no finding gives one of the code "" with its `time`.
+    """
+    text = CODES.sub(" ", normalize(report))
+    found = []
+    for clause in BOUNDARY.split(text if ENGLISH.search(text) else BLANKS.sub("\n", text)):
+        clause = " ".join(clause.split())
+        time = next((time for time, pattern in TIMES if pattern.search(clause)), None)
+        clause = " ".join(AGE.sub(" ", clause).split())
+        here = []
+        leads = [(match.start(), _leads(match[0])) for match in _LEAD_LIST.finditer(clause)]
+        leads += [(clause.find(words), names) for words, names in _TERRITORY.items() if words in clause]
+        for code, pattern in (*PATTERNS, *findings):
+            match = pattern.search(clause)
+            while match:
+                here.append((match.start(), code, _likelihood(clause[: match.start()], clause[match.end() :])))
+                # What is matched is not matched again by a later pattern, and still divides what stands around it.
+                clause = clause[: match.start()] + "#" * (match.end() - match.start()) + clause[match.end() :]
+                match = pattern.search(clause, match.end())
+        here.sort()
+        for k, (start, code, likelihood) in enumerate(here):
+            # Leads belong to the finding before them, or to the first one.
+            last = here[k + 1][0] if k + 1 < len(here) else len(clause)
+            mine = {lead for at, names in leads if (start <= at < last) or (k == 0 and at < start) for lead in names}
+            stage = time if SUPERCLASS_OF.get(code) in ("MI", "STTC") else None
+            found.append(Mention(code, likelihood, tuple(lead for lead in LEADS if lead in mine), stage))
+        if time and not here:
+            found.append(Mention("", 100.0, (), time))
+    return found
+
+
+def _leads(text: str) -> list[str]:
+    """The leads of a list such as "in leads ii, iii, avf" or "v2-v4"."""
+    names = {lead.lower(): i for i, lead in enumerate(LEADS)}
+    found, previous = [], None
+    for match in re.finditer(rf"(?P<to>-| to | bis )? ?(?:leads? )?(?P<lead>\b{_LEAD}\b)", text):
+        place = names[match["lead"]]
+        span = range(previous, place) if match["to"] and previous is not None else ()
+        found += [LEADS[i] for i in span] + [LEADS[place]]
+        previous = place
+    return found
+
+
 def find_statements(report: str) -> dict[str, float]:
     """The SCP-ECG statements of a report, and how likely its words call them.
 
@@ -165,21 +269,13 @@ def find_statements(report: str) -> dict[str, float]:
     Returns: code -> likelihood in percent (100, 80, 50 or 15); the likeliest mention of a statement counts. Codes and likelihoods that
     the report itself gives ("IMI 15") are taken as they are.
     """
-    text = normalize(report)
     found: dict[str, float] = {}
-    written = {code.upper(): float(value) for code, value in CODES.findall(text)}
-    text = CODES.sub(" ", text)
-    for clause in BOUNDARY.split(text if ENGLISH.search(text) else BLANKS.sub("\n", text)):
-        clause = " ".join(AGE.sub(" ", clause).split())
-        for code, pattern in PATTERNS:
-            match = pattern.search(clause)
-            while match:
-                likelihood = _likelihood(clause[: match.start()], clause[match.end() :])
-                if likelihood:
-                    found[code] = max(likelihood, found.get(code, 0.0))
-                # What is matched is not matched again by a later pattern, and still divides what stands around it.
-                clause = clause[: match.start()] + "#" * (match.end() - match.start()) + clause[match.end() :]
-                match = pattern.search(clause, match.end())
+    written = {code.upper(): float(value) for code, value in CODES.findall(normalize(report))}
+    for mention in find_mentions(report):
+        if mention.likelihood:
+            code = {"AMI": "ASMI"}.get(mention.code, mention.code)
+            found[code] = max(mention.likelihood, found.get(code, 0.0))
+    found.pop("", None)
     found |= {code: value for code, value in written.items() if value or code in RHYTHM or code in FORM}
     if {"CLBBB", "CRBBB"} & set(found):
         found.pop("IVCD", None)

@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 import re
-import urllib.request
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from .lexicon import find_statements
+from .llm import chat, json_schema
 from .qa import Question
 
 SCHEMA = {
@@ -40,7 +40,7 @@ class Rephraser:
     """
 
     def __init__(self, url: str, model: str, cache: str, retries: int = 2, timeout: float = 60.0):
-        self.url, self.model, self.cache, self.retries, self.timeout = url.rstrip("/"), model, Path(cache), retries, timeout
+        self.url, self.model, self.cache, self.retries, self.timeout = url, model, Path(cache), retries, timeout
         self.counts: Counter = Counter()
 
     def __call__(self, question: Question) -> tuple[Question, bool]:
@@ -72,19 +72,10 @@ class Rephraser:
         return question, False
 
     def _ask(self, asked: str, attempt: int) -> dict:
-        body = {
-            "model": self.model,
-            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}],
-            "temperature": 0.7,
-            "seed": attempt,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "rephrased", "schema": SCHEMA, "strict": True}},
-        }
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get("OPENAI_API_KEY"):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-            return json.loads(json.loads(reply.read(2**20))["choices"][0]["message"]["content"])
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
+        form = json_schema("rephrased", SCHEMA)
+        choice = chat(self.url, self.model, messages, self.timeout, temperature=0.7, seed=attempt, response_format=form)
+        return json.loads(choice["message"]["content"])
 
 
 def find_fault(question: Question, reply) -> str | None:

@@ -1,0 +1,78 @@
+"""Predicted signals against what followed. All signals (12, samples) in mV; leads that are flat in the target are left out."""
+
+import numpy as np
+
+from ...agent.measure import find_r_peaks, heart_rate, match_peaks
+
+
+def signal_prediction(prediction: np.ndarray, target: np.ndarray, sampling_rate: float, context: np.ndarray | None = None) -> dict[str, float | None]:
+    """One prediction.
+
+    Args:
+        prediction, target: (12, samples) mV.
+        sampling_rate: Hz.
+        context: (12, samples) mV, what came before. R peaks are looked for with it in front, since a second alone has too few beats.
+
+    Returns:
+        "mse_z": mean squared error in variances of the target's lead; the target's mean scores 1.
+        "rmse_uv": root mean squared error, microvolts.
+        "prd": percent root-mean-square difference, 100 * rms(error) / rms(target).
+        "correlation": Pearson, mean over leads; a flat prediction counts as 0.
+        "dtw_uv": dynamic time warping, the least mean distance along a warped path, microvolts, mean over leads.
+        "r_peak_f1": of R peaks within 50 ms; None without any in the target.
+        "hr_error": absolute error of the heart rate, beats/min; None where either has fewer than two beats.
+
+    Raises: `ValueError` for shapes that differ or a target without signal.
+    """
+    prediction, target = np.asarray(prediction, float), np.asarray(target, float)
+    if prediction.shape != target.shape or target.ndim != 2:
+        raise ValueError(f"prediction and target must both have shape (leads, samples), got {prediction.shape} and {target.shape}.")
+    present = np.ptp(target, axis=1) > 0
+    if not present.any():
+        raise ValueError("The target has no signal in any lead.")
+    said, meant = prediction[present], target[present]
+    error, centred = said - meant, meant - meant.mean(1, keepdims=True)
+    variance = centred.var(1)
+    moving = said - said.mean(1, keepdims=True)
+    scale = np.sqrt(moving.var(1) * variance)
+    covariance = (moving * centred).mean(1)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
+    f1, hr_error = _beats(prediction, target, sampling_rate, context)
+    return {
+        "mse_z": float(np.mean(np.square(error).mean(1) / variance)),
+        "rmse_uv": float(1000 * np.sqrt(np.square(error).mean())),
+        "prd": float(100 * np.sqrt(np.square(error).sum() / np.square(meant).sum())),
+        "correlation": float(correlation.mean()),
+        "dtw_uv": float(1000 * dtw(said, meant).mean()),
+        "r_peak_f1": f1,
+        "hr_error": hr_error,
+    }
+
+
+def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Dynamic time warping distance of each lead: least sum of |a - b| along a path from corner to corner, over the number of samples.
+
+    Args: (leads, samples), (leads, samples). Returns: float64 (leads,) in the units of the signals.
+    """
+    leads, n = one.shape
+    m = other.shape[1]
+    # Diagonal by diagonal: a cell needs its neighbours on the two before, so that a whole diagonal is one operation.
+    before, last = np.full((leads, n + 1), np.inf), np.full((leads, n + 1), np.inf)
+    before[:, 0] = 0.0  # row i of the table, counted from 1, is at place i; place 0 is the border
+    for diagonal in range(2, n + m + 1):
+        i = np.arange(max(1, diagonal - m), min(n, diagonal - 1) + 1)
+        cost = np.abs(one[:, i - 1] - other[:, diagonal - i - 1])
+        now = np.full((leads, n + 1), np.inf)
+        now[:, i] = cost + np.minimum(np.minimum(last[:, i - 1], last[:, i]), before[:, i - 1])
+        before, last = last, now
+    return last[:, n] / n
+
+
+def _beats(prediction, target, sampling_rate: float, context) -> tuple[float | None, float | None]:
+    known = 0 if context is None else context.shape[1]
+    whole = [each if context is None else np.concatenate([context, each], axis=1) for each in (prediction, target)]
+    said, meant = ([peak for peak in find_r_peaks(each, sampling_rate) if peak >= known] for each in whole)
+    rates = [heart_rate(each, sampling_rate) for each in whole]
+    matched = match_peaks(np.array(meant), np.array(said), 0.05 * sampling_rate)
+    f1 = 2 * matched / (len(said) + len(meant)) if meant else None
+    return f1, abs(rates[0] - rates[1]) if None not in rates else None
