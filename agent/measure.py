@@ -52,6 +52,13 @@ def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
     return float(60 * sampling_rate / np.median(distances)) if len(distances) else None
 
 
+def repeat_last_beat(context: np.ndarray, num_samples: int, sampling_rate: float) -> np.ndarray:
+    """What every forecast has to beat: (12, n) -> (12, num_samples), the last full beat again and again; the last 0.8 s where no beat is found."""
+    peaks = find_r_peaks(context, sampling_rate)
+    beat = int(peaks[-1] - peaks[-2]) if len(peaks) > 1 else min(context.shape[1], round(0.8 * sampling_rate))
+    return np.tile(context[:, -beat:], -(-num_samples // beat))[:, :num_samples]
+
+
 def qrs_axis(signal: np.ndarray, sampling_rate: float) -> float | None:
     """Electrical axis of the QRS in degrees, -180 to 180, by its net area in leads I and aVF of the median beat; None without a beat.
 

@@ -7,18 +7,10 @@ import argparse
 
 import numpy as np
 import torch
-from heartcare.agent.measure import find_r_peaks, match_peaks
+from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
 from heartcare.tokenization_beat import BeatModel
 from ptbxl import PTBXL
 from tqdm import tqdm
-
-
-def repeat_last_beat(context: np.ndarray, num_samples: int, rate: int) -> np.ndarray:
-    """(12, n) -> (12, num_samples): the last full beat again and again; the last 0.8 s where no beat is found."""
-    peaks = find_r_peaks(context, rate)
-    beat = int(peaks[-1] - peaks[-2]) if len(peaks) > 1 else round(0.8 * rate)
-    last = context[:, -beat:]
-    return np.tile(last, -(-num_samples // beat))[:, :num_samples]
 
 
 @torch.no_grad()

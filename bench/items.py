@@ -1,0 +1,303 @@
+"""What is asked: items out of a data set that HeartAgent built, frozen by a manifest of ids and hashes, so that everybody scores the same.
+
+    python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
+    freeze(DATA) -> manifest                                       so many of each kind, chosen by the hash of their ids
+    read_items(DATA, manifest) -> [Item]                           those, and an error if any of them is another than it was
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from ..agent.samples import open_image, unpack_ecg
+
+VERSION = 1
+OFFICIAL = Path(__file__).parent / "manifests" / "ptbxl-test.json"
+SUBSETS = {"S": ("signal",), "I": ("image",), "C": ("signal-signal", "image-image", "signal-image")}
+SUBSET_OF = {modality: subset for subset, modalities in SUBSETS.items() for modality in modalities}
+TASKS = ("closed-qa", "open-qa", "comparison-qa", "report", "prediction", "classification", "ecg-qa")
+PER_GROUP = 250
+PICTURES_CLASSIFIED = 500
+_LIGHT = ["id", "task", "dimension", "modality", "options", "patient_id"]
+_BODY = re.compile(r"(?:Rhythm|Axis|Waveform|Diagnosis): .*", re.S)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question, or for classification one record, with its truth.
+
+    Attributes:
+        id: As in the data set.
+        subset: "S" signal, "I" image, "C" comparison of two.
+        task: One of `TASKS`.
+        group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one patient) or "irrelevant" (two).
+        topic: What is asked about; finer than the dimension.
+        modality: "signal", "image", "signal-signal", "image-image", "signal-image".
+        question, options, answer: Texts; no options but for closed questions.
+        label: Codes of the answer; seconds of a prediction; ECG-QA's list of answers.
+        patients: Pseudonyms.
+        statements: Of each record, code -> likelihood.
+        ecgs, images: As the data set's row stores them.
+    """
+
+    id: str
+    subset: str
+    task: str
+    group: str
+    topic: str
+    modality: str
+    question: str
+    options: tuple[str, ...]
+    answer: str
+    label: tuple[str, ...]
+    patients: tuple[str, ...]
+    statements: tuple[dict, ...]
+    ecgs: tuple[dict, ...] = field(repr=False)
+    images: tuple[dict, ...] = field(repr=False)
+
+    @property
+    def right(self) -> str:
+        """The right option of a closed question, as it stands among the options."""
+        return next(option for option in self.options if option.casefold() == self.answer.rstrip(".").casefold())
+
+    def parts(self) -> list[dict]:
+        """The recordings and pictures as content of a chat: `{"type": "ecg", "ecg": (leads, samples) mV, ...}`, `{"type": "image", "image": RGB}`."""
+        ecgs, images = iter(self.ecgs), iter(self.images)
+        found = []
+        for part in self.modality.split("-"):
+            if part == "signal":
+                ecg = unpack_ecg(next(ecgs))
+                ecg.pop("target", None)
+                found.append({"type": "ecg", **ecg})
+            else:
+                found.append({"type": "image", "image": open_image(next(images))})
+        return found
+
+
+def kind_of(row: dict) -> tuple[str, str, str] | None:
+    """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
+    subset, task = SUBSET_OF[row["modality"]], row["task"]
+    if row["id"].startswith("ecg-qa/"):
+        return subset, "ecg-qa", row["dimension"]
+    if task == "comparison-qa":
+        form = "closed" if row["options"] else "open"
+        return subset, task, f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}"
+    return (subset, task, row["dimension"]) if task in TASKS else None
+
+
+def freeze(data: str | Path, split: str = "test", name: str = "heartcare-bench", per_group: int = PER_GROUP, seed: int = 0) -> dict:
+    """Chooses the items of a benchmark.
+
+    Args:
+        data: Folder of a data set built by HeartAgent.
+        split: "test", "validation" or "train".
+        name: Of the benchmark.
+        per_group: At most so many of each task, dimension and modality; records are classified all, of pictures 500.
+        seed: Another one chooses others.
+
+    Returns: the manifest: "items", a list of [id, hash of question, truth and signals, hash of the pictures], and "majority", what who never looks at an
+    ECG should answer, counted on the training split (on this one, where there is no training split).
+
+    Raises: `ValueError` when the data set has no such split.
+    """
+    data = Path(data)
+    source = _manifest_of(data)
+    groups: dict[tuple, list[str]] = {}
+    for shard in tqdm(_shards(source, split), desc="choosing"):
+        for row in pq.read_table(data / shard, columns=_LIGHT).to_pylist():
+            for item_id, kind in _candidates(row):
+                groups.setdefault(kind, []).append(item_id)
+    chosen = set()
+    for (subset, task, _), ids in groups.items():
+        limit = per_group if task != "classification" else None if subset == "S" else PICTURES_CLASSIFIED
+        chosen |= set(sorted(ids, key=lambda each: hashlib.sha256(f"{seed}|{each}".encode()).digest())[:limit])
+    items = sorted(_read(data, _shards(source, split), chosen), key=lambda item: item.id)
+    training = [shard["name"] for shard in source["shards"] if shard["name"].startswith("train-")]
+    return {
+        "name": name,
+        "version": VERSION,
+        "split": split,
+        "seed": seed,
+        "source": {key: source[key] for key in ("name", "version", "settings")},
+        "majority": count_majority(data, training or _shards(source, split)),
+        "items": [[item.id, content_hash(item), picture_hash(item)] for item in items],
+    }
+
+
+def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """(id, kind) of what a row gives: its question, and once for each record and modality the record to classify."""
+    if kind := kind_of(row):
+        yield row["id"], kind
+        if row["task"] == "report":
+            yield _classification_id(row["id"]), (kind[0], "classification", "all")
+
+
+def _classification_id(row_id: str) -> str:
+    record, _, _, modality, _ = row_id.rsplit("/", 4)
+    return f"{record}/classification/all/{modality}/0"
+
+
+def count_majority(data: Path, shards: list[str]) -> dict:
+    """ "closed": topic -> answer -> how often it is right; "open": "task/topic" -> the commonest answer; of reports the commonest but for age and sex."""
+    closed: dict[str, Counter] = {}
+    texts: dict[str, Counter] = {}
+    for shard in tqdm(shards, desc="counting answers"):
+        for row in pq.read_table(data / shard, columns=[*_LIGHT, "answer"]).to_pylist():
+            kind = kind_of(row)
+            if kind is None or kind[1] == "prediction":
+                continue
+            topic, answer = _topic(row["id"], kind), row["answer"]
+            if row["options"]:
+                closed.setdefault(topic, Counter())[answer.rstrip(".").casefold()] += 1
+            else:
+                body = _BODY.search(answer) if kind[1] == "report" else None
+                texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
+    first = {key: max(count.items(), key=lambda each: (each[1], each[0]))[0] for key, count in texts.items()}
+    return {"closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())}, "open": dict(sorted(first.items()))}
+
+
+def _topic(row_id: str, kind: tuple) -> str:
+    return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
+
+
+def read_items(data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=TASKS, limit: int | None = None) -> list[Item]:
+    """The items of a manifest, in its order.
+
+    Args:
+        data: Folder of a data set built by HeartAgent from the same source with the same settings.
+        manifest: As `freeze` gives it.
+        subsets, tasks: Which of them.
+        limit: Only the first so many of each group, by the order of their hashes.
+
+    Raises: `ValueError` when items are missing, or are others than they were when the benchmark was frozen.
+    """
+    data = Path(data)
+    frozen = {item_id: (content, pictures) for item_id, content, pictures in manifest["items"]}
+    wanted = set(frozen)
+    items = sorted(_read(data, _shards(_manifest_of(data), manifest["split"]), wanted, subsets, tasks), key=lambda item: item.id)
+    if torn := [item.id for item in items if content_hash(item) != frozen[item.id][0]]:
+        raise ValueError(f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build the data set as it says.")
+    if not items:
+        raise ValueError(f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks {', '.join(tasks)}.")
+    if gone := [each for each in wanted - {item.id for item in items} if _asked_for(each, subsets, tasks)]:
+        raise ValueError(f"{data} lacks {len(gone)} items of {manifest['name']}, for example {min(gone)}.")
+    redrawn = sum(picture_hash(item) != frozen[item.id][1] for item in items)
+    if redrawn:
+        tqdm.write(f"{redrawn} items have pictures drawn the same way, but with other pixels (another version of Pillow).")
+    if limit is None:
+        return items
+    count: Counter = Counter()
+    order = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
+    kept = set()
+    for item in order:
+        count[item.subset, item.task, item.group] += 1
+        if count[item.subset, item.task, item.group] <= limit:
+            kept.add(item.id)
+    return [item for item in items if item.id in kept]
+
+
+def read_training_records(data: str | Path, count: int) -> list[Item]:
+    """The first records of the training split, as items of classification; [] where there is no such split."""
+    data = Path(data)
+    source = _manifest_of(data)
+    found: list[Item] = []
+    for shard in source["shards"]:
+        if shard["name"].startswith("train-") and len(found) < count:
+            ids = {item_id for row in pq.read_table(data / shard["name"], columns=_LIGHT).to_pylist() for item_id, _ in _candidates(row)}
+            found += _read(data, [shard["name"]], ids, ("S",), ("classification",))
+    return found[:count]
+
+
+def _asked_for(item_id: str, subsets, tasks) -> bool:
+    if item_id.startswith("ecg-qa/"):
+        return "ecg-qa" in tasks and SUBSET_OF[item_id.rsplit("/", 1)[1]] in subsets
+    _, task, _, modality, _ = item_id.rsplit("/", 4)
+    return task in tasks and SUBSET_OF[modality] in subsets
+
+
+def _manifest_of(data: Path) -> dict:
+    path = data / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{data} has no manifest.json; build a data set with python -m heartcare.agent build.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _shards(source: dict, split: str) -> list[str]:
+    found = [shard["name"] for shard in source["shards"] if shard["name"].startswith(f"{split}-")]
+    if not found:
+        raise ValueError(f"The data set has no split {split!r}.")
+    return found
+
+
+def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS), tasks=TASKS) -> Iterator[Item]:
+    """Items of the wanted ids; recordings and pictures that several items share are held once."""
+    held: dict[bytes, bytes] = {}
+    for shard in tqdm(shards, desc="reading items", disable=len(shards) < 2):
+        light = pq.read_table(data / shard, columns=_LIGHT).to_pylist()
+        found = []
+        for place, row in enumerate(light):
+            for item_id, kind in _candidates(row):
+                if item_id in wanted and kind[0] in subsets and kind[1] in tasks:
+                    found.append((place, item_id, kind))
+        if not found:
+            continue
+        rows = pq.read_table(data / shard).take(sorted({place for place, _, _ in found})).to_pylist()
+        rows = dict(zip(sorted({place for place, _, _ in found}), rows))
+        for place, item_id, kind in found:
+            yield _item(rows[place], item_id, kind, held)
+
+
+def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> Item:
+    subset, task, group = kind
+    records = json.loads(row["provenance"])["records"]
+    classified = task == "classification"
+    drawings = [record["drawing"] for record in records if "drawing" in record]
+    return Item(
+        id=item_id,
+        subset=subset,
+        task=task,
+        group=group,
+        topic="all" if classified else _topic(item_id, kind),
+        modality=row["modality"],
+        question="" if classified else row["question"],
+        options=tuple(row["options"]),
+        answer="" if classified else row["answer"],
+        label=() if classified else tuple(row["answer_label"]),
+        patients=tuple(row["patient_id"]),
+        statements=tuple(record["statements"] for record in records),
+        ecgs=tuple({**ecg, "signal": held.setdefault(ecg["signal"], ecg["signal"])} for ecg in row["ecgs"]),
+        images=tuple(
+            {"bytes": held.setdefault(image["bytes"], image["bytes"]), "drawing": drawing} for image, drawing in zip(row["images"], drawings)
+        ),
+    )
+
+
+def content_hash(item: Item) -> str:
+    """Of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
+    ecgs = [{key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()} for ecg in item.ecgs]
+    drawings = [image["drawing"] for image in item.images]
+    content = [item.id, item.question, item.options, item.answer, item.label, item.statements, ecgs, drawings]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def picture_hash(item: Item) -> str:
+    """Of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another one is a remark and no error."""
+    return hashlib.sha256(b"".join(image["bytes"] for image in item.images)).hexdigest()[:16] if item.images else ""
+
+
+def manifest_hash(manifest: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(manifest: dict, path: str | Path):
+    """As JSON, one item on a line."""
+    head = json.dumps({key: value for key, value in manifest.items() if key != "items"}, indent=1, ensure_ascii=False)
+    items = ",\n".join(json.dumps(item) for item in manifest["items"])
+    Path(path).write_text(f'{head[:-2]},\n "items": [\n{items}\n]\n}}\n', encoding="utf-8")

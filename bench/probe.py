@@ -1,0 +1,70 @@
+"""The control that much of pre-training does not beat (arXiv 2602.17531): a linear probe on an encoder of random weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..agent.samples import unpack_ecg
+from ..configuration_heartcare import BeatConfig
+from ..processing_heartcare import BeatFeatureExtractor
+from ..tokenization_beat import BeatModel
+from .classify import truth
+from .items import Item, read_training_records
+
+RECORDS = 4000
+
+
+@torch.no_grad()
+def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> torch.Tensor:
+    """Mean, deviation and maximum over time of the encoder's states, before they are quantized, and the gain: float32 (records, 3 * width + 1)."""
+    states: list[torch.Tensor] = []
+    hook = beat.encoder.register_forward_hook(lambda module, inputs, output: states.append(output))
+    extractor = BeatFeatureExtractor(sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent)
+    found = []
+    for item in tqdm(items, desc="random encoder", disable=not progress):
+        ecg = unpack_ecg(item.ecgs[0])
+        inputs = extractor.pad([extractor.prepare(ecg)], return_tensors="pt")
+        gain = beat.encode(**inputs).gain
+        each = states.pop().flatten(0, 1)
+        found.append(torch.cat([each.mean(0), each.std(0), each.amax(0), gain.log()]))
+    hook.remove()
+    return torch.stack(found)
+
+
+def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3) -> torch.nn.Linear:
+    """Logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n, labels) -> linear map to logits."""
+    probe = torch.nn.Linear(features.shape[1], labels.shape[1])
+    torch.nn.init.zeros_(probe.weight)
+    torch.nn.init.zeros_(probe.bias)
+    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(probe(features), labels.float(), reduction="none").mean(0).sum()
+        loss = loss + decay * probe.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return probe
+
+
+def random_encoder_probe(data: str | Path, items: list[Item], seed: int = 0, progress: bool = True) -> dict[str, list[float]] | None:
+    """Trains on records of the training split, and gives the probabilities of the items' classes: id -> 76 numbers; None without a training split."""
+    training = read_training_records(data, RECORDS)
+    if not training:
+        return None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that the sums are the same on every number of cores
+    torch.manual_seed(seed)
+    beat = BeatModel(BeatConfig()).eval()
+    known, asked = (pooled_states(beat, each, progress) for each in (training, items))
+    mean, deviation = known.mean(0), known.std(0) + 1e-6
+    labels = torch.from_numpy(np.stack([truth(item.statements[0]) for item in training]))
+    probe = fit_probe((known - mean) / deviation, labels)
+    with torch.no_grad():
+        probabilities = probe((asked - mean) / deviation).double().sigmoid().numpy()
+    torch.set_num_threads(threads)
+    return {item.id: [round(float(p), 7) for p in row] for item, row in zip(items, probabilities)}

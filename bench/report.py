@@ -1,0 +1,271 @@
+"""One HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. No script, no font and no picture from elsewhere."""
+
+import base64
+import html
+import json
+import math
+from pathlib import Path
+
+from ..agent.render import encode_jpeg, encode_png
+from .controls import MAJORITY, MODEL, OTHER
+from .items import Item, read_items
+from .models import as_picture
+
+INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
+COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
+ROWS = (MODEL, MAJORITY, "text only", "blank ECG", "noise", OTHER, "random encoder", "last value", "last beat")
+WORST = 2  # of each table
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f5f6f8; color: #1c2530; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px; }
+h1 { font-size: 27px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 38px 0 12px; } h3 { font-size: 15px; margin: 0 0 8px; }
+p { margin: 6px 0; max-width: 75ch; } .quiet { color: #5d6773; font-size: 13px; overflow-wrap: anywhere; }
+section.card { background: #fff; border: 1px solid #dde2e8; border-radius: 8px; padding: 16px 18px; margin: 0 0 16px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 16px; }
+.grid > section.card { margin: 0; min-width: 0; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; width: 100%; }
+th, td { padding: 5px 9px; border-bottom: 1px solid #e6eaee; text-align: right; white-space: nowrap; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #45505c; }
+ul.verdicts { list-style: none; padding: 0; margin: 0; } ul.verdicts li { padding: 7px 0 7px 30px; border-bottom: 1px solid #e6eaee; position: relative; }
+ul.verdicts li:last-child { border: 0; }
+ul.verdicts li::before { position: absolute; left: 2px; font-weight: 700; } li.yes::before { content: "\\2713"; color: #2c7a4b; }
+li.no::before { content: "\\2717"; color: #b5482f; } li.no b { color: #9c3620; } li.yes b { color: #22663d; }
+svg { width: 100%; height: auto; display: block; } svg text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1c2530; }
+figure { margin: 0; } figure img { width: 100%; height: auto; border: 1px solid #dde2e8; border-radius: 4px; display: block; margin-bottom: 8px; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 8px 0 0; font-size: 14px; } dt { color: #5d6773; } dd { margin: 0; overflow-wrap: anywhere; }
+.key { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 12px; vertical-align: -1px; }
+"""
+
+
+def summary_lines(result: dict) -> list[str]:
+    """Every table of a result with its control rows, in Markdown."""
+    used = [row for row in ROWS if any(row in table["rows"] for table in result["tables"].values())]
+    lines = [f"| {result['model']['name']} | metric | n | " + " | ".join(used) + " |", "|---" * (len(used) + 3) + "|"]
+    for name, table in result["tables"].items():
+        cells = [_number(table["rows"].get(row, {}).get("score"), row == MODEL) for row in used]
+        better = " (lower is better)" if table["lower_is_better"] else ""
+        lines.append(f"| {name} | {table['primary']}{better} | {table['rows'][MODEL]['n']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _number(score: list | None, with_interval: bool = False) -> str:
+    if not score or score[0] is None:
+        return "–"
+    return f"{score[0]:.3f}" + (f" [{score[1]:.3f}, {score[2]:.3f}]" if with_interval else "")
+
+
+def write_report(folder: str | Path, data: str | Path | None = None, manifest: dict | None = None) -> Path:
+    """Writes FOLDER/report.html, and returns its path.
+
+    Args:
+        folder: Of results of `run` and of `invariance`.
+        data, manifest: The data set and the benchmark: then the worst cases are drawn.
+
+    Raises: `ValueError` when the folder holds no result.
+    """
+    folder = Path(folder)
+    results, invariances = [], []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "format" in found:
+            (results if "tables" in found else invariances).append(found)
+    if not results:
+        raise ValueError(f"{folder} holds no result of python -m heartcare.bench run.")
+    first = results[0]["benchmark"]
+    body = [
+        f"<h1>{_text(first['name'])}</h1>",
+        f"<p>Split {_text(first['split'])}, version {first['version']}. {len(results)} model{'s' if len(results) > 1 else ''}. "
+        "Not for clinical use.</p>",
+        f"<p class='quiet'>manifest {first['manifest']}</p>",
+    ]
+    if len(results) > 1:
+        body += ["<h2>All models</h2>", _overview(results)]
+    body += ["<h2>Closed questions by dimension</h2>", "<div class='grid'>", *_radars(results), "</div>"]
+    for result in results:
+        body += _model_section(result)
+        body += _worst_section(result, data, manifest) if data and manifest else []
+    for found in invariances:
+        body += _invariance_section(found)
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{_text(first['name'])}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+    )
+    place = folder / "report.html"
+    place.write_text(page, encoding="utf-8")
+    return place
+
+
+def _text(value) -> str:
+    return html.escape(str(value))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    cells = "".join(f"<th>{_text(each)}</th>" for each in head)
+    lines = "".join("<tr>" + "".join(f"<td>{_text(each)}</td>" for each in row) + "</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
+
+
+def _overview(results: list[dict]) -> str:
+    names = list(dict.fromkeys(name for result in results for name in result["tables"]))
+    rows = []
+    for name in names:
+        tables = [result["tables"].get(name) for result in results]
+        metric = next(table["primary"] for table in tables if table)
+        rows.append([name, metric, *(_number(table["rows"][MODEL]["score"], True) if table else "–" for table in tables)])
+    return "<section class='card'>" + _table(["table", "metric", *(result["model"]["name"] for result in results)], rows) + "</section>"
+
+
+def _radars(results: list[dict]) -> list[str]:
+    """One radar for each table of closed questions that has at least three groups."""
+    names = dict.fromkeys(name for result in results for name, table in result["tables"].items() if table["primary"] == "accuracy")
+    found = []
+    for name in names:
+        tables = [(result["model"]["name"], result["tables"][name]) for result in results if name in result["tables"]]
+        groups = list(tables[0][1]["rows"][MODEL]["groups"])
+        if len(groups) < 3:
+            continue
+        series = [(model, COLOURS[k % len(COLOURS)], table["rows"][MODEL]) for k, (model, table) in enumerate(tables)]
+        controls = tables[0][1]["rows"]
+        series += [(row, colour, controls[row]) for row, colour in ((MAJORITY, GREY), (OTHER, "#d08a3c")) if row in controls]
+        values = [[row["groups"].get(group, {}).get("score", [0])[0] for group in groups] for _, _, row in series]
+        legend = "".join(f"<span class='key' style='background:{colour}'></span>{_text(label)}" for label, colour, _ in series)
+        shape = _radar(groups, [(colour, each) for (_, colour, _), each in zip(series, values)])
+        found.append(f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>")
+    return found
+
+
+def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
+    width, height, radius = 480, 330, 115
+    x0, y0 = width / 2, height / 2
+
+    def point(k: int, value: float) -> tuple[float, float]:
+        angle = 2 * math.pi * k / len(axes) - math.pi / 2
+        return x0 + radius * value * math.cos(angle), y0 + radius * value * math.sin(angle)
+
+    def polygon(values, style: str) -> str:
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (point(k, value) for k, value in enumerate(values)))
+        return f"<polygon points='{points}' {style}/>"
+
+    parts = [polygon([level] * len(axes), f"fill='none' stroke='{LINE}'") for level in (0.25, 0.5, 0.75, 1.0)]
+    for k, axis in enumerate(axes):
+        x, y = point(k, 1)
+        parts.append(f"<line x1='{x0}' y1='{y0}' x2='{x:.1f}' y2='{y:.1f}' stroke='{LINE}'/>")
+        x, y = point(k, 1.12)
+        anchor = "middle" if abs(x - x0) < 25 else "start" if x > x0 else "end"
+        words = axis.removesuffix(" closed").split(" ")
+        for line, word in enumerate(words):
+            parts.append(f"<text x='{x:.1f}' y='{y + 4 + 14 * (line - (len(words) - 1) / 2):.1f}' text-anchor='{anchor}'>{_text(word)}</text>")
+    for colour, values in reversed(series):
+        parts.append(polygon(values, f"fill='{colour}' fill-opacity='.10' stroke='{colour}' stroke-width='2'"))
+    return f"<svg viewBox='0 0 {width} {height}' role='img'>{''.join(parts)}</svg>"
+
+
+def _bars(table: dict) -> str:
+    """Every row of a table as a bar with its interval."""
+    rows = [(row, table["rows"][row]["score"]) for row in ROWS if table["rows"].get(row, {}).get("score")]
+    top = max(1.0, *(score[2] or 0 for _, score in rows)) if rows else 1.0
+    width, left, step = 480, 150, 25
+    scale = (width - left - 60) / top
+    parts = []
+    for k, (row, (value, low, high)) in enumerate(rows):
+        y, colour = 8 + k * step, COLOURS[0] if row == MODEL else "#b9c2cc"
+        parts.append(f"<text x='{left - 8}' y='{y + 13}' text-anchor='end'>{_text(row)}</text>")
+        parts.append(f"<rect x='{left}' y='{y}' width='{max(0, value * scale):.1f}' height='17' rx='2' fill='{colour}'/>")
+        ends = [left + each * scale for each in (low, high)]
+        parts.append(f"<path d='M{ends[0]:.1f} {y + 8.5}H{ends[1]:.1f}' stroke='{INK}' stroke-width='1.4'/>")
+        parts += [f"<path d='M{end:.1f} {y + 4}v9' stroke='{INK}' stroke-width='1.4'/>" for end in ends]
+        parts.append(f"<text x='{max(ends[1], left + value * scale) + 7:.1f}' y='{y + 13}'>{value:.3f}</text>")
+    return f"<svg viewBox='0 0 {width} {12 + step * len(rows)}' role='img'>{''.join(parts)}</svg>"
+
+
+def _model_section(result: dict) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    parts = [f"<h2>{_text(result['model']['name'])}</h2>", "<section class='card'>"]
+    if result["verdicts"]:
+        lines = []
+        for verdict in result["verdicts"]:
+            beaten = "NOT" not in verdict and "nothing" not in verdict
+            name, rest = verdict.split(": ", 1)
+            lines.append(f"<li class='{'yes' if beaten else 'no'}'><b>{_text(name)}</b>: {_text(rest)}</li>")
+        parts.append(f"<ul class='verdicts'>{''.join(lines)}</ul>")
+    else:
+        parts.append("<p>Run without control rows, so that nothing can be said of what the model reads.</p>")
+    parts.append(f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(result['model'].get('weights', 'not known'))}</p></section>")
+    parts.append("<div class='grid'>")
+    for name, table in result["tables"].items():
+        lower = ", lower is better" if table["lower_is_better"] else ""
+        details = _details(table)
+        parts.append(f"<section class='card'><h3>{_text(name)}: {_text(table['primary'])}{lower}</h3>{_bars(table)}{details}</section>")
+    return [*parts, "</div>"]
+
+
+def _details(table: dict) -> str:
+    """The other metrics of the model's own row."""
+    row, lines = table["rows"][MODEL], []
+    if sets := row.get("sets"):
+        return _table(["labels", "classes", "macro AUC"], [[n, str(s["classes"]), _number([s["auc"], s["low"], s["high"]], True)] for n, s in sets.items()])
+    for group, found in row["groups"].items():
+        if len(row["groups"]) > 1:
+            lines.append([group, f"{found['n']}", _number(found["score"], True)])
+    metrics = {
+        "invalid answers": row.get("invalid"), "calibration error (ECE)": row.get("ece"), "exact match": row.get("exact_match"), "token F1": row.get("token_f1"),
+        "ROUGE-L": row.get("rouge_l"), "BLEU-4 (0 to 100)": row.get("bleu"), "missing forecasts": row.get("missing"), "RMSE, uV": row.get("rmse_uv"), "PRD, %": row.get("prd"),
+        "correlation": row.get("correlation"), "DTW, uV": row.get("dtw_uv"), "R-peak F1": row.get("r_peak_f1"), "error of heart rate, beats/min": row.get("hr_error"),
+        **{f"accuracy of the surest {share} %": (row.get("selective") or {}).get(f"accuracy_{share}") for share in (50, 80)},
+        "rubric, of 100": (row.get("rubric") or {}).get("score"), "F1-Bio": (row.get("f1_bio") or {}).get("f1"),
+        "F1-RadGraph": (row.get("f1_radgraph") or {}).get("f1"), "judge, of 100": (row.get("judge") or {}).get("score"),
+        "judgements that failed": (row.get("judge") or {}).get("failed"),
+    }  # fmt: skip
+    lines += [[name, str(row["n"]), f"{value:.3f}" if isinstance(value, float) else str(value)] for name, value in metrics.items() if value is not None]
+    return _table(["", "n", "model"], lines) if lines else ""
+
+
+def worst_cases(result: dict) -> list[str]:
+    """Ids of the answers that were surest and most wrong, some of each table; reports and open answers only where they say nothing right."""
+    found = []
+    for name, table in result["tables"].items():
+        if table["primary"] not in ("accuracy", "ECG-entity F1"):
+            continue
+        wrong = [(each, answer) for each, answer in result["items"].items() if answer["table"] == name and answer["score"] == 0]
+        wrong.sort(key=lambda each: (-(each[1]["confidence"] or 0), each[0]))
+        found += [each for each, _ in wrong[:WORST]]
+    return found
+
+
+def _worst_section(result: dict, data: str | Path, manifest: dict) -> list[str]:
+    chosen = set(worst_cases(result))
+    if not chosen:
+        return []
+    items = read_items(data, {**manifest, "items": [each for each in manifest["items"] if each[0] in chosen]})
+    parts = ["<h2>Surest and wrong</h2>", "<div class='grid'>"]
+    for item in items:
+        answer = result["items"][item.id]
+        sure = "" if answer["confidence"] is None else f" ({100 * answer['confidence']:.0f} % sure)"
+        rows = (("Question", item.question), ("Answer", (answer["text"] or "nothing") + sure), ("Truth", item.answer))
+        told = "".join(f"<dt>{name}</dt><dd>{_text(text)}</dd>" for name, text in rows)
+        parts.append(f"<section class='card'><h3>{_text(answer['table'])}, {_text(item.group)}</h3><figure>{_pictures(item)}<dl>{told}</dl></figure></section>")
+    return [*parts, "</div>"]
+
+
+def _pictures(item: Item) -> str:
+    shown = []
+    for part in item.parts():
+        drawn = part["type"] == "ecg"
+        page = as_picture(part)["image"]
+        encoded = base64.b64encode(encode_png(page) if drawn else encode_jpeg(page)).decode()
+        shown.append(f"<img alt='the ECG' loading='lazy' src='data:image/{'png' if drawn else 'jpeg'};base64,{encoded}'>")
+    return "".join(shown)
+
+
+def _invariance_section(found: dict) -> list[str]:
+    rows = [
+        [name, f"{100 * row['changed']:.1f} %", f"{row['kappa']:.2f}", f"{row['accuracy']:.3f}", f"{100 * row['invalid']:.1f} %"]
+        for name, row in found["rows"].items()
+    ]
+    table = _table(["the same records", "answer changed", "kappa", "accuracy", "no single option"], rows)
+    words = f"<p>{found['questions']} closed questions about signals, asked again about the same records in other forms.</p>"
+    return [f"<h2>{_text(found['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]
