@@ -3,6 +3,7 @@ from setuptools import setup
 FORMATS = ["ecgdatakit>=2", "pydicom", "defusedxml"]
 PDF = ["pymupdf"]
 RAY = ["ray[data]"]
+BENCH = ["bert-score"]
 
 setup(
     name="heartcare",
@@ -12,6 +13,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"heartcare": "."},
     packages=["heartcare", "heartcare.agent", "heartcare.agent.readers", "heartcare.bench", "heartcare.bench.metrics"],
+    package_data={"heartcare.bench": ["manifests/*.json", "metrics/*/*.py"]},
     install_requires=[
         "transformers>=5.23,<6",
         "torch>=2.6",
@@ -27,7 +29,9 @@ setup(
         "formats": FORMATS,  # EDF, DICOM and the vendors' formats
         "pdf": PDF,
         "ray": RAY,
+        "bench": BENCH,  # F1-Bio
         "train": ["accelerate", "peft", "tensorboard"],
-        "test": ["accelerate", "peft", "tensorboard", "pytest", "hypothesis", "datasets", *FORMATS, *PDF, *RAY],
+        "test": ["accelerate", "peft", "tensorboard", "pytest", "hypothesis", "datasets", "rouge-score", "sacrebleu", "scikit-learn", *FORMATS, *PDF,
+                 *RAY, *BENCH],  # fmt: skip
     },
 )

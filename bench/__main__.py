@@ -17,7 +17,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
-        print("Error: a worker died, perhaps for want of memory; the same command goes on from here, with fewer --workers if need be.", file=sys.stderr)
+        print(
+            "Error: a worker died, perhaps for want of memory; the same command goes on from here, with fewer --workers if need be.",
+            file=sys.stderr,
+        )
         return 3
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on from here.", file=sys.stderr)
@@ -27,14 +30,20 @@ def main(argv: list[str] | None = None) -> int:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m heartcare.bench", description="Heartcare-Bench: strict scores of ECG models, offline.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, words in (("run", "score a model, or go on with a run"), ("invariance", "how often answers change with rate, leads, layout and paper")):
+    for name, words in (
+        ("run", "score a model, or go on with a run"),
+        ("invariance", "how often answers change with rate, leads, layout and paper"),
+    ):
         command = commands.add_parser(name, help=words)
         command.add_argument("--model", required=True, help="folder or Hub id; with --endpoint, the model's name there")
+        command.add_argument("--name", help="what the model is called in the results; default: the folder's name, or the Hub id")
         command.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
         command.add_argument("--out", required=True, help="folder of results: one file for each model")
         command.add_argument("--manifest", default=str(OFFICIAL), help="the items; default: the benchmark on PTB-XL's test fold")
         command.add_argument("--limit", type=int, help="only so many items of each group, for a quick look")
-        command.add_argument("--workers", type=int, default=1, help="processes, each with a copy of the model; the scores are the same with any number")
+        command.add_argument(
+            "--workers", type=int, default=1, help="processes, each with a copy of the model; the scores are the same with any number"
+        )
         command.add_argument("--threads", type=int, default=1, help="of each worker; another number may change the last digits")
         command.add_argument("--batch-size", type=int, default=32, help="another size may change the last digits")
         command.add_argument("--seed", type=int, default=0)
@@ -42,10 +51,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         command.add_argument("--endpoint", metavar="URL", help="OpenAI-compatible server, for example http://localhost:8000/v1")
         command.add_argument("--trust-remote-code", action="store_true", help="for models of others that bring code")
         if name == "run":
-            command.add_argument("--subset", nargs="+", default=list(SUBSETS), choices=SUBSETS, help="S signal, I image, C comparison of two")
+            command.add_argument(
+                "--subset", nargs="+", default=list(SUBSETS), choices=SUBSETS, help="S signal, I image, C comparison of two"
+            )
             command.add_argument("--tasks", nargs="+", default=["all"], choices=["all", *TASKS])
             command.add_argument("--no-controls", action="store_true", help="the model alone; then no verdict can be given")
-            command.add_argument("--judge", metavar="MODEL", help="grades reports by the rubric, too: a name at --judge-url, or a local causal LM")
+            command.add_argument(
+                "--judge", metavar="MODEL", help="grades reports by the rubric, too: a name at --judge-url, or a local causal LM"
+            )
             command.add_argument("--judge-url", metavar="URL")
             command.add_argument("--biobert", metavar="FOLDER", help="for F1-Bio; without it F1-Bio is null")
             command.add_argument("--biobert-layer", type=int)
@@ -75,7 +88,7 @@ def _load(path: str) -> dict:
 def _which(args):
     from .run import Which
 
-    return Which(args.model, args.endpoint, args.device, args.trust_remote_code)
+    return Which(args.model, args.endpoint, args.device, args.trust_remote_code, args.name)
 
 
 def _run(args) -> int:

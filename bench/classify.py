@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..agent.qa import VERIFY, ask
-from ..agent.statements import DIAGNOSIS, DIAGNOSTIC_CLASS, FORM, RHYTHM, STATEMENTS, SUPERCLASS, SUPERCLASS_OF
+from ..agent.statements import (
+    DIAGNOSIS,
+    DIAGNOSTIC_CLASS,
+    FORM,
+    RHYTHM,
+    STATEMENTS,
+    SUPERCLASS,
+    SUPERCLASS_OF,
+)
 from .items import Item
 from .metrics.probability import macro_auc
 from .metrics.statistics import interval, patient_draws

@@ -13,9 +13,13 @@ def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:
     Raises: `ValueError` when the two did not answer the same items of the same benchmark.
     """
     if one["benchmark"]["manifest"] != other["benchmark"]["manifest"]:
-        raise ValueError(f"The results are of two benchmarks, {one['benchmark']['name']} and {other['benchmark']['name']}, or of two versions of one.")
+        raise ValueError(
+            f"The results are of two benchmarks, {one['benchmark']['name']} and {other['benchmark']['name']}, or of two versions of one."
+        )
     if set(one["items"]) != set(other["items"]):
-        raise ValueError(f"The results are of {len(one['items'])} and {len(other['items'])} items; run both with the same subsets, tasks and limit.")
+        raise ValueError(
+            f"The results are of {len(one['items'])} and {len(other['items'])} items; run both with the same subsets, tasks and limit."
+        )
     found = []
     for name, table in one["tables"].items():
         ids = [item_id for item_id, answer in one["items"].items() if answer["table"] == name]

@@ -13,7 +13,9 @@ from .run import Batch, Settings, Which, collect, describe_run, write_json
 from .variants import BASE, VARIANTS
 
 
-def invariance(which: Which, data: str | Path, out: str | Path, manifest: dict, settings: Settings, workers: int = 1, progress: bool = True) -> dict:
+def invariance(
+    which: Which, data: str | Path, out: str | Path, manifest: dict, settings: Settings, workers: int = 1, progress: bool = True
+) -> dict:
     """Asks the closed questions about signals in every variant, or goes on with it; arguments as `heartcare.bench.run.run`.
 
     Returns: what is written to NAME.invariance.json: "rows", variant -> "changed", the share of questions whose answer is another one than about the
@@ -51,5 +53,7 @@ def table_lines(result: dict) -> list[str]:
     """The report as a Markdown table."""
     lines = ["| the same records | answer changed | kappa | accuracy | no single option |", "|---|---|---|---|---|"]
     for name, row in result["rows"].items():
-        lines.append(f"| {name} | {100 * row['changed']:.1f} % | {row['kappa']:.2f} | {row['accuracy']:.3f} | {100 * row['invalid']:.1f} % |")
+        lines.append(
+            f"| {name} | {100 * row['changed']:.1f} % | {row['kappa']:.2f} | {row['accuracy']:.3f} | {100 * row['invalid']:.1f} % |"
+        )
     return lines

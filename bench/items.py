@@ -1,8 +1,8 @@
 """What is asked: items out of a data set that HeartAgent built, frozen by a manifest of ids and hashes, so that everybody scores the same.
 
-    python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
-    freeze(DATA) -> manifest                                       so many of each kind, chosen by the hash of their ids
-    read_items(DATA, manifest) -> [Item]                           those, and an error if any of them is another than it was
+python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
+freeze(DATA) -> manifest                                       so many of each kind, chosen by the hash of their ids
+read_items(DATA, manifest) -> [Item]                           those, and an error if any of them is another than it was
 """
 
 import hashlib
@@ -183,9 +183,13 @@ def read_items(data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=T
     wanted = set(frozen)
     items = sorted(_read(data, _shards(_manifest_of(data), manifest["split"]), wanted, subsets, tasks), key=lambda item: item.id)
     if torn := [item.id for item in items if content_hash(item) != frozen[item.id][0]]:
-        raise ValueError(f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build the data set as it says.")
+        raise ValueError(
+            f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build the data set as it says."
+        )
     if not items:
-        raise ValueError(f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks {', '.join(tasks)}.")
+        raise ValueError(
+            f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks {', '.join(tasks)}."
+        )
     if gone := [each for each in wanted - {item.id for item in items} if _asked_for(each, subsets, tasks)]:
         raise ValueError(f"{data} lacks {len(gone)} items of {manifest['name']}, for example {min(gone)}.")
     redrawn = sum(picture_hash(item) != frozen[item.id][1] for item in items)
@@ -274,7 +278,8 @@ def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> It
         statements=tuple(record["statements"] for record in records),
         ecgs=tuple({**ecg, "signal": held.setdefault(ecg["signal"], ecg["signal"])} for ecg in row["ecgs"]),
         images=tuple(
-            {"bytes": held.setdefault(image["bytes"], image["bytes"]), "drawing": drawing} for image, drawing in zip(row["images"], drawings)
+            {"bytes": held.setdefault(image["bytes"], image["bytes"]), "drawing": drawing}
+            for image, drawing in zip(row["images"], drawings)
         ),
     )
 

@@ -77,7 +77,11 @@ class ChatModel:
     def randomise(self, seed: int = 0):
         """Replaces the trained encoder by one of random weights: the control that shows what the encoder has learnt."""
         torch.manual_seed(seed)
-        towers = [each for name, each in self.model.named_modules() if name.split(".")[-1] in ("vision_tower", "vision_model", "visual", "vision_encoder")]
+        towers = [
+            each
+            for name, each in self.model.named_modules()
+            if name.split(".")[-1] in ("vision_tower", "vision_model", "visual", "vision_encoder")
+        ]
         if not towers:
             raise ValueError(f"{type(self.model).__name__} has no vision tower of a known name, so that its encoder cannot be made random.")
         for module in towers[0].modules():
@@ -119,7 +123,9 @@ class ChatModel:
         """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64 (questions,)."""
         found = []
         for start in range(0, len(questions), batch_size):
-            inputs = self.inputs([Prompt(parts, f"{question} Reply with yes or no alone.") for question in questions[start : start + batch_size]])
+            inputs = self.inputs(
+                [Prompt(parts, f"{question} Reply with yes or no alone.") for question in questions[start : start + batch_size]]
+            )
             found.append(self.yes_share(self.model(**inputs, logits_to_keep=1).logits[:, -1]))
         return np.concatenate(found)
 
@@ -171,7 +177,9 @@ class HeartcareModel(ChatModel):
         what it would be in a prompt of its own, at a third of the cost."""
         marker = "\x00"
         message = [{"role": "user", "content": [*parts, {"type": "text", "text": marker}]}]
-        inputs = self.processor.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+        inputs = self.processor.apply_chat_template(
+            message, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        )
         begin, end = self.processor.apply_chat_template(message, add_generation_prompt=True).split(marker)
         ids = self.tokenizer(end, add_special_tokens=False)["input_ids"]
         marked = len(self.tokenizer(marker + end, add_special_tokens=False)["input_ids"])
@@ -222,7 +230,9 @@ class Endpoint:
                 return chat(self.url, self.name, messages, self.timeout, temperature=0, seed=self.seed, logprobs=True, **options)
             except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
                 failure = error
-        raise ConnectionError(f"{self.name} at its endpoint failed {1 + self.retries} times: {type(failure).__name__} {failure}") from failure
+        raise ConnectionError(
+            f"{self.name} at its endpoint failed {1 + self.retries} times: {type(failure).__name__} {failure}"
+        ) from failure
 
     def answer(self, prompts: list[Prompt], max_new_tokens: int = 96) -> list[Answer]:
         answers = []

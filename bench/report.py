@@ -15,6 +15,14 @@ INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
 COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
 ROWS = (MODEL, MAJORITY, "text only", "blank ECG", "noise", OTHER, "random encoder", "last value", "last beat")
 WORST = 2  # of each table
+METRICS = {
+    "answers without a single option": "invalid", "calibration error (ECE)": "ece", "accuracy of the surest 50 %": "selective.accuracy_50",
+    "area under risk-coverage": "selective.aurc", "precision of facts": "entities.precision", "recall of facts": "entities.recall",
+    "F1 of findings alone": "entities.statement_f1", "exact match": "exact_match", "token F1": "token_f1", "ROUGE-L": "rouge_l", "BLEU-4 (0 to 100)": "bleu",
+    "rubric (0 to 100)": "rubric.score", "judge (0 to 100)": "judge.score", "judgements that failed": "judge.failed", "F1-Bio": "f1_bio.f1",
+    "F1-RadGraph": "f1_radgraph.f1", "missing forecasts": "missing", "RMSE, uV": "rmse_uv", "PRD, %": "prd", "correlation": "correlation", "DTW, uV": "dtw_uv",
+    "R-peak F1": "r_peak_f1", "error of heart rate, beats/min": "hr_error",
+}  # fmt: skip
 
 STYLE = """
 :root { color-scheme: light; }
@@ -158,7 +166,9 @@ def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
         anchor = "middle" if abs(x - x0) < 25 else "start" if x > x0 else "end"
         words = axis.removesuffix(" closed").split(" ")
         for line, word in enumerate(words):
-            parts.append(f"<text x='{x:.1f}' y='{y + 4 + 14 * (line - (len(words) - 1) / 2):.1f}' text-anchor='{anchor}'>{_text(word)}</text>")
+            parts.append(
+                f"<text x='{x:.1f}' y='{y + 4 + 14 * (line - (len(words) - 1) / 2):.1f}' text-anchor='{anchor}'>{_text(word)}</text>"
+            )
     for colour, values in reversed(series):
         parts.append(polygon(values, f"fill='{colour}' fill-opacity='.10' stroke='{colour}' stroke-width='2'"))
     return f"<svg viewBox='0 0 {width} {height}' role='img'>{''.join(parts)}</svg>"
@@ -194,7 +204,9 @@ def _model_section(result: dict) -> list[str]:
         parts.append(f"<ul class='verdicts'>{''.join(lines)}</ul>")
     else:
         parts.append("<p>Run without control rows, so that nothing can be said of what the model reads.</p>")
-    parts.append(f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(result['model'].get('weights', 'not known'))}</p></section>")
+    parts.append(
+        f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(result['model'].get('weights', 'not known'))}</p></section>"
+    )
     parts.append("<div class='grid'>")
     for name, table in result["tables"].items():
         lower = ", lower is better" if table["lower_is_better"] else ""
@@ -204,24 +216,37 @@ def _model_section(result: dict) -> list[str]:
 
 
 def _details(table: dict) -> str:
-    """The other metrics of the model's own row."""
-    row, lines = table["rows"][MODEL], []
-    if sets := row.get("sets"):
-        return _table(["labels", "classes", "macro AUC"], [[n, str(s["classes"]), _number([s["auc"], s["low"], s["high"]], True)] for n, s in sets.items()])
-    for group, found in row["groups"].items():
-        if len(row["groups"]) > 1:
-            lines.append([group, f"{found['n']}", _number(found["score"], True)])
-    metrics = {
-        "invalid answers": row.get("invalid"), "calibration error (ECE)": row.get("ece"), "exact match": row.get("exact_match"), "token F1": row.get("token_f1"),
-        "ROUGE-L": row.get("rouge_l"), "BLEU-4 (0 to 100)": row.get("bleu"), "missing forecasts": row.get("missing"), "RMSE, uV": row.get("rmse_uv"), "PRD, %": row.get("prd"),
-        "correlation": row.get("correlation"), "DTW, uV": row.get("dtw_uv"), "R-peak F1": row.get("r_peak_f1"), "error of heart rate, beats/min": row.get("hr_error"),
-        **{f"accuracy of the surest {share} %": (row.get("selective") or {}).get(f"accuracy_{share}") for share in (50, 80)},
-        "rubric, of 100": (row.get("rubric") or {}).get("score"), "F1-Bio": (row.get("f1_bio") or {}).get("f1"),
-        "F1-RadGraph": (row.get("f1_radgraph") or {}).get("f1"), "judge, of 100": (row.get("judge") or {}).get("score"),
-        "judgements that failed": (row.get("judge") or {}).get("failed"),
-    }  # fmt: skip
-    lines += [[name, str(row["n"]), f"{value:.3f}" if isinstance(value, float) else str(value)] for name, value in metrics.items() if value is not None]
-    return _table(["", "n", "model"], lines) if lines else ""
+    """The other metrics, of the model and of the two controls that say most."""
+    shown = [row for row in (MODEL, MAJORITY, OTHER) if row in table["rows"]]
+    rows = [table["rows"][row] for row in shown]
+    if sets := rows[0].get("sets"):
+        lines = [
+            [
+                name,
+                str(found["classes"]),
+                *(f"{row['sets'][name]['auc']:.3f}" for row in rows),
+                f"{found['low']:.3f} to {found['high']:.3f}",
+            ]
+            for name, found in sets.items()
+        ]
+        return _table(["macro AUC", "classes", *shown, "interval of the model"], lines)
+    lines = []
+    if len(rows[0]["groups"]) > 1:
+        lines = [[group, *(_number(row["groups"].get(group, {}).get("score")) for row in rows)] for group in rows[0]["groups"]]
+    for name, path in METRICS.items():
+        values = [_dig(row, path) for row in rows]
+        if values[0] is not None:
+            lines.append(
+                [name, *("–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)]
+            )
+    return _table([f"n = {rows[0]['n']}", *shown], lines) if lines else ""
+
+
+def _dig(row: dict, path: str):
+    """ "rubric.score" of a row; None where it has none."""
+    for key in path.split("."):
+        row = (row or {}).get(key)
+    return row
 
 
 def worst_cases(result: dict) -> list[str]:
@@ -247,7 +272,9 @@ def _worst_section(result: dict, data: str | Path, manifest: dict) -> list[str]:
         sure = "" if answer["confidence"] is None else f" ({100 * answer['confidence']:.0f} % sure)"
         rows = (("Question", item.question), ("Answer", (answer["text"] or "nothing") + sure), ("Truth", item.answer))
         told = "".join(f"<dt>{name}</dt><dd>{_text(text)}</dd>" for name, text in rows)
-        parts.append(f"<section class='card'><h3>{_text(answer['table'])}, {_text(item.group)}</h3><figure>{_pictures(item)}<dl>{told}</dl></figure></section>")
+        parts.append(
+            f"<section class='card'><h3>{_text(answer['table'])}, {_text(item.group)}</h3><figure>{_pictures(item)}<dl>{told}</dl></figure></section>"
+        )
     return [*parts, "</div>"]
 
 

@@ -23,7 +23,16 @@ from tqdm import tqdm
 from ..agent.samples import unpack_ecg
 from ..processing_heartcare import BeatFeatureExtractor
 from .classify import QUESTIONS
-from .controls import ASKED, MODEL, OTHER, RANDOM, TEXT, donors, parts_for, simple_forecasts
+from .controls import (
+    ASKED,
+    MODEL,
+    OTHER,
+    RANDOM,
+    TEXT,
+    donors,
+    parts_for,
+    simple_forecasts,
+)
 from .items import TASKS, Item, manifest_hash, read_items
 from .metrics.signal import signal_prediction
 from .models import MAX_NEW_TOKENS, Prompt, describe, load_model
@@ -50,12 +59,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Which:
-    """The model, as `load_model` takes it."""
+    """The model, as `load_model` takes it; `called`, its name in the results, if that is another one."""
 
     name: str
     url: str | None = None
     device: str | None = None
     trust_remote_code: bool = False
+    called: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def describe_run(which: Which, manifest: dict, settings: Settings) -> dict:
     """The head of a result file: all that it depends on, and nothing of when and where it was made."""
     return {
         "format": FORMAT,
-        "model": describe(which.name, which.url),
+        "model": describe(which.name, which.url) | ({"name": which.called} if which.called else {}),
         "benchmark": {**{key: manifest[key] for key in ("name", "version", "split", "source")}, "manifest": manifest_hash(manifest)},
         "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()},
         "versions": {
@@ -135,9 +145,7 @@ def collect(
     batches = list(batches)
     answers = _read_answers(place, head)
     missing = [batch for batch in batches if batch.key not in answers]
-    bar = tqdm(
-        total=len(batches), initial=len(batches) - len(missing), desc=head["model"]["name"], unit="batch", disable=not progress
-    )
+    bar = tqdm(total=len(batches), initial=len(batches) - len(missing), desc=head["model"]["name"], unit="batch", disable=not progress)
     with open(place, "a", encoding="utf-8") as file:
         if not place.stat().st_size:
             file.write(json.dumps(head) + "\n")

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from .classify import classification_table
-from .controls import LAST_BEAT, LAST_VALUE, MAJORITY, MODEL, OTHER, RANDOM, donors, majority_answer
+from .controls import (
+    LAST_BEAT,
+    LAST_VALUE,
+    MAJORITY,
+    MODEL,
+    OTHER,
+    RANDOM,
+    donors,
+    majority_answer,
+)
 from .items import Item
 from .metrics.closed import read_choice
 from .metrics.entities import entity_f1, entity_f1_each
@@ -18,9 +27,22 @@ from .metrics.models import f1_bio, f1_radgraph
 from .metrics.probability import expected_calibration_error, risk_coverage
 from .metrics.rubric import report_rubric
 from .metrics.statistics import mean_interval, paired_test
-from .metrics.text import answer_set_match_each, bleu, exact_match_each, rouge_l_each, token_f1_each
+from .metrics.text import (
+    answer_set_match_each,
+    bleu,
+    exact_match_each,
+    rouge_l_each,
+    token_f1_each,
+)
 
-PRIMARY = {"closed": "accuracy", "open": "ECG-entity F1", "report": "ECG-entity F1", "prediction": "MSE", "classification": "macro AUC", "ecg-qa": "exact match"}
+PRIMARY = {
+    "closed": "accuracy",
+    "open": "ECG-entity F1",
+    "report": "ECG-entity F1",
+    "prediction": "MSE",
+    "classification": "macro AUC",
+    "ecg-qa": "exact match",
+}
 LOWER_IS_BETTER = {"prediction"}
 
 
@@ -77,7 +99,11 @@ def score(
             if kind == "prediction":
                 answers = _forecast_rows(answers)
             scored = {row: score_row(kind, same, each, seed, extras if row == MODEL else {}) for row, each in answers.items()}
-            table = {"primary": PRIMARY[kind], "lower_is_better": kind in LOWER_IS_BETTER, "rows": {row: each for row, (each, _) in scored.items()}}
+            table = {
+                "primary": PRIMARY[kind],
+                "lower_is_better": kind in LOWER_IS_BETTER,
+                "rows": {row: each for row, (each, _) in scored.items()},
+            }
             scores = {row: each for row, (_, each) in scored.items()}
             verdicts += _verdict(name, table, same, scores, seed)
         if kind == "classification":
@@ -136,7 +162,10 @@ def score_row(kind: str, items: Sequence[Item], answers: Sequence[dict | None], 
             metrics["f1_radgraph"] = rad and {key: rad[key] for key in ("f1", "model")}
             if kind == "report":
                 judged = judge_reports(texts, truths, extras["judge"]) if extras["judge"] else None
-                metrics["judge"] = judged and {"model": extras["judge"].model, **{key: judged[key] for key in ("score", "judged", "failed")}}
+                metrics["judge"] = judged and {
+                    "model": extras["judge"].model,
+                    **{key: judged[key] for key in ("score", "judged", "failed")},
+                }
     # Where a row has no ECG to give, there is no answer to score.
     if kind != "prediction":
         each = [None if answer is None else value for answer, value in zip(answers, each)]
@@ -196,9 +225,14 @@ def _verdict(name: str, table: dict, items: list[Item], scores: dict[str, list],
     patients = [items[k].patients[0] for k in both]
     test = paired_test([sign * scores[best][k] for k in both], [sign * scores[MODEL][k] for k in both], patients, seed=seed)
     value, low, high = rows[MODEL]["score"]
-    text = f"{name}: {table['primary']} {value:.3f} [{low:.3f}, {high:.3f}] against {controls[best]:.3f} of the strongest control ({best}). "
+    text = (
+        f"{name}: {table['primary']} {value:.3f} [{low:.3f}, {high:.3f}] against {controls[best]:.3f} of the strongest control ({best}). "
+    )
     if table["lower_is_better"]:
-        better, worse = "It beats every control: its forecast uses what it saw.", "It does NOT beat that control: its forecast uses nothing that it saw."
+        better, worse = (
+            "It beats every control: its forecast uses what it saw.",
+            "It does NOT beat that control: its forecast uses nothing that it saw.",
+        )
     else:
         better, worse = "It beats every control: it reads the ECG.", "It does NOT beat that control: here it is not reading the ECG."
     text += better if test["low"] > 0 else worse

@@ -13,7 +13,9 @@ _SAID = re.compile(
     rf"\b(?:answer|option|choice|antwort|reponse|respuesta|risposta)\b(?: is| would be| ist| est| es| e)? ?:? ?(?:option )?{_LETTER}(?!\w)(?P<after>.?.?)"
 )
 _SEVERAL = re.compile(r"^\W*[a-h]\W*(?:(?:or|and|oder|und|/|,|&)\W*[a-h]\W*)+$")
-_NEGATION = re.compile(r"\b(?:no|not|never|without|neither|nor|excludes?|excluded|absence of|rather than|instead of|cannot be|kein\w*|nicht)\b[^.;:!?]*$")
+_NEGATION = re.compile(
+    r"\b(?:no|not|never|without|neither|nor|excludes?|excluded|absence of|rather than|instead of|cannot be|kein\w*|nicht)\b[^.;:!?]*$"
+)
 _TURN = re.compile(r"\b(?:but|sondern|however)\b")
 
 
@@ -71,7 +73,9 @@ def closed_qa(predictions: Sequence[str], references: Sequence[str], options: Se
 
 def same_length(*lists: Sequence):
     if len({len(each) for each in lists}) != 1 or not len(lists[0]):
-        raise ValueError(f"Predictions and references must be as many, and at least one; got {', '.join(str(len(each)) for each in lists)}.")
+        raise ValueError(
+            f"Predictions and references must be as many, and at least one; got {', '.join(str(len(each)) for each in lists)}."
+        )
 
 
 def _plain(text: str) -> str:

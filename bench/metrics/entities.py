@@ -15,7 +15,9 @@ from ...agent.lexicon import FINDINGS, Mention, find_mentions
 from .closed import same_length
 
 CERTAINTY = {100.0: "certain", 80.0: "probable", 50.0: "possible", 15.0: "not excluded"}
-_SCOPE = re.compile(r"\b(both|only the first|only the second|the first|the second)(?: ecgs?)?\b(?: (?:ecgs? )?(?:shows?|has|have))?:?", re.I)
+_SCOPE = re.compile(
+    r"\b(both|only the first|only the second|the first|the second)(?: ecgs?)?\b(?: (?:ecgs? )?(?:shows?|has|have))?:?", re.I
+)
 _SAME = re.compile(r"\bno (?:difference|change)\b|\bunchanged\b", re.I)
 
 
@@ -65,7 +67,9 @@ def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str
     result = {"f1": sum(scored) / len(scored) if scored else None, "without_facts": len(each) - len(scored)}
     result |= _micro(pairs)
     for kind in ("statement", "certainty", "lead", "time"):
-        result[f"{kind}_f1"] = _micro([({f for f in s if _kind(f) == kind}, {f for f in m if _kind(f) == kind}) for s, m in pairs])["micro_f1"]
+        result[f"{kind}_f1"] = _micro([({f for f in s if _kind(f) == kind}, {f for f in m if _kind(f) == kind}) for s, m in pairs])[
+            "micro_f1"
+        ]
     return result
 
 

@@ -39,7 +39,9 @@ class Judge:
     `counts` has "judged", "cached" and "failed".
     """
 
-    def __init__(self, model: str, url: str | None = None, cache: str | None = None, seed: int = 0, retries: int = 2, timeout: float = 120.0):
+    def __init__(
+        self, model: str, url: str | None = None, cache: str | None = None, seed: int = 0, retries: int = 2, timeout: float = 120.0
+    ):
         self.model, self.url, self.cache, self.seed, self.retries, self.timeout = model, url, cache, seed, retries, timeout
         self.counts: Counter = Counter()
         self._local = None

@@ -35,7 +35,9 @@ def f1_bio(predictions: Sequence[str], references: Sequence[str], model: str | N
     try:
         _, _, f1 = score(list(predictions), list(references), model_type=str(model), num_layers=layer, verbose=False)
     except OverflowError as error:
-        raise ValueError(f"The tokenizer of {model} states no longest input; write model_max_length into its tokenizer_config.json.") from error
+        raise ValueError(
+            f"The tokenizer of {model} states no longest input; write model_max_length into its tokenizer_config.json."
+        ) from error
     return {"f1": float(f1.mean()), "each": f1.tolist(), "model": Path(model).name, "layer": layer}
 
 

@@ -5,7 +5,9 @@ import numpy as np
 from ...agent.measure import find_r_peaks, heart_rate, match_peaks
 
 
-def signal_prediction(prediction: np.ndarray, target: np.ndarray, sampling_rate: float, context: np.ndarray | None = None) -> dict[str, float | None]:
+def signal_prediction(
+    prediction: np.ndarray, target: np.ndarray, sampling_rate: float, context: np.ndarray | None = None
+) -> dict[str, float | None]:
     """One prediction.
 
     Args:
@@ -47,6 +49,13 @@ def signal_prediction(prediction: np.ndarray, target: np.ndarray, sampling_rate:
         "r_peak_f1": f1,
         "hr_error": hr_error,
     }
+
+
+def mean_signal_prediction(predictions, references, sampling_rate: float) -> dict[str, float | None]:
+    """Mean of `signal_prediction` over many; of those that have a value."""
+    each = [signal_prediction(p, r, sampling_rate) for p, r in zip(predictions, references, strict=True)]
+    found = {name: [one[name] for one in each if one[name] is not None] for name in each[0]}
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
 def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:

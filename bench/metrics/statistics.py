@@ -31,7 +31,9 @@ def mean_interval(scores: Sequence[float], patients: Sequence[str], draws: int =
     return float(scores.mean()), *interval(weights @ scores / weights.sum(1))
 
 
-def paired_test(one: Sequence[float], other: Sequence[float], patients: Sequence[str], draws: int = 10000, seed: int = 0) -> dict[str, float]:
+def paired_test(
+    one: Sequence[float], other: Sequence[float], patients: Sequence[str], draws: int = 10000, seed: int = 0
+) -> dict[str, float]:
     """Two models on the same items: the difference, its interval, and whether chance explains it.
 
     Args:

@@ -1,0 +1,11 @@
+"""How often two readings of the same records agree, and Cohen's kappa."""
+
+from heartcare.bench.metrics.as_module import TEXT, make_metric
+from heartcare.bench.metrics.probability import agreement
+
+
+def compute(predictions, references) -> dict:
+    return agreement(references, predictions)
+
+
+Metric = make_metric(compute, __doc__, predictions=TEXT, references=TEXT)

@@ -1,0 +1,11 @@
+"""The 17-point rubric of ECG reports, 0 to 100, by a language model; failures are counted, and never scored."""
+
+from heartcare.bench.metrics.as_module import TEXT, make_metric
+from heartcare.bench.metrics.judge import Judge, judge_reports
+
+
+def compute(predictions, references, model, url=None, cache=None, seed=0) -> dict:
+    return judge_reports(predictions, references, Judge(model, url, cache, seed))
+
+
+Metric = make_metric(compute, __doc__, predictions=TEXT, references=TEXT)
