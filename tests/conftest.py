@@ -161,5 +161,31 @@ def llm_server():
 
 
 @pytest.fixture
+def judge_server():
+    """(url, replies, requests): an OpenAI-compatible server that gives one reply after the other; "error" is a failure of the server. A reply may be a
+    function of the request."""
+    replies, asked = [], []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            reply = replies[0](asked[-1]) if callable(replies[0]) else replies.pop(0)
+            choice = reply if isinstance(reply, dict) else {"message": {"role": "assistant", "content": reply}}
+            body = json.dumps({"choices": [choice]}).encode()
+            self.send_response(500 if reply == "error" else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", replies, asked
+    server.shutdown()
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
