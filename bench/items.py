@@ -37,7 +37,8 @@ class Item:
         id: As in the data set.
         subset: "S" signal, "I" image, "C" comparison of two.
         task: One of `TASKS`.
-        group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one patient) or "irrelevant" (two).
+        group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one patient) or "irrelevant" (two); of ECG-QA the
+            type of question.
         topic: What is asked about; finer than the dimension.
         modality: "signal", "image", "signal-signal", "image-image", "signal-image".
         question, options, answer: Texts; no options but for closed questions.
@@ -85,7 +86,7 @@ def kind_of(row: dict) -> tuple[str, str, str] | None:
     """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
     subset, task = SUBSET_OF[row["modality"]], row["task"]
     if row["id"].startswith("ecg-qa/"):
-        return subset, "ecg-qa", row["dimension"]
+        return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
     if task == "comparison-qa":
         form = "closed" if row["options"] else "open"
         return subset, task, f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}"
@@ -111,7 +112,7 @@ def freeze(data: str | Path, split: str = "test", name: str = "heartcare-bench",
     source = _manifest_of(data)
     groups: dict[tuple, list[str]] = {}
     for shard in tqdm(_shards(source, split), desc="choosing"):
-        for row in pq.read_table(data / shard, columns=_LIGHT).to_pylist():
+        for row in _light_rows(data / shard):
             for item_id, kind in _candidates(row):
                 groups.setdefault(kind, []).append(item_id)
     chosen = set()
@@ -149,7 +150,7 @@ def count_majority(data: Path, shards: list[str]) -> dict:
     closed: dict[str, Counter] = {}
     texts: dict[str, Counter] = {}
     for shard in tqdm(shards, desc="counting answers"):
-        for row in pq.read_table(data / shard, columns=[*_LIGHT, "answer"]).to_pylist():
+        for row in _light_rows(data / shard, "answer"):
             kind = kind_of(row)
             if kind is None or kind[1] == "prediction":
                 continue
@@ -214,7 +215,7 @@ def read_training_records(data: str | Path, count: int) -> list[Item]:
     found: list[Item] = []
     for shard in source["shards"]:
         if shard["name"].startswith("train-") and len(found) < count:
-            ids = {item_id for row in pq.read_table(data / shard["name"], columns=_LIGHT).to_pylist() for item_id, _ in _candidates(row)}
+            ids = {item_id for row in _light_rows(data / shard["name"]) for item_id, _ in _candidates(row)}
             found += _read(data, [shard["name"]], ids, ("S",), ("classification",))
     return found[:count]
 
@@ -240,13 +241,21 @@ def _shards(source: dict, split: str) -> list[str]:
     return found
 
 
+def _light_rows(path: Path, *columns: str) -> list[dict]:
+    """The rows of a shard without what is heavy in them; of ECG-QA's with their provenance, which alone knows the type of question."""
+    columns = [*_LIGHT, *columns]
+    first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
+    if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
+        columns.append("provenance")
+    return pq.read_table(path, columns=columns).to_pylist()
+
+
 def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS), tasks=TASKS) -> Iterator[Item]:
     """Items of the wanted ids; recordings and pictures that several items share are held once."""
     held: dict[bytes, bytes] = {}
     for shard in tqdm(shards, desc="reading items", disable=len(shards) < 2):
-        light = pq.read_table(data / shard, columns=_LIGHT).to_pylist()
         found = []
-        for place, row in enumerate(light):
+        for place, row in enumerate(_light_rows(data / shard)):
             for item_id, kind in _candidates(row):
                 if item_id in wanted and kind[0] in subsets and kind[1] in tasks:
                     found.append((place, item_id, kind))

@@ -241,7 +241,7 @@ def ask(batch: Batch) -> list[dict | None]:
         item = batch.items[k]
         prompts.append(Prompt(parts[k], item.question, item.options, int(item.label[0]) if task == "prediction" else 0))
     answers: list[dict | None] = [None] * len(parts)
-    for k, answer in zip(asked, model.answer(prompts, MAX_NEW_TOKENS[task])):
+    for k, answer in zip(asked, model.answer(prompts, MAX_NEW_TOKENS[task]) if prompts else []):
         confidence = None if answer.confidence is None else round(answer.confidence, 7)
         answers[k] = {"text": answer.text, "confidence": confidence}
         if task == "prediction":
