@@ -137,7 +137,7 @@ def test_controls_give_what_they_say(items):
     assert np.abs(blank["ecg"]).max() < 0.01 and 0.19 < noise["ecg"].std() < 0.21 and np.abs(other["ecg"] - own["ecg"]).max() > 0.1
     np.testing.assert_array_equal(other["ecg"], standing_in[signal.id].parts()[0]["ecg"])
     ink = {row: (np.asarray(parts_for(row, picture, None)[0]["image"]).max(2) < 110).mean() for row in (BLANK, NOISE)}
-    assert ink[BLANK] < 0.004 < 0.05 < ink[NOISE]  # letters and pulses alone; a band of noise
+    assert ink[BLANK] < 0.004 < 0.03 < ink[NOISE]  # letters and pulses alone; a band of noise
     assert majority_answer(signal, {"closed": {signal.topic: {signal.right.casefold(): 5}}, "open": {}}) == signal.right
 
 
@@ -312,7 +312,7 @@ def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, ll
     result = json.loads((tmp_path / "llava.json").read_text())
     assert {"S/closed-qa", "I/closed-qa", "C/comparison-qa closed", "S/classification", "S/report", "S/prediction"} <= set(result["tables"])
     table = result["tables"]["S/closed-qa"]["rows"]
-    assert {MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM} <= set(table) | {OTHER} and table[MODEL]["n"] == 3
+    assert {MODEL, MAJORITY, TEXT, BLANK, NOISE, RANDOM} == set(table) and table[MODEL]["n"] == 4  # one of each group: nobody stands in
     assert result["tables"]["S/prediction"]["rows"][MODEL]["missing"] == 1 and result["tables"]["S/prediction"]["rows"][MODEL]["score"] is None
     assert any("S/prediction: the model gave nothing that could be scored." == verdict for verdict in result["verdicts"])
     # What it is shown of a signal is the signal drawn, and its encoder is another one when it is made random.
@@ -335,11 +335,10 @@ def test_a_model_behind_an_endpoint(data, manifest_file, judge_server, tmp_path,
     table = result["tables"]["S/closed-qa"]["rows"]
     assert table[MODEL]["invalid"] == 0 and RANDOM not in table and result["model"] == {"name": "org/reader"}
     answers = [answer for answer in result["items"].values() if answer["table"] == "S/closed-qa"]
-    assert {answer["confidence"] for answer in answers} == {round(float(np.exp(-0.5)), 6)}
-    assert result["tables"]["S/classification"]["rows"][MODEL]["score"] is None or True
+    assert {answer["confidence"] for answer in answers} == {round(float(np.exp(-0.5)), 7)}
     yes = next(answer["yes"] for answer in result["items"].values() if "yes" in answer)
     assert yes[0] == pytest.approx(np.exp(-1) / (np.exp(-1) + np.exp(-2)), abs=1e-5)
-    question = asked[0]["messages"][0]["content"]
+    question = next(each for each in asked if "logprobs" in each and "top_logprobs" not in each)["messages"][0]["content"]
     assert question[0]["image_url"]["url"].startswith("data:image/png;base64,") and "Reply with the letter" in question[-1]["text"]
     assert asked[0]["temperature"] == 0 and asked[0]["seed"] == 0
     # A server that fails ends the run; what was answered is kept.
@@ -354,6 +353,7 @@ def test_ecg_qa_is_scored_by_exact_match_of_the_set(shared, ptbxl_folder, tmp_pa
     rows = [json.loads(line) for line in gzip.open(shared / "ecg_qa/paraphrased_valid_60000.jsonl.gz", "rt")][:60]
     for i, row in enumerate(rows):  # ours take the places of its records, all in training folds
         row["ecg_id"] = [1 + (i + k) % 7 for k in range(len(row["ecg_id"]))]
+    rows = list({(row["question"], *row["ecg_id"]): row for row in rows}.values())
     (tmp_path / "valid.json").write_text(json.dumps(rows))
     build(ptbxl_folder, tmp_path / "data", BuildSettings(ecg_qa=(str(tmp_path / "valid.json"),)), progress=False)
     manifest = freeze(tmp_path / "data", "train", "ecg-qa", per_group=100)
@@ -361,7 +361,8 @@ def test_ecg_qa_is_scored_by_exact_match_of_the_set(shared, ptbxl_folder, tmp_pa
     assert {item.task for item in everything} == {"ecg-qa"} and {item.group for item in everything} == {row["question_type"] for row in rows}
     monkeypatch.setattr(run_module, "load_model", lambda *args: Oracle(everything))
     result = run(Which(str(tiny_folder)), tmp_path / "data", tmp_path / "out", manifest, Settings(controls=False), progress=False)
-    assert all(table["rows"][MODEL]["score"][0] == 1 and table["primary"] == "exact match" for table in result["tables"].values())
+    for table in result["tables"].values():
+        assert table["rows"][MODEL]["score"][0] == 1 and table["primary"] == "exact match", table
 
 
 def test_invariance_asks_the_same_records_in_every_form(data, manifest, manifest_file, items, tiny_folder, tmp_path, capsys):
