@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ..processing_heartcare import LEADS
-from .measure import find_r_peaks, heart_rate, qrs_axis
+from .delineate import measure_ecg
+from .measure import find_r_peaks
 from .readers import read_ecg
 from .render import draw_ecg, page_header
 from .signal import Optimizer
@@ -24,10 +25,11 @@ def inspect_file(path: str, output: str | None = None) -> int:
         print(f"  statement    {code:8} {likelihood:3.0f} %  {STATEMENTS[code]}")
     for name, value in record.measurements.items():
         print(f"  file says    {name} {value:g}")
-    bpm, axis = heart_rate(signal, rate), qrs_axis(signal, rate)
-    print(
-        f"  measured     {len(find_r_peaks(signal, rate))} beats, heart rate {'-' if bpm is None else f'{bpm:.0f} bpm'}, QRS axis {'-' if axis is None else f'{axis:.0f} degrees'}"
-    )
+    measured = measure_ecg(signal, rate)
+    numbers = (("heart rate", measured.heart_rate, "bpm"), ("PR", measured.pr, "ms"), ("QRS", measured.qrs, "ms"), ("QT", measured.qt, "ms"),
+               ("QTc", measured.qtc, "ms"), ("QRS axis", measured.axis, "degrees"))  # fmt: skip
+    told = ", ".join(f"{name} {'-' if value is None else f'{value:.0f} {unit}'}" for name, value, unit in numbers)
+    print(f"  measured     {len(find_r_peaks(signal, rate))} beats, {told}")
     print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
     quality = optimized.quality
     for i, lead in enumerate(LEADS):
@@ -38,6 +40,6 @@ def inspect_file(path: str, output: str | None = None) -> int:
             print(f"  {what:12} {note}")
     target = Path(output or Path("out") / f"{Path(path).stem}.png")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draw_ecg(signal, rate, header=page_header(record.age, record.sex, bpm), lead_mask=optimized.lead_mask).save(target)
+    draw_ecg(signal, rate, header=page_header(record.age, record.sex, measured.heart_rate), lead_mask=optimized.lead_mask).save(target)
     print(f"  drawn        {target}")
     return 0

@@ -29,7 +29,7 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     # The usual QRS: the median over seconds of the largest energy in each.
     seconds = np.array_split(energy, max(1, round(len(energy) / sampling_rate / 1.5)))
     usual = float(np.median([second.max() for second in seconds]))
-    if usual <= 0:
+    if usual < 1e-5:  # mV a sample: no more than rounding
         return np.empty(0, np.int64)
     peaks, _ = scipy_signal.find_peaks(energy, height=0.3 * usual, distance=max(1, round(0.24 * sampling_rate)), prominence=0.2 * usual)
     return peaks
