@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from evaluate_heartcare import auc
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.signal import Optimizer, limb_lead_reversal
+from heartcare.bench.metrics.probability import auc
 from tqdm import tqdm
 
 EXCHANGES = {"as it is": "RLF", "LA/RA": "LRF", "RA/LL": "FLR", "LA/LL": "RFL", "RL/limb": "FLF"}

@@ -9,6 +9,8 @@ import pytest
 import torch
 from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.bench.metrics.probability import auc
+from heartcare.bench.models import HeartcareModel
 
 
 def test_size_and_format(root):
@@ -59,17 +61,13 @@ def real(shared):
     return ecgpack.read(shared / "ptbxl_100hz/fold09.parquet")
 
 
-@torch.inference_mode()
-def test_reads_real_ecgs_and_not_its_prior(model, processor, real):
+def test_reads_real_ecgs_and_not_its_prior(root, real):
     """P(yes) for "Is this a normal ECG?" ranks 200 real ECGs of the validation fold; with the next record's ECG it does not."""
-    from evaluate_heartcare import Reader, auc
-
     meta, signal = real
-    reader = Reader(model, processor)
-    inputs = processor.feature_extractor([signal(i) for i in range(200)], sampling_rate=100, units="mV", return_tensors="pt")
-    features = list(model.get_ecg_features(**inputs).pooler_output)
+    reader = HeartcareModel(str(root), "cpu")
+    ecgs = [{"type": "ecg", "ecg": signal(i), "sampling_rate": 100, "units": "mV"} for i in range(200)]
+    scores = np.concatenate([reader.yes_probabilities([ecg], ["Is this a normal ECG?"]) for ecg in ecgs])
     normal = np.array(["NORM" in json.loads(codes) for codes in meta["scp_codes"][:200]])
-    scores = reader.yes_probability(["Is this a normal ECG?"] * 200, features)
     assert auc(normal, scores) > 0.8
     assert abs(auc(normal, np.roll(scores, 1)) - 0.5) < 0.15
 
