@@ -14,7 +14,7 @@ from transformers import (
 from .configuration_heartcare import BeatConfig, HeartcareConfig
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .processing_heartcare import BeatFeatureExtractor, ECGImageProcessor, HeartcareProcessor, read_ecg
-from .tokenization_beat import BeatModel
+from .tokenization_beat import BeatModel, BeatStream
 
 # With the package installed, the auto classes know it, and no remote code has to be trusted.
 AutoConfig.register("heartcare_beat", BeatConfig)
@@ -30,6 +30,7 @@ __all__ = [
     "BeatConfig",
     "BeatFeatureExtractor",
     "BeatModel",
+    "BeatStream",
     "ECGImageProcessor",
     "HeartcareConfig",
     "HeartcareForConditionalGeneration",

@@ -41,6 +41,7 @@ LEAD_ALIASES = {
 
 MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
 
+OFF = ("flat", "gap")  # faults of a lead that cannot be used
 
 # Limits of what is read from one file, against damaged and hostile headers: values (24 h of 12 leads at 250 Hz), bytes.
 MAX_VALUES = 2**28
@@ -487,7 +488,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             by_name[name], fault = self._inspect(by_name[name], rate)
             if fault:
                 warnings.append(f"{fault}:{name}")
-            if fault in ("flat", "gap"):
+            if fault in OFF:
                 del by_name[name]
         if not by_name:
             raise ValueError(f"{source}: no lead can be used ({', '.join(warnings)}); check the electrodes or the file.")
@@ -546,6 +547,10 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         if np.mean((lead == lead.max()) | (lead == lead.min())) > 0.05:
             return lead, "saturated"
         return lead, "gap_bridged" if missing.any() else None
+
+    def is_off(self, lead: np.ndarray, rate: float) -> bool:
+        """Whether one lead (samples,) at `rate` Hz is flat, or has a gap too long to be bridged."""
+        return self._inspect(lead, rate)[1] in OFF
 
     def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
         """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at once.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -390,6 +391,7 @@ class BeatModel(BeatPreTrainedModel):
         input_values: torch.FloatTensor,
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
+        gain: torch.FloatTensor | None = None,
     ) -> BeatEncoderOutput:
         """ECGs -> tokens. The codebook is never changed, in training mode neither.
 
@@ -397,10 +399,11 @@ class BeatModel(BeatPreTrainedModel):
             input_values (`torch.FloatTensor` of shape `(B, 12, T)`): mV at `config.sampling_rate`; any T >= 1, left-padded.
             ecg_attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 for samples, 0 for padding.
             lead_mask (`torch.Tensor` of shape `(B, 12)`, *optional*): 1 for leads that were recorded, 0 for absent ones.
+            gain (`torch.FloatTensor` of shape `(B,)`, *optional*): mV; that of the recording which this is a part of. Its own by default.
 
         Raises: `ValueError` for shapes that do not fit.
         """
-        segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask)
+        segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask, gain)
         hidden_states = self.encoder(segments, sample_mask, lead_mask)
         codes = self.quantizer.encode(hidden_states, latent_mask)
         return self._encoder_output(codes, self.quantizer.decode(codes), latent_mask, gain, input_values.shape[-1])
@@ -573,6 +576,152 @@ class BeatModel(BeatPreTrainedModel):
         return (error.square() * weight).sum() / weight.sum().clamp(min=1)
 
 
+class BeatStreamSegment(NamedTuple):
+    """A segment of a stream: it starts `seconds` after the stream did.
+
+    codes `(2, N)`, -1 where every lead is off; gain, mV, the stream's; values `(12, n)`, mV, the cleaned signal that was encoded;
+    lead_mask `(12,)` bool; warnings, names as in the processor's quality record.
+    """
+
+    seconds: float
+    codes: torch.LongTensor
+    gain: torch.FloatTensor
+    values: torch.FloatTensor
+    lead_mask: torch.BoolTensor
+    warnings: list[str]
+
+
+class BeatStream:
+    """Codes of a recording that still goes on, segment by segment, in constant memory.
+
+        stream = BeatStream(beat, processor.feature_extractor, sampling_rate=500)
+        for chunk in monitor:              # (leads, any number of samples)
+            for segment in stream.push(chunk):
+                ...                        # each segment once, as soon as what follows it for `context_seconds` is known
+        segments = stream.close()          # the rest
+
+    A segment is cleaned by the processor's own code together with `context_seconds` of signal on either side, at places that depend on the stream alone and
+    not on how it came in, so that chunks of any size give the same codes as the whole recording at once, bit for bit. Segments count from the start of the
+    stream; those of `BeatModel.encode` count from the end of the recording, so that the two agree where the recording is a whole number of segments.
+
+    A lead that is NaN, or holds one value for a second, is off: it is masked in the segments that it touches with their context, and comes
+    back by itself.
+
+    Args:
+        model (`BeatModel`): In evaluation mode.
+        feature_extractor (`BeatFeatureExtractor`): The processor's.
+        sampling_rate (`float`): Hz of what is pushed.
+        lead_names, units: As for the feature extractor.
+        gain (`float`, *optional*): mV; by default that of the first segment with a lead on. It is held for the whole stream.
+        context_seconds (`float`): Signal that cleaning sees on either side of a segment; also how long a segment waits.
+        batch_size (`int`): At most so many segments are encoded at once, when a long chunk comes in.
+    """
+
+    OFF_SECONDS = 1.0
+
+    def __init__(self, model, feature_extractor, sampling_rate, lead_names=None, units="mV", gain=None, context_seconds=4.0, batch_size=32):
+        self.model, self.extractor, self.rate = model, feature_extractor, float(sampling_rate)
+        if feature_extractor.sampling_rate != model.config.sampling_rate:
+            raise ValueError(
+                f"The feature extractor gives {feature_extractor.sampling_rate} Hz, the model expects {model.config.sampling_rate} Hz; take both from one "
+                "repository."
+            )
+        self.form = {"sampling_rate": self.rate, "lead_names": lead_names, "units": units, "source": "stream"}
+        self.num_leads = model.config.num_leads if lead_names is None else len(lead_names)
+        self.seconds = model.config.segment_length / model.config.sampling_rate
+        self.context, self.batch_size = context_seconds, batch_size
+        self.gain = None if gain is None else torch.tensor([gain], dtype=torch.float32, device=model.device)
+        self.chunks: list[np.ndarray] = []  # what is not yet done with, from sample `first` of the stream on
+        self.first = self.pushed = self.segment = 0
+        self.closed = False
+
+    def push(self, chunk) -> list[BeatStreamSegment]:
+        """What comes next, an array or tensor (leads, samples) in `units` -> the segments that it completes.
+
+        Raises: `ValueError` for another number of leads, or after `close`.
+        """
+        chunk = chunk.detach().cpu().numpy() if hasattr(chunk, "detach") else np.asarray(chunk)
+        if self.closed:
+            raise ValueError("The stream is closed; start another one.")
+        if chunk.ndim != 2 or chunk.shape[0] != self.num_leads:
+            raise ValueError(f"A chunk must have shape ({self.num_leads}, samples), got {chunk.shape}.")
+        self.chunks.append(np.array(chunk, np.float64))
+        self.pushed += chunk.shape[1]
+        ready = int((self.pushed / self.rate - self.context) // self.seconds)
+        return self._encode([self._cut(k) for k in range(self.segment, ready)])
+
+    def close(self) -> list[BeatStreamSegment]:
+        """The segments that waited for what follows, and the last, shorter one."""
+        self.closed = True
+        total = -(-self.pushed // (self.seconds * self.rate))
+        return self._encode([self._cut(k) for k in range(self.segment, int(total))]) if self.pushed else []
+
+    def _cut(self, k: int) -> tuple:
+        """Segment k, cleaned: (seconds, values (12, n), lead_mask (12,), warnings)."""
+        start, end = k * self.seconds, (k + 1) * self.seconds
+        low, high = (max(0, min(self.pushed, round(t * self.rate))) for t in (start - self.context, end + self.context))
+        if len(self.chunks) > 1:
+            self.chunks = [np.concatenate(self.chunks, axis=1)]
+        window = self.chunks[0][:, low - self.first : high - self.first]
+        window = self._without_lead_off(window)
+        config = self.model.config
+        place = round((start - low / self.rate) * config.sampling_rate)
+        length = min(config.segment_length, math.ceil((self.pushed - start * self.rate) * config.sampling_rate / self.rate))
+        if all(self.extractor.is_off(lead, self.rate) for lead in window):
+            found = np.zeros((config.num_leads, length), np.float32), np.zeros(config.num_leads, bool), ["off"]
+        else:
+            values, lead_mask, quality = self.extractor.prepare({"ecg": window, **self.form})
+            found = values[:, place : place + length], lead_mask, quality["warnings"]
+        self.segment = k + 1
+        # What comes before the next segment's context is done with, and let go when it is half of what is held.
+        keep = max(0, round((end - self.context) * self.rate)) - self.first
+        if 2 * keep >= self.chunks[0].shape[1]:
+            self.chunks, self.first = [self.chunks[0][:, keep:].copy()], self.first + keep
+        return start, *found
+
+    def _without_lead_off(self, window: np.ndarray) -> np.ndarray:
+        """NaN where a lead holds one value for `OFF_SECONDS`; electrodes that fell off often read as a line."""
+        run = round(self.OFF_SECONDS * self.rate)
+        if window.shape[1] <= run:
+            return window
+        still = np.pad(np.diff(window, axis=1) == 0, ((0, 0), (1, 0)))
+        count = np.cumsum(still, axis=1)
+        held = count[:, run:] - count[:, :-run] == run  # the sample at `run` and the `run` before it are one value
+        if not held.any():
+            return window
+        window = window.copy()
+        for lead, at in zip(*np.nonzero(held)):
+            window[lead, at : at + run + 1] = np.nan
+        return window
+
+    @torch.no_grad()
+    def _encode(self, segments: list[tuple]) -> list[BeatStreamSegment]:
+        done = []
+        for begin in range(0, len(segments), self.batch_size):
+            part = segments[begin : begin + self.batch_size]
+            # The last segment of a stream may be a shorter one, and goes alone.
+            for same in (part[:-1], part[-1:]) if part[0][1].shape != part[-1][1].shape else (part,):
+                done += self._encode_batch(same) if same else []
+        return done
+
+    def _encode_batch(self, segments: list[tuple]) -> list[BeatStreamSegment]:
+        device = self.model.device
+        values = torch.from_numpy(np.stack([each[1] for each in segments])).to(device)
+        masks = torch.from_numpy(np.stack([each[2] for each in segments])).to(device)
+        if self.gain is None and masks.any():
+            first = int(masks.any(1).nonzero()[0])
+            self.gain = self.model.encode(values[first : first + 1], lead_mask=masks[first : first + 1]).gain
+        gain = values.new_full((1,), float("nan")) if self.gain is None else self.gain
+        codes = values.new_full((len(values), self.model.quantizer.num_levels, self.model.num_latents(values.shape[-1])), ABSENT).long()
+        on = masks.any(1)
+        if on.any():
+            codes[on] = self.model.encode(values[on], lead_mask=masks[on], gain=gain.expand(int(on.sum()))).codes
+        return [
+            BeatStreamSegment(seconds, *each, mask, warnings)
+            for (seconds, _, _, warnings), each, mask in zip(segments, zip(codes, gain.expand(len(codes)), values), masks)
+        ]
+
+
 BeatModel.register_for_auto_class("AutoModel")
 
-__all__ = ["BeatEncoderOutput", "BeatModel", "BeatOutput", "BeatPreTrainedModel"]
+__all__ = ["BeatEncoderOutput", "BeatModel", "BeatOutput", "BeatPreTrainedModel", "BeatStream", "BeatStreamSegment"]

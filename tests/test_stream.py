@@ -1,0 +1,115 @@
+"""A stream against the recording as a whole."""
+
+import numpy as np
+import pytest
+import torch
+from heartcare import BeatStream
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.tokenization_beat import ABSENT
+
+
+def recording(seconds=40, sampling_rate=500):
+    return simulate_ecg("SR", "PVC", seconds=seconds, sampling_rate=sampling_rate, seed=7).signal
+
+
+def streamed(beat, processor, signal, sizes, sampling_rate=500, **options):
+    stream, found, start = BeatStream(beat, processor.feature_extractor, sampling_rate, **options), [], 0
+    for size in sizes:
+        found += stream.push(signal[:, start : start + size])
+        start += size
+    found += stream.push(signal[:, start:])
+    return stream, found + stream.close()
+
+
+def codes(segments):
+    return torch.cat([segment.codes for segment in segments], dim=-1)
+
+
+@pytest.mark.parametrize("sampling_rate", [100, 250, 360, 500])
+def test_chunks_of_any_size_give_the_same_codes(beat, processor, sampling_rate, rng):
+    signal = recording(42.5, sampling_rate)
+    _, whole = streamed(beat, processor, signal, [], sampling_rate)
+    assert [segment.seconds for segment in whole] == [4.0 * k for k in range(11)] and whole[-1].values.shape == (12, 250)
+    for sizes in ([1] * 700, rng.integers(1, 9 * sampling_rate, 20), [0, 5, 0, signal.shape[1]]):
+        _, parts = streamed(beat, processor, signal, sizes, sampling_rate)
+        assert len(parts) == len(whole)
+        for one, other in zip(parts, whole):
+            assert torch.equal(one.codes, other.codes) and torch.equal(one.values, other.values) and torch.equal(one.gain, other.gain)
+
+
+def test_codes_are_those_of_the_whole_recording(beat, processor):
+    _, segments = streamed(beat, processor, recording(40), [777] * 10)
+    values, gain = torch.cat([segment.values for segment in segments], dim=-1)[None], segments[0].gain[None]
+    tokens = beat.encode(values, gain=gain)
+    assert torch.equal(tokens.codes[0], codes(segments)) and values.shape == (1, 12, 4000)
+    # And they decode as such.
+    whole = beat.decode(tokens.codes, gain)
+    parts = torch.cat([beat.decode(segment.codes[None], segment.gain[None]) for segment in segments], dim=-1)
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
+
+
+def test_cleaned_as_the_processor_cleans_the_file(beat, processor):
+    signal = recording(40)
+    _, segments = streamed(beat, processor, signal, [])
+    values = torch.cat([segment.values for segment in segments], dim=-1).numpy()
+    whole = processor.feature_extractor.prepare({"ecg": signal, "sampling_rate": 500, "units": "mV"})[0]
+    assert np.abs(values - whole).max() < 0.02 and np.sqrt(np.mean((values - whole) ** 2)) < 0.002
+
+
+def test_segments_come_as_soon_as_their_context_is_there(beat, processor):
+    signal, stream = recording(20, 250), BeatStream(beat, processor.feature_extractor, 250)
+    came = []
+    for second in range(20):
+        came += [(segment.seconds, second + 1) for segment in stream.push(signal[:, 250 * second : 250 * (second + 1)])]
+    assert came == [(0.0, 8), (4.0, 12), (8.0, 16), (12.0, 20)] and [segment.seconds for segment in stream.close()] == [16.0]
+    with pytest.raises(ValueError, match="closed"):
+        stream.push(signal)
+
+
+@pytest.mark.parametrize("off", [np.nan, 0.0, 1.7])
+def test_leads_that_fall_off_are_masked_and_come_back(beat, processor, off):
+    signal = recording(60)
+    signal[6:, 20 * 500 : 26 * 500] = off
+    signal[:, 40 * 500 : 54 * 500] = off
+    _, segments = streamed(beat, processor, signal, [333] * 20)
+    present = {segment.seconds: segment.lead_mask.numpy() for segment in segments}
+    assert present[8].all() and present[32].all() and present[60 - 4].sum() == 0
+    assert present[20][:6].all() and not present[20][6:].any()
+    silent = next(segment for segment in segments if segment.seconds == 44)
+    assert (silent.codes == ABSENT).all() and not silent.lead_mask.any() and silent.warnings == ["off"]
+    assert beat.decode(codes(segments)[None], segments[0].gain[None]).isfinite().all()
+
+
+def test_a_stream_that_starts_without_leads_waits_for_its_gain(beat, processor):
+    signal = recording(40)
+    signal[:, : 10 * 500] = np.nan
+    stream, segments = streamed(beat, processor, signal, [1000] * 12)
+    assert segments[0].gain.isnan() and (segments[0].codes == ABSENT).all()
+    assert stream.gain is not None and segments[-1].gain == stream.gain and (segments[-1].codes >= 0).all()
+    given, held = streamed(beat, processor, signal, [], gain=0.25)
+    assert all(segment.gain == 0.25 for segment in held)
+
+
+def test_memory_is_constant(beat, processor):
+    """What is held after ten minutes is what is held after one."""
+    minute, held = recording(60, 250), []
+    stream = BeatStream(beat, processor.feature_extractor, 250)
+    for _ in range(10):
+        for start in range(0, minute.shape[1], 100):
+            stream.push(minute[:, start : start + 100])
+        held.append(sum(chunk.nbytes for chunk in stream.chunks))
+    assert max(held[1:]) <= 30 * 250 * 12 * 8 and stream.pushed == 10 * minute.shape[1]
+
+
+def test_what_cannot_be_streamed_is_refused(beat, processor):
+    extractor = processor.feature_extractor
+    stream = BeatStream(beat, extractor, 250, lead_names=["I", "II"], units="uV")
+    with pytest.raises(ValueError, match=r"\(2, samples\)"):
+        stream.push(np.zeros((12, 100)))
+    signal = 1000 * recording(20, 250)
+    two = [*stream.push(signal[:2]), *stream.close()]
+    assert two[0].lead_mask.tolist() == [True] * 6 + [False] * 6 and 0.05 < two[0].gain < 1
+    assert BeatStream(beat, extractor, 250).close() == []
+    other = type(extractor)(sampling_rate=250)
+    with pytest.raises(ValueError, match="250 Hz, the model expects 100 Hz"):
+        BeatStream(beat, other, 250)
