@@ -463,6 +463,10 @@ class BeatModel(BeatPreTrainedModel):
             mask = torch.cat([mask, mask.new_ones(batch, step.shape[-1])], dim=-1)[..., -context:]
         return forecast[..., :num_samples]
 
+    def stream(self, feature_extractor, sampling_rate: float, **options) -> "BeatStream":
+        """A [`BeatStream`] of this model: codes of a recording that still goes on."""
+        return BeatStream(self, feature_extractor, sampling_rate, **options)
+
     def forward(
         self,
         input_values: torch.FloatTensor,
@@ -594,7 +598,7 @@ class BeatStreamSegment(NamedTuple):
 class BeatStream:
     """Codes of a recording that still goes on, segment by segment, in constant memory.
 
-        stream = BeatStream(beat, processor.feature_extractor, sampling_rate=500)
+        stream = beat.stream(processor.feature_extractor, sampling_rate=500)
         for chunk in monitor:              # (leads, any number of samples)
             for segment in stream.push(chunk):
                 ...                        # each segment once, as soon as what follows it for `context_seconds` is known

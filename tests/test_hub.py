@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,47 @@ def test_bare_folder_and_http_and_pushed_again(bare_clone, hub, root, tmp_path):
     assert before == after
     again = client(READ + LOAD_ALL + ANSWER, "me/again", ecg, tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
     assert again == local
+
+
+BEAT = """
+import sys
+sys.modules["heartcare"] = None
+import numpy as np
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+repo = sys.argv[1]
+beat = AutoModel.from_pretrained(repo, trust_remote_code=True)
+assert type(beat).__name__ == "BeatModel" and not beat.training
+extractor = AutoFeatureExtractor.from_pretrained(repo, trust_remote_code=True)
+signal = np.random.default_rng(0).normal(0, 0.2, size=(12, 5000))
+inputs = extractor(signal, sampling_rate=500, units="mV", return_tensors="pt")
+tokens = beat.encode(**inputs)
+assert beat.decode(tokens.codes, tokens.gain).shape == (1, 12, 1000)
+print("IDS", tokens.codes.tolist(), len(beat.stream(extractor, 500).push(signal)))
+if len(sys.argv) > 2:
+    beat.push_to_hub(sys.argv[2])
+    extractor.push_to_hub(sys.argv[2])
+"""
+
+
+def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
+    """Exported by the command, loaded as a folder and over HTTP, pushed, and loaded again: always the same codes."""
+    folder = bare_clone.parent / "beat"
+    command = [sys.executable, "-W", "ignore", root / "examples/export_beat.py", "--model", root, "--output", folder]
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "config.json", "preprocessor_config.json", "model.safetensors",
+        "configuration_heartcare.py", "tokenization_beat.py", "processing_heartcare.py",
+    }  # fmt: skip
+    card = (folder / "README.md").read_text()
+    assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    client(block, tmp_path=tmp_path / "a")
+    local = client(BEAT, folder, tmp_path=tmp_path / "a")
+    remote = client(BEAT, "me/beat", "me/beat-again", tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
+    again = client(BEAT, "me/beat-again", tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
+    assert local.startswith("IDS [[[") and local == remote == again
 
 
 def test_nothing_is_printed_or_written_at_import(root, tmp_path):

@@ -13,7 +13,7 @@ def recording(seconds=40, sampling_rate=500):
 
 
 def streamed(beat, processor, signal, sizes, sampling_rate=500, **options):
-    stream, found, start = BeatStream(beat, processor.feature_extractor, sampling_rate, **options), [], 0
+    stream, found, start = beat.stream(processor.feature_extractor, sampling_rate, **options), [], 0
     for size in sizes:
         found += stream.push(signal[:, start : start + size])
         start += size
