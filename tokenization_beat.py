@@ -384,7 +384,7 @@ class BeatModel(BeatPreTrainedModel):
 
     def num_latents(self, num_samples: int) -> int:
         """Latents of an ECG of `num_samples` samples."""
-        return -(-num_samples // self.config.samples_per_latent)
+        return (num_samples + self.config.samples_per_latent - 1) // self.config.samples_per_latent
 
     def encode(
         self,
@@ -545,7 +545,7 @@ class BeatModel(BeatPreTrainedModel):
         segments = self._to_segments(values / gain[:, None, None], self.config.segment_length, 0.0)
         sample_mask = self._to_segments(sample_mask[:, None], self.config.segment_length, False)[:, 0]
         latent_mask = sample_mask.unflatten(-1, (self.config.num_queries, -1)).any(-1)
-        lead_mask = lead_mask.repeat_interleave(len(segments) // batch, dim=0)
+        lead_mask = lead_mask[:, None].expand(-1, len(segments) // batch, -1).flatten(0, 1)
         return segments.to(self.dtype), sample_mask, latent_mask, gain, lead_mask
 
     @staticmethod

@@ -37,7 +37,7 @@ section.card { background: #fff; border: 1px solid #dde2e8; border-radius: 8px; 
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; width: 100%; }
 th, td { padding: 5px 9px; border-bottom: 1px solid #e6eaee; text-align: right; white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #45505c; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #45505c; white-space: normal; vertical-align: bottom; }
 ul.verdicts { list-style: none; padding: 0; margin: 0; } ul.verdicts li { padding: 7px 0 7px 30px; border-bottom: 1px solid #e6eaee; position: relative; }
 ul.verdicts li:last-child { border: 0; }
 ul.verdicts li::before { position: absolute; left: 2px; font-weight: 700; } li.yes::before { content: "\\2713"; color: #2c7a4b; }

@@ -354,8 +354,9 @@ def test_signal_prediction():
     assert right["correlation"] == pytest.approx(1)
     flat = signal_prediction(np.repeat(target.mean(1, keepdims=True), 300, 1), target, 100, context)
     assert flat["mse_z"] == pytest.approx(1) and flat["correlation"] == 0 and flat["r_peak_f1"] == 0
+    assert flat["hr_error"] is None  # the beats before it are not its own
     late = signal_prediction(np.roll(target, 4, axis=1), target, 100, context)
-    assert late["dtw_uv"] < 0.5 * late["rmse_uv"] and late["r_peak_f1"] > 0.6
+    assert late["dtw_uv"] < 0.5 * late["rmse_uv"] and late["r_peak_f1"] > 0.6 and late["hr_error"] < 8
     target[3] = 0  # a lead that was not recorded says nothing
     assert signal_prediction(target + 0.1, target, 100)["rmse_uv"] == pytest.approx(100)
     with pytest.raises(ValueError, match="shape"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...agent.measure import find_r_peaks, heart_rate, match_peaks
+from ...agent.measure import find_r_peaks, match_peaks
 
 
 def signal_prediction(
@@ -22,7 +22,8 @@ def signal_prediction(
         "correlation": Pearson, mean over leads; a flat prediction counts as 0.
         "dtw_uv": dynamic time warping, the least mean distance along a warped path, microvolts, mean over leads.
         "r_peak_f1": of R peaks within 50 ms; None without any in the target.
-        "hr_error": absolute error of the heart rate, beats/min; None where either has fewer than two beats.
+        "hr_error": absolute error of the heart rate, beats/min, by the median distance of each predicted R peak from the one before; None where the
+            prediction or the target has none.
 
     Raises: `ValueError` for shapes that differ or a target without signal.
     """
@@ -80,8 +81,13 @@ def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _beats(prediction, target, sampling_rate: float, context) -> tuple[float | None, float | None]:
     known = 0 if context is None else context.shape[1]
     whole = [each if context is None else np.concatenate([context, each], axis=1) for each in (prediction, target)]
-    said, meant = ([peak for peak in find_r_peaks(each, sampling_rate) if peak >= known] for each in whole)
-    rates = [heart_rate(each, sampling_rate) for each in whole]
-    matched = match_peaks(np.array(meant), np.array(said), 0.05 * sampling_rate)
-    f1 = 2 * matched / (len(said) + len(meant)) if meant else None
-    return f1, abs(rates[0] - rates[1]) if None not in rates else None
+    peaks = [find_r_peaks(each, sampling_rate) for each in whole]
+    said, meant = (each[each >= known] for each in peaks)
+    matched = match_peaks(meant, said, 0.05 * sampling_rate)
+    f1 = 2 * matched / (len(said) + len(meant)) if len(meant) else None
+    # Only distances that end in what was predicted: the beats before it would hide a forecast without any.
+    distances = [np.diff(each)[each[1:] >= known] for each in peaks]
+    if not all(len(each) for each in distances):
+        return f1, None
+    said, meant = (60 * sampling_rate / np.median(each) for each in distances)
+    return f1, float(abs(said - meant))
