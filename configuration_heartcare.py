@@ -53,7 +53,8 @@ class BeatConfig(PreTrainedConfig):
         hidden_size (`int`): Width of patches, queries and codes.
         num_encoder_layers, num_decoder_layers (`int`): Transformer layers on either side of the codes.
         num_attention_heads, head_dim, intermediate_size (`int`): Shape of those layers.
-        codebook_size (`int`): Codes of each of the two levels.
+        num_levels (`int`): Levels of the residual quantizer, each with a codebook of its own; two in the paper (DVQ).
+        codebook_size (`int`): Codes of each level.
         codebook_decay (`float`): Decay of the moving averages that are the codebooks.
         dead_code_threshold (`float`): Moving average of uses per batch below which a code is drawn anew from the batch.
         recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L).
@@ -78,6 +79,7 @@ class BeatConfig(PreTrainedConfig):
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
+    num_levels: int = 2
     codebook_size: int = 512
     codebook_decay: float = 0.95
     dead_code_threshold: float = 0.2
@@ -90,6 +92,8 @@ class BeatConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         _refuse_unknown_keys(self, kwargs)
         super().__post_init__(**kwargs)
+        if self.num_levels < 1:
+            raise ValueError(f"num_levels must be at least 1, got {self.num_levels}.")
         if self.segment_length % self.patch_size:
             raise ValueError(f"segment_length {self.segment_length} is no multiple of patch_size {self.patch_size}.")
         if self.num_queries < 1 or self.num_patches % self.num_queries:

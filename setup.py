@@ -4,6 +4,7 @@ FORMATS = ["ecgdatakit>=2", "pydicom", "defusedxml"]
 PDF = ["pymupdf"]
 RAY = ["ray[data]"]
 BENCH = ["bert-score"]
+ONNX = ["onnx", "onnxscript", "onnxruntime"]
 
 setup(
     name="heartcare",
@@ -30,8 +31,9 @@ setup(
         "pdf": PDF,
         "ray": RAY,
         "bench": BENCH,  # F1-Bio
+        "onnx": ONNX,  # Beat without PyTorch
         "train": ["accelerate", "peft", "tensorboard"],
         "test": ["accelerate", "peft", "tensorboard", "pytest", "hypothesis", "datasets", "rouge-score", "sacrebleu", "scikit-learn", *FORMATS, *PDF,
-                 *RAY, *BENCH],  # fmt: skip
+                 *RAY, *BENCH, *ONNX],  # fmt: skip
     },
 )

@@ -1,7 +1,7 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """Beat: Bidirectional ECG Abstract Tokenization (paper section 3.2).
 
-    ECG (12 leads, mV) -> gain -> segments -> patches -> encoder with latent queries -> two-level VQ -> codes
+    ECG (12 leads, mV) -> gain -> segments -> patches -> encoder with latent queries -> residual VQ -> codes
                                                                                                         |
     ECG (12 leads, mV) <- gain <- segments <- patches <- decoder over masked slots <--------------------+
     what follows       <- gain <-------------- patches <- same decoder over the slots of the future <---+
@@ -34,9 +34,9 @@ class BeatEncoderOutput(ModelOutput):
     """
     Tokens of a batch of ECGs; N = ceil(T / samples_per_latent) latents, the last one ends with the last sample.
 
-    codes (`torch.LongTensor` of shape `(B, 2, N)`): One code per level; -1 where the latent is nothing but padding.
+    codes (`torch.LongTensor` of shape `(B, num_levels, N)`): One code per level; -1 where the latent is nothing but padding.
     gain (`torch.FloatTensor` of shape `(B,)`): mV of one unit of the normalised signal, on the quantized scale.
-    latents (`torch.FloatTensor` of shape `(B, N, D)`): Quantized latents, both levels summed; 0 where absent.
+    latents (`torch.FloatTensor` of shape `(B, N, D)`): Quantized latents, all levels summed; 0 where absent.
     latent_mask (`torch.BoolTensor` of shape `(B, N)`): Where there is a latent.
     """
 
@@ -56,8 +56,8 @@ class BeatOutput(BeatEncoderOutput):
         without `future_values`.
     reconstruction (`torch.FloatTensor` of shape `(B, L, T)`): mV.
     prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow.
-    codebook_usage (`torch.FloatTensor` of shape `(2,)`): Share of each level's codes that this batch used.
-    codebook_perplexity (`torch.FloatTensor` of shape `(2,)`): exp of the entropy of each level's codes in this batch; at most K.
+    codebook_usage (`torch.FloatTensor` of shape `(num_levels,)`): Share of each level's codes that this batch used.
+    codebook_perplexity (`torch.FloatTensor` of shape `(num_levels,)`): exp of the entropy of each level's codes in this batch; at most K.
     """
 
     loss: torch.FloatTensor | None = None
@@ -300,16 +300,18 @@ class BeatVectorQuantizer(nn.Module):
 
 
 class BeatQuantizer(nn.Module):
-    """Dual-level vector quantization: the core level, then a second level for what the first leaves over."""
-
-    num_levels = 2
+    """Dual-level vector quantization: the core level, then a second level for what the first leaves over; and so on, where there are more."""
 
     def __init__(self, config: BeatConfig):
         super().__init__()
-        self.levels = nn.ModuleList([BeatVectorQuantizer(config) for _ in range(self.num_levels)])
+        self.levels = nn.ModuleList([BeatVectorQuantizer(config) for _ in range(config.num_levels)])
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.levels)
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, m, D), (B, m) -> (B, 2, m)."""
+        """(B, m, D), (B, m) -> (B, num_levels, m)."""
         residual, codes = hidden_states.float(), []
         for level in self.levels:
             codes.append(level.encode(residual).masked_fill(~mask, ABSENT))
@@ -317,8 +319,8 @@ class BeatQuantizer(nn.Module):
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, 2, m) -> (B, m, D) float32, the sum of both levels."""
-        return self.levels[0].decode(codes[:, 0]) + self.levels[1].decode(codes[:, 1])
+        """(B, num_levels, m) -> (B, m, D) float32, the sum of all levels."""
+        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels))
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
         """As `encode`, but returns latents that carry a gradient, codes, and loss, usage and perplexity of the levels."""
@@ -327,7 +329,7 @@ class BeatQuantizer(nn.Module):
             outputs.append(level(residual, mask))
             residual = residual - outputs[-1].quantized
         codes = torch.stack([out.codes for out in outputs], dim=1)
-        latents = outputs[0].quantized + outputs[1].quantized  # of before the codebooks moved, when in training
+        latents = sum(out.quantized for out in outputs)  # of before the codebooks moved, when in training
         if self.training:
             latents = rotate_to(hidden_states.float(), latents) * mask[..., None]
         stack = [torch.stack(parts) for parts in zip(*[(out.loss, out.usage, out.perplexity) for out in outputs])]
@@ -412,7 +414,7 @@ class BeatModel(BeatPreTrainedModel):
         """Tokens -> ECGs, from nothing but codes and gain.
 
         Args:
-            codes (`torch.LongTensor` of shape `(B, 2, N)`): As `encode` gives them; -1 where there is no latent.
+            codes (`torch.LongTensor` of shape `(B, num_levels, N)`): As `encode` gives them; -1 where there is no latent.
             gain (`torch.FloatTensor` of shape `(B,)`): mV.
 
         Returns: `torch.FloatTensor` of shape `(B, 12, N * samples_per_latent)`, mV. Its last samples are the ECG's last samples.
@@ -424,10 +426,7 @@ class BeatModel(BeatPreTrainedModel):
             raise ValueError(f"codes must have shape (batch, {self.quantizer.num_levels}, latents), got {tuple(codes.shape)}.")
         if codes.numel() and not (-1 <= int(codes.min()) and int(codes.max()) < size):
             raise ValueError(f"codes must lie in -1..{size - 1}, got {int(codes.min())}..{int(codes.max())}.")
-        num_samples = codes.shape[-1] * self.config.samples_per_latent
-        codes = self._to_segments(codes, self.config.num_queries, ABSENT)
-        latents = self.quantizer.decode(codes).to(self.dtype)
-        return self._restore(latents, codes[:, 0] != ABSENT, gain, num_samples)
+        return self._decode(codes, gain)
 
     @torch.no_grad()
     def forecast(
@@ -564,6 +563,13 @@ class BeatModel(BeatPreTrainedModel):
             latent_mask=latent_mask.view(batch, -1)[:, -n:],
         )
 
+    def _decode(self, codes, gain):
+        """`decode` without its checks, which read the codes and so keep it from being exported."""
+        num_samples = codes.shape[-1] * self.config.samples_per_latent
+        codes = self._to_segments(codes, self.config.num_queries, ABSENT)
+        latents = self.quantizer.decode(codes).to(self.dtype)
+        return self._restore(latents, codes[:, 0] != ABSENT, gain, num_samples)
+
     def _restore(self, latents, latent_mask, gain, num_samples):
         signal = self.decoder(latents, latent_mask).float()
         signal = signal.view(len(gain), -1, *signal.shape[1:]).transpose(1, 2).flatten(2)
@@ -583,7 +589,7 @@ class BeatModel(BeatPreTrainedModel):
 class BeatStreamSegment(NamedTuple):
     """A segment of a stream: it starts `seconds` after the stream did.
 
-    codes `(2, N)`, -1 where every lead is off; gain, mV, the stream's; values `(12, n)`, mV, the cleaned signal that was encoded;
+    codes `(num_levels, N)`, -1 where every lead is off; gain, mV, the stream's; values `(12, n)`, mV, the cleaned signal that was encoded;
     lead_mask `(12,)` bool; warnings, names as in the processor's quality record.
     """
 

@@ -268,6 +268,21 @@ def test_config_refuses_what_it_does_not_know():
         BeatConfig(latent_ratio=0.3)
 
 
+@pytest.mark.parametrize("num_levels", [1, 4])
+def test_any_number_of_levels(signals, num_levels):
+    torch.manual_seed(0)
+    model = BeatModel(BeatConfig(num_levels=num_levels, codebook_size=64)).train()
+    output = model(signals, future_values=signals[..., :200])
+    assert output.codes.shape == (3, num_levels, 50) and output.codebook_usage.shape == (num_levels,)
+    output.loss.backward()
+    tokens = model.eval().encode(signals)
+    assert torch.equal(model.decode(tokens.codes, tokens.gain), model(signals).reconstruction)
+    with pytest.raises(ValueError, match=f"{num_levels}, latents"):
+        model.decode(tokens.codes[:, :0], tokens.gain)
+    with pytest.raises(ValueError, match="num_levels must be at least 1"):
+        BeatConfig(num_levels=0)
+
+
 def test_paper_scale_has_the_paper_bit_rate():
     config = BeatConfig(sampling_rate=250, patch_size=25, segment_length=1000)
     assert config.num_patches == 40 and config.num_queries == 20 and config.prediction_length == 500

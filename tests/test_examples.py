@@ -158,6 +158,28 @@ def test_benchmark_of_the_agent(root, ptbxl_folder):
     assert rate > 5 and "read and clean, 100 Hz" in table and "questions and answers" in table
 
 
+def test_onnx_gives_the_same_codes(root, tmp_path):
+    done = run(root, "export_onnx.py", "--model", root, "--output", tmp_path)
+    assert "codes the same as PyTorch's: 100.00%" in done.stdout and float(re.search(r"at most ([\d.]+) uV", done.stdout)[1]) < 0.1
+    assert {path.name for path in tmp_path.iterdir()} == {"beat_encoder.onnx", "beat_decoder.onnx"}
+
+
+def test_benchmark_of_beat(root):
+    printed = run(root, "benchmark_beat.py", "--model", root, "--batches", 2, "--hours", 0.05).stdout
+    rates = {what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)}
+    assert rates["codes from a signal: Beat"] > 5 * rates["codes from a signal: paper, as published"] and "training step: Beat" in rates
+    assert "0.05 h of 12 leads at 250 Hz as a stream: 45 segments" in printed
+
+
+def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
+    drawn = tmp_path / "fidelity.png"
+    options = ["--models", root, root, "--ptbxl", ptbxl_folder, "--fold", 5, "--picture", drawn]
+    printed = run(root, "beat_fidelity.py", *options).stdout
+    rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
+    assert rows["bits/s"] == ["90", "90"] and float(rows["correlation"][0]) > 0.8 and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
+    assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
+
+
 def blocks(root, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.S)
 
@@ -185,7 +207,9 @@ def test_readme_commands_are_those_of_the_repository(root):
             for option in re.findall(r"--[a-z-]+", command):
                 assert option in usage, f"{option} of {command}"
         if module := re.match(r"python -m heartcare\.(\w+) (\w+)", command):
-            usage = subprocess.run([sys.executable, "-m", f"heartcare.{module[1]}", module[2], "--help"], capture_output=True, text=True).stdout
+            usage = subprocess.run(
+                [sys.executable, "-m", f"heartcare.{module[1]}", module[2], "--help"], capture_output=True, text=True
+            ).stdout
             for option in re.findall(r"--[a-z-]+", command):
                 assert option in usage, f"{option} of {command}"
     targets = (root / "Makefile").read_text()
