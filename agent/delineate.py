@@ -242,7 +242,7 @@ class _Beats:
         part = beat[:, start:stop]
         if near is None:
             weights = np.linalg.svd(part, full_matrices=False)[0][:, 0]
-            self.weights.setdefault("t", weights)
+            self.weights.setdefault("t", weights)  # of the median beat, which comes first
         else:
             weights = self.weights["t"]
         wave = weights @ part

@@ -180,6 +180,14 @@ def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
 
 
+def test_probe_of_beat(root, tmp_path, ptbxl_folder):
+    options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
+    printed = run(root, "probe_beat.py", *options).stdout
+    found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
+    assert [each[:2] for each in found] == [(name, pooling) for name in (str(root), "random weights") for pooling in ("mean", "attention")]
+    assert all(score == "–" or 0 <= float(score) <= 1 for _, _, score in found)
+
+
 def blocks(root, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.S)
 
