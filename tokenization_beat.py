@@ -663,8 +663,12 @@ class BeatStream:
     def close(self) -> list[BeatStreamSegment]:
         """The segments that waited for what follows, and the last, shorter one."""
         self.closed = True
-        total = -(-self.pushed // (self.seconds * self.rate))
-        return self._encode([self._cut(k) for k in range(self.segment, int(total))]) if self.pushed else []
+        segments = -(-self._total() // self.model.config.segment_length)
+        return self._encode([self._cut(k) for k in range(self.segment, segments)])
+
+    def _total(self) -> int:
+        """Samples of all that was pushed, at the model's rate."""
+        return round(self.pushed * self.model.config.sampling_rate / self.rate)
 
     def _cut(self, k: int) -> tuple:
         """Segment k, cleaned: (seconds, values (12, n), lead_mask (12,), warnings)."""
@@ -676,11 +680,12 @@ class BeatStream:
         window = self._without_lead_off(window)
         config = self.model.config
         place = round((start - low / self.rate) * config.sampling_rate)
-        length = min(config.segment_length, math.ceil((self.pushed - start * self.rate) * config.sampling_rate / self.rate))
+        length = min(config.segment_length, self._total() - k * config.segment_length)
         if all(self.extractor.is_off(lead, self.rate) for lead in window):
             found = np.zeros((config.num_leads, length), np.float32), np.zeros(config.num_leads, bool), ["off"]
         else:
             values, lead_mask, quality = self.extractor.prepare({"ecg": window, **self.form})
+            place = min(place, values.shape[1] - length)  # at the end, resampling may round the other way
             found = values[:, place : place + length], lead_mask, quality["warnings"]
         self.segment = k + 1
         # What comes before the next segment's context is done with, and let go when it is half of what is held.

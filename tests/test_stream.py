@@ -37,6 +37,15 @@ def test_chunks_of_any_size_give_the_same_codes(beat, processor, sampling_rate, 
             assert torch.equal(one.codes, other.codes) and torch.equal(one.values, other.values) and torch.equal(one.gain, other.gain)
 
 
+@pytest.mark.parametrize("sampling_rate", [257.3, 360, 500])
+def test_recordings_of_any_length_come_back_whole(beat, processor, sampling_rate):
+    signal = recording(6, 500)
+    for length in (1100, 1430, 2001, 2003, 2517, 2999):
+        _, segments = streamed(beat, processor, signal[:, :length], [700], sampling_rate)
+        assert sum(segment.values.shape[1] for segment in segments) == round(length * 100 / sampling_rate)
+        assert all(segment.codes.shape[1] == beat.num_latents(segment.values.shape[1]) for segment in segments)
+
+
 def test_codes_are_those_of_the_whole_recording(beat, processor):
     _, segments = streamed(beat, processor, recording(40), [777] * 10)
     values, gain = torch.cat([segment.values for segment in segments], dim=-1)[None], segments[0].gain[None]
