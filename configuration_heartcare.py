@@ -68,7 +68,7 @@ class BeatConfig(PreTrainedConfig):
     sampling_rate: int = 100
     num_leads: int = 12
     patch_size: int = 10
-    segment_length: int = 400
+    segment_length: int = 500
     latent_ratio: float = 0.5
     hidden_size: int = 128
     num_encoder_layers: int = 2

@@ -56,6 +56,7 @@ class BeatOutput(BeatEncoderOutput):
         without `future_values`.
     reconstruction (`torch.FloatTensor` of shape `(B, L, T)`): mV.
     prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow.
+    core_latents (`torch.FloatTensor` of shape `(B, N, D)`): The core level alone, with a gradient, for training to teach it meaning.
     codebook_usage (`torch.FloatTensor` of shape `(num_levels,)`): Share of each level's codes that this batch used.
     codebook_perplexity (`torch.FloatTensor` of shape `(num_levels,)`): exp of the entropy of each level's codes in this batch; at most K.
     """
@@ -66,6 +67,7 @@ class BeatOutput(BeatEncoderOutput):
     vq_loss: torch.FloatTensor | None = None
     reconstruction: torch.FloatTensor | None = None
     prediction: torch.FloatTensor | None = None
+    core_latents: torch.FloatTensor | None = None
     codebook_usage: torch.FloatTensor | None = None
     codebook_perplexity: torch.FloatTensor | None = None
 
@@ -187,7 +189,8 @@ class BeatDecoder(nn.Module):
         self.latent_position_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
         self.slot_start = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         self.transformer = BeatTransformer(config, config.num_decoder_layers)
-        self.patch_head = nn.Linear(config.hidden_size, config.num_leads * config.patch_size)
+        # Each slot draws twice its own length, half a patch over either end, so that patches have no edges.
+        self.patch_head = nn.Linear(config.hidden_size, 2 * config.num_leads * config.patch_size)
 
     def forward(self, latents: torch.Tensor, latent_mask: torch.Tensor, future: bool = False) -> torch.Tensor:
         """(B*S, m, D), (B*S, m) bool -> (B*S, L, segment_length), or (B*S, L, prediction_length) if `future`; units of gain."""
@@ -200,12 +203,30 @@ class BeatDecoder(nn.Module):
         latents = latents + self.latent_position_embedding
         key_mask = torch.cat([latent_mask.new_ones(slots.shape[:2]), latent_mask], dim=1)
         hidden_states = self.transformer(torch.cat([slots.to(latents.dtype), latents], dim=1), key_mask)
-        patches = self.patch_head(hidden_states[:, : slots.shape[1]])
-        return patches.unflatten(-1, (self.config.num_leads, -1)).transpose(1, 2).flatten(2)
+        return self._overlap(self.patch_head(hidden_states[:, : slots.shape[1]]))
+
+    def _overlap(self, drawn: torch.Tensor) -> torch.Tensor:
+        """Adds up what neighbouring slots draw: (B*S, n, L * 2 * patch_size) -> (B*S, L, n * patch_size)."""
+        size = self.config.patch_size
+        first, second = drawn.unflatten(-1, (self.config.num_leads, 2, size)).transpose(1, 2).unbind(-2)  # (B*S, L, n, patch_size)
+        whole = nn.functional.pad(first.flatten(2), (0, size)) + nn.functional.pad(second.flatten(2), (size, 0))
+        return whole[..., size // 2 : size // 2 - size]  # it starts half a patch early
 
 
 class VectorQuantizerOutput(NamedTuple):
+    """Of one level."""
+
     quantized: torch.Tensor
+    loss: torch.Tensor
+    usage: torch.Tensor
+    perplexity: torch.Tensor
+
+
+class QuantizerOutput(NamedTuple):
+    """Of all levels: the last three are of shape (num_levels,)."""
+
+    latents: torch.Tensor
+    core: torch.Tensor
     codes: torch.Tensor
     loss: torch.Tensor
     usage: torch.Tensor
@@ -245,40 +266,36 @@ class BeatVectorQuantizer(nn.Module):
                 setattr(self, name, buffer.to(moved.device))
         return self
 
-    def encode(self, hidden_states: torch.Tensor) -> torch.LongTensor:
-        """(..., D) -> (...) index of the nearest code; distances in float32. Never changes the codebook."""
-        flat = hidden_states.float().flatten(0, -2)
-        distances = self.codebook.square().sum(1) - 2 * flat @ self.codebook.T
-        return distances.argmin(1).view(hidden_states.shape[:-1])
+    def distances(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., K), squared distances from the codes, in float32 whatever autocast says: a rounded one is another code."""
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            states = hidden_states.float()
+            return states.square().sum(-1, keepdim=True) + self.codebook.square().sum(1) - 2 * states @ self.codebook.T
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         """(...) -> (..., D); codes that are absent (-1) give 0."""
         return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> VectorQuantizerOutput:
-        """(B, m, D) and where it is present (B, m). In training mode the codebook learns from the present states."""
-        present = hidden_states[mask]
-        if self.training:
-            self._start(present.detach().float())
-        codes = self.encode(hidden_states).masked_fill(~mask, ABSENT)
+    def forward(self, hidden_states: torch.Tensor, codes: torch.LongTensor) -> VectorQuantizerOutput:
+        """(B, m, D) and the codes that were chosen for them (B, m). In training mode the codebook learns from the present states."""
+        mask = codes != ABSENT
+        present, chosen = hidden_states[mask], codes[mask]
         quantized = self.decode(codes)
-        counts = torch.bincount(codes[mask], minlength=len(self.codebook)).float()
+        counts = torch.bincount(chosen, minlength=len(self.codebook)).float()
         share = counts / counts.sum().clamp(min=1)
         perplexity = torch.exp(-(share * share.clamp(min=1e-10).log()).sum())
         # The codebook is a moving average, so of the paper's two VQ terms only the commitment has a gradient.
         loss = (present.float() - quantized[mask].detach()).square().mean()
         if self.training:
-            self._follow(present.detach().float(), codes[mask], counts)
-        return VectorQuantizerOutput(quantized, codes, loss, (counts > 0).float().mean(), perplexity)
+            self._follow(present.detach().float(), chosen, counts)
+        return VectorQuantizerOutput(quantized, loss, (counts > 0).float().mean(), perplexity)
 
     @torch.no_grad()
-    def _start(self, present: torch.Tensor, iterations: int = 10):
-        """k-means on the first batch."""
-        if self.codebook_uses.any() or not len(present):
-            return
+    def start(self, present: torch.Tensor, iterations: int = 10):
+        """k-means on the states (n, D) of the first batch."""
         self.codebook.copy_(present[torch.randint(len(present), (len(self.codebook),), device=present.device)])
         for _ in range(iterations):
-            codes = self.encode(present)
+            codes = self.distances(present).argmin(1)
             counts = torch.bincount(codes, minlength=len(self.codebook)).float()
             sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
             self.codebook.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.codebook))
@@ -302,6 +319,11 @@ class BeatVectorQuantizer(nn.Module):
 class BeatQuantizer(nn.Module):
     """Dual-level vector quantization: the core level, then a second level for what the first leaves over; and so on, where there are more."""
 
+    # So many choices of the levels before are kept open while a level is searched. The nearest core code and then the nearest second
+    # code are often not the nearest pair; among the pairs of the four nearest core codes nearly always is.
+    beam = 4
+    carry_gradient = staticmethod(rotate_to)
+
     def __init__(self, config: BeatConfig):
         super().__init__()
         self.levels = nn.ModuleList([BeatVectorQuantizer(config) for _ in range(config.num_levels)])
@@ -310,30 +332,49 @@ class BeatQuantizer(nn.Module):
     def num_levels(self) -> int:
         return len(self.levels)
 
+    @torch.no_grad()
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, m, D), (B, m) -> (B, num_levels, m)."""
-        residual, codes = hidden_states.float(), []
-        for level in self.levels:
-            codes.append(level.encode(residual).masked_fill(~mask, ABSENT))
-            residual = residual - level.decode(codes[-1])
-        return torch.stack(codes, dim=1)
+        """(B, m, D), (B, m) -> (B, num_levels, m). Never changes a codebook."""
+        residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
+        codes: list[torch.Tensor] = []  # of each level so far, (B, m, beam)
+        for k, level in enumerate(self.levels, 1):
+            distances = level.distances(residual).flatten(-2)  # (B, m, beam * K)
+            kept = min(self.beam, distances.shape[-1]) if k < self.num_levels else 1
+            best = distances.topk(kept, largest=False).indices
+            before, code = best // len(level.codebook), best % len(level.codebook)
+            codes = [each.gather(-1, before) for each in codes] + [code]
+            residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1])) - level.decode(code)
+        return torch.stack([each[..., 0].masked_fill(~mask, ABSENT) for each in codes], dim=1)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         """(B, num_levels, m) -> (B, m, D) float32, the sum of all levels."""
         return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels))
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
-        """As `encode`, but returns latents that carry a gradient, codes, and loss, usage and perplexity of the levels."""
-        residual, outputs = hidden_states.float(), []
-        for level in self.levels:
-            outputs.append(level(residual, mask))
-            residual = residual - outputs[-1].quantized
-        codes = torch.stack([out.codes for out in outputs], dim=1)
-        latents = sum(out.quantized for out in outputs)  # of before the codebooks moved, when in training
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
+        """As `encode`, and the latents, which carry a gradient in training mode. In training mode the codebooks learn."""
+        hidden_states = hidden_states.float()
         if self.training:
-            latents = rotate_to(hidden_states.float(), latents) * mask[..., None]
+            self._start(hidden_states[mask])
+        codes = self.encode(hidden_states, mask)
+        residual, outputs = hidden_states, []
+        for level, chosen in zip(self.levels, codes.unbind(1)):
+            outputs.append(level(residual, chosen))
+            residual = residual - outputs[-1].quantized
+        # Of before the codebooks moved, when in training.
+        core, latents = outputs[0].quantized, sum(out.quantized for out in outputs)
+        if self.training:
+            core, latents = (self.carry_gradient(hidden_states, each) * mask[..., None] for each in (core, latents))
         stack = [torch.stack(parts) for parts in zip(*[(out.loss, out.usage, out.perplexity) for out in outputs])]
-        return latents, codes, *stack
+        return QuantizerOutput(latents, core, codes, *stack)
+
+    @torch.no_grad()
+    def _start(self, present: torch.Tensor):
+        """Gives the codebooks of a new model their places, each on what the levels before leave over of the first batch."""
+        if not len(present) or all(level.codebook_uses.any() for level in self.levels):
+            return
+        for level in self.levels:
+            level.start(present)
+            present = present - level.decode(level.distances(present).argmin(1))
 
 
 class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
@@ -486,7 +527,7 @@ class BeatModel(BeatPreTrainedModel):
         num_samples, batch = input_values.shape[-1], input_values.shape[0]
         segments, sample_mask, latent_mask, gain, segment_leads = self._segment(input_values, ecg_attention_mask, lead_mask)
         hidden_states = self.encoder(segments, sample_mask, segment_leads)
-        latents, codes, vq_losses, usage, perplexity = self.quantizer(hidden_states, latent_mask)
+        latents, core, codes, vq_losses, usage, perplexity = self.quantizer(hidden_states, latent_mask)
         reconstruction = self._restore(latents.to(self.dtype), latent_mask, gain, num_samples)
         prediction = self._predict(latents.to(self.dtype), latent_mask, gain, batch)
 
@@ -512,6 +553,7 @@ class BeatModel(BeatPreTrainedModel):
             vq_loss=vq_loss,
             reconstruction=reconstruction,
             prediction=prediction,
+            core_latents=core.reshape(batch, -1, core.shape[-1])[:, -self.num_latents(num_samples) :],
             codebook_usage=usage,
             codebook_perplexity=perplexity,
         )

@@ -15,6 +15,7 @@ import torch
 from heartcare import BeatModel
 from heartcare.bench.classify import SETS, classification_table, truth
 from heartcare.bench.probe import fit_probe
+from pooling import AttentionPooling
 from ptbxl import PTBXL
 from torch import nn
 from tqdm import tqdm
@@ -32,35 +33,17 @@ def latents(model: BeatModel, data: PTBXL, batch_size: int = 64) -> tuple[torch.
     return torch.cat(found), torch.cat(gains)
 
 
-class AttentionProbe(nn.Module):
-    """Each class reads its own weighted mean of the latents: (B, N, D), (B, 1) -> (B, classes).
-
-    It starts as the probe of the plain mean, `start`, whose inputs are the mean latent times `scale`, and the gain: rare classes are learnt from too few
-    records to find their way from nothing.
-    """
-
-    def __init__(self, start: nn.Linear, scale: torch.Tensor):
-        super().__init__()
-        weight = start.weight.detach()
-        self.score = nn.Linear(len(scale), len(weight))
-        self.gain = nn.Linear(1, len(weight))
-        self.weight = nn.Parameter(weight[:, :-1] * scale)
-        nn.init.zeros_(self.score.weight)
-        with torch.no_grad():
-            self.gain.weight.copy_(weight[:, -1:])
-            self.gain.bias.copy_(start.bias)
-
-    def forward(self, states: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        states = states.float()  # kept in half precision
-        weights = self.score(states).softmax(1)  # (B, N, classes)
-        return torch.einsum("bnc,bnd,cd->bc", weights, states, self.weight) + self.gain(gain)
-
-
 def fit_attention(
-    probe: AttentionProbe, states: torch.Tensor, gain: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
-) -> AttentionProbe:
-    """By AdamW on binary cross entropy, with a cosine schedule."""
+    start: nn.Linear, scale: torch.Tensor, states: torch.Tensor, gain: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
+) -> AttentionPooling:
+    """By AdamW on binary cross entropy, with a cosine schedule; from the probe of the plain mean on, `start`, whose inputs are the mean latent times `scale`,
+    and the gain: rare classes are learnt from too few records to find their way from nothing."""
     torch.manual_seed(seed)
+    probe = AttentionPooling(len(scale), labels.shape[1])
+    with torch.no_grad():
+        probe.value.copy_(start.weight[:, :-1] * scale)
+        probe.gain.weight.copy_(start.weight[:, -1:])
+        probe.gain.bias.copy_(start.bias)
     steps = epochs * -(-len(states) // 256)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=1e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -94,8 +77,7 @@ def probed(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) 
     # One scale for all latents, so that attention compares like with like.
     centre, scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
     states, test_states = (((each.float() - centre) / scale).half() for each in (states, test_states))
-    attention = AttentionProbe(of_mean, scale / (pooled.std(0)[:-1] + 1e-6))
-    attention = fit_attention(attention, states, mean[:, -1:], labels, epochs, seed)
+    attention = fit_attention(of_mean, scale / (pooled.std(0)[:-1] + 1e-6), states, mean[:, -1:], labels, epochs, seed)
     return {"mean": probabilities(of_mean, test_mean), "attention": probabilities(attention, test_states, test_mean[:, -1:])}
 
 

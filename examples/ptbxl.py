@@ -60,11 +60,12 @@ class PTBXL:
 class BeatWindows(torch.utils.data.Dataset):
     """Random windows of a segment and what follows it, with leads left out and short beginnings at random.
 
-    Item i is the same in every run with the same seed, so that a resumed run sees what an uninterrupted one would.
+    Item i is the same in every run with the same seed, so that a resumed run sees what an uninterrupted one would. With `statements`, a number for each record
+    and statement, an item has those of its record, too.
     """
 
-    def __init__(self, data: PTBXL, context: int, future: int, augment: bool = True, seed: int = 0):
-        self.data, self.context, self.future, self.augment, self.seed = data, context, future, augment, seed
+    def __init__(self, data: PTBXL, context: int, future: int, augment: bool = True, seed: int = 0, statements: np.ndarray | None = None):
+        self.data, self.context, self.future, self.augment, self.seed, self.statements = data, context, future, augment, seed, statements
 
     def __len__(self) -> int:
         return len(self.data) * (8 if self.augment else 1)
@@ -81,10 +82,11 @@ class BeatWindows(torch.utils.data.Dataset):
             leads = (rng.random(12) < rng.choice([0.2, 0.5, 0.9])).astype(np.int64)
             leads[int(rng.integers(12))] = 1
         target = values * mask
-        return {
+        item = {
             "input_values": target * leads[:, None],
             "ecg_attention_mask": mask,
             "lead_mask": leads,
             "target_values": target,
             "future_values": signal[:, start + self.context : start + self.context + self.future],
         }
+        return item if self.statements is None else item | {"statements": self.statements[i % len(self.data)]}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from heartcare import BeatConfig, BeatModel
-from heartcare.tokenization_beat import BeatVectorQuantizer, rotate_to
+from heartcare.tokenization_beat import BeatQuantizer, rotate_to
 from torch.testing import assert_close
 
 
@@ -146,7 +146,9 @@ def test_errors_say_what_came(beat, signals):
 
 
 def small_config(**kwargs) -> BeatConfig:
-    return BeatConfig(**{"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "codebook_size": 64} | kwargs)
+    return BeatConfig(
+        **{"segment_length": 400, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "codebook_size": 64} | kwargs
+    )
 
 
 def test_joint_loss_and_its_gradients(signals):
@@ -181,20 +183,62 @@ def test_beat_learns_in_minutes_not_hours(signals):
 
 def test_codebook_starts_by_kmeans_and_revives_dead_codes():
     torch.manual_seed(0)
-    quantizer = BeatVectorQuantizer(small_config(codebook_size=8, hidden_size=4)).train()
-    quantizer.codebook_uses.zero_()
+    quantizer = BeatQuantizer(small_config(codebook_size=8, hidden_size=4, num_levels=1)).train()
+    (level,) = quantizer.levels
+    level.codebook_uses.zero_()
     centres = 5 * torch.randn(8, 4)
     states = (centres[torch.arange(256) % 8] + 0.01 * torch.randn(256, 4))[None]
     mask = torch.ones(1, 256, dtype=torch.bool)
     output = quantizer(states, mask)
     assert output.loss < states.var() / 4  # k-means may merge centres, but finds most
-    quantizer.codebook[0] = 1000.0
-    quantizer.codebook_uses[0] = 0.0
+    level.codebook[0] = 1000.0
+    level.codebook_uses[0] = 0.0
     for _ in range(10):
         output = quantizer(states, mask)
-    assert quantizer.codebook.abs().max() < 100 and output.usage == 1.0
-    masked = quantizer(states, torch.zeros_like(mask))
-    assert (masked.codes == -1).all()
+    assert level.codebook.abs().max() < 100 and output.usage == 1.0
+    assert (quantizer(states, torch.zeros_like(mask)).codes == -1).all()
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3])
+@torch.no_grad()
+def test_levels_are_searched_together(num_levels):
+    """With all choices kept open, the codes are the nearest of all combinations; with few, they are nearly always; one by one, often not."""
+    torch.manual_seed(0)
+    quantizer = BeatQuantizer(small_config(codebook_size=12, hidden_size=6, num_levels=num_levels))
+    for level in quantizer.levels:
+        level.codebook.normal_()
+    states, mask = torch.randn(1, 300, 6), torch.ones(1, 300, dtype=torch.bool)
+    every = torch.cartesian_prod(*[torch.arange(12)] * num_levels).view(-1, num_levels)
+    sums = quantizer.decode(every.T[None])[0]
+    nearest = torch.cdist(states[0], sums).amin(1)
+
+    def error(beam: int) -> torch.Tensor:
+        quantizer.beam = beam
+        return (states - quantizer.decode(quantizer.encode(states, mask)))[0].norm(dim=-1)
+
+    assert_close(error(12**num_levels), nearest)
+    few, one = error(BeatQuantizer.beam), error(1)
+    assert (few >= nearest - 1e-5).all() and (one.mean() >= few.mean()) and (num_levels == 1 or one.mean() > few.mean() * 1.02)
+
+
+@torch.no_grad()
+def test_autocast_does_not_round_the_search(beat, signals):
+    segments, sample_mask, latent_mask, _, leads = beat._segment(signals, None, None)
+    states = beat.encoder(segments, sample_mask, leads)
+    codes = beat.quantizer.encode(states, latent_mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(beat.quantizer.encode(states, latent_mask), codes)
+
+
+def test_the_core_level_stands_alone_and_can_be_taught(signals):
+    torch.manual_seed(0)
+    model = BeatModel(small_config()).train()
+    output = model(signals)
+    (gradient,) = torch.autograd.grad(output.core_latents.square().sum(), model.encoder.patch_embedding.weight)
+    assert gradient.abs().sum() > 0
+    model.eval()
+    output = model(signals)
+    assert torch.equal(output.core_latents, model.quantizer.levels[0].decode(output.codes[:, 0]))
 
 
 def test_rotation_trick():

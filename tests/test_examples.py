@@ -63,12 +63,14 @@ def test_examples_are_the_simulator_own(root, tmp_path):
 def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_path):
     options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache"]
     short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
+    run(root, "resnet1d.py", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
     # A run that is interrupted and resumed ends with the same weights as one left alone.
-    run(root, "train_beat.py", *short, "--output", tmp_path / "beat", cwd=tmp_path)
+    beat = [*short, "--teacher", tmp_path / "teacher"]
+    run(root, "train_beat.py", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
     whole = load_file(tmp_path / "beat/model.safetensors")
     shutil.rmtree(tmp_path / "beat/checkpoint-4")
     (tmp_path / "beat/model.safetensors").unlink()
-    run(root, "train_beat.py", *short, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
+    run(root, "train_beat.py", *beat, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
     resumed = load_file(tmp_path / "beat/model.safetensors")
     assert whole.keys() == resumed.keys()
     for name in whole:
@@ -178,6 +180,15 @@ def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
     assert rows["bits/s"] == ["90", "90"] and float(rows["correlation"][0]) > 0.8 and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
     assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
+
+
+def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
+    options = ["--output", tmp_path / "study", "--ptbxl", ptbxl_folder, "--cache", tmp_path, "--steps", 2, "--batch-size", 2]
+    run(root, "beat_study.py", *options, "--only", "leads_8", cwd=tmp_path)
+    (tmp_path / "study/leads_8.json").write_text((tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3'))
+    printed = run(root, "beat_study.py", *options, "--only", "leads_8", "fsq", "--plot", tmp_path / "a.svg", cwd=tmp_path).stdout
+    assert "8 independent leads" in printed and "finite scalar" in printed and (tmp_path / "a.svg").read_text().startswith("<svg")
+    assert '"steps": 3' in (tmp_path / "study/leads_8.json").read_text()  # what is done is not done again
 
 
 def test_probe_of_beat(root, tmp_path, ptbxl_folder):
