@@ -1,7 +1,7 @@
 """How fast Beat is, beside the paper's settings in plain torch, in one run: encode, decode, training step, a day of streaming.
 
     python examples/benchmark_beat.py --model .
-    python examples/benchmark_beat.py --model . --onnx --compile --hours 24
+    python examples/benchmark_beat.py --model . --onnx --compile --bf16 --hours 24
 
 Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is Beat at the paper's scale (250 Hz, 6 + 6 layers of 8
 heads x 64, random weights, eager attention). "Codes from a signal, as published" is its whole forward, decoder included, since the published code has no
@@ -99,8 +99,11 @@ def measure(reference: BeatModel, model: BeatModel, batch: int, args) -> dict[st
         for who, each in (("paper", reference), ("Beat", model)):
             each.train()
             note("training step", who, training_step(each, ecgs(each, batch)))
-            if args.device == "cuda":
+            if args.bf16:
+                implementation = each.config._attn_implementation
+                each.set_attn_implementation("eager" if args.device == "cpu" else implementation)  # see train_beat.py
                 note("training step", f"{who}, bf16", training_step(each, ecgs(each, batch), torch.bfloat16))
+                each.set_attn_implementation(implementation)
             each.eval()
     return found
 
@@ -142,6 +145,7 @@ def main():
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="training steps with matrix products in bfloat16, too")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the encoder, too")
     parser.add_argument("--onnx", action="store_true", help="ONNX Runtime, too")
     parser.add_argument("--hours", type=float, help="of a stream, at the end")

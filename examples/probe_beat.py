@@ -1,6 +1,6 @@
 """Do the tokens carry the diagnosis? Linear probes on frozen, quantized latents of Beat, PTB-XL's label sets, macro AUC with intervals by patient.
 
-    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random
+    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d
 
 Trains on folds 1-8, reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a record's latents, and on a weighted mean
 whose weights are learnt (attention pooling). `--random` adds a Beat of the first model's shape whose weights were never trained: what it reaches is owed to
@@ -17,6 +17,7 @@ from heartcare.bench.classify import SETS, classification_table, truth
 from heartcare.bench.probe import fit_probe
 from pooling import AttentionPooling
 from ptbxl import PTBXL
+from resnet1d import load, logits
 from torch import nn
 from tqdm import tqdm
 
@@ -86,6 +87,7 @@ def main():
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument("--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories")
     parser.add_argument("--random", action="store_true", help="and one of random weights")
+    parser.add_argument("--supervised", help="folder of a ResNet1d trained by resnet1d.py, for a row of its own")
     parser.add_argument("--fold", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=10, help="of the attention probe")
     parser.add_argument("--cache", default="runs/cache")
@@ -102,13 +104,19 @@ def main():
         models["random weights"] = untrained.eval()
     items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in test.rows]
     print(f"\n| Beat | pooling | {' | '.join(SETS)} |\n|---|---|{'---|' * len(SETS)}")
+
+    def print_row(name: str, pooling: str, values: np.ndarray):
+        table = classification_table(items, values, args.seed)
+        cells = [
+            f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–" for each in SETS
+        ]
+        print(f"| {name} | {pooling} | {' | '.join(cells)} |", flush=True)
+
     for name, model in models.items():
         for pooling, values in probed(model, train, test, args.epochs, args.seed).items():
-            table = classification_table(items, values, args.seed)
-            cells = [
-                f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–" for each in SETS
-            ]
-            print(f"| {name} | {pooling} | {' | '.join(cells)} |", flush=True)
+            print_row(name, pooling, values)
+    if args.supervised:
+        print_row("no Beat: ResNet1d, supervised", "–", logits(load(args.supervised), test).double().sigmoid().numpy())
 
 
 if __name__ == "__main__":

@@ -316,7 +316,7 @@ def test_config_refuses_what_it_does_not_know():
 def test_any_number_of_levels(signals, num_levels):
     torch.manual_seed(0)
     model = BeatModel(BeatConfig(num_levels=num_levels, codebook_size=64)).train()
-    output = model(signals, future_values=signals[..., :200])
+    output = model(signals, future_values=signals[..., : model.config.prediction_length])
     assert output.codes.shape == (3, num_levels, 50) and output.codebook_usage.shape == (num_levels,)
     output.loss.backward()
     tokens = model.eval().encode(signals)
