@@ -369,11 +369,12 @@ class BeatQuantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, present: torch.Tensor):
-        """Gives the codebooks of a new model their places, each on what the levels before leave over of the first batch."""
+        """Gives the codebooks of new levels their places, each on what the levels before leave over of the first batch."""
         if not len(present) or all(level.codebook_uses.any() for level in self.levels):
             return
         for level in self.levels:
-            level.start(present)
+            if not level.codebook_uses.any():
+                level.start(present)
             present = present - level.decode(level.distances(present).argmin(1))
 
 

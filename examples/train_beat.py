@@ -2,6 +2,7 @@
 
     python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the teacher, half an hour on two cores
     python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat           # goes on after an interruption with --resume
+    python examples/train_beat.py --ptbxl PTBXL_FOLDER --start runs/beat --num-levels 8 --output runs/beat360   # 360 bits/s, from there on
 
 The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave them and half as the teacher sees them. What
 reads them is thrown away afterwards. Without --teacher, Beat learns shape alone.
@@ -73,6 +74,9 @@ def main():
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num-levels", type=int, default=BeatConfig.num_levels, help="of the quantizer: 2 are 90 bits/s, 8 are 360")
+    parser.add_argument(
+        "--start", help="folder of a trained Beat to begin with, of this shape but for the levels; new levels find their places by k-means"
+    )
     parser.add_argument("--meaning-weight", type=float, default=2.0, help="of the statements' cross entropy in the loss")
     parser.add_argument(
         "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
@@ -91,8 +95,12 @@ def main():
         BeatWindows(each, config.segment_length, config.prediction_length, augment, args.seed, said)
         for each, said, augment in zip(data, statements, (True, False))
     ]
-    model = BeatPupil(BeatModel(config), statements[0].shape[1] if args.teacher else 0, args.meaning_weight)
-    model.beat.set_attn_implementation("eager" if args.bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
+    beat = BeatModel(config)
+    if args.start:
+        known = BeatModel.from_pretrained(args.start, dtype=torch.float32).state_dict()
+        beat.load_state_dict(beat.state_dict() | {name: value for name, value in known.items() if name in beat.state_dict()})
+    model = BeatPupil(beat, statements[0].shape[1] if args.teacher else 0, args.meaning_weight)
+    beat.set_attn_implementation("eager" if args.bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
     optimizer = MuonWithAdamW(model)
     training = TrainingArguments(
         output_dir=args.output,
@@ -118,7 +126,7 @@ def main():
     schedule = get_cosine_schedule_with_warmup(optimizer, int(training.warmup_steps), args.steps)
     trainer = BeatTrainer(model=model, args=training, train_dataset=windows[0], eval_dataset=windows[1], optimizers=(optimizer, schedule))
     trainer.train(resume_from_checkpoint=args.resume or None)
-    model.beat.save_pretrained(args.output)
+    beat.save_pretrained(args.output)
 
 
 if __name__ == "__main__":

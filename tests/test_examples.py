@@ -76,6 +76,13 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     for name in whole:
         np.testing.assert_allclose(resumed[name].numpy(), whole[name].numpy(), atol=2e-6, err_msg=name)
 
+    # New levels are added to what was learnt; the first step of the warm-up moves nothing else.
+    more = ["--start", tmp_path / "beat", "--num-levels", 4, "--output", tmp_path / "beat180"]
+    run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, cwd=tmp_path)
+    finer = load_file(tmp_path / "beat180/model.safetensors")
+    assert all(np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name)
+    assert finer["quantizer.levels.3.codebook_uses"].any()
+
     build(ptbxl_folder, tmp_path / "data", Settings(), progress=False)
     data = ["--data", tmp_path / "data"]
     run(root, "build_default.py", *data, "--beat", tmp_path / "beat", "--output", tmp_path / "init", "--vocab-size", 400, cwd=tmp_path)
