@@ -41,7 +41,7 @@ class BeatConfig(PreTrainedConfig):
     r"""
     Configuration of [`BeatModel`], the tokenizer of 12-lead ECGs (paper section 3.2).
 
-    The defaults are those of the checkpoint in this repository. The paper's own scale is `sampling_rate=250,
+    The defaults are those of `beat/` in this repository. The paper's own scale is `sampling_rate=250,
     patch_size=25, segment_length=1000, num_encoder_layers=6, num_decoder_layers=6, num_attention_heads=8, head_dim=64`.
 
     Args:

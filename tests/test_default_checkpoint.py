@@ -11,10 +11,11 @@ from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
+from transformers import AutoModel
 
 
 def test_size_and_format(root):
-    files = list(root.glob("*.safetensors"))
+    files = [*root.glob("*.safetensors"), *root.glob("beat/*.safetensors")]
     assert files and sum(file.stat().st_size for file in files) <= 20 * 2**20
     for file in root.glob("*.json"):
         assert "_name_or_path" not in file.read_text(), "a place on the machine that trained it"
@@ -82,3 +83,13 @@ def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         report = answer(model, processor, processor.apply_chat_template([message], **options), max_new_tokens=100)
         assert "Diagnosis: " in report and report.endswith(".")
+
+
+@torch.no_grad()
+def test_the_next_beat_loads_from_its_folder(root, signals):
+    beat = AutoModel.from_pretrained(root, subfolder="beat", trust_remote_code=True).eval()
+    tokens = beat.encode(signals)
+    decoded = beat.decode(tokens.codes, tokens.gain)
+    assert beat.config.segment_length == 500 and torch.equal(decoded, beat(signals).reconstruction)
+    prd = ((decoded - signals).square().sum((1, 2)) / signals.square().sum((1, 2))).sqrt()
+    assert prd.mean() < 0.45  # of simulated ECGs, which it never saw
