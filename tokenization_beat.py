@@ -269,8 +269,9 @@ class BeatVectorQuantizer(nn.Module):
     def distances(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., K), squared distances from the codes, in float32 whatever autocast says: a rounded one is another code."""
         with torch.autocast(hidden_states.device.type, enabled=False):
-            states = hidden_states.float()
-            return states.square().sum(-1, keepdim=True) + self.codebook.square().sum(1) - 2 * states @ self.codebook.T
+            flat = hidden_states.float().flatten(0, -2)
+            distances = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
+            return (distances + flat.square().sum(1, keepdim=True)).view(*hidden_states.shape[:-1], -1)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         """(...) -> (..., D); codes that are absent (-1) give 0."""
@@ -339,8 +340,10 @@ class BeatQuantizer(nn.Module):
         codes: list[torch.Tensor] = []  # of each level so far, (B, m, beam)
         for k, level in enumerate(self.levels, 1):
             distances = level.distances(residual).flatten(-2)  # (B, m, beam * K)
-            kept = min(self.beam, distances.shape[-1]) if k < self.num_levels else 1
-            best = distances.topk(kept, largest=False).indices
+            if k < self.num_levels:
+                best = distances.topk(min(self.beam, distances.shape[-1]), largest=False).indices
+            else:
+                best = distances.argmin(-1, keepdim=True)
             before, code = best // len(level.codebook), best % len(level.codebook)
             codes = [each.gather(-1, before) for each in codes] + [code]
             residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1])) - level.decode(code)

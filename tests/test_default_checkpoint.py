@@ -86,10 +86,11 @@ def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
 
 
 @torch.no_grad()
-def test_the_next_beat_keeps_more(root, beat, signals):
+def test_the_next_beat_keeps_the_beats(root, signals):
     following = AutoModel.from_pretrained(root, subfolder="beat", trust_remote_code=True).eval()
     tokens = following.encode(signals)
     decoded = following.decode(tokens.codes, tokens.gain)
     assert following.config.segment_length == 500 and torch.equal(decoded, following(signals).reconstruction)
-    error = [(each - signals).square().mean() for each in (decoded, beat(signals).reconstruction)]
-    assert error[0] < error[1]  # of simulated ECGs, which neither ever saw
+    for before, after in zip(signals.numpy(), decoded.numpy()):  # simulated ECGs, which it never saw
+        peaks = find_r_peaks(before, 100)
+        assert match_peaks(peaks, find_r_peaks(after, 100), 5) >= 0.9 * len(peaks)
