@@ -1,10 +1,10 @@
 """Rate and distortion of Beat: which design keeps more of an ECG at the same bits per second, and what more bits bring.
 
     python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study                       # every variant of beat_variants.py, one after another
-    python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study --only base overlap
+    python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study --only base fsq
     python examples/beat_study.py --output runs/study --table --plot runs/study.svg              # what is done so far
 
-Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps, optimizer and seed, and scored on the whole records of
+Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps and seed, and scored on the whole records of
 fold 9: the decoded against the cleaned signal, all twelve leads, in mV. A variant that is done is not done again; several runs, of other variants, may share a folder.
 """
 
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from beat_variants import VARIANTS, Variant
 from heartcare.tokenization_beat import BeatModel
-from optimizers import MuonWithAdamW
 from ptbxl import PTBXL
 from torch import nn
 from tqdm import tqdm

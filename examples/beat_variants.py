@@ -171,29 +171,26 @@ def quantizer(kind: type[nn.Module], **options) -> Callable[[BeatModel], None]:
 # What surrounds the codes.
 
 
-class FreeQueries(nn.Module):
-    """Queries that start the same wherever they stand, and a decoder whose slots and latents are told nothing but the slots' positions: the published design."""
+def free_queries(model: BeatModel):
+    """Queries that start the same wherever they stand, and a decoder that is told nothing but the positions of its slots: the published design."""
+    config, encoder, decoder = model.config, model.encoder, model.decoder
 
-    @staticmethod
-    def change(model: BeatModel):
-        config, encoder, decoder = model.config, model.encoder, model.decoder
+    def encode(segments, sample_mask, lead_mask):
+        patches = segments.unflatten(-1, (config.num_patches, -1)).transpose(1, 2).flatten(2)
+        patch_mask = sample_mask.unflatten(-1, (config.num_patches, -1)).any(-1)
+        e = encoder.patch_embedding(patches) + encoder.position_embedding
+        q = encoder.query_embedding.expand(len(e), -1, -1)
+        key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
+        return encoder.transformer(torch.cat([e, q], dim=1), key_mask)[:, config.num_patches :]
 
-        def encode(segments, sample_mask, lead_mask):
-            patches = segments.unflatten(-1, (config.num_patches, -1)).transpose(1, 2).flatten(2)
-            patch_mask = sample_mask.unflatten(-1, (config.num_patches, -1)).any(-1)
-            e = encoder.patch_embedding(patches) + encoder.position_embedding
-            q = encoder.query_embedding.expand(len(e), -1, -1)
-            key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
-            return encoder.transformer(torch.cat([e, q], dim=1), key_mask)[:, config.num_patches :]
-
-        encoder.forward = encode
-        for part in (encoder.lead_embedding.weight, decoder.slot_start.weight, decoder.latent_position_embedding):
-            nn.init.zeros_(part)
-            part.requires_grad_(False)
+    encoder.forward = encode
+    for part in (encoder.lead_embedding.weight, decoder.slot_start.weight, decoder.latent_position_embedding):
+        nn.init.zeros_(part)
+        part.requires_grad_(False)
 
 
 def published(model: BeatModel):
-    FreeQueries.change(model)
+    free_queries(model)
     blocks(model)
     quantizer(PublishedQuantizer)(model)
     model.set_attn_implementation("eager")
@@ -278,7 +275,7 @@ VARIANTS = {
     "paper": Variant("the paper's design: free queries, 6 + 6 layers of 8 x 64, one codebook, leads of unit variance", "the paper", PAPER, published, unit_leads=True),
     "paper_bound": Variant("the paper's layers, with Beat's queries and quantizer", "the paper", PAPER),
     "adamw": Variant("AdamW alone instead of Muon", "the paper", optimizer=adamw),
-    "free_queries": Variant("queries not bound to their place", "the paper", change=FreeQueries.change),
+    "free_queries": Variant("queries not bound to their place", "the paper", change=free_queries),
     "straight_through": Variant("straight-through instead of the rotation trick", CODES, change=straight_through),
     "greedy": Variant("each level searched alone, not pairs", CODES, change=greedy),
     "random_start": Variant("codebooks start at random, not by k-means", CODES, change=random_start),

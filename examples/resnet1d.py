@@ -2,7 +2,7 @@
 
     python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d    # trains on folds 1-8, prints the macro AUC on fold 9
 
-The shape is that of resnet1d_wang (Wang et al., 2017; Strodthoff et al., 2021), with strides from the stem on. Trained on random crops of 5 s; a record's
+The shape is that of resnet1d_wang (Wang et al., 2017; Strodthoff et al., 2021), with a stride in each block. Trained on random crops of 5 s; a record's
 answer is the mean over its crops.
 """
 
@@ -116,7 +116,7 @@ def main():
     for name in SETS:
         those, scores = of_set(labels, name), of_set(values, name)
         kept = [k for k in range(those.shape[1]) if 0 < those[:, k].sum() < len(those)]
-        found[name] = round(float(np.mean([macro_auc(those[:, [k]], scores[:, [k]]) for k in kept])), 4) if kept else None
+        found[name] = round(float(macro_auc(those[:, kept], scores[:, kept])), 4) if kept else None
     print(json.dumps({"fold": 9, "parameters": sum(p.numel() for p in model.parameters()), "macro_auc": found}))
 
 
