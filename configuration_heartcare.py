@@ -84,7 +84,7 @@ class BeatConfig(PreTrainedConfig):
     codebook_decay: float = 0.95
     dead_code_threshold: float = 0.2
     recon_weight: float = 1.0
-    pred_weight: float = 0.5
+    pred_weight: float = 0.1
     vq_weight: float = 0.25
     gain_range_mv: list[float] | tuple[float, ...] = (0.01, 10.0)
     gain_levels: int = 64

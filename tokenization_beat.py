@@ -107,12 +107,11 @@ class BeatAttention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * inner)
         self.out_proj = nn.Linear(inner, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        shape = hidden_states.shape[:-1]
-        q, k, v = self.qkv_proj(hidden_states).view(*shape, 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)  # (3, B, h, n, d)
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, keep: slice = slice(None)) -> torch.Tensor:
+        q, k, v = self.qkv_proj(hidden_states).unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)  # (3, B, h, n, d)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        out, _ = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
-        return self.out_proj(out.reshape(*shape, -1))
+        out, _ = attend(self, q[:, :, keep], k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
+        return self.out_proj(out.flatten(2))
 
 
 class BeatLayer(GradientCheckpointingLayer):
@@ -127,8 +126,9 @@ class BeatLayer(GradientCheckpointingLayer):
             nn.Linear(config.intermediate_size, config.hidden_size),
         )
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        hidden_states = hidden_states + self.attn(self.attn_norm(hidden_states), attention_mask)
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, keep: slice = slice(None)) -> torch.Tensor:
+        """(B, n, D) -> the states at `keep`, which attend to all."""
+        hidden_states = hidden_states[:, keep] + self.attn(self.attn_norm(hidden_states), attention_mask, keep)
         return hidden_states + self.mlp(self.mlp_norm(hidden_states))
 
 
@@ -139,11 +139,16 @@ class BeatTransformer(nn.Module):
         self.layers = nn.ModuleList([BeatLayer(config) for _ in range(num_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, hidden_states: torch.Tensor, key_mask: torch.Tensor) -> torch.Tensor:
-        """(B, n, D) and the positions that may be attended to (B, n) -> (B, n, D)."""
+    def forward(self, hidden_states: torch.Tensor, key_mask: torch.Tensor, keep: slice = slice(None)) -> torch.Tensor:
+        """(B, n, D) and the positions that may be attended to (B, n) -> the states at `keep`; the last layer computes no others."""
         attention_mask = create_bidirectional_mask(self.config, hidden_states, key_mask)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, attention_mask)
+        if self.config._attn_implementation in ("eager", "sdpa"):
+            attention_mask = create_bidirectional_mask(self.config, hidden_states[:, keep], key_mask, encoder_hidden_states=hidden_states)
+            hidden_states = self.layers[-1](hidden_states, attention_mask, keep)
+        else:  # kernels that take queries to be the last of the keys
+            hidden_states = self.layers[-1](hidden_states, attention_mask)[:, keep]
         return self.norm(hidden_states)
 
 
@@ -170,7 +175,7 @@ class BeatEncoder(nn.Module):
         # A query is bound to its stretch of time: it starts as the mean of the patches that it stands for.
         q = e.unflatten(1, (m, t // m)).mean(2) + self.query_embedding
         key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
-        return self.transformer(torch.cat([e, q], dim=1), key_mask)[:, t:]
+        return self.transformer(torch.cat([e, q], dim=1), key_mask, keep=slice(t, None))
 
 
 class BeatDecoder(nn.Module):
@@ -202,8 +207,8 @@ class BeatDecoder(nn.Module):
             slots = slots + self.slot_start(latents).repeat_interleave(t // m, dim=1)
         latents = latents + self.latent_position_embedding
         key_mask = torch.cat([latent_mask.new_ones(slots.shape[:2]), latent_mask], dim=1)
-        hidden_states = self.transformer(torch.cat([slots.to(latents.dtype), latents], dim=1), key_mask)
-        return self._overlap(self.patch_head(hidden_states[:, : slots.shape[1]]))
+        hidden_states = torch.cat([slots.to(latents.dtype), latents], dim=1)
+        return self._overlap(self.patch_head(self.transformer(hidden_states, key_mask, keep=slice(slots.shape[1]))))
 
     def _overlap(self, drawn: torch.Tensor) -> torch.Tensor:
         """Adds up what neighbouring slots draw: (B*S, n, L * 2 * patch_size) -> (B*S, L, n * patch_size)."""
@@ -266,12 +271,16 @@ class BeatVectorQuantizer(nn.Module):
                 setattr(self, name, buffer.to(moved.device))
         return self
 
-    def distances(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., K), squared distances from the codes, in float32 whatever autocast says: a rounded one is another code."""
+    def nearest(self, hidden_states: torch.Tensor, n: int = 1) -> tuple[torch.Tensor, torch.LongTensor]:
+        """(..., D) -> squared distances of the n nearest codes and which they are, both (..., n), nearest first; in float32 whatever
+        autocast says, since a rounded distance is another code."""
         with torch.autocast(hidden_states.device.type, enabled=False):
             flat = hidden_states.float().flatten(0, -2)
-            distances = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
-            return (distances + flat.square().sum(1, keepdim=True)).view(*hidden_states.shape[:-1], -1)
+            # |x|^2 is the same for all codes, so it is added to what is found alone.
+            scores = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
+            least, codes = scores.topk(n, largest=False) if n > 1 else scores.min(-1, keepdim=True)
+            distances = least + flat.square().sum(1, keepdim=True)
+        return tuple(each.view(*hidden_states.shape[:-1], n) for each in (distances, codes))
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         """(...) -> (..., D); codes that are absent (-1) give 0."""
@@ -296,7 +305,7 @@ class BeatVectorQuantizer(nn.Module):
         """k-means on the states (n, D) of the first batch."""
         self.codebook.copy_(present[torch.randint(len(present), (len(self.codebook),), device=present.device)])
         for _ in range(iterations):
-            codes = self.distances(present).argmin(1)
+            codes = self.nearest(present)[1][:, 0]
             counts = torch.bincount(codes, minlength=len(self.codebook)).float()
             sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
             self.codebook.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.codebook))
@@ -339,13 +348,12 @@ class BeatQuantizer(nn.Module):
         residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
         codes: list[torch.Tensor] = []  # of each level so far, (B, m, beam)
         for k, level in enumerate(self.levels, 1):
-            distances = level.distances(residual).flatten(-2)  # (B, m, beam * K)
-            if k < self.num_levels:
-                best = distances.topk(min(self.beam, distances.shape[-1]), largest=False).indices
-            else:
-                best = distances.argmin(-1, keepdim=True)
-            before, code = best // len(level.codebook), best % len(level.codebook)
-            codes = [each.gather(-1, before) for each in codes] + [code]
+            kept = self.beam if k < self.num_levels else 1
+            each = min(kept, len(level.codebook))
+            distances, code = (found.flatten(-2) for found in level.nearest(residual, each))  # (B, m, beam * each)
+            best = distances.topk(min(kept, distances.shape[-1]), largest=False).indices
+            before, code = best // each, code.gather(-1, best)
+            codes = [earlier.gather(-1, before) for earlier in codes] + [code]
             residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1])) - level.decode(code)
         return torch.stack([each[..., 0].masked_fill(~mask, ABSENT) for each in codes], dim=1)
 
@@ -378,7 +386,7 @@ class BeatQuantizer(nn.Module):
         for level in self.levels:
             if not level.codebook_uses.any():
                 level.start(present)
-            present = present - level.decode(level.distances(present).argmin(1))
+            present = present - level.decode(level.nearest(present)[1][:, 0])
 
 
 class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):

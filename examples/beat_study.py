@@ -53,7 +53,7 @@ class Feed:
     def batch(self) -> dict[str, torch.Tensor]:
         rng, leads = self.rng, list(self.variant.leads)
         rows, places = rng.integers(0, len(self.data), self.batch_size), rng.random(self.batch_size)
-        short, missing = rng.random(self.batch_size) < 0.2, rng.random(self.batch_size) < 0.2
+        short, missing = rng.random(self.batch_size) < 0.1, rng.random(self.batch_size) < 0.1
         length = min(1000, self.context + self.future)
         x = torch.empty(self.batch_size, len(leads), length)
         for k, row in enumerate(rows):

@@ -76,9 +76,9 @@ class BeatWindows(torch.utils.data.Dataset):
         start = int(rng.integers(0, signal.shape[1] - self.context - self.future + 1))
         values = signal[:, start : start + self.context]
         mask, leads = np.ones(self.context, np.int64), np.ones(12, np.int64)
-        if self.augment and rng.random() < 0.2:
+        if self.augment and rng.random() < 0.1:
             mask[: int(rng.integers(0, self.context * 3 // 4))] = 0
-        if self.augment and rng.random() < 0.2:
+        if self.augment and rng.random() < 0.1:
             leads = (rng.random(12) < rng.choice([0.2, 0.5, 0.9])).astype(np.int64)
             leads[int(rng.integers(12))] = 1
         target = values * mask

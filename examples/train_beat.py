@@ -77,7 +77,7 @@ def main():
     parser.add_argument(
         "--start", help="folder of a trained Beat to begin with, of this shape but for the levels; new levels find their places by k-means"
     )
-    parser.add_argument("--meaning-weight", type=float, default=2.0, help="of the statements' cross entropy in the loss")
+    parser.add_argument("--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss")
     parser.add_argument(
         "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
     )

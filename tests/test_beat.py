@@ -155,7 +155,8 @@ def test_joint_loss_and_its_gradients(signals):
     torch.manual_seed(0)
     model = BeatModel(small_config()).train()
     output = model(signals[..., :400], future_values=signals[..., 400:600])
-    parts = output.recon_loss + 0.5 * output.pred_loss + 0.25 * output.vq_loss
+    config = model.config
+    parts = config.recon_weight * output.recon_loss + config.pred_weight * output.pred_loss + config.vq_weight * output.vq_loss
     assert_close(output.loss, parts)
     assert output.codebook_usage.shape == (2,) and (output.codebook_perplexity >= 1).all()
     for loss, weight in ((output.vq_loss, "encoder.patch_embedding.weight"), (output.pred_loss, "encoder.query_embedding")):
@@ -248,6 +249,21 @@ def test_rotation_trick():
     upstream = torch.randn(5, 8)
     (gradient,) = torch.autograd.grad(rotated, source, upstream)
     assert_close(gradient.norm(dim=-1), upstream.norm(dim=-1) * target.norm(dim=-1) / source.norm(dim=-1).detach())
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@torch.no_grad()
+def test_the_last_layer_skips_what_nobody_reads(beat, implementation):
+    beat.set_attn_implementation(implementation)
+    states, mask = torch.randn(2, 30, 128), torch.ones(2, 30, dtype=torch.bool)
+    mask[0, :7] = False
+    transformer, seen = beat.encoder.transformer, []
+    hook = transformer.layers[-1].mlp.register_forward_hook(lambda _, __, output: seen.append(output.shape[1]))
+    for keep in (slice(20, None), slice(11), slice(None)):
+        assert_close(transformer(states, mask, keep), transformer(states, mask)[:, keep], atol=1e-5, rtol=1e-5)
+    hook.remove()
+    beat.set_attn_implementation("sdpa")
+    assert seen == [10, 30, 11, 30, 30, 30]
 
 
 @torch.no_grad()
