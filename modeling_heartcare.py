@@ -20,8 +20,10 @@ from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_heartcare import ECG_TOKENS, HeartcareConfig, StrictLoadingMixin
-from .tokenization_beat import BeatModel
+from .tokenization_beat import ABSENT, BeatModel
 
+ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
+IMAGE_INPUTS = ("pixel_values", "image_slots")
 AUTO_CLASSES = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM")
 
 
@@ -76,10 +78,13 @@ class ImageProjector(nn.Module):
         self.act = ACT2FN[config.projector_hidden_act]
         self.linear_2 = nn.Linear(width, width)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(tiles, patches, Dv) -> (tiles, slots, width). Tokens before the patches, such as a CLS token, are left out."""
+    def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(tiles, patches, Dv) -> (tiles, slots, Dv). Tokens before the patches, such as a CLS token, are left out."""
         patches = hidden_states[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        slots = nn.functional.adaptive_avg_pool2d(patches, (1, self.slots)).flatten(2).transpose(1, 2)
+        return nn.functional.adaptive_avg_pool2d(patches, (1, self.slots)).flatten(2).transpose(1, 2)
+
+    def forward(self, slots: torch.Tensor) -> torch.Tensor:
+        """(..., Dv) -> (..., width)."""
         return self.linear_2(self.act(self.linear_1(self.norm(slots.to(self.linear_1.weight.dtype)))))
 
 
@@ -115,7 +120,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         Args:
             text (`str`): Name or folder of any causal LM with its tokenizer. The ECG tokens are added, and the embeddings resized
                 where they have too few rows.
-            vision (`str` or `PreTrainedModel`): Name or folder of a vision tower (or of a dual model that has one), or the tower.
+            vision (`str` or `PreTrainedModel`): Name or folder of a vision tower, of a dual model that has one, or of a HeartcareGPT repository
+                (with `trust_remote_code=True`), or the tower.
             beat (`str` or `BeatModel`): Name or folder of a Beat or HeartcareGPT repository, or the tokenizer itself.
             image_slots_per_tile (`int`): Tokens of each lead tile of a picture.
             kwargs: For the `from_pretrained` of all parts: dtype, revision, token, ...
@@ -127,7 +133,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             language_model.resize_token_embeddings(len(tokenizer))
         if not isinstance(vision, PreTrainedModel):
             vision = AutoModel.from_pretrained(vision, **kwargs)
-        vision = getattr(vision, "vision_model", vision)
+        vision = getattr(vision, "vision_tower", getattr(vision, "vision_model", vision))
         if not isinstance(beat, PreTrainedModel):
             beat = BeatModel.from_pretrained(beat, **kwargs)
 
@@ -181,26 +187,47 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
     @can_return_tuple
     def get_ecg_features(
         self,
-        input_values: torch.FloatTensor,
+        input_values: torch.FloatTensor | None = None,
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
+        ecg_codes: torch.LongTensor | None = None,
+        ecg_gain: torch.FloatTensor | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPooling:
-        """ECGs (ecgs, 12, samples) mV -> `pooler_output`, a tuple with (latents of that ecg, width) for each."""
-        tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
-        features = self.signal_projector(tokens.latents, tokens.gain)
-        per_ecg = tuple(each[mask] for each, mask in zip(features, tokens.latent_mask))
-        return BaseModelOutputWithPooling(last_hidden_state=tokens.latents, pooler_output=per_ecg)
+        """ECGs (ecgs, 12, samples) mV, or what Beat's `encode` made of them, -> `pooler_output`, a tuple with (latents of that ecg, width) for each."""
+        if ecg_codes is None:
+            tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
+            latents, mask, ecg_gain = tokens.latents, tokens.latent_mask, tokens.gain
+        else:
+            latents, mask = self.beat.quantizer.decode(ecg_codes), ecg_codes[:, 0] != ABSENT
+        features = self.signal_projector(latents, ecg_gain)
+        per_ecg = tuple(each[present] for each, present in zip(features, mask))
+        return BaseModelOutputWithPooling(last_hidden_state=latents, pooler_output=per_ecg)
 
-    @can_return_tuple
-    def get_image_features(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
-        """Pictures (images, tiles, 3, height, width) -> `pooler_output`, a tuple with (tiles * slots, width) for each."""
+    def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
+        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of them, for keeping while the ViT is frozen."""
         if pixel_values.ndim != 5:
             raise ValueError(f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}.")
-        images = pixel_values.shape[0]
         hidden_states = self.vision_tower(pixel_values.flatten(0, 1).to(self.vision_tower.dtype)).last_hidden_state
-        features = self.image_projector(hidden_states).view(images, -1, self.config.text_config.hidden_size)
-        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=tuple(features))
+        return self.image_projector.pool(hidden_states).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
+
+    @can_return_tuple
+    def get_image_features(
+        self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
+        """Pictures (images, tiles, 3, height, width), or their `get_image_slots`, -> `pooler_output`, a tuple with (tiles * slots, width) for each."""
+        if image_slots is None:
+            image_slots = self.get_image_slots(pixel_values)
+        return BaseModelOutputWithPooling(last_hidden_state=image_slots, pooler_output=tuple(self.image_projector(image_slots)))
+
+    def _encode(self, ecg: dict, image: dict, encoded: dict | None) -> dict[str, BaseModelOutputWithPooling]:
+        """What is to be scattered into the prompt, out of the inputs named in `ECG_INPUTS` and `IMAGE_INPUTS`."""
+        encoded = dict(encoded or {})
+        if ecg["input_values"] is not None or ecg["ecg_codes"] is not None:
+            encoded["ecg"] = self.get_ecg_features(**ecg, return_dict=True)
+        if image["pixel_values"] is not None or image["image_slots"] is not None:
+            encoded["image"] = self.get_image_features(**image, return_dict=True)
+        return encoded
 
     def get_placeholder_mask(self, input_ids, inputs_embeds, token_id: int, features: torch.Tensor, what: str) -> torch.Tensor:
         """Where in the prompt the features go, (batch, tokens, 1) bool; raises if their number is another one."""
@@ -216,6 +243,21 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
 
+    def _absent(self, encoded: dict) -> torch.Tensor | float:
+        """A zero that depends on the parts that a batch has no use for: DDP and ZeRO-3 wait for each part that learns in each process."""
+        zero, config = 0.0, self.config
+        if "ecg" not in encoded:
+            latents = torch.zeros(1, 1, config.beat_config.hidden_size, device=self.device)
+            zero = zero + 0 * self.signal_projector(latents, torch.ones(1, device=self.device)).sum()
+        if "image" not in encoded:
+            if any(parameter.requires_grad for parameter in self.vision_tower.parameters()):
+                size = config.vision_config.image_size
+                slots = self.get_image_slots(torch.zeros(1, 1, 3, size, size, device=self.device))
+            else:
+                slots = torch.zeros(1, 1, config.vision_config.hidden_size, device=self.device)
+            zero = zero + 0 * self.image_projector(slots).sum()
+        return zero
+
     @can_return_tuple
     def forward(
         self,
@@ -223,7 +265,10 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         input_values: torch.FloatTensor | None = None,
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
+        ecg_codes: torch.LongTensor | None = None,
+        ecg_gain: torch.FloatTensor | None = None,
         pixel_values: torch.FloatTensor | None = None,
+        image_slots: torch.FloatTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
         past_key_values: Cache | None = None,
@@ -238,7 +283,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             input_ids (`torch.LongTensor` of shape `(batch, tokens)`): The prompt with its placeholders.
             input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the order of the prompts.
             ecg_attention_mask (`(ecgs, samples)`), lead_mask (`(ecgs, 12)`): 1 for what was recorded.
+            ecg_codes (`torch.LongTensor` of shape `(ecgs, num_levels, latents)`), ecg_gain (`(ecgs,)`, mV): Tokens of Beat, instead of the three above.
             pixel_values (`torch.FloatTensor` of shape `(images, tiles, 3, height, width)`): Lead tiles of pictures.
+            image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Of `get_image_slots`, instead of pixel_values.
             attention_mask, position_ids, past_key_values, inputs_embeds, logits_to_keep: As for any causal LM.
             labels (`torch.LongTensor` of shape `(batch, tokens)`): -100 everywhere but in the answers.
             mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the raw inputs.
@@ -250,18 +297,16 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
 
-        encoded = dict(mm_encoder_outputs or {})
-        if input_values is not None:
-            encoded["ecg"] = self.get_ecg_features(input_values, ecg_attention_mask, lead_mask, return_dict=True)
-        if pixel_values is not None:
-            encoded["image"] = self.get_image_features(pixel_values, return_dict=True)
-
+        ecg = dict(zip(ECG_INPUTS, (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)))
+        encoded = self._encode(ecg, dict(zip(IMAGE_INPUTS, (pixel_values, image_slots))), mm_encoder_outputs)
         prompt_embeds = inputs_embeds
         for what, outputs in encoded.items():
             features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
             token_id = getattr(self.config, f"{what}_token_id")
             mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, what)
             inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
+            inputs_embeds = inputs_embeds + self._absent(encoded)
 
         outputs = self.language_model(
             inputs_embeds=inputs_embeds,
@@ -306,14 +351,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
     # Generation encodes ECGs and images once, before the prompt is multiplied for beams or samples.
 
     def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict) -> dict:
-        encoded = dict(model_kwargs.pop("mm_encoder_outputs", None) or {})
-        ecg = {name: model_kwargs.pop(name, None) for name in ("input_values", "ecg_attention_mask", "lead_mask")}
-        pixel_values = model_kwargs.pop("pixel_values", None)
-        if ecg["input_values"] is not None:
-            encoded["ecg"] = self.get_ecg_features(**ecg, return_dict=True)
-        if pixel_values is not None:
-            encoded["image"] = self.get_image_features(pixel_values, return_dict=True)
-        return {**model_kwargs, "mm_encoder_outputs": encoded}
+        ecg, image = ({name: model_kwargs.pop(name, None) for name in names} for names in (ECG_INPUTS, IMAGE_INPUTS))
+        return {**model_kwargs, "mm_encoder_outputs": self._encode(ecg, image, model_kwargs.pop("mm_encoder_outputs", None))}
 
     def _expand_multimodal_outputs(self, input_ids, mm_encoder_output: dict, expand_size: int = 1, inputs_embeds=None) -> dict:
         """Repeats each prompt's group of ECGs as a whole: prompt [A, B] times two is [A, B], [A, B] and not [A, A], [B, B]."""

@@ -5,6 +5,7 @@ PDF = ["pymupdf"]
 RAY = ["ray[data]"]
 BENCH = ["bert-score"]
 ONNX = ["onnx", "onnxscript", "onnxruntime"]
+TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
 
 setup(
     name="heartcare",
@@ -32,8 +33,7 @@ setup(
         "ray": RAY,
         "bench": BENCH,  # F1-Bio
         "onnx": ONNX,  # Beat without PyTorch
-        "train": ["accelerate", "peft", "tensorboard"],
-        "test": ["accelerate", "peft", "tensorboard", "pytest", "hypothesis", "datasets", "rouge-score", "sacrebleu", "scikit-learn", *FORMATS, *PDF,
-                 *RAY, *BENCH, *ONNX],  # fmt: skip
+        "train": TRAIN,
+        "test": ["pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", *TRAIN, *FORMATS, *PDF, *RAY, *BENCH, *ONNX],
     },
 )

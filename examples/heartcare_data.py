@@ -2,7 +2,8 @@
 
     python -m heartcare.agent build --source PTBXL --out HEARTCARE_400K --workers 2
 
-Signals go through the processor's own code and tiles through its image processor once; both are cached, so that training reads memory maps.
+[`HeartcareData`] is for a folder: signals go through the processor's own code and tiles through its image processor once, and what frozen encoders make of
+them is kept, so that training reads memory maps. [`StreamedQuestions`] is for a data set too large for that, on the Hub or not.
 """
 
 import json
@@ -11,12 +12,54 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from heartcare.agent.qa import Question
 from heartcare.agent.samples import open_image, unpack_ecg
-from heartcare.processing_heartcare import HeartcareProcessor
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from torch import nn
 from tqdm import tqdm
 
 COLUMNS = ["task", "dimension", "modality", "question", "options", "answer", "answer_label", "ecgs", "images", "provenance"]
+
+
+def cleaned(stored: dict, processor: HeartcareProcessor) -> np.ndarray:
+    """An element of a row's `ecgs` -> float32 (12, samples) mV, as the model takes it, without what is to be predicted."""
+    ecg = {name: value for name, value in unpack_ecg(stored).items() if name != "target"}
+    return processor.feature_extractor.prepare(ecg | {"source": stored["record_id"]})[0]
+
+
+def cut(stored, processor: HeartcareProcessor) -> np.ndarray:
+    """An element of a row's `images` -> uint8 (12, height, width), its lead tiles."""
+    image = processor.image_processor
+    tiles = image.tiles(open_image(stored))[:, 0]
+    return np.round((tiles * image.image_std + image.image_mean) * 255).astype(np.uint8)
+
+
+def asked(row: dict) -> Question:
+    values = (row["task"], row["dimension"], "", row["question"], row["answer"])
+    return Question(*values, tuple(row["options"]), tuple(row["answer_label"]))
+
+
+def fingerprint(part: nn.Module) -> str:
+    """Of its weights, so that what is kept of one part is never taken for another's."""
+    key = 0
+    for tensor in part.state_dict().values():
+        key = zlib.crc32(tensor.detach().cpu().contiguous().view(torch.uint8).numpy(), key)
+    return f"{key:08x}"
+
+
+def view_of(signal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A record as it might have been taken: half of the time only a part of it, now and then with leads left out. -> signal, lead_mask (12,)"""
+    leads = np.ones(12, np.int64)
+    if rng.random() < 0.5:
+        length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
+        start = int(rng.integers(signal.shape[1] - length))
+        signal = signal[:, start : start + length]
+    if rng.random() < 0.1:
+        leads = (rng.random(12) < rng.choice([0.2, 0.6])).astype(np.int64)
+        leads[int(rng.integers(12))] = 1
+    return signal * leads[:, None], leads
 
 
 class HeartcareData:
@@ -42,13 +85,14 @@ class HeartcareData:
         self.record = {name: i for i, name in enumerate(names)}
         self.items: list[dict] = []
         key = zlib.crc32("".join(shard["sha256"] for shard in shards).encode())
-        cache, paths = Path(cache), None
+        self.key, self.cache, paths = f"{split}_{key:08x}", Path(cache), None
         pictures = min(pictures, len(names)) if processor else 0
         if processor:
-            cache.mkdir(parents=True, exist_ok=True)
-            paths = [cache / f"{split}_{key:08x}_{what}.npy" for what in ("signals", f"tiles{pictures}")]
+            self.cache.mkdir(parents=True, exist_ok=True)
+            paths = [self.cache / f"{self.key}_{what}.npy" for what in ("signals", f"tiles{pictures}")]
         self._read(folder, shards, processor, paths if paths and not all(map(Path.exists, paths)) else None, pictures)
         self.signals, self.tiles = (np.load(path, mmap_mode="r") for path in paths) if paths else (None, None)
+        self.codes = self.gains = self.slots = None
 
     def _read(self, folder: Path, shards: list[dict], processor, paths, pictures: int):
         """Goes through the shards once: the items, and with `paths` the caches."""
@@ -67,8 +111,7 @@ class HeartcareData:
                     if not item["questions"]:
                         for part, record in zip(parts, records):
                             item["signals" if part == "signal" else "tiles"].append(record)
-                    values = (row["task"], row["dimension"], "", row["question"], row["answer"])
-                    item["questions"].append(Question(*values, tuple(row["options"]), tuple(row["answer_label"])))
+                    item["questions"].append(asked(row))
             self.items += grouped.values()
         for array, path in zip(out, paths or ()):
             array.flush()
@@ -95,13 +138,11 @@ class HeartcareData:
                 continue
             self._done.add((part, record))
             if part == "signal":
-                prepared, _, _ = processor.feature_extractor.prepare({**unpack_ecg(stored), "source": stored["record_id"]})
+                prepared = cleaned(stored, processor)
                 length = min(prepared.shape[1], signals.shape[2])
                 signals[record, :, :length] = np.clip(np.round(prepared[:, :length] * 1000), -32767, 32767)
             else:
-                image = processor.image_processor
-                cut = image.tiles(open_image(stored))[:, 0]
-                tiles[record] = np.round((cut * image.image_std + image.image_mean) * 255)
+                tiles[record] = cut(stored, processor)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -109,3 +150,81 @@ class HeartcareData:
     def signal(self, record: int) -> np.ndarray:
         """Cleaned float32 (12, samples) in mV at the processor's rate."""
         return self.signals[record].astype(np.float32) / 1000
+
+    @torch.no_grad()
+    def encode_signals(self, model: HeartcareForConditionalGeneration, views: int, seed: int, batch_size: int = 64):
+        """Beat's tokens of every record, once: of the whole, and of `views` - 1 views at random (`view_of`). Sets `codes` int16 (records, views, levels,
+        latents), -1 on the left where a view is shorter, and `gains` float32 (records, views), mV."""
+        beat = model.beat.eval()
+        stem = self.cache / f"{self.key}_{fingerprint(beat)}_{views}x{seed}"
+        paths = [stem.with_name(f"{stem.name}_{what}.npy") for what in ("codes", "gains")]
+        if not paths[1].exists():
+            shape = (len(self.signals), views, beat.config.num_levels, beat.num_latents(self.signals.shape[2]))
+            codes, gains = np.full(shape, -1, np.int16), np.zeros(shape[:2], np.float32)
+            extractor = BeatFeatureExtractor(sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent)
+            every = [(record, view) for record in range(len(codes)) for view in range(views)]
+            for start in tqdm(range(0, len(every), batch_size), desc="encoding signals"):
+                places = every[start : start + batch_size]
+                seen = [
+                    view_of(self.signal(record), np.random.default_rng((seed, record, view)))
+                    if view
+                    else (self.signal(record), np.ones(12, np.int64))
+                    for record, view in places
+                ]
+                batch = extractor.pad([(signal, leads, {}) for signal, leads in seen], return_tensors="pt").to(beat.device)
+                tokens = beat.encode(**batch)
+                for place, each, gain in zip(places, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
+                    codes[place][:, codes.shape[-1] - each.shape[-1] :] = each
+                    gains[place] = gain
+            for path, array in zip(paths, (codes, gains)):
+                np.save(path, array)
+        self.codes, self.gains = (np.load(path, mmap_mode="r") for path in paths)
+
+    @torch.no_grad()
+    def encode_pictures(self, model: HeartcareForConditionalGeneration, packer, batch_size: int = 16):
+        """What the projector takes of every picture, once, for a ViT that is not trained. Sets `slots` float16 (pictures, tiles * slots, width)."""
+        path = self.cache / f"{self.key}_{fingerprint(model.vision_tower)}_slots{len(self.tiles)}x{model.config.image_slots_per_tile}.npy"
+        if not path.exists():
+            done = []
+            for start in tqdm(range(0, len(self.tiles), batch_size), desc="encoding pictures"):
+                pixels = packer.images([{"tiles": list(self.tiles[start : start + batch_size])}])["pixel_values"]
+                done.append(model.eval().get_image_slots(pixels.to(model.device)).half().cpu().numpy())
+            np.save(path, np.concatenate(done))
+        self.slots = np.load(path, mmap_mode="r")
+
+    def coded(self, record: int, view: int) -> tuple[np.ndarray, float]:
+        """-> codes (levels, latents) of that view, gain in mV."""
+        codes = self.codes[record, view]
+        return codes[:, codes[0] >= 0], float(self.gains[record, view])
+
+
+class StreamedQuestions(torch.utils.data.IterableDataset):
+    """One question after the other, as they come: nothing is kept but a buffer for shuffling. Processes and workers share the shards.
+
+    Args:
+        source: A data set on the Hub, or the folder of one.
+        split, processor, seed: As above.
+        task: Only this one.
+        buffer: Rows that are shuffled.
+    """
+
+    def __init__(self, source: str, split: str, processor: HeartcareProcessor, task: str | None = None, seed: int = 0, buffer: int = 1000):
+        from datasets import load_dataset
+
+        self.rows, self.processor = load_dataset(source, split=split, streaming=True), processor
+        if task:
+            self.rows = self.rows.filter(lambda row: row["task"] == task)
+        if split == "train":
+            self.rows = self.rows.shuffle(seed=seed, buffer_size=buffer)
+
+    def set_epoch(self, epoch: int):
+        self.rows.set_epoch(epoch)
+
+    def __iter__(self):
+        for row in self.rows:
+            signals = [cleaned(ecg, self.processor) for ecg in row["ecgs"]]
+            yield {
+                "signals": [(signal, np.ones(12, np.int64)) for signal in signals],
+                "tiles": [cut(image, self.processor) for image in row["images"]],
+                "questions": [asked(row)],
+            }

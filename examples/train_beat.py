@@ -2,7 +2,7 @@
 
     python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the teacher, half an hour on two cores
     python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat           # goes on after an interruption with --resume
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --start runs/beat --num-levels 8 --output runs/beat360   # 360 bits/s, from there on
+    python examples/train_beat.py --ptbxl PTBXL_FOLDER --start runs/beat --num-levels 4 --latent-ratio 1 --output runs/beat360   # 360 bits/s, from there on
 
 The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave them and half as the teacher sees them. What
 reads them is thrown away afterwards. Without --teacher, Beat learns shape alone.
@@ -73,9 +73,11 @@ def main():
     parser.add_argument("--output", default="runs/beat")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-levels", type=int, default=BeatConfig.num_levels, help="of the quantizer: 2 are 90 bits/s, 8 are 360")
+    parser.add_argument("--num-levels", type=int, default=BeatConfig.num_levels, help="of the quantizer")
+    parser.add_argument("--latent-ratio", type=float, default=BeatConfig.latent_ratio, help="latents for each patch of 0.1 s")
     parser.add_argument(
-        "--start", help="folder of a trained Beat to begin with, of this shape but for the levels; new levels find their places by k-means"
+        "--start",
+        help="folder of a trained Beat to begin with; what has another shape starts anew, and new levels find their places by k-means",
     )
     parser.add_argument("--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss")
     parser.add_argument(
@@ -88,7 +90,7 @@ def main():
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    config = BeatConfig(num_levels=args.num_levels)
+    config = BeatConfig(num_levels=args.num_levels, latent_ratio=args.latent_ratio)
     data = [PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9])]
     statements = [what_it_says(each, args.teacher) if args.teacher else None for each in data]
     windows = [
@@ -97,8 +99,8 @@ def main():
     ]
     beat = BeatModel(config)
     if args.start:
-        known = BeatModel.from_pretrained(args.start, dtype=torch.float32).state_dict()
-        beat.load_state_dict(beat.state_dict() | {name: value for name, value in known.items() if name in beat.state_dict()})
+        known, own = BeatModel.from_pretrained(args.start, dtype=torch.float32).state_dict(), beat.state_dict()
+        beat.load_state_dict(own | {name: value for name, value in known.items() if name in own and value.shape == own[name].shape})
     model = BeatPupil(beat, statements[0].shape[1] if args.teacher else 0, args.meaning_weight)
     beat.set_attn_implementation("eager" if args.bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
     optimizer = MuonWithAdamW(model)

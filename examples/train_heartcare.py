@@ -1,29 +1,33 @@
-"""Stages 2 and 3: teach the language model to read Beat's tokens and lead tiles, on a data set built by HeartAgent; its validation split is watched.
+"""Stages 2 and 3: teach a language model to read Beat's tokens and lead tiles, on a data set built by HeartAgent; its validation split is watched.
 
     python -m heartcare.agent build --source PTBXL_FOLDER --out runs/heartcare400k --workers 2
-    python examples/train_heartcare.py --data runs/heartcare400k --stage language --model runs/init     --output runs/language
-    python examples/train_heartcare.py --data runs/heartcare400k --stage warmup   --model runs/language --output runs/warmup
-    python examples/train_heartcare.py --data runs/heartcare400k --stage joint    --model runs/warmup   --output runs/joint
+    python examples/train_heartcare.py --config examples/recipes/smollm2-135m.yaml --output runs/smollm2 --stage warmup
+    python examples/train_heartcare.py --config examples/recipes/smollm2-135m.yaml --output runs/smollm2 --stage joint
+    python examples/train_heartcare.py --config ... --output ... --stage joint --dry-run      # what it would take
+    torchrun --nproc-per-node 8 examples/train_heartcare.py --config ... --output ... --stage joint
 
-`language` teaches a from-scratch language model the words, without any ECG; a pretrained one skips it. `warmup` trains the two
-projectors alone on reports. `joint` trains all but Beat. Each goes on after an interruption with --resume.
+`warmup` trains the projectors on reports, `joint` the projectors and the language model, whole or by LoRA, on all tasks. A recipe (recipe.py) says what is
+trained on what, and takes every option of [`transformers.TrainingArguments`]; --set changes one of its values. Each stage writes OUTPUT/STAGE and starts from the
+stage before. What was interrupted goes on with --resume, and ends as if it had not been.
 """
 
 import argparse
+import json
+import time
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
-from heartcare_data import HeartcareData
+from heartcare_data import HeartcareData, StreamedQuestions
+from memory import memory_table
 from optimizers import MuonWithAdamW
-from transformers import Trainer, TrainingArguments, get_cosine_schedule_with_warmup
-
-STAGES = {  # what is trained, steps, learning rate
-    "language": (("language_model",), 250, 1e-3),
-    "warmup": (("signal_projector", "image_projector"), 120, 1e-3),
-    "joint": (("language_model", "signal_projector", "image_projector", "vision_tower"), 2000, 8e-4),
-}
+from packing import QuestionPacker
+from recipe import DataRecipe, Recipe, StageRecipe, read_recipe
+from torch import nn
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, get_cosine_schedule_with_warmup
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -31,26 +35,25 @@ class ECGQuestions(torch.utils.data.Dataset):
 
     Args:
         data: A split.
-        stage: Of `STAGES`.
+        stage: Which items and questions.
         length: Number of items.
         seed: Of all choices.
-        asked: At most so many questions of an item.
+        whole: Only whole records, for validation.
     """
 
-    SHARES = {"signal": 0.6, "image": 0.3, "pair": 0.1}  # of the items of the joint stage
+    SHARES = {"signal": 0.6, "image": 0.3, "pair": 0.1}  # of the items
 
-    def __init__(self, data: HeartcareData, stage: str, length: int, seed: int = 0, asked: int = 10):
-        self.data, self.stage, self.length, self.seed, self.asked = data, stage, length, seed, asked
+    def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0, whole: bool = False):
+        self.data, self.stage, self.length, self.seed, self.whole = data, stage, length, seed, whole
         self.kinds: dict[str, list[int]] = {"signal": [], "image": [], "pair": []}
         for i, item in enumerate(data.items):
             kind = "pair" if len(item["signals"]) + len(item["tiles"]) > 1 else "signal" if item["signals"] else "image"
-            if stage == "joint" or kind != "pair" and (stage == "language" or self.reports(item)):
+            if self.questions(item) and (kind != "pair" or stage.pairs):
                 self.kinds[kind].append(i)
         self.kinds = {kind: places for kind, places in self.kinds.items() if places}
 
-    @staticmethod
-    def reports(item: dict) -> list:
-        return [question for question in item["questions"] if question.task == "report"]
+    def questions(self, item: dict) -> list:
+        return [question for question in item["questions"] if self.stage.task in (None, question.task)]
 
     def __len__(self) -> int:
         return self.length
@@ -60,152 +63,172 @@ class ECGQuestions(torch.utils.data.Dataset):
         shares = np.array([self.SHARES[kind] for kind in self.kinds])
         places = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
         item = self.data.items[places[int(rng.integers(len(places)))]]
-        questions = self.reports(item) if self.stage == "warmup" else item["questions"]
-        questions = [questions[k] for k in rng.permutation(len(questions))[: self.asked]]
-        if self.stage == "language":
-            return {"signals": [], "tiles": [], "questions": questions}
+        questions = self.questions(item)
+        questions = [questions[k] for k in rng.permutation(len(questions))[: self.stage.questions]]
+        if not self.stage.ecgs:
+            return {"questions": questions}
+        views = 1 if self.whole else self.data.codes.shape[1]
+        pictures = {"slots": self.data.slots} if self.data.slots is not None else {"tiles": self.data.tiles}
         return {
-            "signals": [self.signal(record, rng) for record in item["signals"]],
-            "tiles": [self.data.tiles[record] for record in item["tiles"]],
+            "codes": [self.data.coded(record, int(rng.integers(views))) for record in item["signals"]],
+            **{name: [kept[record] for record in item["tiles"]] for name, kept in pictures.items()},
             "questions": questions,
         }
 
-    def signal(self, record: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A record, half of the time only a part of it, and now and then with leads left out."""
-        signal, leads = self.data.signal(record), np.ones(12, np.int64)
-        if rng.random() < 0.5:
-            length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
-            start = int(rng.integers(signal.shape[1] - length))
-            signal = signal[:, start : start + length]
-        if rng.random() < 0.1:
-            leads = (rng.random(12) < rng.choice([0.2, 0.6])).astype(np.int64)
-            leads[int(rng.integers(12))] = 1
-        return signal * leads[:, None], leads
+
+def start_model(recipe: Recipe, stage: str, output: Path) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
+    """The model at the end of the stage before; of the first one, as the recipe makes it."""
+    made, before = recipe.model, recipe.before(stage)
+    start = str(output / before) if before and (output / before / "config.json").exists() else made.start
+    options = {"dtype": getattr(torch, made.dtype), "attn_implementation": made.attention}
+    if start:
+        return HeartcareForConditionalGeneration.from_pretrained(start, **options), HeartcareProcessor.from_pretrained(start)
+    parts = {"text": made.text, "vision": made.vision, "beat": made.beat, "image_slots_per_tile": made.image_slots_per_tile}
+    model = HeartcareForConditionalGeneration.from_backbones(**parts, **options, trust_remote_code=True)
+    processor = HeartcareProcessor.from_backbones(**parts, chat_template=made.chat_template, trust_remote_code=True)
+    return model, processor
 
 
-class PackedQuestions:
-    """Collator: the ECG once, then all of its questions side by side.
+def prepare(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.Module:
+    """Freezes what does not learn, and puts LoRA on what learns by it. Frozen parameters need no gradient, so DDP does not wait for any."""
+    for name, part in model.named_children():
+        part.requires_grad_(name in stage.train)
+    if not stage.lora:
+        return model
+    from peft import LoraConfig, get_peft_model
 
-    The questions are branches of one prompt. Each sees the ECG and itself, not the others, and counts its positions from the ECG on, so
-    that its answer has exactly the loss that it would have in a prompt of its own. Labels are -100 outside of the answers.
-    """
+    return get_peft_model(model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"]))
 
-    def __init__(self, processor: HeartcareProcessor):
-        self.processor, self.tokenizer = processor, processor.tokenizer
 
-    def ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+def read_data(data: DataRecipe, stage: StageRecipe, model, processor, packer, arguments: TrainingArguments) -> tuple:
+    """-> what is trained on, what is watched."""
+    if data.streaming:
+        return tuple(StreamedQuestions(data.source, split, processor, stage.task, arguments.seed) for split in ("train", "validation"))
+    sets = []
+    # One process of a machine fills the caches, the others then read them.
+    with arguments.main_process_first(desc="data"):
+        for split, length in (("train", arguments.max_steps * arguments.train_batch_size * arguments.world_size), ("validation", 512)):
+            kept = HeartcareData(data.source, split, data.cache, processor if stage.ecgs else None, data.pictures)
+            if stage.ecgs:
+                kept.encode_signals(model.to(arguments.device), 1 if split == "validation" else data.views, arguments.seed)
+                if "vision_tower" not in stage.train:
+                    kept.encode_pictures(model, packer)
+            length = length * arguments.gradient_accumulation_steps if split == "train" else min(length, len(kept))
+            sets.append(ECGQuestions(kept, stage, length, arguments.seed, whole=split == "validation"))
+    return tuple(sets)
 
-    def prefix(self, item: dict) -> str:
-        p, latents = self.processor, self.processor.feature_extractor.num_latents
-        text = "".join(p.ecg_start_token + p.ecg_token * latents(s.shape[1]) + p.ecg_end_token for s, _ in item["signals"])
-        text += (p.image_start_token + p.replace_image_token({}, 0) + p.image_end_token) * len(item["tiles"])
-        return "<|user|>" + text
 
-    def pack(self, item: dict):
-        """-> input_ids, labels, position_ids and branch of every token; branch 0 is the ECG."""
-        ids = self.ids(self.prefix(item))
-        labels, positions, branch = [-100] * len(ids), list(range(len(ids))), [0] * len(ids)
-        start = len(ids)
-        for k, question in enumerate(item["questions"], 1):
-            asked, answered = self.ids(question.question + "<|assistant|>"), self.ids(question.answer + "<|end|>")
-            ids += asked + answered
-            labels += [-100] * len(asked) + answered
-            positions += range(start, start + len(asked) + len(answered))
-            branch += [k] * (len(asked) + len(answered))
-        return ids, labels, positions, branch
+def arguments_of(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
+    """What a recipe says, over defaults that hold for all."""
+    values = {
+        "save_steps": 250,
+        "eval_steps": stage.training.get("save_steps", 250),
+        "eval_strategy": "steps",
+        "save_total_limit": 2,
+        "logging_steps": 25,
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "cosine",
+        "max_grad_norm": 1.0,
+        "report_to": "tensorboard",
+        "load_best_model_at_end": stage.patience is not None,
+        "per_device_eval_batch_size": stage.training.get("per_device_train_batch_size", 8),
+        "ddp_find_unused_parameters": False,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    fixed = {
+        "output_dir": str(output),
+        "seed": seed,
+        "remove_unused_columns": False,
+        "prediction_loss_only": True,
+        "label_names": ["labels"],
+    }
+    return TrainingArguments(**values | stage.training | fixed)
 
-    def __call__(self, items: list[dict]) -> dict:
-        packed = [self.pack(item) for item in items]
-        longest = max(len(ids) for ids, *_ in packed)
 
-        def batch(index: int, fill: int) -> torch.Tensor:
-            return torch.tensor([row[index] + [fill] * (longest - len(row[index])) for row in packed])
+class Clock(TrainerCallback):
+    """Notes when each step ends."""
 
-        branch = batch(3, -1)
-        causal = torch.ones(longest, longest, dtype=torch.bool).tril()
-        sees = causal & ((branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :]))
-        inputs = {
-            "input_ids": batch(0, self.tokenizer.pad_token_id),
-            "labels": batch(1, -100),
-            "position_ids": batch(2, 0),
-            "attention_mask": torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None],
-        }
-        signals = [(signal, leads, {}) for item in items for signal, leads in item["signals"]]
-        if signals:
-            inputs |= self.processor.feature_extractor.pad(signals, return_tensors="pt")
-        tiles = [each for item in items for each in item["tiles"]]
-        if tiles:
-            grey = torch.from_numpy(np.stack(tiles)).float()[:, :, None].expand(-1, -1, 3, -1, -1)
-            image = self.processor.image_processor
-            inputs["pixel_values"] = (grey / 255 - image.image_mean) / image.image_std
-        return inputs
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.ends.append(time.perf_counter())
+
+
+def rehearse(trainer: Trainer, steps: int) -> dict:
+    """Trains for a few steps, of which nothing is kept. -> tokens of a sample, time and memory."""
+    clock, packer = Clock(), trainer.data_collator
+    trainer.add_callback(clock)
+    trainer.train()
+    packed = [packer.pack(item) for item in islice(trainer.train_dataset, 32)]
+    seconds = (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)  # the first one warms up
+    samples = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
+    return {
+        "tokens of a sample": round(np.mean([len(ids) for ids, *_ in packed])),
+        "tokens of a sample that are learnt": round(np.mean([sum(label >= 0 for label in labels) for _, labels, *_ in packed])),
+        "questions of a sample": round(np.mean([len(set(branch) - {0}) for *_, branch in packed]), 1),
+        "seconds per step": round(seconds, 3),
+        "samples per second": round(samples / seconds, 1),
+        "hours in all": round(seconds * steps / 3600, 2),
+        **({"GiB at the peak, measured": round(torch.cuda.max_memory_allocated() / 2**30, 2)} if torch.cuda.is_available() else {}),
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
-    parser.add_argument("--stage", choices=STAGES, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, help="of all but the matrices in transformers, which Muon trains")
-    parser.add_argument(
-        "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
-    )
-    parser.add_argument("--pictures", type=int, default=4000, help="records whose pictures are used, too")
-    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals and tiles are kept")
+    parser.add_argument("--config", required=True, help="a recipe, such as those in examples/recipes")
+    parser.add_argument("--stage", required=True, help="of the recipe: warmup, joint")
+    parser.add_argument("--output", required=True, help="each stage writes a folder of its name into this one")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as stages.joint.training.max_steps=10")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save-steps", type=int, default=250)
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="print parameters, tokens of a sample, memory and time, and end")
     args = parser.parse_args()
 
-    trained, steps, learning_rate = STAGES[args.stage]
-    steps, learning_rate = args.steps or steps, args.learning_rate or learning_rate
-    model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
-    processor = HeartcareProcessor.from_pretrained(args.model)
-    for name, part in model.named_children():
-        part.requires_grad_(name in trained)
-
-    optimizer = MuonWithAdamW(model, learning_rate, muon_learning_rate=0.02, weight_decay=0.05)
-    schedule = get_cosine_schedule_with_warmup(optimizer, min(200, steps // 10), steps)
-    if args.bf16:
-        model.set_attn_implementation("eager")  # in bfloat16, the backward pass of SDPA is slow on CPUs
-
-    with_ecgs = None if args.stage == "language" else processor
-    data = {name: HeartcareData(args.data, name, args.cache, with_ecgs, args.pictures) for name in ("train", "validation")}
-    train = ECGQuestions(data["train"], args.stage, steps * args.batch_size, args.seed)
-    validation = ECGQuestions(data["validation"], args.stage, min(512, len(data["validation"])), args.seed)
-    training = TrainingArguments(
-        output_dir=args.output,
-        max_steps=steps,
-        per_device_train_batch_size=args.batch_size,
-        per_device_eval_batch_size=args.batch_size,
-        max_grad_norm=1.0,
-        bf16=args.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        eval_strategy="steps",
-        eval_steps=500,
-        save_steps=args.save_steps,
-        save_total_limit=2,
-        logging_steps=25,
-        report_to="tensorboard",
-        seed=args.seed,
-        remove_unused_columns=False,
-        prediction_loss_only=True,
-    )
+    recipe = read_recipe(args.config, args.set)
+    if args.stage not in recipe.stages:
+        parser.error(f"{args.config} has no stage {args.stage!r}; it has {list(recipe.stages)}.")
+    stage, output = recipe.stages[args.stage], Path(args.output)
+    steps = stage.training.get("max_steps", 0)
+    if args.dry_run:
+        stage.training |= {
+            "max_steps": 5,
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "report_to": "none",
+            "load_best_model_at_end": False,
+        }
+    training = arguments_of(stage, output / args.stage, args.seed)
+    model, processor = start_model(recipe, args.stage, output)
+    packer = QuestionPacker(processor)
+    train, validation = read_data(recipe.data, stage, model, processor, packer, training)
+    learner = prepare(model, stage)
+    optimizers = (None, None)
+    if stage.muon:
+        optimizer = MuonWithAdamW(learner, training.learning_rate, stage.muon, weight_decay=0.05)
+        optimizers = (
+            optimizer,
+            get_cosine_schedule_with_warmup(optimizer, training.get_warmup_steps(training.max_steps), training.max_steps),
+        )
     trainer = Trainer(
-        model=model,
+        model=learner,
         args=training,
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=PackedQuestions(processor),
+        data_collator=packer,
         processing_class=processor,
-        optimizers=(optimizer, schedule),
+        optimizers=optimizers,
+        callbacks=[EarlyStoppingCallback(stage.patience)] if stage.patience and not args.dry_run else None,
     )
+    if args.dry_run:
+        print(json.dumps(memory_table(learner, training, bool(stage.muon)) | rehearse(trainer, steps), indent=1))
+        return
     trainer.train(resume_from_checkpoint=args.resume or None)
-    trainer.save_model(args.output)
+    if trainer.accelerator.is_main_process and stage.lora:
+        learner.merge_and_unload().save_pretrained(training.output_dir)
+        processor.save_pretrained(training.output_dir)
+    elif not stage.lora:
+        trainer.save_model()
 
 
 if __name__ == "__main__":

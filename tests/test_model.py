@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 import torch
 from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
-from heartcare.agent.build import Settings, build
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import ECG_TOKENS
-from heartcare_data import HeartcareData
 from torch.testing import assert_close
-from train_heartcare import ECGQuestions, PackedQuestions
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 RHYTHMS = (("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "CLBBB"), ("STACH", "IMI"))
@@ -191,49 +188,6 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     ids, mask = np.array(inputs["input_ids"]).ravel(), np.array(inputs["assistant_masks"]).ravel().astype(bool)
     assert tiny_processor.decode(ids[mask]) == "Yes.<|end|>Sinus rhythm.<|end|>"
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
-
-
-@pytest.fixture
-def training_items(tiny_processor, ptbxl_folder, tmp_path) -> list[dict]:
-    """Two recordings, two pictures and two pairs with their questions, out of a data set built by HeartAgent."""
-    build(ptbxl_folder, tmp_path / "data", Settings(), limit=12, progress=False)
-    dataset = ECGQuestions(HeartcareData(tmp_path / "data", "train", tmp_path / "cache", tiny_processor), "joint", 200, asked=3)
-    items = [dataset[i] for i in range(200)]
-    kinds = {}
-    for item in items:
-        kinds.setdefault((len(item["signals"]), len(item["tiles"])), []).append(item)
-    assert set(kinds) == {(1, 0), (0, 1), (2, 0), (0, 2), (1, 1)}
-    return [each for kind in kinds.values() for each in kind[:2]]
-
-
-@torch.no_grad()
-def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, training_items):
-    items = training_items
-    collate = PackedQuestions(tiny_processor)
-    packed = collate(items)
-    logits = tiny(**{k: v for k, v in packed.items() if k != "labels"}).logits
-    for row, item in enumerate(items):
-        position = len(collate.ids(collate.prefix(item)))
-        for question in item["questions"]:
-            single = collate([item | {"questions": [question]}])
-            alone = tiny(**{k: v for k, v in single.items() if k != "labels"}).logits[0]
-            n = len(collate.ids(question.question + "<|assistant|>" + question.answer + "<|end|>"))
-            assert_close(logits[row, position : position + n], alone[-n:], atol=1e-4, rtol=1e-4)
-            position += n
-
-
-def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, training_items):
-    collate = PackedQuestions(tiny_processor)
-    for item in (item for item in training_items if not item["tiles"]):
-        item["questions"] = item["questions"][:1]
-        batch = collate([item])
-        content = [{"type": "ecg", "ecg": signal, "sampling_rate": 100} for signal, _ in item["signals"]]
-        content.append({"type": "text", "text": item["questions"][0].question})
-        conversation = [{"role": "user", "content": content}, {"role": "assistant", "content": item["questions"][0].answer}]
-        inputs = tiny_processor.apply_chat_template(conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-        ids, mask = torch.tensor(inputs["input_ids"]), torch.tensor(inputs["assistant_masks"])
-        assert torch.equal(batch["input_ids"], ids.view(1, -1))
-        assert torch.equal(batch["labels"], ids.masked_fill(mask == 0, -100).view(1, -1))
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(tiny, prompts):

@@ -1,0 +1,120 @@
+"""The collator of the training scripts: questions about the same ECGs share them, in one prompt with branches, and the loss is that of the answers alone."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from heartcare.configuration_heartcare import ECG_TOKENS
+from heartcare.processing_heartcare import HeartcareProcessor
+from transformers.utils.chat_template_utils import render_jinja_template
+
+QUESTION, ANSWER = "\ue000", "\ue001"  # stand for the two while the chat template is rendered; of Unicode's private use area
+PLACEHOLDERS = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
+
+
+class QuestionPacker:
+    """A list of items -> the model's inputs, with labels.
+
+    An item is a dict of `questions` (each with `question` and `answer`) and what they are about, in the order of the prompt: `codes`, (codes (levels, latents),
+    gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask (12,)) of each; and `tiles`, uint8 (12, height, width) of each picture, or `slots`, of
+    `get_image_slots`.
+
+    The questions of an item are branches of one prompt. Each sees the ECGs and itself, not the others, and counts its positions from the ECGs on, so that its
+    answer has exactly the loss that it would have in a prompt of its own. The prompt is the processor's chat template, token by token; labels are -100 outside
+    of its generation blocks.
+
+    With one question in each item, the batch is an ordinary one, padded on the right, for attention kernels that take no mask of four dimensions.
+
+    Args:
+        processor: Its chat template must mark what the assistant says by {% generation %}.
+    """
+
+    def __init__(self, processor: HeartcareProcessor):
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        self.parts = lru_cache(maxsize=None)(self._parts)
+
+    def _parts(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
+        """The rendered template before the question, between question and answer, and after the answer: what is still learnt, and what is not."""
+        content = [{"type": "ecg"}] * ecgs + [{"type": "image"}] * images + [{"type": "text", "text": QUESTION}]
+        chat = [{"role": "user", "content": content}, {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}]
+        (text,), (spans,) = render_jinja_template(
+            [chat], chat_template=self.processor.chat_template, return_assistant_tokens_mask=True, **self.tokenizer.special_tokens_map
+        )
+        if not spans:
+            raise ValueError(
+                "The chat template has no {% generation %} block around what the assistant says, so that the answers cannot be told."
+            )
+        end = spans[-1][1]
+        head, rest = text[:end].split(QUESTION)
+        middle, learnt = rest.split(ANSWER)
+        return head, middle, learnt, text[end:]
+
+    def expand(self, text: str, latents: list[int]) -> str:
+        """As the processor does: each placeholder as often as its ECG or picture has tokens."""
+        ecg, image, counts = self.processor.ecg_token, self.processor.image_token, iter(latents)
+        text = text.replace(image, self.processor.replace_image_token({}, 0))
+        first, *others = text.split(ecg)
+        return first + "".join(ecg * next(counts) + part for part in others)
+
+    def pack(self, item: dict):
+        """-> input_ids, labels, position_ids and branch of every token; branch 0 is what the questions share."""
+        head, middle, learnt, after = self.parts(
+            len(item.get("codes", item.get("signals", ()))), len(item.get("slots", item.get("tiles", ())))
+        )
+        head = self.expand(head, self.latents(item))
+        shared = max([head.rfind(token) + len(token) for token in PLACEHOLDERS if token in head], default=0)  # in characters
+        starts = [len(head) + len(q.question) + len(middle) for q in item["questions"]]
+        ends = [start + len(q.answer) + len(learnt) for start, q in zip(starts, item["questions"])]
+        texts = [head + q.question + middle + q.answer + learnt + after for q in item["questions"]]
+        bos = self.tokenizer.bos_token
+        encoded = self.tokenizer(texts, add_special_tokens=not (bos and head.startswith(bos)), return_offsets_mapping=True)
+        ids, labels, positions, branch = [], [], [], []
+        for k, (tokens, offsets, start, end) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1):
+            common = sum(stop <= shared for _, stop in offsets) if shared else 0
+            first = common if k > 1 else 0  # what is shared is written once
+            ids += tokens[first:]
+            labels += [token if start < stop and at < end else -100 for token, (at, stop) in zip(tokens, offsets)][first:]
+            positions += range(first, len(tokens))
+            branch += [0] * (common - first) + [k] * (len(tokens) - common)
+        return ids, labels, positions, branch
+
+    def latents(self, item: dict) -> list[int]:
+        if "codes" in item:
+            return [codes.shape[-1] for codes, _ in item["codes"]]
+        return [self.processor.feature_extractor.num_latents(signal.shape[1]) for signal, _ in item.get("signals", ())]
+
+    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        packed = [self.pack(item) for item in items]
+        longest = max(len(ids) for ids, *_ in packed)
+
+        def batch(index: int, fill: int) -> torch.Tensor:
+            return torch.tensor([row[index] + [fill] * (longest - len(row[index])) for row in packed])
+
+        branch = batch(3, -1)
+        inputs = {"input_ids": batch(0, self.tokenizer.pad_token_id), "labels": batch(1, -100), "position_ids": batch(2, 0)}
+        if all(len(item["questions"]) == 1 for item in items):
+            inputs["attention_mask"] = (branch >= 0).long()
+        else:
+            causal = torch.ones(longest, longest, dtype=torch.bool).tril()
+            sees = causal & ((branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :]))
+            inputs["attention_mask"] = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None]
+        return inputs | self.ecgs(items) | self.images(items)
+
+    def ecgs(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        if coded := [each for item in items for each in item.get("codes", ())]:
+            longest = max(codes.shape[-1] for codes, _ in coded)
+            padded = [np.pad(codes, ((0, 0), (longest - codes.shape[-1], 0)), constant_values=-1) for codes, _ in coded]
+            gain = torch.tensor([gain for _, gain in coded], dtype=torch.float32)
+            return {"ecg_codes": torch.from_numpy(np.stack(padded)).long(), "ecg_gain": gain}
+        signals = [(signal, leads, {}) for item in items for signal, leads in item.get("signals", ())]
+        return dict(self.processor.feature_extractor.pad(signals, return_tensors="pt")) if signals else {}
+
+    def images(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        if slots := [each for item in items for each in item.get("slots", ())]:
+            return {"image_slots": torch.from_numpy(np.stack(slots))}
+        tiles = [each for item in items for each in item.get("tiles", ())]
+        if not tiles:
+            return {}
+        image = self.processor.image_processor
+        grey = torch.from_numpy(np.stack(tiles)).float()[:, :, None].expand(-1, -1, 3, -1, -1)
+        return {"pixel_values": (grey / 255 - image.image_mean) / image.image_std}

@@ -1,0 +1,400 @@
+"""The training of the whole model: what is fed, what is learnt, resuming, many processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import load_dataset
+from fsdp2_worker import learn
+from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.agent.build import Settings, build
+from heartcare.processing_heartcare import CHATML_TEMPLATE
+from heartcare_data import HeartcareData, StreamedQuestions
+from merge_shards import merge
+from packing import QuestionPacker
+from peft import PeftModel
+from ptbxl import PTBXL
+from recipe import StageRecipe, read_recipe
+from safetensors.torch import load_file
+from torch.testing import assert_close
+from train_heartcare import ECGQuestions
+from train_sft import ConversationCollator
+
+RECIPES = Path(__file__).parent.parent / "examples/recipes"
+JOINT = StageRecipe(train=["signal_projector", "image_projector", "vision_tower", "language_model"], questions=3)
+
+
+@pytest.fixture(scope="session")
+def built(ptbxl_folder, tmp_path_factory) -> Path:
+    """A data set of HeartAgent."""
+    folder = tmp_path_factory.mktemp("built")
+    build(ptbxl_folder, folder, Settings(), progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tiny_processor(tiny_folder) -> HeartcareProcessor:
+    return HeartcareProcessor.from_pretrained(tiny_folder)
+
+
+@pytest.fixture
+def packer(tiny_processor) -> QuestionPacker:
+    return QuestionPacker(tiny_processor)
+
+
+@pytest.fixture
+def data(built, cache, tiny, tiny_processor) -> HeartcareData:
+    found = HeartcareData(built, "train", cache, tiny_processor, pictures=6)
+    found.encode_signals(tiny, views=3, seed=0)
+    return found
+
+
+@pytest.fixture
+def items(data) -> list[dict]:
+    """Two recordings, two pictures and two pairs of each kind, with their questions, some with three."""
+    dataset, kinds = ECGQuestions(data, JOINT, 300), {}
+    for item in (dataset[i] for i in range(300)):
+        kinds.setdefault((len(item["codes"]), len(item["tiles"])), []).append(item)
+    assert set(kinds) == {(1, 0), (0, 1), (2, 0), (0, 2), (1, 1)}
+    return [each for kind in kinds.values() for each in kind[:2]]
+
+
+# What is fed.
+
+
+def test_training_data_are_those_of_the_data_set(ptbxl_folder, built, tmp_path, processor):
+    data = HeartcareData(built, "train", tmp_path / "cache", processor, pictures=6)
+    truth = PTBXL(ptbxl_folder, range(1, 9), tmp_path / "ptbxl")
+    assert len(data.record) == len(truth)
+    for i, row in enumerate(truth.rows):
+        np.testing.assert_allclose(data.signal(data.record[row["ecg_id"]]), truth.signal(i), atol=0.002)
+    singles = [item for item in data.items if len(item["signals"]) == 1 and not item["tiles"]]
+    assert len(singles) == len(truth) and all({q.task for q in item["questions"]} >= {"report", "prediction"} for item in singles)
+    drawn = [item for item in data.items if item["tiles"]]
+    assert {place for item in drawn for place in item["tiles"]} == set(range(6)) and all(data.tiles[i].std() > 5 for i in range(6))
+    pairs = [item for item in data.items if len(item["signals"] + item["tiles"]) == 2]
+    assert pairs and all(q.task == "comparison-qa" for item in pairs for q in item["questions"])
+    total = sum(len(item["questions"]) for item in HeartcareData(built, "train", "", None).items)
+    rows = sum(
+        shard["samples"] for shard in json.loads((built / "manifest.json").read_text())["shards"] if shard["name"].startswith("train")
+    )
+    assert total == rows
+
+
+def test_items_are_the_same_in_every_run(data):
+    one, again, other = (ECGQuestions(data, JOINT, 20, seed) for seed in (0, 0, 1))
+    texts = [[[q.question for q in questions[i]["questions"]] for i in range(20)] for questions in (one, again, other)]
+    assert texts[0] == texts[1] != texts[2]
+    reports = ECGQuestions(data, StageRecipe(task="report", pairs=False), 20)
+    assert {q.task for i in range(20) for q in reports[i]["questions"]} == {"report"}
+
+
+@torch.no_grad()
+def test_kept_tokens_are_those_of_the_signals(data, tiny, packer):
+    signals = [data.signal(record) for record in range(4)]
+    assert data.codes.shape[1] == 3 and len({data.coded(record, 2)[0].tobytes() for record in range(8)}) == 8
+    item = ECGQuestions(data, JOINT, 1)[0]["questions"]
+    raw = packer([{"signals": [(signal, np.ones(12, np.int64))], "questions": item} for signal in signals])
+    kept = packer([{"codes": [data.coded(record, 0)], "questions": item} for record in range(4)])
+    assert "input_values" in raw and "ecg_codes" in kept and "input_values" not in kept
+    assert torch.equal(raw["input_ids"], kept["input_ids"])
+    assert torch.equal(tiny(**raw).logits, tiny(**kept).logits)
+    # Views of several lengths in one batch.
+    mixed = packer([{"codes": [data.coded(record, view)], "questions": item} for record in range(4) for view in range(3)])
+    assert (mixed["ecg_codes"] == -1).any() and tiny(**mixed).loss.isfinite()
+    prompt = {name: kept[name][:1] for name in ("input_ids", "ecg_codes", "ecg_gain")}
+    assert tiny.generate(**prompt, max_new_tokens=3, do_sample=False).shape[1] == prompt["input_ids"].shape[1] + 3
+
+
+@torch.no_grad()
+def test_kept_slots_are_those_of_the_pictures(data, tiny, packer, items):
+    data.encode_pictures(tiny, packer)
+    places = [record for record in range(6)]
+    questions = items[0]["questions"]
+    raw = packer([{"tiles": [data.tiles[record]], "questions": questions} for record in places])
+    kept = packer([{"slots": [data.slots[record]], "questions": questions} for record in places])
+    assert "pixel_values" in raw and "image_slots" in kept and torch.equal(raw["input_ids"], kept["input_ids"])
+    assert_close(tiny(**kept).logits, tiny(**raw).logits, atol=2e-2, rtol=1e-3)  # they are kept in half precision
+
+
+def test_other_weights_have_other_tokens(built, cache, tiny, tiny_processor):
+    """What is kept of one Beat is never taken for another's."""
+    found = HeartcareData(built, "train", cache, tiny_processor, pictures=6)
+    found.encode_signals(tiny, views=1, seed=0)
+    before = np.array(found.codes)
+    with torch.no_grad():
+        tiny.beat.quantizer.levels[0].codebook.mul_(-1)
+    found.encode_signals(tiny, views=1, seed=0)
+    assert not np.array_equal(before, found.codes)
+
+
+@pytest.mark.parametrize("template", ["own", "chatml", "phi3"])
+@torch.no_grad()
+def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, items, template):
+    """Token by token the chat template's prompt, and in a pack the same logits."""
+    templates = {"own": tiny_processor.chat_template, "chatml": CHATML_TEMPLATE, "phi3": (RECIPES / "phi3.jinja").read_text()}
+    tiny_processor.chat_template = templates[template]
+    pack = QuestionPacker(tiny_processor)
+    logits = tiny(**{name: value for name, value in pack(items).items() if name != "labels"}).logits
+    assert any(len(item["questions"]) == 3 for item in items)
+    for row, item in enumerate(items):
+        ids, labels, _, branch = pack.pack(item)
+        shared = branch.count(0)
+        assert shared > 20 and len(set(branch)) == len(item["questions"]) + 1
+        for k, question in enumerate(item["questions"], 1):
+            single = pack([item | {"questions": [question]}])
+            assert single["attention_mask"].ndim == 2
+            alone = tiny(**{name: value for name, value in single.items() if name != "labels"}).logits[0]
+            places = [i for i, each in enumerate(branch) if each == k]
+            assert [ids[i] for i in places] == single["input_ids"][0, shared:].tolist()
+            assert [labels[i] for i in places] == single["labels"][0, shared:].tolist()
+            assert_close(logits[row, places], alone[shared:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("template", ["own", "chatml", "phi3"])
+def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, items, data, template):
+    templates = {"own": tiny_processor.chat_template, "chatml": CHATML_TEMPLATE, "phi3": (RECIPES / "phi3.jinja").read_text()}
+    tiny_processor.chat_template = templates[template]
+    pack = QuestionPacker(tiny_processor)
+    question = items[0]["questions"][0]
+    for records in ([0], [1, 2]):
+        batch = pack([{"codes": [data.coded(record, 0) for record in records], "questions": [question]}])
+        content = [{"type": "ecg", "ecg": data.signal(record), "sampling_rate": 100} for record in records]
+        conversation = [
+            {"role": "user", "content": [*content, {"type": "text", "text": question.question}]},
+            {"role": "assistant", "content": question.answer},
+        ]
+        inputs = tiny_processor.apply_chat_template(conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        ids, mask = torch.tensor(inputs["input_ids"]), torch.tensor(inputs["assistant_masks"])
+        assert torch.equal(batch["input_ids"], ids.view(1, -1)) and mask.sum() > 2
+        assert torch.equal(batch["labels"], ids.masked_fill(mask == 0, -100).view(1, -1))
+
+
+def test_a_template_that_does_not_mark_answers_is_refused(tiny_processor, items):
+    tiny_processor.chat_template = CHATML_TEMPLATE.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    with pytest.raises(ValueError, match="generation"):
+        QuestionPacker(tiny_processor)(items)
+
+
+def test_streamed_questions(built, tiny_processor, tiny):
+    rows = list(StreamedQuestions(str(built), "validation", tiny_processor))
+    shards = json.loads((built / "manifest.json").read_text())["shards"]
+    assert len(rows) == sum(shard["samples"] for shard in shards if shard["name"].startswith("validation"))
+    assert all(len(row["questions"]) == 1 and row["signals"] + row["tiles"] for row in rows)
+    assert {len(row["signals"]) + len(row["tiles"]) for row in rows} == {1, 2}
+    batch = QuestionPacker(tiny_processor)(rows[:2] + [row for row in rows if row["tiles"]][:2])
+    assert tiny(**batch).loss.isfinite()
+    train = [StreamedQuestions(str(built), "train", tiny_processor, "report", seed) for seed in (0, 0, 1)]
+    first = [[next(rows)["questions"][0].answer for rows in [iter(each)] for _ in range(8)] for each in train]
+    assert first[0] == first[1] != first[2]
+
+
+# Recipes.
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_recipes(path):
+    recipe = read_recipe(path, ["stages.joint.training.eval_strategy=no", "stages.joint.training.learning_rate=3e-4", "data.views=2"])
+    assert recipe.stages["joint"].training["eval_strategy"] == "no" and recipe.stages["joint"].training["learning_rate"] == 3e-4
+    assert recipe.data.views == 2 and recipe.before("joint") == "warmup"
+    assert recipe.stages["warmup"].train == ["signal_projector", "image_projector"]
+    if recipe.stages["joint"].lora:
+        for name in {"phi3-mini-siglip": ("qkv_proj", "down_proj"), "qwen2.5-7b-siglip": ("q_proj", "down_proj")}[path.stem]:
+            part = {"down_proj": "mlp"}.get(name, "self_attn")
+            assert re.fullmatch(recipe.stages["joint"].lora["target_modules"], f"language_model.model.layers.11.{part}.{name}")
+
+
+def test_recipes_name_what_is_wrong(tmp_path):
+    with pytest.raises(ValueError, match="stages.joint has no \\['trian'\\]"):
+        read_recipe(RECIPES / "default.yaml", ["stages.joint.trian=[]"])
+    with pytest.raises(ValueError, match="no assignment"):
+        read_recipe(RECIPES / "default.yaml", ["data.views"])
+
+
+# Runs.
+
+
+class Run:
+    """train_heartcare.py on the tiny model."""
+
+    def __init__(self, root: Path, tiny_folder: Path, built: Path, cache: Path, output: Path, stage: str = "warmup"):
+        values = {
+            "data.source": built, "data.cache": cache, "data.pictures": 6, "data.views": 2, "model.start": tiny_folder, "model.attention": "sdpa",
+            **{f"stages.{stage}.training.{name}": value for name, value in {
+                "max_steps": 6, "per_device_train_batch_size": 2, "save_steps": 2, "logging_steps": 1, "bf16": "false", "eval_strategy": "no",
+                "save_total_limit": "null"}.items()},
+        }  # fmt: skip
+        self.root, self.output, self.stage, self.values = root, output, stage, values
+
+    def command(self, *options, processes: int = 1, **values) -> list[str]:
+        script = [str(self.root / "examples/train_heartcare.py"), "--config", str(RECIPES / "default.yaml"), "--output", str(self.output)]
+        torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"] if processes > 1 else []
+        pairs = (self.values | {name.replace("__", "."): value for name, value in values.items()}).items()
+        sets = [each for name, value in pairs for each in ("--set", f"{name}={value}")]
+        return [sys.executable, *torchrun, *script, "--stage", self.stage, *sets, *options]
+
+    def __call__(self, *options, processes: int = 1, **values) -> str:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(self.command(*options, processes=processes, **values), capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def losses(self) -> list[float]:
+        last = max((self.output / self.stage).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+        return [row["loss"] for row in json.loads((last / "trainer_state.json").read_text())["log_history"] if "loss" in row]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.output / self.stage / "model.safetensors")
+
+
+@pytest.fixture
+def start(root, tiny_folder, built, cache, tmp_path):
+    return lambda name, stage="warmup": Run(root, tiny_folder, built, cache, tmp_path / name, stage)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(start):
+    alone, killed = start("alone"), start("killed")
+    alone()
+    process = subprocess.Popen(
+        killed.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    while not (killed.output / "warmup/checkpoint-2/trainer_state.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed.output / "warmup/model.safetensors").exists()
+    killed("--resume")
+    assert killed.losses() == alone.losses() and len(alone.losses()) == 6
+    one, other = alone.weights(), killed.weights()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_two_processes_learn_what_one_does(start):
+    """DDP, with frozen parts, and batches that lack an ECG or a picture in one of the processes."""
+    # SGD, since the first steps of AdamW are the signs of gradients, also of those that are nothing but rounding.
+    options = {"stages__joint__muon": "null", "stages__joint__questions": 2, "stages__joint__training__optim": "sgd",
+               "stages__joint__training__learning_rate": "1e-2"}  # fmt: skip
+    one, two = start("one", "joint"), start("two", "joint")
+    one(stages__joint__training__per_device_train_batch_size=4, **options)
+    two(processes=2, **options)
+    assert_close(torch.tensor(two.losses()), torch.tensor(one.losses()), atol=1e-3, rtol=1e-3)
+    a, b = one.weights(), two.weights()
+    assert all((a[name] - b[name]).abs().max() < 2e-3 for name in a)
+    before = load_file(Path(one.values["model.start"]) / "model.safetensors")
+    assert all(
+        torch.equal(before[name], b[name]) == name.startswith("beat.")
+        for name in before
+        if name.split(".")[0] in ("beat", "image_projector")
+    )
+
+
+def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path, root):
+    """FSDP2 on two processes, saved in shards, merged into one file."""
+    batches = [packer(items[k : k + 2]) for k in range(0, 6, 2)]
+    torch.save([dict(batch) for batch in batches], tmp_path / "batches.pt")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        str(root / "tests/fsdp2_worker.py"),
+    ]
+    done = subprocess.run([*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "shards")], capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((tmp_path / "shards").glob("*.distcp"))) == 2
+    model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder)
+    model.freeze_towers()
+    losses = learn(model, batches, 3)
+    sharded = [float(each) for each in re.search("losses (.*)", done.stdout)[1].split()]
+    assert_close(torch.tensor(sharded), torch.tensor(losses), atol=1e-4, rtol=1e-4)
+    merge(str(tmp_path / "shards"), str(tiny_folder), str(tmp_path / "merged"))
+    merged = HeartcareForConditionalGeneration.from_pretrained(tmp_path / "merged")
+    for (name, a), b in zip(model.state_dict().items(), merged.state_dict().values(), strict=True):
+        assert_close(a, b, atol=1e-4, rtol=1e-4, msg=name)
+    assert (tmp_path / "merged/model.safetensors").exists() and HeartcareProcessor.from_pretrained(tmp_path / "merged")
+
+
+def test_lora_is_merged_into_a_model_that_loads(start, tiny_folder, items, packer, tiny):
+    lora = {"stages__joint__lora": r"{r: 4, target_modules: 'language_model\.model\.layers\.\d+\.self_attn\.(q_proj|v_proj)'}",
+            "stages__joint__muon": "null", "stages__joint__train": "[signal_projector, image_projector]"}  # fmt: skip
+    run = start("lora", "joint")
+    run(**lora)
+    merged = HeartcareForConditionalGeneration.from_pretrained(run.output / "joint").eval()
+    before, after = tiny.state_dict(), merged.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.split(".")[0] for name in changed} == {"language_model", "signal_projector", "image_projector"}
+    assert all("q_proj" in name or "v_proj" in name for name in changed if name.startswith("language_model"))
+    adapter = PeftModel.from_pretrained(tiny, run.output / "joint/checkpoint-6").eval()
+    batch = packer(items[:2])
+    with torch.no_grad():
+        assert_close(adapter(**batch).logits, merged(**batch).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_early_stop_keeps_the_best(start):
+    run = start("early")
+    run(**{"stages__warmup__patience": 1, "stages__warmup__training__eval_strategy": "steps", "stages__warmup__training__eval_steps": 2,
+           "stages__warmup__training__learning_rate": 3.0, "stages__warmup__muon": "null", "stages__warmup__training__max_steps": 40})  # fmt: skip
+    last = max((run.output / "warmup").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    state = json.loads((last / "trainer_state.json").read_text())
+    evaluated = {row["step"]: row["eval_loss"] for row in state["log_history"] if "eval_loss" in row}
+    assert state["global_step"] < 40 and min(evaluated, key=evaluated.get) != state["global_step"]
+    best = load_file(run.output / "warmup" / f"checkpoint-{min(evaluated, key=evaluated.get)}" / "model.safetensors")
+    assert all(torch.equal(tensor, run.weights()[name]) for name, tensor in best.items())
+
+
+def test_dry_run_says_what_it_would_take(start):
+    run = start("dry", "joint")
+    said = json.loads(re.search(r"^\{$.*^\}$", run("--dry-run"), re.M | re.S)[0])
+    model = HeartcareForConditionalGeneration.from_pretrained(run.values["model.start"])
+    assert said["parameters"] == model.num_parameters()
+    assert said["parameters that learn"] == said["parameters"] - sum(each.numel() for each in model.beat.parameters())
+    assert said["seconds per step"] > 0 and 30 < said["tokens of a sample"] < 2000 and 0 < said["tokens of a sample that are learnt"]
+    assert not list((run.output / "joint").glob("*.safetensors")) and not list((run.output / "joint").glob("checkpoint-*"))
+
+
+def test_unknown_stage(start):
+    run = start("none")
+    run.stage = "third"
+    done = subprocess.run(run.command(), capture_output=True, text=True)
+    assert done.returncode == 2 and "no stage 'third'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_sft_trainer(root, tiny_folder, built, tmp_path, packer, items, tiny):
+    """The labels are those of the packer, and what TRL trained loads."""
+    command = [
+        sys.executable,
+        str(root / "examples/train_sft.py"),
+        "--model",
+        str(tiny_folder),
+        "--data",
+        str(built),
+        "--output",
+        str(tmp_path / "sft"),
+    ]
+    done = subprocess.run([*command, "--steps", "2", "--batch-size", "2", "--rank", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    adapter = PeftModel.from_pretrained(tiny, tmp_path / "sft").eval()
+    assert adapter(**packer(items[:2])).loss.isfinite()
+    row = next(iter(load_dataset(str(built), split="validation", streaming=True)))
+    batch, streamed = (
+        ConversationCollator(packer.processor)([row]),
+        next(iter(StreamedQuestions(str(built), "validation", packer.processor))),
+    )
+    assert torch.equal(batch["labels"], packer([streamed])["labels"])
