@@ -293,6 +293,8 @@ VARIANTS = {
     "blocks": Variant("decoded patches do not overlap", SHAPE, change=blocks),
     "decoder_4": Variant("decoder of 4 layers", SHAPE, {"num_decoder_layers": 4}),
     "wide": Variant("width 192", SHAPE, {"hidden_size": 192, "num_attention_heads": 6, "intermediate_size": 768}),
+    "forecast_0": Variant("no forecast", LOSS, {"pred_weight": 0.0}),
+    "forecast_50": Variant("the forecast weighs 0.5, not 0.1", LOSS, {"pred_weight": 0.5}),
     "spectral": Variant("with a multi-scale spectral loss", LOSS, change=with_loss(spectral)),
     "derivative": Variant("with a loss on the derivative", LOSS, change=with_loss(derivative)),
     "root": Variant("loss per record, square root", LOSS, change=root),

@@ -1,5 +1,6 @@
 """The collator of the training scripts: questions about the same ECGs share them, in one prompt with branches, and the loss is that of the answers alone."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,20 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 QUESTION, ANSWER = "\ue000", "\ue001"  # stand for the two while the chat template is rendered; of Unicode's private use area
 PLACEHOLDERS = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
+
+
+def fill_rows(lengths: list[int]) -> list[list[int]]:
+    """Places of items -> rows no longer than the longest item, the longest items first, each in the first row that has room."""
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        place = next((k for k, free in enumerate(room) if free >= lengths[i]), len(rows))
+        if place == len(rows):
+            rows.append([])
+            room.append(max(lengths))
+        rows[place].append(i)
+        room[place] -= lengths[i]
+    return rows
 
 
 class QuestionPacker:
@@ -23,7 +38,8 @@ class QuestionPacker:
     answer has exactly the loss that it would have in a prompt of its own. The prompt is the processor's chat template, token by token; labels are -100 outside
     of its generation blocks.
 
-    With one question in each item, the batch is an ordinary one, padded on the right, for attention kernels that take no mask of four dimensions.
+    Several items share a row of the batch, where there is room for them beside the longest; they do not see each other either. With one question in each item, the
+    batch is an ordinary one, an item a row, padded on the right, for attention kernels that take no mask of four dimensions.
 
     Args:
         processor: Its chat template must mark what the assistant says by {% generation %}.
@@ -85,19 +101,27 @@ class QuestionPacker:
 
     def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
         packed = [self.pack(item) for item in items]
-        longest = max(len(ids) for ids, *_ in packed)
+        plain = all(len(item["questions"]) == 1 for item in items)
+        rows = [[i] for i in range(len(items))] if plain else fill_rows([len(ids) for ids, *_ in packed])
+        longest = max(sum(len(packed[i][0]) for i in row) for row in rows)
 
-        def batch(index: int, fill: int) -> torch.Tensor:
-            return torch.tensor([row[index] + [fill] * (longest - len(row[index])) for row in packed])
+        def batch(of: Callable[[int], list[int]], fill: int) -> torch.Tensor:
+            values = [[value for i in row for value in of(i)] for row in rows]
+            return torch.tensor([row + [fill] * (longest - len(row)) for row in values])
 
-        branch = batch(3, -1)
-        inputs = {"input_ids": batch(0, self.tokenizer.pad_token_id), "labels": batch(1, -100), "position_ids": batch(2, 0)}
-        if all(len(item["questions"]) == 1 for item in items):
-            inputs["attention_mask"] = (branch >= 0).long()
+        ids, labels, positions, branch = (
+            batch(lambda i: packed[i][part], fill) for part, fill in enumerate((self.tokenizer.pad_token_id, -100, 0, -1))
+        )
+        if plain:
+            mask = (branch >= 0).long()
         else:
-            causal = torch.ones(longest, longest, dtype=torch.bool).tril()
-            sees = causal & ((branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :]))
-            inputs["attention_mask"] = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None]
+            item = batch(lambda i: [i] * len(packed[i][0]), -1)
+            same = (item[:, None, :] == item[:, :, None]) & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
+            sees = same & torch.ones(longest, longest, dtype=torch.bool).tril()
+            mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None]
+        # What is put into the placeholders comes in their order, row by row.
+        items = [items[i] for row in rows for i in row]
+        inputs = {"input_ids": ids, "labels": labels, "position_ids": positions, "attention_mask": mask}
         return inputs | self.ecgs(items) | self.images(items)
 
     def ecgs(self, items: list[dict]) -> dict[str, torch.Tensor]:
