@@ -4,7 +4,7 @@
     python examples/beat_fidelity.py --models . --records FOLDER --picture out.png   # any ECG files, at their own rate
 
 "Before" is the signal as the processor cleans it, at the record's own sampling rate, so that what a lower rate of Beat cuts off counts as an error; "after" is
-decoded from the codes and brought to that rate. Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the records
+decoded from the codes and brought to that rate (but for DTW, which is of both at Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the records
 in which both have the number. Prints a Markdown table.
 """
 
@@ -68,14 +68,17 @@ class Fidelity:
     @torch.no_grad()
     def decode(self, signal: np.ndarray, rate: float) -> np.ndarray:
         """(12, n) mV -> what is left of it after encoding and decoding."""
-        to = BeatFeatureExtractor(sampling_rate=self.model.config.sampling_rate)
-        x = torch.from_numpy(np.ascontiguousarray(to.resample(signal, rate), np.float32))[None]
+        x = torch.from_numpy(np.ascontiguousarray(self.at_own_rate(signal, rate), np.float32))[None]
         tokens = self.model.encode(x)
         for level, codes in enumerate(tokens.codes[0]):
             self.used[level, codes.unique().numpy()] = True
         after = self.model.decode(tokens.codes, tokens.gain)[0, :, -x.shape[-1] :].numpy()
-        after = BeatFeatureExtractor(sampling_rate=round(rate)).resample(after, to.sampling_rate)
+        after = BeatFeatureExtractor(sampling_rate=round(rate)).resample(after, self.model.config.sampling_rate)
         return np.pad(after, ((0, 0), (0, max(0, signal.shape[1] - after.shape[1]))), mode="edge")[:, : signal.shape[1]]
+
+    def at_own_rate(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """As the model takes it; warping takes the square of the samples in time."""
+        return BeatFeatureExtractor(sampling_rate=self.model.config.sampling_rate).resample(signal, rate)
 
     def add(self, signal: np.ndarray, rate: float, before: Measurements):
         decoded = self.decode(signal, rate)
@@ -90,7 +93,7 @@ class Fidelity:
             "correlation": np.mean(
                 [np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0 for k in np.flatnonzero(present)]
             ),
-            "dtw": 1000 * dtw(decoded[present], signal[present]).mean(),
+            "dtw": 1000 * dtw(*(self.at_own_rate(each[present], rate) for each in (decoded, signal))).mean(),
             "beats": (match_peaks(peaks, found, 0.05 * rate), len(peaks), len(found)),
             "p": (before.pr is not None, after.pr is not None),
             "st": np.nan if before.st is None or after.st is None else 1000 * np.abs(before.st - after.st)[present].mean(),

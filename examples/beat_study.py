@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from beat_variants import VARIANTS, Variant
-from heartcare.tokenization_beat import BeatModel
+from heartcare.tokenization_beat import BeatEncoderOutput, BeatModel
 from ptbxl import PTBXL
+from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
@@ -37,6 +38,12 @@ def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
     return whole
 
 
+def unit(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """(B, L, n) mV -> mV of one unit of each lead, (B, L, 1)."""
+    ones = torch.ones_like(signal[..., :1])
+    return signal.std(-1, keepdim=True).clamp(min=1e-3) if variant.unit_leads else ones
+
+
 class Feed:
     """Random windows as the training of Beat draws them (`ptbxl.BeatWindows`), in the leads and the scale of a variant."""
 
@@ -44,11 +51,6 @@ class Feed:
         self.data, self.variant, self.batch_size = data, variant, batch_size
         self.context, self.future = model.config.segment_length, model.config.prediction_length
         self.rng = np.random.default_rng(seed)
-
-    def scale(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, L, n) -> mV of one unit of each lead, (B, L, 1)."""
-        ones = torch.ones_like(signal[..., :1])
-        return signal.std(-1, keepdim=True).clamp(min=1e-3) if self.variant.unit_leads else ones
 
     def batch(self) -> dict[str, torch.Tensor]:
         rng, leads = self.rng, list(self.variant.leads)
@@ -59,7 +61,7 @@ class Feed:
         for k, row in enumerate(rows):
             start = int(places[k] * (1000 - length + 1))
             x[k] = torch.from_numpy(self.data.signal(row)[leads, start : start + length])
-        x = x / self.scale(x)
+        x = x / unit(x, self.variant)
         mask = torch.ones(self.batch_size, self.context, dtype=torch.long)
         lead_mask = torch.ones(self.batch_size, len(leads), dtype=torch.long)
         for k in np.flatnonzero(short):
@@ -103,12 +105,11 @@ def correlations(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128) -> dict:
     """On whole records, decoded from nothing but codes, gain, and, where a variant has them, the scales of its leads."""
-    feed = Feed(data, variant, model, 0, 0)
     prd, rmse, correlation, counts = [], [], [], []
     for start in range(0, len(data), batch_size):
         whole = torch.from_numpy(np.stack([data.signal(i) for i in range(start, min(start + batch_size, len(data)))]))
         x = whole[:, list(variant.leads)]
-        scale = feed.scale(x)
+        scale = unit(x, variant)
         tokens = model.encode(x / scale)
         decoded = all_leads(model._decode(tokens.codes, tokens.gain)[..., -x.shape[-1] :] * scale, variant.leads)
         error = (decoded - whole).square()
@@ -127,6 +128,25 @@ def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128
         "entropy": [float(-(each * each.log2()).sum()) for each in share],
         "parameters": sum(each.numel() for each in model.parameters()),
     }
+
+
+class TrainedVariant:
+    """A variant that the study has trained, as the probes take a Beat.
+
+    Args:
+        folder: Of the study.
+        name: Of the variant.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.variant = VARIANTS[name]
+        self.model = self.variant.build().eval()
+        self.model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+
+    def encode(self, signal: torch.Tensor) -> BeatEncoderOutput:
+        """(B, 12, n) mV."""
+        x = signal[:, list(self.variant.leads)]
+        return self.model.encode(x / unit(x, self.variant))
 
 
 def rows(folder: Path) -> dict[str, dict]:
@@ -195,7 +215,7 @@ def plot(found: dict[str, dict]) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
-    parser.add_argument("--output", default="runs/study", help="a JSON file for each variant")
+    parser.add_argument("--output", default="runs/study", help="a JSON file and weights for each variant")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -224,6 +244,7 @@ def main():
                 "steps": args.steps,
                 "batch_size": args.batch_size,
             }
+            save_file(dict(model.state_dict()), path.with_suffix(".safetensors"))
             path.write_text(json.dumps(row))
     print(table(rows(folder)))
     if args.plot:

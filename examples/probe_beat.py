@@ -1,6 +1,6 @@
 """Do the tokens carry the diagnosis? Linear probes on frozen, quantized latents of Beat, PTB-XL's label sets, macro AUC with intervals by patient.
 
-    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d
+    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d --study runs/study --designs paper
 
 Trains on folds 1-8, reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a record's latents, and on a weighted mean
 whose weights are learnt (attention pooling). `--random` adds a Beat of the first model's shape whose weights were never trained: what it reaches is owed to
@@ -8,10 +8,13 @@ the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
 """
 
 import argparse
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from beat_study import TrainedVariant
+from beat_variants import VARIANTS
 from heartcare import BeatModel
 from heartcare.bench.classify import SETS, classification_table, truth
 from heartcare.bench.probe import fit_probe
@@ -88,6 +91,8 @@ def main():
     parser.add_argument("--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories")
     parser.add_argument("--random", action="store_true", help="and one of random weights")
     parser.add_argument("--supervised", help="folder of a ResNet1d trained by resnet1d.py, for a row of its own")
+    parser.add_argument("--study", type=Path, default="runs/study", help="folder of beat_study.py")
+    parser.add_argument("--designs", nargs="+", default=[], metavar="NAME", help="variants that it has trained, such as paper")
     parser.add_argument("--fold", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=10, help="of the attention probe")
     parser.add_argument("--cache", default="runs/cache")
@@ -102,6 +107,7 @@ def main():
         # Codebooks of random weights have one code in use; k-means on real states is all that this Beat ever learns.
         untrained(torch.from_numpy(np.stack([train.signal(i) for i in range(min(256, len(train)))])))
         models["random weights"] = untrained.eval()
+    models |= {VARIANTS[name].words: TrainedVariant(args.study, name) for name in args.designs}
     items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in test.rows]
     print(f"\n| Beat | pooling | {' | '.join(SETS)} |\n|---|---|{'---|' * len(SETS)}")
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+from beat_variants import VARIANTS
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
 from PIL import Image
@@ -172,11 +173,14 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
 def test_probe_of_beat(root, tmp_path, ptbxl_folder):
     teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path, "--epochs", 1]
     assert '"fold": 9' in run(root, "resnet1d.py", *teacher).stdout
+    study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
+    run(root, "beat_study.py", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
-    printed = run(root, "probe_beat.py", *options, "--supervised", tmp_path).stdout
+    printed = run(root, "probe_beat.py", *options, "--supervised", tmp_path, "--study", tmp_path / "study", "--designs", "paper").stdout
     assert "| no Beat: ResNet1d, supervised | – | " in printed
     found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
-    assert [each[:2] for each in found] == [(name, pooling) for name in (str(root), "random weights") for pooling in ("mean", "attention")]
+    names = str(root), "random weights", VARIANTS["paper"].words
+    assert [each[:2] for each in found] == [(name, pooling) for name in names for pooling in ("mean", "attention")]
     assert all(score == "–" or 0 <= float(score) <= 1 for _, _, score in found)
 
 

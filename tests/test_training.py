@@ -360,6 +360,13 @@ def test_lora_is_merged_into_a_model_that_loads(start, tiny_folder, items, packe
         assert_close(adapter(**batch).logits, merged(**batch).logits, atol=1e-4, rtol=1e-4)
 
 
+def test_checkpointed_gradients_are_the_same(start):
+    plain, checkpointed = start("plain", "joint"), start("checkpointed", "joint")
+    plain(stages__joint__training__max_steps=3)
+    checkpointed(stages__joint__training__max_steps=3, stages__joint__training__gradient_checkpointing="true")
+    assert_close(torch.tensor(checkpointed.losses()), torch.tensor(plain.losses()), atol=1e-4, rtol=1e-4)
+
+
 def test_early_stop_keeps_the_best(start):
     run = start("early")
     run(**{"stages__warmup__patience": 1, "stages__warmup__training__eval_strategy": "steps", "stages__warmup__training__eval_steps": 2,
