@@ -209,6 +209,8 @@ def plot(found: dict[str, dict]) -> str:
         out.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{VARIANTS[name].words}: {row["prd"]:.1f} %</title></circle>'
         )
+    for y, colour, words in ((34, "#1f4e79", "Beat, and one thing changed"), (52, "#c0392b", "the paper's design, and towards it")):
+        out.append(f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/><text x="{width - 218}" y="{y + 4}">{words}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 

@@ -63,4 +63,4 @@ def test_table_and_plot_show_every_row():
     )
     found = {"base": row, "fsq": row | {"prd": 40.0}, "rate_360": row | {"bits_per_second": 360.0, "prd": 15.0}}
     assert table(found).count("\n") == 1 + 2 * 3 and "| 30.0 / 28.0 | 60 | 0.900 | 8.5 + 8.0 | 1.00 | 0.20 |" in table(found)
-    assert plot(found).count("<circle") == 3 and VARIANTS["fsq"].words in plot(found)
+    assert plot(found).count("<circle") == 3 + 2 and VARIANTS["fsq"].words in plot(found)
