@@ -194,18 +194,33 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         ecg_gain: torch.FloatTensor | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPooling:
-        """ECGs (ecgs, 12, samples) mV, or what Beat's `encode` made of them, -> `pooler_output`, a tuple with (latents of that ecg, width) for each."""
+        """ECGs -> `pooler_output`, a tuple with (latents of that ecg, width) for each.
+
+        Args: as in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them.
+
+        Raises: `ValueError` for codes of another shape, or without their gain.
+        """
         if ecg_codes is None:
             tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
             latents, mask, ecg_gain = tokens.latents, tokens.latent_mask, tokens.gain
         else:
+            levels = self.config.beat_config.num_levels
+            if ecg_codes.ndim != 3 or ecg_codes.shape[1] != levels or ecg_gain is None or ecg_gain.shape != ecg_codes.shape[:1]:
+                given = None if ecg_gain is None else tuple(ecg_gain.shape)
+                raise ValueError(
+                    f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {tuple(ecg_codes.shape)} and {given}; "
+                    "Beat's encode gives both."
+                )
             latents, mask = self.beat.quantizer.decode(ecg_codes), ecg_codes[:, 0] != ABSENT
         features = self.signal_projector(latents, ecg_gain)
         per_ecg = tuple(each[present] for each, present in zip(features, mask))
         return BaseModelOutputWithPooling(last_hidden_state=latents, pooler_output=per_ecg)
 
     def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of them, for keeping while the ViT is frozen."""
+        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of them, for keeping while the ViT is frozen.
+
+        Raises: `ValueError` for pixels of another shape.
+        """
         if pixel_values.ndim != 5:
             raise ValueError(f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}.")
         hidden_states = self.vision_tower(pixel_values.flatten(0, 1).to(self.vision_tower.dtype)).last_hidden_state
@@ -215,7 +230,11 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
     def get_image_features(
         self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs
     ) -> BaseModelOutputWithPooling:
-        """Pictures (images, tiles, 3, height, width), or their `get_image_slots`, -> `pooler_output`, a tuple with (tiles * slots, width) for each."""
+        """Pictures (images, tiles, 3, height, width), or their `get_image_slots` (images, tiles * slots, Dv), -> `pooler_output`, a tuple with
+        (tiles * slots, width) for each.
+
+        Raises: `ValueError` for pixels of another shape.
+        """
         if image_slots is None:
             image_slots = self.get_image_slots(pixel_values)
         return BaseModelOutputWithPooling(last_hidden_state=image_slots, pooler_output=tuple(self.image_projector(image_slots)))

@@ -125,7 +125,7 @@ def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128
         "prd_median": prd.median().item(),
         "rmse_uv": torch.cat(rmse).mean().item(),
         "correlation": torch.cat(correlation).mean().item(),
-        "entropy": [float(-(each * each.log2()).sum()) for each in share],
+        "entropy": [abs(float((each * each.log2()).sum())) for each in share],
         "parameters": sum(each.numel() for each in model.parameters()),
     }
 

@@ -17,6 +17,7 @@ from heartcare.agent.qa import Question
 from heartcare.agent.samples import open_image, unpack_ecg
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from recipe import StageRecipe
 from torch import nn
 from tqdm import tqdm
 
@@ -203,28 +204,42 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
 
     Args:
         source: A data set on the Hub, or the folder of one.
-        split, processor, seed: As above.
-        task: Only this one.
+        split, processor: As above.
+        stage: Which rows, and whether ECGs are seen.
+        seed: Of the order of the training split; the others keep theirs.
+        limit: At most so many rows.
         buffer: Rows that are shuffled.
     """
 
-    def __init__(self, source: str, split: str, processor: HeartcareProcessor, task: str | None = None, seed: int = 0, buffer: int = 1000):
+    def __init__(
+        self,
+        source: str,
+        split: str,
+        processor: HeartcareProcessor,
+        stage: StageRecipe,
+        seed: int = 0,
+        limit: int | None = None,
+        buffer: int = 1000,
+    ):
         from datasets import load_dataset
 
-        self.rows, self.processor = load_dataset(source, split=split, streaming=True), processor
-        if task:
-            self.rows = self.rows.filter(lambda row: row["task"] == task)
+        self.processor, self.ecgs = processor, stage.ecgs
+        rows = load_dataset(source, split=split, streaming=True)
+        if stage.task:
+            rows = rows.filter(lambda row: row["task"] == stage.task)
+        if not stage.pairs:
+            rows = rows.filter(lambda row: "-" not in row["modality"])
         if split == "train":
-            self.rows = self.rows.shuffle(seed=seed, buffer_size=buffer)
+            rows = rows.shuffle(seed=seed, buffer_size=buffer)
+        self.rows = rows.take(limit) if limit else rows
 
     def set_epoch(self, epoch: int):
         self.rows.set_epoch(epoch)
 
     def __iter__(self):
         for row in self.rows:
-            signals = [cleaned(ecg, self.processor) for ecg in row["ecgs"]]
-            yield {
-                "signals": [(signal, np.ones(12, np.int64)) for signal in signals],
-                "tiles": [cut(image, self.processor) for image in row["images"]],
-                "questions": [asked(row)],
-            }
+            item = {"questions": [asked(row)]}
+            if self.ecgs:
+                item["signals"] = [(cleaned(ecg, self.processor), np.ones(12, np.int64)) for ecg in row["ecgs"]]
+                item["tiles"] = [cut(image, self.processor) for image in row["images"]]
+            yield item

@@ -1,7 +1,6 @@
 """The collator of the training scripts: questions about the same ECGs share them, in one prompt with branches, and the loss is that of the answers alone."""
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -47,10 +46,18 @@ class QuestionPacker:
 
     def __init__(self, processor: HeartcareProcessor):
         self.processor, self.tokenizer = processor, processor.tokenizer
-        self.parts = lru_cache(maxsize=None)(self._parts)
+        self.rendered: dict[tuple[int, int], tuple[str, str, str, str]] = {}  # by the numbers of ECGs and images
 
-    def _parts(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
-        """The rendered template before the question, between question and answer, and after the answer: what is still learnt, and what is not."""
+    def parts(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
+        """The rendered template before the question, between question and answer, and after the answer: what is still learnt, and what is not.
+
+        Raises: `ValueError` for a template that does not mark answers.
+        """
+        if (ecgs, images) not in self.rendered:
+            self.rendered[ecgs, images] = self._render(ecgs, images)
+        return self.rendered[ecgs, images]
+
+    def _render(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
         content = [{"type": "ecg"}] * ecgs + [{"type": "image"}] * images + [{"type": "text", "text": QUESTION}]
         chat = [{"role": "user", "content": content}, {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}]
         (text,), (spans,) = render_jinja_template(
@@ -86,7 +93,7 @@ class QuestionPacker:
         encoded = self.tokenizer(texts, add_special_tokens=not (bos and head.startswith(bos)), return_offsets_mapping=True)
         ids, labels, positions, branch = [], [], [], []
         for k, (tokens, offsets, start, end) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1):
-            common = sum(stop <= shared for _, stop in offsets) if shared else 0
+            common = next((i for i, (_, stop) in enumerate(offsets) if stop > shared), 0) if shared else 0
             first = common if k > 1 else 0  # what is shared is written once
             ids += tokens[first:]
             labels += [token if start < stop and at < end else -100 for token, (at, stop) in zip(tokens, offsets)][first:]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.processing_heartcare import BeatFeatureExtractor
 from tqdm import tqdm
 
@@ -57,6 +58,34 @@ class PTBXL:
         return self.signals[self.position[int(self.rows[i]["ecg_id"])]].astype(np.float32) / 1000
 
 
+class WithSimulated:
+    """Records of PTB-XL, and behind them some of the simulator: other shapes than those of one maker's devices, so that Beat keeps the beats of these, too.
+
+    Args:
+        data: Records of PTB-XL.
+        count: Number of simulated records of 10 s, of every rhythm and form in turn.
+        seed: Of the first of them; others follow.
+    """
+
+    FIRST_SEED = 1_000_000  # far from those that tests and examples use
+
+    def __init__(self, data: PTBXL, count: int, seed: int = FIRST_SEED):
+        self.data, extractor = data, BeatFeatureExtractor()
+        self.rows, self.simulated = list(data.rows), []
+        for k in tqdm(range(count), desc="simulating"):
+            rhythm, form = list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k // len(RHYTHMS) % len(FORMS)]
+            ecg = simulate_ecg(rhythm, form, noise_mv=(0.002, 0.01, 0.03)[k % 3], seed=seed + k)
+            self.rows.append({"scp_codes": ecg.statements})
+            self.simulated.append(extractor.prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})[0])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def signal(self, i: int) -> np.ndarray:
+        """As `PTBXL.signal`."""
+        return self.data.signal(i) if i < len(self.data) else self.simulated[i - len(self.data)]
+
+
 class BeatWindows(torch.utils.data.Dataset):
     """Random windows of a segment and what follows it, with leads left out and short beginnings at random.
 
@@ -64,7 +93,15 @@ class BeatWindows(torch.utils.data.Dataset):
     and statement, an item has those of its record, too.
     """
 
-    def __init__(self, data: PTBXL, context: int, future: int, augment: bool = True, seed: int = 0, statements: np.ndarray | None = None):
+    def __init__(
+        self,
+        data: PTBXL | WithSimulated,
+        context: int,
+        future: int,
+        augment: bool = True,
+        seed: int = 0,
+        statements: np.ndarray | None = None,
+    ):
         self.data, self.context, self.future, self.augment, self.seed, self.statements = data, context, future, augment, seed, statements
 
     def __len__(self) -> int:

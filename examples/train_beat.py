@@ -1,4 +1,4 @@
-"""Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8; fold 9 is watched.
+"""Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8 and some simulated ECGs; fold 9 is watched.
 
     python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the teacher, half an hour on two cores
     python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat           # goes on after an interruption with --resume
@@ -17,7 +17,7 @@ from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 from optimizers import MuonWithAdamW
 from pooling import AttentionPooling
-from ptbxl import PTBXL, BeatWindows
+from ptbxl import PTBXL, BeatWindows, WithSimulated
 from resnet1d import load, logits
 from torch import nn
 from transformers import Trainer, TrainingArguments, get_cosine_schedule_with_warmup
@@ -60,7 +60,7 @@ class BeatTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
-def what_it_says(data: PTBXL, teacher: str) -> np.ndarray:
+def what_it_says(data: PTBXL | WithSimulated, teacher: str) -> np.ndarray:
     """float32 (records, 76): the mean of what the cardiologists said, 0 or 1, and of what the teacher sees."""
     given = np.stack([truth(row["scp_codes"]) for row in data.rows]).astype(np.float32)
     return (given + logits(load(teacher), data).sigmoid().numpy()) / 2
@@ -79,6 +79,7 @@ def main():
         "--start",
         help="folder of a trained Beat to begin with; what has another shape starts anew, and new levels find their places by k-means",
     )
+    parser.add_argument("--simulated", type=int, default=2000, help="records of the simulator among those of PTB-XL")
     parser.add_argument("--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss")
     parser.add_argument(
         "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
@@ -92,6 +93,7 @@ def main():
     torch.manual_seed(args.seed)
     config = BeatConfig(num_levels=args.num_levels, latent_ratio=args.latent_ratio)
     data = [PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9])]
+    data[0] = WithSimulated(data[0], args.simulated)
     statements = [what_it_says(each, args.teacher) if args.teacher else None for each in data]
     windows = [
         BeatWindows(each, config.segment_length, config.prediction_length, augment, args.seed, said)

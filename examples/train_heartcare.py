@@ -38,13 +38,12 @@ class ECGQuestions(torch.utils.data.Dataset):
         stage: Which items and questions.
         length: Number of items.
         seed: Of all choices.
-        whole: Only whole records, for validation.
     """
 
     SHARES = {"signal": 0.6, "image": 0.3, "pair": 0.1}  # of the items
 
-    def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0, whole: bool = False):
-        self.data, self.stage, self.length, self.seed, self.whole = data, stage, length, seed, whole
+    def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0):
+        self.data, self.stage, self.length, self.seed = data, stage, length, seed
         self.kinds: dict[str, list[int]] = {"signal": [], "image": [], "pair": []}
         for i, item in enumerate(data.items):
             kind = "pair" if len(item["signals"]) + len(item["tiles"]) > 1 else "signal" if item["signals"] else "image"
@@ -67,7 +66,7 @@ class ECGQuestions(torch.utils.data.Dataset):
         questions = [questions[k] for k in rng.permutation(len(questions))[: self.stage.questions]]
         if not self.stage.ecgs:
             return {"questions": questions}
-        views = 1 if self.whole else self.data.codes.shape[1]
+        views = self.data.codes.shape[1]
         pictures = {"slots": self.data.slots} if self.data.slots is not None else {"tiles": self.data.tiles}
         return {
             "codes": [self.data.coded(record, int(rng.integers(views))) for record in item["signals"]],
@@ -100,22 +99,29 @@ def prepare(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.
     return get_peft_model(model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"]))
 
 
+VALIDATION = 512  # items that are watched
+
+
 def read_data(data: DataRecipe, stage: StageRecipe, model, processor, packer, arguments: TrainingArguments) -> tuple:
     """-> what is trained on, what is watched."""
     if data.streaming:
-        return tuple(StreamedQuestions(data.source, split, processor, stage.task, arguments.seed) for split in ("train", "validation"))
-    sets = []
+        train = StreamedQuestions(data.source, "train", processor, stage, arguments.seed)
+        return train, StreamedQuestions(data.source, "validation", processor, stage, limit=VALIDATION)
+
+    def read(split: str, views: int) -> HeartcareData:
+        kept = HeartcareData(data.source, split, data.cache, processor if stage.ecgs else None, data.pictures)
+        if stage.ecgs:
+            kept.encode_signals(model.to(arguments.device), views, arguments.seed)
+            if "vision_tower" not in stage.train:
+                kept.encode_pictures(model, packer)
+        return kept
+
     # One process of a machine fills the caches, the others then read them.
     with arguments.main_process_first(desc="data"):
-        for split, length in (("train", arguments.max_steps * arguments.train_batch_size * arguments.world_size), ("validation", 512)):
-            kept = HeartcareData(data.source, split, data.cache, processor if stage.ecgs else None, data.pictures)
-            if stage.ecgs:
-                kept.encode_signals(model.to(arguments.device), 1 if split == "validation" else data.views, arguments.seed)
-                if "vision_tower" not in stage.train:
-                    kept.encode_pictures(model, packer)
-            length = length * arguments.gradient_accumulation_steps if split == "train" else min(length, len(kept))
-            sets.append(ECGQuestions(kept, stage, length, arguments.seed, whole=split == "validation"))
-    return tuple(sets)
+        train, validation = read("train", data.views), read("validation", 1)
+    length = arguments.max_steps * arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    watched = min(VALIDATION, len(validation))
+    return ECGQuestions(train, stage, length, arguments.seed), ECGQuestions(validation, stage, watched, arguments.seed)
 
 
 def arguments_of(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:

@@ -34,7 +34,7 @@ def main(folder: str, batches: str, output: str):
     fully_shard(model, mesh=mesh)
     weight = model.get_decoder().layers[0].mlp.up_proj.weight
     assert weight.to_local().shape[0] * dist.get_world_size() == weight.shape[0], "not in shards"
-    losses = learn(model, torch.load(batches), 3)
+    losses = learn(model, torch.load(batches, weights_only=True), 3)
     state = get_model_state_dict(model)
     state.pop("language_model.lm_head.weight", None)  # tied
     checkpoint.save({"model": state}, checkpoint_id=output)

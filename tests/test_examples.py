@@ -9,8 +9,10 @@ import numpy as np
 from beat_variants import VARIANTS
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.processing_heartcare import BeatFeatureExtractor
 from PIL import Image
-from ptbxl import PTBXL
+from ptbxl import PTBXL, WithSimulated
 from safetensors.torch import load_file
 
 
@@ -62,7 +64,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
     run(root, "resnet1d.py", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
     # A run that is interrupted and resumed ends with the same weights as one left alone.
-    beat = [*short, "--teacher", tmp_path / "teacher"]
+    beat = [*short, "--teacher", tmp_path / "teacher", "--simulated", 4]
     run(root, "train_beat.py", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
     whole = load_file(tmp_path / "beat/model.safetensors")
     shutil.rmtree(tmp_path / "beat/checkpoint-4")
@@ -75,7 +77,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
 
     # New levels are added to what was learnt; the first step of the warm-up moves nothing else.
     more = ["--start", tmp_path / "beat", "--num-levels", 4, "--output", tmp_path / "beat180"]
-    run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, cwd=tmp_path)
+    run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, "--simulated", 0, cwd=tmp_path)
     finer = load_file(tmp_path / "beat180/model.safetensors")
     assert all(np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name)
     assert finer["quantizer.levels.3.codebook_uses"].any()
@@ -117,6 +119,19 @@ def test_records_are_found_by_their_id(ptbxl_folder, tmp_path):
     assert not {row["patient_id"] for row in PTBXL(ptbxl_folder, [9], tmp_path).rows} & {
         row["patient_id"] for row in PTBXL(ptbxl_folder, range(1, 9), tmp_path).rows
     }
+
+
+def test_simulated_records_stand_behind_the_real_ones(ptbxl_folder, tmp_path):
+    data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
+    both, again = WithSimulated(data, 36), WithSimulated(data, 36)
+    assert len(both) == len(both.rows) == len(data) + 36 and np.array_equal(both.signal(3), data.signal(3))
+    assert len({both.signal(len(data) + k).tobytes() for k in range(36)}) == 36  # none twice, also where rhythm and form are the same
+    assert all(np.array_equal(both.signal(i), again.signal(i)) and both.signal(i).shape == (12, 1000) for i in range(len(both)))
+    assert {code for row in both.rows[len(data) :] for code in row["scp_codes"]} == {*RHYTHMS, *FORMS}
+    rhythm, form = list(RHYTHMS)[0], FORMS[0]
+    theirs = simulate_ecg(rhythm, form, noise_mv=0.002, seed=WithSimulated.FIRST_SEED)
+    expected = BeatFeatureExtractor().prepare({"ecg": theirs.signal, "sampling_rate": 500, "units": "mV"})[0]
+    assert np.array_equal(both.signal(len(data)), expected)
 
 
 def test_lexicon_table(root, shared, tmp_path):
