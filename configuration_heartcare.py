@@ -7,6 +7,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
 # The model-specific tokens: attribute name on the tokenizer -> token. The processor writes them, the model scatters to them.
 ECG_TOKENS = {
     "ecg_token": "<|ecg|>",
@@ -41,7 +43,7 @@ class BeatConfig(PreTrainedConfig):
     r"""
     Configuration of [`BeatModel`], the tokenizer of 12-lead ECGs (paper section 3.2).
 
-    The defaults are those of `beat/` in this repository. The paper's own scale is `sampling_rate=250,
+    The defaults are those of the default checkpoint. The paper's own scale is `sampling_rate=250,
     patch_size=25, segment_length=1000, num_encoder_layers=6, num_decoder_layers=6, num_attention_heads=8, head_dim=64`.
 
     Args:
@@ -190,4 +192,4 @@ class StrictLoadingMixin:
 BeatConfig.register_for_auto_class()
 HeartcareConfig.register_for_auto_class()
 
-__all__ = ["ECG_TOKENS", "BeatConfig", "HeartcareConfig", "StrictLoadingMixin"]
+__all__ = ["ECG_TOKENS", "LEADS", "BeatConfig", "HeartcareConfig", "StrictLoadingMixin"]

@@ -158,7 +158,8 @@ class BeatEncoder(nn.Module):
     def __init__(self, config: BeatConfig):
         super().__init__()
         self.config = config
-        self.patch_embedding = nn.Linear(config.num_leads * config.patch_size, config.hidden_size)
+        # Each patch is read with half of either neighbour, as the decoder draws it.
+        self.patch_embedding = nn.Linear(2 * config.num_leads * config.patch_size, config.hidden_size)
         # Zeros of an absent lead look like a flat lead; this tells the two apart.
         self.lead_embedding = nn.Linear(config.num_leads, config.hidden_size, bias=False)
         self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.hidden_size))
@@ -168,7 +169,7 @@ class BeatEncoder(nn.Module):
     def forward(self, segments: torch.Tensor, sample_mask: torch.Tensor, lead_mask: torch.Tensor) -> torch.Tensor:
         """(B*S, L, segment_length) in units of gain, (B*S, segment_length) bool, (B*S, L) bool -> (B*S, m, D)."""
         t, m = self.config.num_patches, self.config.num_queries
-        patches = segments.unflatten(-1, (t, -1)).transpose(1, 2).flatten(2)  # (B*S, t, L * patch_size)
+        patches = self._overlap(segments).transpose(1, 2).flatten(2)  # (B*S, t, L * 2 * patch_size)
         patch_mask = sample_mask.unflatten(-1, (t, -1)).any(-1)  # (B*S, t)
         e = self.patch_embedding(patches) + self.lead_embedding(lead_mask.to(segments.dtype))[:, None]
         e = (e + self.position_embedding) * patch_mask[..., None]
@@ -176,6 +177,12 @@ class BeatEncoder(nn.Module):
         q = e.unflatten(1, (m, t // m)).mean(2) + self.query_embedding
         key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
         return self.transformer(torch.cat([e, q], dim=1), key_mask, keep=slice(t, None))
+
+    def _overlap(self, segments: torch.Tensor) -> torch.Tensor:
+        """(B*S, L, n * patch_size) -> (B*S, L, n, 2 * patch_size), with zeros beyond the ends."""
+        size = self.config.patch_size
+        blocks = nn.functional.pad(segments, (size // 2, size - size // 2)).unflatten(-1, (-1, size))
+        return torch.cat([blocks[:, :, :-1], blocks[:, :, 1:]], dim=-1)
 
 
 class BeatDecoder(nn.Module):

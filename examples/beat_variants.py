@@ -6,6 +6,7 @@ What wins moves into Beat itself; what loses stays here, so that the model carri
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from heartcare.configuration_heartcare import BeatConfig
@@ -176,7 +177,7 @@ def free_queries(model: BeatModel):
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
     def encode(segments, sample_mask, lead_mask):
-        patches = segments.unflatten(-1, (config.num_patches, -1)).transpose(1, 2).flatten(2)
+        patches = encoder._overlap(segments).transpose(1, 2).flatten(2)
         patch_mask = sample_mask.unflatten(-1, (config.num_patches, -1)).any(-1)
         e = encoder.patch_embedding(patches) + encoder.position_embedding
         q = encoder.query_embedding.expand(len(e), -1, -1)
@@ -191,27 +192,40 @@ def free_queries(model: BeatModel):
 
 def published(model: BeatModel):
     free_queries(model)
+    separate_patches(model)
     blocks(model)
     quantizer(PublishedQuantizer)(model)
     model.set_attn_implementation("eager")
 
 
-class ConvStem(nn.Module):
-    """Patches that see their neighbours: (B, t, leads * patch) -> (B, t, D)."""
+def separate_patches(model: BeatModel):
+    """Each patch is read alone."""
+    config = model.config
+    model.encoder.patch_embedding = nn.Linear(config.num_leads * config.patch_size, config.hidden_size)
+    model.encoder._overlap = lambda segments: segments.unflatten(-1, (config.num_patches, -1))
 
-    def __init__(self, config: BeatConfig):
+
+class ConvStem(nn.Module):
+    """Convolutions over the leads before the patches: (B, t, leads * 2 * patch) -> (B, t, D)."""
+
+    def __init__(self, config: BeatConfig, channels: int):
         super().__init__()
         self.leads, self.patch = config.num_leads, config.patch_size
-        self.filter = nn.Conv1d(config.num_leads, 64, 7, padding=3)
-        self.gather = nn.Conv1d(64, config.hidden_size, 2 * self.patch, stride=self.patch, padding=self.patch // 2)
+        self.filter = nn.Conv1d(config.num_leads, channels, 7, padding=3)
+        self.gather = nn.Conv1d(channels, config.hidden_size, 2 * self.patch, stride=self.patch, padding=self.patch // 2)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        signal = patches.unflatten(-1, (self.leads, self.patch)).transpose(1, 2).flatten(2)
-        return self.gather(F.gelu(self.filter(signal))).transpose(1, 2)
+        middle = patches.unflatten(-1, (self.leads, -1))[..., self.patch // 2 : self.patch // 2 + self.patch]
+        return self.gather(F.gelu(self.filter(middle.transpose(1, 2).flatten(2)))).transpose(1, 2)
 
 
-def conv_stem(model: BeatModel):
-    model.encoder.patch_embedding = ConvStem(model.config)
+def conv_stem(model: BeatModel, channels: int):
+    model.encoder.patch_embedding = ConvStem(model.config, channels)
+
+
+def two_layers(model: BeatModel, hidden: int):
+    width = 2 * model.config.num_leads * model.config.patch_size
+    model.encoder.patch_embedding = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, model.config.hidden_size))
 
 
 def blocks(model: BeatModel):
@@ -289,7 +303,10 @@ VARIANTS = {
     "latent_400ms": Variant("4 levels, a latent per 400 ms, windows of 4 s", SHAPE, {"num_levels": 4, "latent_ratio": 0.25, "segment_length": 400}),
     "window_2s": Variant("windows of 2 s", SHAPE, {"segment_length": 200}),
     "window_4s": Variant("windows of 4 s, as in the paper", SHAPE, {"segment_length": 400}),
-    "conv_stem": Variant("convolutions before the patches", SHAPE, change=conv_stem),
+    "separate": Variant("each patch is read without its neighbours", SHAPE, change=separate_patches),
+    "conv_stem": Variant("convolutions of 64 channels before the patches", SHAPE, change=partial(conv_stem, channels=64)),
+    "conv_stem_32": Variant("convolutions of 32 channels before the patches", SHAPE, change=partial(conv_stem, channels=32)),
+    "two_layers": Variant("patches embedded by two layers, the first of 256", SHAPE, change=partial(two_layers, hidden=256)),
     "blocks": Variant("decoded patches do not overlap", SHAPE, change=blocks),
     "decoder_4": Variant("decoder of 4 layers", SHAPE, {"num_decoder_layers": 4}),
     "wide": Variant("width 192", SHAPE, {"hidden_size": 192, "num_attention_heads": 6, "intermediate_size": 768}),

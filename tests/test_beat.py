@@ -74,13 +74,14 @@ def test_one_nan_does_not_spoil_the_record(beat, signals):
 
 @torch.no_grad()
 def test_segments_are_cut_from_the_right_along_time(beat, signals):
-    whole = beat.encode(signals[..., -800:])
-    last = beat.encode(signals[..., -400:])
-    gain = beat._segment(signals[..., -800:], None, None)[3]
-    segments = beat._segment(signals[..., -400:], None, None, gain)
+    n, m = beat.config.segment_length, beat.config.num_queries
+    whole = beat.encode(signals[..., -2 * n :])
+    last = beat.encode(signals[..., -n:])
+    gain = beat._segment(signals[..., -2 * n :], None, None)[3]
+    segments = beat._segment(signals[..., -n:], None, None, gain)
     codes = beat.quantizer.encode(beat.encoder(segments[0], segments[1], segments[4]), segments[2])
-    assert torch.equal(whole.codes[..., -20:], codes)
-    assert last.codes.shape[-1] == 20
+    assert torch.equal(whole.codes[..., -m:], codes)
+    assert last.codes.shape[-1] == m
 
 
 @torch.no_grad()
@@ -123,11 +124,12 @@ def test_decoder_knows_where_a_latent_stands(beat, signals):
 
 @torch.no_grad()
 def test_forecast_is_autoregressive_and_reads_only_codes(beat, signals):
-    long, short = beat.forecast(signals, num_samples=450), beat.forecast(signals, num_samples=200)
-    assert long.shape == (3, 12, 450) and torch.equal(long[..., :200], short)
+    once = beat.config.prediction_length
+    long, short = beat.forecast(signals, num_samples=once + 250), beat.forecast(signals, num_samples=once)
+    assert long.shape == (3, 12, once + 250) and torch.equal(long[..., :once], short)
     tokens = beat.encode(signals)
-    last = tokens.codes[..., -20:]
-    from_codes = beat._predict(beat.quantizer.decode(last), torch.ones(3, 20, dtype=torch.bool), tokens.gain, 3)
+    m = beat.config.num_queries
+    from_codes = beat._predict(beat.quantizer.decode(tokens.codes[..., -m:]), torch.ones(3, m, dtype=torch.bool), tokens.gain, 3)
     assert_close(from_codes, short)
     output = beat(signals)
     assert_close(output.prediction, short)

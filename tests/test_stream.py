@@ -29,7 +29,7 @@ def codes(segments):
 def test_chunks_of_any_size_give_the_same_codes(beat, processor, sampling_rate, rng):
     signal = recording(42.5, sampling_rate)
     _, whole = streamed(beat, processor, signal, [], sampling_rate)
-    assert [segment.seconds for segment in whole] == [4.0 * k for k in range(11)] and whole[-1].values.shape == (12, 250)
+    assert [segment.seconds for segment in whole] == [5.0 * k for k in range(9)] and whole[-1].values.shape == (12, 250)
     for sizes in ([1] * 700, rng.integers(1, 9 * sampling_rate, 20), [0, 5, 0, signal.shape[1]]):
         _, parts = streamed(beat, processor, signal, sizes, sampling_rate)
         assert len(parts) == len(whole)
@@ -70,7 +70,7 @@ def test_segments_come_as_soon_as_their_context_is_there(beat, processor):
     came = []
     for second in range(20):
         came += [(segment.seconds, second + 1) for segment in stream.push(signal[:, 250 * second : 250 * (second + 1)])]
-    assert came == [(0.0, 8), (4.0, 12), (8.0, 16), (12.0, 20)] and [segment.seconds for segment in stream.close()] == [16.0]
+    assert came == [(0.0, 9), (5.0, 14), (10.0, 19)] and [segment.seconds for segment in stream.close()] == [15.0]
     with pytest.raises(ValueError, match="closed"):
         stream.push(signal)
 
@@ -82,9 +82,9 @@ def test_leads_that_fall_off_are_masked_and_come_back(beat, processor, off):
     signal[:, 40 * 500 : 54 * 500] = off
     _, segments = streamed(beat, processor, signal, [333] * 20)
     present = {segment.seconds: segment.lead_mask.numpy() for segment in segments}
-    assert present[8].all() and present[32].all() and present[60 - 4].sum() == 0
+    assert present[10].all() and present[30].all() and present[60 - 5].sum() == 0
     assert present[20][:6].all() and not present[20][6:].any()
-    silent = next(segment for segment in segments if segment.seconds == 44)
+    silent = next(segment for segment in segments if segment.seconds == 45)
     assert (silent.codes == ABSENT).all() and not silent.lead_mask.any() and silent.warnings == ["off"]
     assert beat.decode(codes(segments)[None], segments[0].gain[None]).isfinite().all()
 
