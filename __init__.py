@@ -13,7 +13,8 @@ from transformers import (
 
 from .configuration_heartcare import BeatConfig, HeartcareConfig
 from .modeling_heartcare import HeartcareForConditionalGeneration
-from .processing_heartcare import BeatFeatureExtractor, ECGImageProcessor, HeartcareProcessor, read_ecg
+from .image_processing_heartcare import ECGImageProcessor
+from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor, read_ecg
 from .tokenization_beat import BeatModel, BeatStream
 
 # With the package installed, the auto classes know it, and no remote code has to be trusted.

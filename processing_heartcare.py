@@ -18,17 +18,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import fft
 from scipy import signal as scipy_signal
 from transformers import AutoConfig, AutoTokenizer
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
-from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
-from .configuration_heartcare import ECG_TOKENS, BeatConfig
-
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+from .configuration_heartcare import ECG_TOKENS, LEADS, BeatConfig
+from .image_processing_heartcare import ECGImageProcessor, flat_list
 
 # Other names of the twelve leads, compared in lower case without blanks, dots, dashes and the word "lead".
 LEAD_ALIASES = {
@@ -633,122 +630,6 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
 
 
 # Rows and columns of the standard layouts. Leads run down the columns; "+R" has lead II as a rhythm strip below.
-LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
-
-
-class ECGImageProcessor(BaseImageProcessor):
-    r"""
-    Cuts pictures of 12-lead ECGs into lead tiles (paper section 3.3), in the order I II III aVR aVL aVF V1..V6.
-
-    Args:
-        size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
-        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip, lead II is taken
-            from the strip, which shows all of the recording.
-        image_mean, image_std (`float`): For the normalisation of the grey values.
-        min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no 12-lead ECG.
-    """
-
-    model_input_names = ["pixel_values"]
-
-    def __init__(
-        self,
-        size: dict | None = None,
-        layout: str = "auto",
-        image_mean: float = 0.5,
-        image_std: float = 0.5,
-        min_pixels: int = 200,
-        max_aspect: float = 4.0,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        if layout != "auto" and layout not in LAYOUTS:
-            raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
-        self.size = size or {"height": 96, "width": 96}
-        self.layout = layout
-        self.image_mean = image_mean
-        self.image_std = image_std
-        self.min_pixels = min_pixels
-        self.max_aspect = max_aspect
-
-    def __call__(self, images, *args, **kwargs) -> BatchFeature:
-        return self.preprocess(images, *args, **kwargs)
-
-    def preprocess(self, images, layout: str | None = None, return_tensors=None, **kwargs) -> BatchFeature:
-        """Pictures -> `pixel_values` float32 (images, 12, 3, height, width).
-
-        Args:
-            images: A PIL image, an array (height, width, 3), a path, a URL, or a (nested) list of these.
-            layout: Overrides the processor's own.
-
-        Raises: `ValueError` for pictures that cannot be a 12-lead ECG.
-        """
-        tiles = [self.tiles(image, layout or self.layout) for image in flat_list(self.fetch_images(images))]
-        if not tiles:
-            raise ValueError("The list of images is empty.")
-        return BatchFeature({"pixel_values": np.stack(tiles)}, tensor_type=return_tensors)
-
-    def tiles(self, image, layout: str = "auto") -> np.ndarray:
-        """One picture -> float32 (12, 3, height, width)."""
-        if not isinstance(image, Image.Image):
-            array = np.asarray(image)
-            if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
-                array = array.transpose(1, 2, 0)
-            if array.dtype != np.uint8:
-                array = (array * (255 if array.max() <= 1 else 1)).astype(np.uint8)
-            image = Image.fromarray(array.squeeze())
-        width, height = image.size
-        if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
-            raise ValueError(
-                f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels on the shorter "
-                f"side and sides of at most {self.max_aspect:g} to 1."
-            )
-        left, top, right, bottom = self.find_paper(image)
-        if layout == "auto":
-            layout = self.find_layout(image.crop((left, top, right, bottom)))
-        rows, columns = LAYOUTS[layout]
-        lead_rows = rows - layout.endswith("+R")
-        cell = (right - left) / columns, (bottom - top) / rows
-        grey = image.convert("L")
-        size = self.size["width"], self.size["height"]
-        tiles = []
-        for i, lead in enumerate(LEADS):
-            column, row = divmod(i, lead_rows)
-            box = (left + column * cell[0], top + row * cell[1], left + (column + 1) * cell[0], top + (row + 1) * cell[1])
-            if lead == "II" and layout.endswith("+R"):
-                box = (left, bottom - cell[1], right, bottom)
-            tiles.append(np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box=box), np.float32))
-        tiles = (np.stack(tiles) / 255 - self.image_mean) / self.image_std
-        return np.repeat(tiles[:, None], 3, axis=1)
-
-    @staticmethod
-    def find_paper(image: Image.Image) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the grid, which rows of a header do not cover; the whole picture where there is none."""
-        inked = np.asarray(image.convert("RGB")).min(axis=2) < 245
-        edges = []
-        for coverage in (inked.mean(axis=1), inked.mean(axis=0)):
-            typical = np.median(coverage)
-            edges.append(np.flatnonzero(coverage > 0.75 * typical))
-            if typical < 0.05:
-                return 0, 0, image.width, image.height
-        rows, columns = edges
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-    @staticmethod
-    def find_layout(paper: Image.Image) -> str:
-        """The layout whose rows have the ink of the traces nearest to their middle."""
-        ink = (np.asarray(paper.convert("RGB")).max(axis=2) < 110).mean(axis=1)  # dark in all colours: trace, not grid
-        middle_share = {}
-        for layout, (rows, _) in LAYOUTS.items():
-            within_row = (np.arange(len(ink)) + 0.5) / len(ink) * rows % 1
-            middle_share[layout] = ink[np.abs(within_row - 0.5) < 0.15].sum()
-        return max(middle_share, key=middle_share.get)
-
-
-def flat_list(items) -> list:
-    """Any nesting of lists -> one list."""
-    if not isinstance(items, (list, tuple)):
-        return [items]
-    return [each for item in items for each in flat_list(item)]
 
 
 CHATML_TEMPLATE = """\
@@ -911,7 +792,6 @@ class HeartcareProcessor(ProcessorMixin):
 
 
 BeatFeatureExtractor.register_for_auto_class()
-ECGImageProcessor.register_for_auto_class()
 HeartcareProcessor.register_for_auto_class()
 
-__all__ = ["LAYOUTS", "LEADS", "BeatFeatureExtractor", "ECGImageProcessor", "HeartcareProcessor", "canonical_lead", "read_ecg"]
+__all__ = ["BeatFeatureExtractor", "HeartcareProcessor", "canonical_lead", "read_ecg"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..processing_heartcare import LAYOUTS
+from ..image_processing_heartcare import LAYOUTS
 from .measure import heart_rate
 from .qa import Labels, Question
 from .readers import read_ecg

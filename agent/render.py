@@ -6,7 +6,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from ..processing_heartcare import LAYOUTS, LEADS
+from ..configuration_heartcare import LEADS
+from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6

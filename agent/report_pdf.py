@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..processing_heartcare import LAYOUTS, LEADS
+from ..configuration_heartcare import LEADS
+from ..image_processing_heartcare import LAYOUTS
 
 PX = 72 / 25.4  # points per mm
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 8, 34, 6

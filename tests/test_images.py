@@ -6,7 +6,8 @@ import pytest
 from heartcare import ECGImageProcessor
 from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.processing_heartcare import LAYOUTS, LEADS
+from heartcare.configuration_heartcare import LEADS
+from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, upright
 from PIL import Image
 
 
@@ -20,9 +21,68 @@ def image_processor():
 def test_layouts_are_found(image_processor, layout, dpi):
     for seed, (rhythm, form) in enumerate((("SR", "NORM"), ("AFIB", "LVH"), ("STACH", "CLBBB"), ("SBRAD", "AMI"))):
         page = draw_ecg(simulate_ecg(rhythm, form, seed=seed).signal, 500, layout, dpi=dpi, header="a line above")
-        assert image_processor.find_layout(page.crop(image_processor.find_paper(page))) == layout
+        assert image_processor.find_layout(image_processor.sheet(page)) == layout
         tiles = image_processor(page, return_tensors="np")["pixel_values"]
         assert tiles.shape == (1, 12, 3, 96, 96) and tiles.dtype == np.float32 and -1 <= tiles.min() < tiles.max() <= 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
+def test_layouts_are_found_in_photographs(image_processor, layout, strength):
+    rng = np.random.default_rng(0)
+    forms = ("NORM", "LVH", "CLBBB", "AMI", "IMI", "CRBBB")
+    pages = [draw_ecg(simulate_ecg("SR", form, seed=40 + k).signal, 500, layout, size=(1650, 1275)) for k, form in enumerate(forms)]
+    found = [image_processor.find_layout(image_processor.sheet(add_artefacts(page, strength, rng))) for page in pages]
+    assert found == [layout] * len(pages)
+
+
+def test_corners_of_the_grid_are_found_from_aside():
+    """A page seen in perspective, on tables of several colours, in coloured light: corners within 0.4 % of the width."""
+    page = draw_ecg(simulate_ecg("SR", "NORM", seed=3).signal, 500, "3x4+R", size=(1650, 1275), header="Age 60")
+    grid = np.array([(30, 71), (1620, 71), (1620, 1245), (30, 1245)], float)
+    rng = np.random.default_rng(1)
+    for table in ((90, 90, 90), (180, 120, 70), (40, 60, 150), (150, 60, 60)):
+        corners = grid + rng.uniform(0, 60, (4, 2)) * [(1, 1), (-1, 1), (-1, -1), (1, -1)]
+        # From each point of the photograph to the page: what `upright` solves, the other way round.
+        equations = [[u, v, 1, 0, 0, 0, -u * x, -v * x] for (u, v), (x, _) in zip(corners, grid)]
+        equations += [[0, 0, 0, u, v, 1, -u * y, -v * y] for (u, v), (_, y) in zip(corners, grid)]
+        way = np.linalg.solve(np.array(equations), grid.T.ravel()).tolist()
+        photo = page.transform(page.size, Image.Transform.PERSPECTIVE, way, Image.Resampling.BILINEAR, fillcolor=table)
+        photo = Image.fromarray((np.asarray(photo) * (0.9, 0.75, 1.0)).astype(np.uint8))
+        assert np.abs(find_grid(photo) - corners).max() < 0.004 * page.width
+        straight, seen = (
+            np.array(upright(even_light(each), at).resize((400, 300)), float) for each, at in ((page, grid), (photo, corners))
+        )
+        assert np.abs(straight - seen).mean() < 4
+
+
+def test_pictures_without_coloured_grid_are_read(image_processor):
+    """A print in black and white, one without any grid, and one that fills the picture to its edges."""
+    signal = simulate_ecg("SR", "NORM", seed=5).signal
+    page = draw_ecg(signal, 500, "6x2", size=(1650, 1275))
+    grey = page.convert("L").convert("RGB")
+    bare = Image.fromarray(np.where(np.asarray(page).max(2, keepdims=True) < 140, 0, 255).astype(np.uint8).repeat(3, 2))
+    for picture in (grey, bare, page.crop((31, 72, 1619, 1244))):
+        assert image_processor.find_layout(image_processor.sheet(picture)) == "6x2"
+
+
+def test_paper_and_pens_fall_away_and_the_trace_stays(image_processor):
+    """What a tile has is the trace: no grid, no shadow, no colour of the light."""
+    page = draw_ecg(simulate_ecg("SR", "NORM", seed=3).signal, 500, "3x4", size=(1650, 1275))
+    shade = np.linspace(1.0, 0.45, page.width)[None, :, None] * (0.85, 1.0, 0.8)
+    dim = Image.fromarray((np.asarray(page) * shade).astype(np.uint8))
+    clean, dark = (image_processor.sheet(each) for each in (page, dim))
+    paper = np.asarray(clean) > 200
+    assert paper.mean() > 0.9 and np.asarray(clean)[paper].min() > 200 and np.median(clean) > 235
+    assert np.abs(np.asarray(clean, float) - np.asarray(dark.resize(clean.size), float)).mean() < 10
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_extent_of_the_traces_is_found(image_processor, layout):
+    sheet = image_processor.sheet(draw_ecg(simulate_ecg("AFIB", "NORM", seed=2).signal, 500, layout, size=(1650, 1275)))
+    left, right = image_processor.find_extent(sheet, LAYOUTS[layout][0])
+    width = 1590 / 150 * 25.4  # of the grid, mm
+    assert abs(left) <= 8 and abs(right - (6 + 250) / width * sheet.width) <= 8
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -12,7 +12,8 @@ from heartcare.agent.readers import read_ecg, sniff
 from heartcare.agent.readers.record import parse_age, parse_sex, pseudonym
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.processing_heartcare import LAYOUTS, LEADS, MAX_VALUES, _read_plain_wfdb, read_wfdb
+from heartcare.image_processing_heartcare import LAYOUTS
+from heartcare.processing_heartcare import LEADS, MAX_VALUES, _read_plain_wfdb, read_wfdb
 from make_examples import write_wfdb
 
 

@@ -1,0 +1,240 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""From a picture of a 12-lead ECG, a clean print or a photograph of one, to twelve lead tiles (paper section 3.3).
+
+    picture --even light--> --corners of the grid--> upright sheet of ink alone --rows and columns--> a tile for each lead
+
+What is left of the picture is how dark each point is in all three colours, relative to the paper around it: coloured grids, shadows, colour casts and
+coloured pens fall away, the trace stays.
+"""
+
+import numpy as np
+from PIL import Image, ImageFilter
+from scipy import ndimage
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+
+from .configuration_heartcare import LEADS
+
+LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
+DARK = 140  # ink is darker, where paper is 255
+
+
+class ECGImageProcessor(BaseImageProcessor):
+    r"""
+    Cuts pictures of 12-lead ECGs into lead tiles, in the order I II III aVR aVL aVF V1..V6.
+
+    Args:
+        size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
+        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip, lead II is taken
+            from the strip, which shows all of the recording.
+        image_mean, image_std (`float`): For the normalisation of the grey values.
+        min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no 12-lead ECG.
+        max_pixels (`int`): Pictures with a longer side are reduced to it first.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict | None = None,
+        layout: str = "auto",
+        image_mean: float = 0.5,
+        image_std: float = 0.5,
+        min_pixels: int = 200,
+        max_aspect: float = 4.0,
+        max_pixels: int = 1100,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if layout != "auto" and layout not in LAYOUTS:
+            raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
+        self.size = size or {"height": 96, "width": 96}
+        self.layout = layout
+        self.image_mean = image_mean
+        self.image_std = image_std
+        self.min_pixels = min_pixels
+        self.max_aspect = max_aspect
+        self.max_pixels = max_pixels
+
+    def __call__(self, images, *args, **kwargs) -> BatchFeature:
+        return self.preprocess(images, *args, **kwargs)
+
+    def preprocess(self, images, layout: str | None = None, return_tensors=None, **kwargs) -> BatchFeature:
+        """Pictures -> `pixel_values` float32 (images, 12, 3, height, width).
+
+        Args:
+            images: A PIL image, an array (height, width, 3), a path, a URL, or a (nested) list of these.
+            layout: Overrides the processor's own.
+
+        Raises: `ValueError` for pictures that cannot be a 12-lead ECG.
+        """
+        tiles = [self.tiles(image, layout or self.layout) for image in flat_list(self.fetch_images(images))]
+        if not tiles:
+            raise ValueError("The list of images is empty.")
+        return BatchFeature({"pixel_values": np.stack(tiles)}, tensor_type=return_tensors)
+
+    def tiles(self, image, layout: str = "auto") -> np.ndarray:
+        """One picture -> float32 (12, 3, height, width)."""
+        sheet = self.sheet(image)
+        if layout == "auto":
+            layout = self.find_layout(sheet)
+        rows, columns = LAYOUTS[layout]
+        lead_rows = rows - layout.endswith("+R")
+        left, right = self.find_extent(sheet, rows)
+        width, height = (right - left) / columns, sheet.height / rows
+        size = self.size["width"], self.size["height"]
+        tiles = []
+        for i, lead in enumerate(LEADS):
+            column, row = divmod(i, lead_rows)
+            box = (left + column * width, row * height, left + (column + 1) * width, (row + 1) * height)
+            if lead == "II" and layout.endswith("+R"):
+                box = (left, sheet.height - height, right, sheet.height)
+            tiles.append(np.asarray(sheet.resize(size, Image.Resampling.BILINEAR, box=box), np.float32))
+        tiles = (np.stack(tiles) / 255 - self.image_mean) / self.image_std
+        return np.repeat(tiles[:, None], 3, axis=1)
+
+    def sheet(self, image) -> Image.Image:
+        """One picture -> the area of the grid, upright, in grey: 255 is paper, 0 is ink."""
+        image = self._checked(image)
+        ink, corners = even_light(image), find_grid(image)
+        left, top = corners.min(0)
+        right, bottom = corners.max(0)
+        if np.abs(corners - [(left, top), (right, top), (right, bottom), (left, bottom)]).max() < 1.5:
+            return ink.crop((round(left), round(top), round(right), round(bottom)))
+        return upright(ink, corners)
+
+    @staticmethod
+    def find_layout(sheet: Image.Image) -> str:
+        """The layout whose rows have the ink of the traces nearest to their middle."""
+        ink = (np.asarray(sheet) < DARK).mean(axis=1)
+        middle_share = {}
+        for layout, (rows, _) in LAYOUTS.items():
+            within_row = (np.arange(len(ink)) + 0.5) / len(ink) * rows % 1
+            middle_share[layout] = ink[np.abs(within_row - 0.5) < 0.15].sum()
+        return max(middle_share, key=middle_share.get)
+
+    @staticmethod
+    def find_extent(sheet: Image.Image, rows: int) -> tuple[int, int]:
+        """From where to where, in pixels, there are traces in most of the rows; the whole width where there are none."""
+        dark = np.asarray(sheet) < DARK
+        height = dark.shape[0] // rows
+        drawn = dark[: rows * height].reshape(rows, height, -1).any(axis=1).mean(axis=0) > 0.5
+        at = np.flatnonzero(ndimage.binary_opening(drawn, np.ones(7)))
+        return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
+
+    def _checked(self, image) -> Image.Image:
+        """Any picture -> RGB, at most `max_pixels` on its longer side."""
+        if not isinstance(image, Image.Image):
+            array = np.asarray(image)
+            if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
+                array = array.transpose(1, 2, 0)
+            if array.dtype != np.uint8:
+                array = (array * (255 if array.max() <= 1 else 1)).astype(np.uint8)
+            image = Image.fromarray(array.squeeze())
+        width, height = image.size
+        if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
+            raise ValueError(
+                f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels on the shorter "
+                f"side and sides of at most {self.max_aspect:g} to 1."
+            )
+        scale = self.max_pixels / max(width, height)
+        image = image.convert("RGB")
+        size = round(width * scale), round(height * scale)
+        return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
+
+
+def even_light(image: Image.Image) -> Image.Image:
+    """RGB picture -> grey picture of the same size: each point in the colour in which it is brightest, relative to the paper around it."""
+    ink = None
+    for band in image.split():
+        small = band.reduce(max(1, min(image.size) // 160)).filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(4))
+        gain = Image.fromarray(255 / np.maximum(np.asarray(small, np.float32), 1)).resize(image.size, Image.Resampling.BILINEAR)
+        lit = np.asarray(gain) * np.asarray(band)
+        ink = lit if ink is None else np.maximum(ink, lit, out=ink)
+    return Image.fromarray(np.minimum(ink, 255, out=ink).astype(np.uint8))
+
+
+def find_grid(image: Image.Image) -> np.ndarray:
+    """Corners of the area that is covered by a coloured grid, float (4, 2): left top, right top, right bottom, left bottom, each x, y.
+
+    Where there is no coloured grid of four straight edges, those of the rectangle that is covered as its middle is, or of the whole picture.
+    """
+    factor = max(1, max(image.size) // 550)
+    small = np.asarray(image.reduce(factor), np.float32) + 1
+    # Hue does not change with light. Box means are of the colours themselves, so that dark ink counts for little.
+    red, green, blue = (ndimage.uniform_filter(small[..., i], 5) for i in range(3))
+    hue = np.stack([np.log(red / green), np.log(green / blue)], axis=-1)
+    height, width = hue.shape[:2]
+    middle = np.median(hue[height // 4 : -height // 4, width // 4 : -width // 4].reshape(-1, 2), axis=0)
+    distance = np.hypot(*np.moveaxis(hue - middle, -1, 0))
+    labels, _ = ndimage.label(ndimage.binary_closing(distance < 0.03, iterations=2))
+    inside = labels[height // 4 : -height // 4, width // 4 : -width // 4]
+    largest = np.bincount(inside[inside > 0]).argmax() if inside.any() else 0
+    mask = ndimage.binary_fill_holes(labels == largest) if largest else np.zeros_like(distance, bool)
+    corners = _corners(mask)
+    if corners is None or mask.mean() > 0.97:
+        return find_paper(image)
+    return corners * factor
+
+
+def _corners(mask: np.ndarray) -> np.ndarray | None:
+    """Corners of a four-sided area by straight lines through its edges; None where its edges are not straight."""
+    lines = []
+    for area in (mask, mask.T):  # left and right: x over y; then top and bottom: y over x
+        present = area.mean(axis=1) > 0.3
+        at = np.flatnonzero(present)
+        if len(at) < 0.4 * len(area):
+            return None
+        at = at[len(at) // 20 : len(at) - len(at) // 20]
+        first, last = area[at].argmax(axis=1), area.shape[1] - area[at, ::-1].argmax(axis=1)
+        for edge in (first, last):
+            keep = np.ones(len(at), bool)
+            for _ in range(4):
+                slope, offset = np.polyfit(at[keep] + 0.5, edge[keep], 1)
+                error = np.abs(edge - slope * (at + 0.5) - offset)
+                keep = error <= max(1.0, 2 * np.median(error))
+            if keep.mean() < 0.4 or abs(slope) > 0.3:
+                return None
+            lines.append((slope, offset))
+    left, right, top, bottom = lines
+    corners = []
+    for (a, b), (c, d) in ((left, top), (right, top), (right, bottom), (left, bottom)):  # x = a y + b, y = c x + d
+        x = (a * d + b) / (1 - a * c)
+        corners.append((x, c * x + d))
+    return np.array(corners)
+
+
+def find_paper(image: Image.Image) -> np.ndarray:
+    """Corners as of `find_grid`, of the upright rectangle whose rows and columns are covered as most of the picture is, which rows of a header are not; the whole picture
+    where little is covered."""
+    inked = np.asarray(image).min(axis=2) < 245
+    left, top, right, bottom = 0, 0, image.width, image.height
+    coverage = inked.mean(axis=1), inked.mean(axis=0)
+    typical = [np.median(each) for each in coverage]
+    if min(typical) >= 0.05:
+        rows, columns = (np.flatnonzero(each > 0.75 * usual) for each, usual in zip(coverage, typical))
+        left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
+
+
+def upright(image: Image.Image, corners: np.ndarray) -> Image.Image:
+    """The four-sided area with these corners (4, 2), as a rectangle."""
+    sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
+    width, height = round((sides[0] + sides[2]) / 2), round((sides[1] + sides[3]) / 2)
+    target = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
+    equations = [[u, v, 1, 0, 0, 0, -u * x, -v * x] for (u, v), (x, _) in zip(target, corners)]
+    equations += [[0, 0, 0, u, v, 1, -u * y, -v * y] for (u, v), (_, y) in zip(target, corners)]
+    coefficients = np.linalg.solve(np.array(equations), corners.T.ravel())
+    return image.transform((width, height), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR)
+
+
+def flat_list(items) -> list:
+    """Any nesting of lists -> one list."""
+    if not isinstance(items, (list, tuple)):
+        return [items]
+    return [each for item in items for each in flat_list(item)]
+
+
+ECGImageProcessor.register_for_auto_class()
+
+__all__ = ["LAYOUTS", "ECGImageProcessor"]
