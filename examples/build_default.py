@@ -34,6 +34,17 @@ CHAT_TEMPLATE = """\
 """
 
 
+VISION = SiglipVisionConfig(
+    image_size=128,
+    patch_size=16,
+    hidden_size=128,
+    intermediate_size=384,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    vision_use_head=False,
+)
+
+
 def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE: any text can be written, and what the templates say takes few tokens."""
     tokenizer = Tokenizer(models.BPE())
@@ -55,6 +66,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--beat", default="runs/beat")
+    parser.add_argument("--vision", help="folder of a ViT trained by train_vision.py; a random one of that shape by default")
     parser.add_argument("--output", default="runs/init")
     parser.add_argument("--vocab-size", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
@@ -79,17 +91,7 @@ def main():
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    vision = SiglipVisionModel(
-        SiglipVisionConfig(
-            image_size=96,
-            patch_size=12,
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            vision_use_head=False,
-        )
-    )
+    vision = SiglipVisionModel.from_pretrained(args.vision) if args.vision else SiglipVisionModel(VISION)
     with tempfile.TemporaryDirectory() as text:
         tokenizer.save_pretrained(text)
         language_model.save_pretrained(text)

@@ -73,7 +73,8 @@ class HeartcareData:
         processor: Whose feature extractor and image processor are used; None for the texts alone.
         pictures: Of so many records the pictures are used, and of all the signals.
 
-    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`.
+    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`. `statements` and `drawings` have for each record
+    what the cardiologists said, with likelihoods, and how its picture was drawn.
     """
 
     def __init__(self, folder: str | Path, split: str, cache: str | Path, processor: HeartcareProcessor | None, pictures: int = 4000):
@@ -85,12 +86,16 @@ class HeartcareData:
         names = [name for shard in shards for name in shard["records"]]
         self.record = {name: i for i, name in enumerate(names)}
         self.items: list[dict] = []
+        self.statements: list[dict[str, float]] = [{} for _ in names]
+        self.drawings: list[dict] = [{} for _ in names]
         key = zlib.crc32("".join(shard["sha256"] for shard in shards).encode())
         self.key, self.cache, paths = f"{split}_{key:08x}", Path(cache), None
         pictures = min(pictures, len(names)) if processor else 0
         if processor:
             self.cache.mkdir(parents=True, exist_ok=True)
-            paths = [self.cache / f"{self.key}_{what}.npy" for what in ("signals", f"tiles{pictures}")]
+            size = processor.image_processor.size
+            tiles = f"tiles{pictures}x{size['height']}x{size['width']}"
+            paths = [self.cache / f"{self.key}_{what}.npy" for what in ("signals", tiles)]
         self._read(folder, shards, processor, paths if paths and not all(map(Path.exists, paths)) else None, pictures)
         self.signals, self.tiles = (np.load(path, mmap_mode="r") for path in paths) if paths else (None, None)
         self.codes = self.gains = self.slots = None
@@ -104,7 +109,11 @@ class HeartcareData:
             for batch in pq.ParquetFile(folder / shard["name"]).iter_batches(512, columns=columns):
                 for row in batch.to_pylist():
                     parts = row["modality"].split("-")
-                    records = [self.record[each["id"]] for each in json.loads(row["provenance"])["records"]]
+                    sources = json.loads(row["provenance"])["records"]
+                    records = [self.record[each["id"]] for each in sources]
+                    for record, source in zip(records, sources):
+                        self.statements[record] = source["statements"]
+                        self.drawings[record] = source.get("drawing", self.drawings[record])
                     if any(part == "image" and record >= pictures for part, record in zip(parts, records)) and pictures:
                         continue
                     self._keep(row, parts, records, processor, *out)
@@ -197,6 +206,16 @@ class HeartcareData:
         """-> codes (levels, latents) of that view, gain in mV."""
         codes = self.codes[record, view]
         return codes[:, codes[0] >= 0], float(self.gains[record, view])
+
+
+class Records:
+    """The records of a split one by one, as `PTBXL` has those of its folds."""
+
+    def __init__(self, data: HeartcareData):
+        self.data, self.signal = data, data.signal
+
+    def __len__(self) -> int:
+        return len(self.data.signals)
 
 
 class StreamedQuestions(torch.utils.data.IterableDataset):

@@ -68,6 +68,7 @@ class StageRecipe:
         ecgs: Whether ECGs and pictures are seen; without, a language model learns the words.
         task: Only questions of this one, such as "report".
         pairs: Whether comparisons of two ECGs are among the items.
+        shares: Of the items, how many are about a signal, a picture, two ECGs; 0 leaves them out.
         questions: At most so many about one item.
         lora: Of [`peft.LoraConfig`]; the parts in `train` beside the language model learn in full, too.
         muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of `training`.
@@ -79,6 +80,7 @@ class StageRecipe:
     ecgs: bool = True
     task: str | None = None
     pairs: bool = True
+    shares: dict = field(default_factory=lambda: {"signal": 0.6, "image": 0.3, "pair": 0.1})
     questions: int = 10
     lora: dict | None = None
     muon: float | None = None

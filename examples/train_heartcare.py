@@ -40,16 +40,16 @@ class ECGQuestions(torch.utils.data.Dataset):
         seed: Of all choices.
     """
 
-    SHARES = {"signal": 0.6, "image": 0.3, "pair": 0.1}  # of the items
-
     def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0):
         self.data, self.stage, self.length, self.seed = data, stage, length, seed
         self.kinds: dict[str, list[int]] = {"signal": [], "image": [], "pair": []}
         for i, item in enumerate(data.items):
             kind = "pair" if len(item["signals"]) + len(item["tiles"]) > 1 else "signal" if item["signals"] else "image"
+            if item["tiles"] and not stage.shares.get("image"):
+                continue  # nor pairs with a picture
             if self.questions(item) and (kind != "pair" or stage.pairs):
                 self.kinds[kind].append(i)
-        self.kinds = {kind: places for kind, places in self.kinds.items() if places}
+        self.kinds = {kind: places for kind, places in self.kinds.items() if places and stage.shares.get(kind)}
 
     def questions(self, item: dict) -> list:
         return [question for question in item["questions"] if self.stage.task in (None, question.task)]
@@ -59,7 +59,7 @@ class ECGQuestions(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> dict:
         rng = np.random.default_rng((self.seed, i))
-        shares = np.array([self.SHARES[kind] for kind in self.kinds])
+        shares = np.array([self.stage.shares[kind] for kind in self.kinds])
         places = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
         item = self.data.items[places[int(rng.integers(len(places)))]]
         questions = self.questions(item)
@@ -112,7 +112,7 @@ def read_data(data: DataRecipe, stage: StageRecipe, model, processor, packer, ar
         kept = HeartcareData(data.source, split, data.cache, processor if stage.ecgs else None, data.pictures)
         if stage.ecgs:
             kept.encode_signals(model.to(arguments.device), views, arguments.seed)
-            if "vision_tower" not in stage.train:
+            if "vision_tower" not in stage.train and stage.shares.get("image"):
                 kept.encode_pictures(model, packer)
         return kept
 
