@@ -159,9 +159,12 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         return model
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As `PreTrainedModel.save_pretrained`; every auto class of the model is written into the configuration."""
+        """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the configuration."""
+        from .pipeline_heartcare import CUSTOM_PIPELINES
+
         this = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
         self.config.auto_map = {name: this for name in AUTO_CLASSES}
+        self.config.custom_pipelines = CUSTOM_PIPELINES
         super().save_pretrained(save_directory, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -277,6 +280,32 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             zero = zero + 0 * self.image_projector(slots).sum()
         return zero
 
+    def _embed(self, input_ids, inputs_embeds, ecg: dict, image: dict, encoded: dict | None) -> tuple[torch.Tensor, dict]:
+        """The prompt as the language model sees it, (batch, tokens, width), and what was scattered into it."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        encoded = self._encode(ecg, image, encoded)
+        prompt_embeds = inputs_embeds
+        for what, outputs in encoded.items():
+            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
+            token_id = getattr(self.config, f"{what}_token_id")
+            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, what)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+        return inputs_embeds, encoded
+
+    @torch.no_grad()
+    def get_prompt_embeds(self, input_ids: torch.LongTensor, attention_mask=None, **kwargs) -> torch.FloatTensor:
+        """Prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the language model alone.
+
+        Args: the processor's outputs; see `forward`.
+
+        Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
+        """
+        ecg, image = ({name: kwargs.get(name) for name in names} for names in (ECG_INPUTS, IMAGE_INPUTS))
+        return self._embed(input_ids, None, ecg, image, None)[0]
+
     @can_return_tuple
     def forward(
         self,
@@ -311,19 +340,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
         Raises: `ValueError` when features and placeholders differ in number.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)
-
         ecg = dict(zip(ECG_INPUTS, (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)))
-        encoded = self._encode(ecg, dict(zip(IMAGE_INPUTS, (pixel_values, image_slots))), mm_encoder_outputs)
-        prompt_embeds = inputs_embeds
-        for what, outputs in encoded.items():
-            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
-            token_id = getattr(self.config, f"{what}_token_id")
-            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, what)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+        image = dict(zip(IMAGE_INPUTS, (pixel_values, image_slots)))
+        inputs_embeds, encoded = self._embed(input_ids, inputs_embeds, ecg, image, mm_encoder_outputs)
         if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
             inputs_embeds = inputs_embeds + self._absent(encoded)
 
@@ -366,6 +385,51 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """
         num_samples = round(seconds * self.config.beat_config.sampling_rate)
         return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
+
+    @torch.no_grad()
+    def score_answers(
+        self, answers: list[list[list[int]]], input_ids: torch.LongTensor, attention_mask=None, **kwargs
+    ) -> list[torch.Tensor]:
+        """How likely the model is to give each of some answers, such as the options of a closed question.
+
+        The prompts are read once; their answers are branches that do not see each other.
+
+        Args:
+            answers: For each prompt, the token ids of each of its answers, the end token included.
+            input_ids, attention_mask (`(batch, tokens)`): Prompts, padded on the left.
+            kwargs: The ECGs and pictures, as in `forward`.
+
+        Returns: for each prompt a float32 tensor (answers,), the log-probability of each whole answer.
+
+        Raises: `ValueError` for other numbers of prompts, or an empty answer.
+        """
+        if len(answers) != len(input_ids) or not all(each and all(each) for each in answers):
+            raise ValueError(
+                f"Expected one list of answers for each of {len(input_ids)} prompts, none of them empty, got {len(answers)} lists."
+            )
+        seen = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        positions = (seen.cumsum(-1) - 1).clamp(min=0)
+        prompt = self(input_ids=input_ids, attention_mask=seen, position_ids=positions, logits_to_keep=1, use_cache=True, **kwargs)
+
+        longest = max(sum(map(len, each)) for each in answers)
+        ids, branch, steps = (torch.zeros(len(answers), longest, dtype=torch.long) for _ in range(3))
+        for row, each in enumerate(answers):
+            n = sum(map(len, each))
+            ids[row, :n] = torch.tensor([token for answer in each for token in answer])
+            branch[row, :n] = torch.tensor([k for k, answer in enumerate(each, 1) for _ in answer])
+            steps[row, :n] = torch.tensor([step for answer in each for step in range(len(answer))])
+        ids, branch, steps = (each.to(input_ids.device) for each in (ids, branch, steps))
+        own = (branch[:, :, None] == branch[:, None, :]) & torch.ones(longest, longest, dtype=torch.bool, device=ids.device).tril()
+        sees = torch.cat([seen.bool()[:, None, :].expand(-1, longest, -1), own], dim=-1)[:, None]
+        dtype = prompt.logits.dtype
+        mask = torch.zeros(sees.shape, dtype=dtype, device=ids.device).masked_fill(~sees, torch.finfo(dtype).min)
+        rest = self(
+            input_ids=ids, attention_mask=mask, position_ids=positions[:, -1:] + 1 + steps, past_key_values=prompt.past_key_values
+        ).logits
+        # The first token of an answer is foretold by the prompt, each other one by the token before it.
+        foretold = torch.where((steps == 0)[..., None], prompt.logits[:, -1:], rest.roll(1, dims=1)).float().log_softmax(-1)
+        scores = foretold.gather(-1, ids[..., None])[..., 0]
+        return [scores.new_zeros(len(each) + 1).index_add_(0, which, score)[1:] for each, which, score in zip(answers, branch, scores)]
 
     # Generation encodes ECGs and images once, before the prompt is multiplied for beams or samples.
 

@@ -1,0 +1,252 @@
+"""`pipeline(model=REPO)`: every form of input gives the same answer, batches equal single calls, and the pipeline goes wherever the model goes."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part
+from PIL import Image
+from test_hub import READ, bare_clone, client, hub  # noqa: F401
+from torch.testing import assert_close
+from transformers import Trainer, TrainingArguments, pipeline
+
+RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
+
+
+@pytest.fixture(scope="module")
+def pipe(model, processor):
+    return ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def records(root):
+    return [str(root / "examples/ecgs" / name) for name in ("right_bundle_branch_block", "atrial_fibrillation", "sinus_rhythm")]
+
+
+@pytest.fixture(scope="module")
+def forms(root, processor, tmp_path_factory):
+    """The same ECG in every form that is taken."""
+    path = root / "examples/ecgs/right_bundle_branch_block"
+    (record,) = processor.feature_extractor.fetch_ecg(str(path))
+    given = {"sampling_rate": record["sampling_rate"], "lead_names": record["lead_names"], "units": "mV"}
+    packed = io.BytesIO()
+    np.savez(packed, signal=record["ecg"], **given)
+    lines = [",".join(given["lead_names"]), *(",".join(f"{value:.6f}" for value in row) for row in record["ecg"].T)]
+    csv = tmp_path_factory.mktemp("csv") / "record.csv"
+    csv.write_text("\n".join(lines))
+    plain = io.BytesIO()
+    np.save(plain, record["ecg"])
+    return {
+        "path": (str(path), {}),
+        "Path of the header": (path.with_suffix(".hea"), {}),
+        "array": (record["ecg"], given),
+        "tensor": (torch.from_numpy(record["ecg"]), given),
+        "dict with signal": ({"signal": record["ecg"], **given}, {}),
+        "dict of JSON": (json.loads(json.dumps({"signal": record["ecg"].tolist(), **given})), {}),
+        "dict with path": ({"path": str(path)}, {}),
+        "bytes of .npz": (packed.getvalue(), {}),
+        "bytes of .npy": (plain.getvalue(), given),
+        "bytes of .csv": (csv.read_bytes(), {"sampling_rate": record["sampling_rate"], "units": "mV"}),
+        "path of .csv": (str(csv), {"sampling_rate": record["sampling_rate"], "units": "mV"}),
+        "base64": (base64.b64encode(packed.getvalue()).decode(), {}),
+        "dict with base64": ({"base64": base64.b64encode(packed.getvalue()).decode()}, {}),
+        "data URI": ("data:application/zip;base64," + base64.b64encode(packed.getvalue()).decode(), {}),
+        "chat": ([{"role": "user", "content": [{"type": "ecg", "path": str(path)}, {"type": "text", "text": "What is the rhythm?"}]}], {}),
+    }
+
+
+def test_answers_what_the_model_answers(pipe, model, processor, records):
+    content = [{"type": "ecg", "path": records[0]}, {"type": "text", "text": "Write a report of this ECG."}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    ids = model.generate(**inputs, do_sample=False, max_new_tokens=256)[0, inputs["input_ids"].shape[1] :]
+    found = pipe(records[0])
+    assert found["text"] == processor.decode(ids, skip_special_tokens=True).strip() and len(found["text"]) > 20
+    assert "probabilities" not in found
+    (quality,) = found["quality"]
+    assert quality["sampling_rate"] == 500 and quality["seconds"] == 10 and len(quality["leads"]) == 12 and quality["warnings"] == []
+    assert found["provenance"]["ecgs"][0]["source"] == records[0] and found["provenance"]["dtype"] == "float32"
+
+
+def test_every_form_is_the_same_ecg(pipe, forms):
+    answers = {name: pipe(given, question="What is the rhythm?", **options)["text"] for name, (given, options) in forms.items()}
+    assert len(set(answers.values())) == 1 and answers["path"], answers
+    prepared = [pipe.preprocess(given, **options)["features"]["input_values"] for name, (given, options) in forms.items() if name != "chat"]
+    for each in prepared:
+        assert_close(each, prepared[0], atol=1e-5, rtol=0)
+
+
+def test_every_form_of_a_picture_is_the_same(pipe, root):
+    path = root / "examples/ecgs/right_bundle_branch_block.png"
+    content = path.read_bytes()
+    encoded = base64.b64encode(content).decode()
+    forms = [str(path), path, content, encoded, f"data:image/png;base64,{encoded}", Image.open(path), {"image": Image.open(path)},
+             {"type": "image", "image": str(path)}, {"base64": encoded}]  # fmt: skip
+    tiles = [pipe.preprocess(each)["features"]["pixel_values"] for each in forms]
+    assert all(torch.equal(each, tiles[0]) for each in tiles) and tiles[0].shape[:2] == (1, 12)
+    found = pipe(str(path))
+    assert found["quality"] == [] and found["provenance"]["pictures"] == 1 and found["text"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_batches_equal_single_calls(pipe, records, root, batch_size, ecg):
+    """Signals of several lengths, pictures and pairs, open and closed questions in one list."""
+    picture = str(root / "examples/ecgs/right_bundle_branch_block.png")
+    short = {"signal": ecg.signal[:, :2000], "sampling_rate": 500, "units": "mV"}
+    inputs = [
+        records[0],
+        {**short, "question": "What is the rhythm?"},
+        {"path": records[1], "question": "Which rhythm is it?", "options": RHYTHMS},
+        picture,
+        {"ecgs": [records[0], records[2]], "question": "What is different in the second ECG?"},
+        {**short, "question": "Which rhythm is it?", "options": RHYTHMS[:2]},
+        {"ecgs": [records[0], picture], "question": "Do both ECGs show the same?"},
+    ]
+    single = [pipe(each) for each in inputs]
+    batched = pipe(inputs, batch_size=batch_size)
+    assert len(batched) == len(single)
+    for one, many in zip(single, batched):
+        assert one["text"] == many["text"] and one["quality"] == many["quality"] and one["provenance"] == many["provenance"]
+        assert list(one.get("probabilities", {})) == list(many.get("probabilities", {}))
+        assert_close(list(one.get("probabilities", {}).values()), list(many.get("probabilities", {}).values()), atol=1e-5, rtol=1e-4)
+    assert list(pipe((each for each in inputs[:3]), batch_size=2)) == pipe(inputs[:3], batch_size=2)
+
+
+def test_probabilities_are_those_of_whole_answers(pipe, model, processor, records):
+    """Each option's share is by the loss of that answer in a prompt of its own."""
+    question = f"Which rhythm is it: {', '.join(RHYTHMS)}?"
+    found = pipe(records[1], question="Which rhythm is it?", options=RHYTHMS)["probabilities"]
+    scores = []
+    for option in RHYTHMS:
+        chat = [
+            {"role": "user", "content": [{"type": "ecg", "path": records[1]}, {"type": "text", "text": question}]},
+            {"role": "assistant", "content": f"{option[0].upper()}{option[1:]}."},
+        ]
+        inputs = processor.apply_chat_template(
+            chat, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True
+        )
+        labels = inputs["input_ids"].masked_fill(inputs.pop("assistant_masks") == 0, -100)
+        with torch.no_grad():
+            scores.append(-model(**inputs, labels=labels).loss * (labels != -100).sum())
+    assert_close(torch.tensor(list(found.values())), torch.stack(scores).softmax(0), atol=1e-4, rtol=1e-3)
+    assert abs(sum(found.values()) - 1) < 1e-6
+    again = pipe(records[1], question=question, options=RHYTHMS[::-1])[
+        "probabilities"
+    ]  # options that are in the question are not named twice
+    assert {name: round(value, 4) for name, value in again.items()} == {name: round(value, 4) for name, value in found.items()}
+
+
+def test_scoring_answers_of_a_padded_batch(tiny, processor):
+    """Prompts of two lengths, answers of one token and of many: as each alone; and what cannot be scored is refused."""
+    torch.manual_seed(0)
+    prompts = [torch.randint(5, 500, (n,)) for n in (9, 4)]
+    answers = [[[7], [8, 9, 10], [11, 12]], [[400, 3, 2, 5], [6]]]
+    ids = torch.stack([torch.nn.functional.pad(prompt, (9 - len(prompt), 0)) for prompt in prompts])
+    mask = torch.tensor([[1] * 9, [0] * 5 + [1] * 4])
+    for scores, prompt, some in zip(tiny.score_answers(answers, ids, mask), prompts, answers):
+        for score, answer in zip(scores, some):
+            whole = torch.cat([prompt, torch.tensor(answer)])[None]
+            with torch.no_grad():
+                likely = tiny(input_ids=whole).logits[0].log_softmax(-1)
+            want = likely[len(prompt) - 1 : -1].gather(1, torch.tensor(answer)[:, None]).sum()
+            assert_close(score, want, atol=1e-4, rtol=1e-4)
+    for wrong in ([answers[0]], [answers[0], []], [answers[0], [[]]]):
+        with pytest.raises(ValueError, match="Expected one list of answers"):
+            tiny.score_answers(wrong, ids, mask)
+
+
+def test_text_comes_as_it_is_written(pipe, records):
+    pieces = list(pipe.stream(records[0]))
+    assert len(pieces) > 5 and "".join(pieces).strip() == pipe(records[0])["text"]
+    with pytest.raises(FileNotFoundError):
+        list(pipe.stream("there/is/no/such.hea"))
+    with pytest.raises(ValueError, match="chosen from options"):
+        next(pipe.stream(records[0], options=RHYTHMS))
+
+
+def test_options_of_generation_are_followed(pipe, records):
+    found = pipe(records[0], max_new_tokens=3)["text"]
+    assert found and pipe(records[0])["text"].startswith(found)
+    several = pipe(records[:2], num_return_sequences=2, do_sample=True, max_new_tokens=8, batch_size=2)
+    assert all(isinstance(each["text"], list) and len(each["text"]) == 2 for each in several)
+
+
+@pytest.mark.parametrize(
+    "given, options, message",
+    [
+        ("no/such/record.hea", {}, "does not exist"),
+        ("no-such-record", {}, "neither a file that exists"),
+        (b"", {}, "empty"),
+        (b"\x00\x01\x02\xff\xfe" * 9, {}, "no picture"),
+        (b"\x89PNG\r\n\x1a\nrubbish", {}, "may be truncated"),
+        (b"PK\x03\x04rubbish", {}, "upload"),
+        (b"a,b\n1,2\n", {}, "must name the leads"),
+        (3.5, {}, "given as a path"),
+        ({"signal": [[0.0] * 500] * 12}, {}, "sampling rate is missing"),
+        ({"signal": [[0.0, 1.0], [0.0]], "sampling_rate": 500}, {}, "all of the same length"),
+        ({}, {}, "exactly one of"),
+        ({"signal": np.ones((12, 500)), "path": "x"}, {}, "exactly one of"),
+        ({"ecgs": ["a"], "path": "b"}, {}, "'ecgs' is a list"),
+        ("x", {"options": ["yes"]}, "two or more"),
+        ("x", {"options": "yes or no"}, "two or more"),
+        ([{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "An ECG."}], {}, "must be of the user"),
+        ({"signal": np.random.default_rng(0).normal(size=(12, 2000)), "sampling_rate": 500, "question": "<|ecg|>"}, {}, "as text"),
+    ],
+)
+def test_what_cannot_be_read_is_said(pipe, given, options, message):
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=re.escape(message)):
+        pipe(given, **options)
+
+
+def test_parts_keep_what_is_said_of_them():
+    part = as_part({"signal": np.ones((2, 9)), "lead_names": ["I", "II"], "source": "mine"}, sampling_rate=250, lead_names=["V1", "V2"])
+    assert part["lead_names"] == ["I", "II"] and part["sampling_rate"] == 250 and part["source"] == "mine" and part["type"] == "ecg"
+
+
+PIPE = """
+from transformers import pipeline
+pipe = pipeline(model=repo, trust_remote_code=True, device="cpu")
+assert type(pipe).__name__ == "ECGInterpretationPipeline" and pipe.task == "ecg-interpretation"
+named = pipeline("ecg-interpretation", model=repo, trust_remote_code=True, device="cpu")
+text = named(ecg, question="What is the rhythm?")["text"]
+shares = pipe(ecg, question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])["probabilities"]
+print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
+"""
+
+
+def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):  # noqa: F811
+    """A folder, a Hub repository, one pushed again, what a Trainer saved: each has its pipeline, by name and without."""
+    ecg = root / "examples/ecgs/atrial_fibrillation"
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    push = "\npipe.model.push_to_hub('me/piped')\npipe.processor.push_to_hub('me/piped')\n"
+    local = client(READ + PIPE, bare_clone, ecg, tmp_path=tmp_path / "a")
+    remote = client(READ + PIPE + push, "me/heartcare", ecg, tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
+    again = client(READ + PIPE, "me/piped", ecg, tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
+    assert local.startswith("IDS") and local == remote == again
+
+
+def test_a_trainer_s_checkpoint_has_the_pipeline(tiny, tiny_folder, root, tmp_path):
+    from heartcare import HeartcareProcessor
+
+    processor = HeartcareProcessor.from_pretrained(tiny_folder)
+    inputs = processor(text="Is it?", return_tensors="pt")
+    row = {"input_ids": inputs["input_ids"][0], "labels": inputs["input_ids"][0]}
+    arguments = TrainingArguments(tmp_path / "run", max_steps=1, save_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
+    Trainer(tiny, arguments, train_dataset=[row], processing_class=processor).train()
+    pipe = pipeline(model=str(tmp_path / "run/checkpoint-1"), trust_remote_code=True, device="cpu")
+    assert type(pipe).__name__ == "ECGInterpretationPipeline"
+    assert pipe(str(root / "examples/ecgs/sinus_rhythm"), options=["yes", "no"], question="Is it?")["text"] in ("yes", "no")
+
+
+def test_image_text_to_text_works_for_pictures(model, processor, root, pipe):
+    path = str(root / "examples/ecgs/right_bundle_branch_block.png")
+    general = pipeline("image-text-to-text", model=model, processor=processor, device="cpu")
+    chat = [{"role": "user", "content": [{"type": "image", "path": path}, {"type": "text", "text": "What is the rhythm?"}]}]
+    found = general(text=chat, max_new_tokens=64, do_sample=False, return_full_text=False)
+    assert found[0]["generated_text"].strip() == pipe(path, question="What is the rhythm?")["text"]
