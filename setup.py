@@ -5,6 +5,9 @@ PDF = ["pymupdf"]
 RAY = ["ray[data]"]
 BENCH = ["bert-score"]
 ONNX = ["onnx", "onnxscript", "onnxruntime"]
+SERVE = ["fastapi", "uvicorn"]
+SPACE = ["gradio>=6"]
+QUANTIZE = ["torchao", "bitsandbytes"]
 TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
 
 setup(
@@ -34,6 +37,9 @@ setup(
         "bench": BENCH,  # F1-Bio
         "onnx": ONNX,  # Beat without PyTorch
         "train": TRAIN,
-        "test": ["pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", *TRAIN, *FORMATS, *PDF, *RAY, *BENCH, *ONNX],
+        "serve": SERVE,
+        "space": SPACE,
+        "quantize": QUANTIZE,  # int8 and 4 bits
+        "test": ["openai", *SERVE, "pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", *TRAIN, *FORMATS, *PDF, *RAY, *BENCH, *ONNX],
     },
 )

@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.reply(404, X_Error_Code="EntryNotFound")
             body = file.read_bytes()
             return self.reply(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', Accept_Ranges="none")
-        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path):
+        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path):
             repo, what, below = match.groups()
             if not (self.server.root / repo).is_dir():
                 return self.reply(404, X_Error_Code="RepoNotFound")
@@ -73,10 +73,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.json({"url": f"{self.server.url}/{repo}", "name": repo, "id": repo})
         if self.path == "/api/validate-yaml":
             return self.json({"errors": [], "warnings": []})
-        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/preupload/.+", self.path):
+        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)/preupload/.+", self.path):
             files = json.loads(body)["files"]
             return self.json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
-        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/commit/.+", self.path):
+        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)/commit/.+", self.path):
             for line in body.decode().splitlines():
                 operation = json.loads(line)
                 if operation["key"] == "file":
@@ -84,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(base64.b64decode(operation["value"]["content"]))
             return self.json({"commitUrl": f"{self.server.url}/{match[1]}/commit/{SHA}", "commitOid": SHA})
+        if match := re.fullmatch(r"/api/spaces/([^/]+/[^/]+)/variables", self.path):
+            (self.server.root / match[1] / "variables.json").write_bytes(body)
+            return self.json({})
         self.reply(404)
 
 

@@ -116,7 +116,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     subprocess.run([*map(str, command)], check=True, capture_output=True)
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "config.json", "preprocessor_config.json", "model.safetensors",
-        "configuration_heartcare.py", "tokenization_beat.py", "processing_heartcare.py",
+        "configuration_heartcare.py", "tokenization_beat.py", "processing_heartcare.py", "image_processing_heartcare.py",
     }  # fmt: skip
     card = (folder / "README.md").read_text()
     assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
@@ -128,6 +128,37 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     remote = client(BEAT, "me/beat", "me/beat-again", tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
     again = client(BEAT, "me/beat-again", tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
     assert local.startswith("IDS [[[") and local == remote == again
+
+
+def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone, tmp_path):
+    """By the command: model, card with the new name, handler, Space with the commit pinned; and a repository that answers otherwise is told."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_TOKEN": "hf_test",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, "-W", "ignore", root / "examples/push_to_hub.py", "--repo", "me/published"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"pin revision='{hub_server.SHA}'" in done.stdout
+    published, space = (bare_clone.parent / name for name in ("published", "published-demo"))
+    for name in (
+        "handler.py",
+        "pipeline_heartcare.py",
+        "requirements.txt",
+        "model.safetensors",
+        "agent/render.py",
+        "bench/run.py",
+        "examples/space/app.py",
+    ):
+        assert (published / name).is_file(), name
+    card = (published / "README.md").read_text()
+    assert "USER/HeartcareGPT" not in card and 'model="me/published"' in card and not (published / ".ci").exists()
+    assert {path.name for path in space.iterdir()} == {"app.py", "README.md", "requirements.txt", "variables.json"}
+    assert json.loads((space / "variables.json").read_text()) == {"key": "REVISION", "value": hub_server.SHA}
+    assert "me/published" in (space / "app.py").read_text() and "sdk: gradio" in (space / "README.md").read_text()
 
 
 def test_nothing_is_printed_or_written_at_import(root, tmp_path):

@@ -1,0 +1,101 @@
+"""Publishes this repository: weights, code, pipeline, handler and card as a model, and the Space; then loads it back from a clean cache, as a stranger would.
+
+    hf auth login
+    python examples/push_to_hub.py --repo YOU/HeartcareGPT                 # --private, --no-space, --model FOLDER for weights of your own
+
+Files that git does not track are not published. The name USER/HeartcareGPT in card and Space becomes that of the repository. What is loaded back is the very commit that was
+made, over HTTP, and must answer as the folder does; the revision to pin is printed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACEHOLDER = "USER/HeartcareGPT"
+OF_THE_MODEL = ("*.json", "*.safetensors", "*.jinja")  # that --model brings along
+READ_BACK = """
+import json, sys
+sys.modules["heartcare"] = None
+from transformers import pipeline
+model, revision, ecg, picture = sys.argv[1:]
+pipe = pipeline(model=model, trust_remote_code=True, device="cpu", **({"revision": revision} if revision else {}))
+options = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia"]
+shares = pipe(ecg, question="Which rhythm is it?", options=options)["probabilities"]
+print("READ", json.dumps([pipe(ecg)["text"], pipe(picture)["text"], {name: round(value, 4) for name, value in shares.items()}]))
+"""
+
+
+def tracked() -> list[str]:
+    """Names of the files that git tracks, or would."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in names if (ROOT / name).is_file() and not name.startswith(".")]
+
+
+def gather(folder: Path, repo: str, model: Path | None):
+    """Copies what is published to `folder`, with the repository's name in its texts."""
+    for name in tracked():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+        if target.suffix in (".md", ".txt", ".py"):
+            target.write_text(target.read_text(encoding="utf-8").replace(PLACEHOLDER, repo), encoding="utf-8")
+    if model:
+        for pattern in OF_THE_MODEL:
+            for file in [*folder.glob(pattern)]:
+                file.unlink()
+            for file in model.glob(pattern):
+                shutil.copy(file, folder)
+
+
+def read_back(model: str, revision: str, **environment) -> str:
+    """What the repository answers about an example, in a process that has nothing but its name."""
+    with tempfile.TemporaryDirectory() as empty:
+        ecg = ROOT / "examples/ecgs/right_bundle_branch_block"
+        command = [sys.executable, "-W", "ignore", "-c", READ_BACK, model, revision, ecg, ecg.with_suffix(".png")]
+        done = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, cwd=empty, env={**os.environ, "HF_HOME": empty, **environment}
+        )
+    if done.returncode:
+        raise RuntimeError(f"{model} cannot be loaded:\n{done.stderr[-2000:]}")
+    return next(line for line in done.stdout.splitlines() if line.startswith("READ"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repo", required=True, help="USER/NAME")
+    parser.add_argument("--model", type=Path, help="folder with other weights, as a training wrote them")
+    parser.add_argument("--private", action="store_true")
+    parser.add_argument("--no-space", action="store_true")
+    args = parser.parse_args()
+
+    api = HfApi()
+    # A clean cache has no login, so that the token is passed on.
+    token = {"HF_TOKEN": api.token or os.environ.get("HF_TOKEN") or ""} if args.private or os.environ.get("HF_TOKEN") else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "repo"
+        gather(folder, args.repo, args.model)
+        before = read_back(str(folder), "")
+        api.create_repo(args.repo, private=args.private, exist_ok=True)
+        commit = api.upload_folder(folder_path=folder, repo_id=args.repo, commit_message="HeartcareGPT")
+        after = read_back(args.repo, commit.oid, **token)
+        if before != after:
+            raise RuntimeError(f"What was loaded back answers otherwise:\n{before}\n{after}")
+        print(f"{args.repo} answers as the folder does; pin revision={commit.oid!r}")
+        if not args.no_space:
+            space = f"{args.repo}-demo"
+            api.create_repo(space, repo_type="space", space_sdk="gradio", private=args.private, exist_ok=True)
+            api.upload_folder(folder_path=folder / "examples/space", repo_id=space, repo_type="space", commit_message="HeartcareGPT's demo")
+            api.add_space_variable(space, "REVISION", commit.oid)
+            print(f"{space} is the Space")
+
+
+if __name__ == "__main__":
+    main()

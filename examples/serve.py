@@ -1,0 +1,210 @@
+"""A server for those who host the model themselves: OpenAI's chat completions, with ECGs beside text and pictures.
+
+    pip install -e ".[serve]"
+    python examples/serve.py --model . --port 8000                       # --token SECRET asks for a bearer token, --max-batch 1 answers one after the other
+
+POST /v1/chat/completions takes what OpenAI's clients send; a message's content may have, beside text and image_url (data: URIs),
+
+    {"type": "ecg", "base64": "..."}                                     a .npy, .npz or .csv file
+    {"type": "ecg", "signal": [[...], ...], "sampling_rate": 500, "lead_names": ["I", "II", ...], "units": "mV"}
+
+and a request may have "options", a list of answers to choose from; the reply's `heartcare` then has their probabilities, and always quality and provenance.
+Requests that wait at the same time are answered as one batch. GET /v1/models, /health, /metrics (Prometheus).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hmac
+import json
+import time
+import uuid
+from collections import Counter
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits, read_request
+from transformers import pipeline
+
+BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
+
+
+class TooLong(Exception):
+    """A body beyond the limit."""
+
+
+class Metrics:
+    """Counts, in the text format of Prometheus."""
+
+    def __init__(self):
+        self.requests: Counter = Counter()
+        self.buckets: Counter = Counter()
+        self.seconds = 0.0
+
+    def note(self, status: int, seconds: float):
+        self.requests[status] += 1
+        self.seconds += seconds
+        for bound in BUCKETS:
+            self.buckets[bound] += seconds <= bound
+
+    def text(self, batcher: DynamicBatcher) -> str:
+        count = sum(self.requests.values())
+        lines = ["# TYPE heartcare_requests_total counter"]
+        lines += [f'heartcare_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
+        lines.append("# TYPE heartcare_request_seconds histogram")
+        lines += [f'heartcare_request_seconds_bucket{{le="{bound}"}} {self.buckets[bound]}' for bound in BUCKETS]
+        lines += [f'heartcare_request_seconds_bucket{{le="+Inf"}} {count}']
+        lines += [f"heartcare_request_seconds_sum {self.seconds:.3f}", f"heartcare_request_seconds_count {count}"]
+        lines += ["# TYPE heartcare_batches_total counter", f"heartcare_batches_total {batcher.batches}"]
+        lines += ["# TYPE heartcare_answers_total counter", f"heartcare_answers_total {batcher.answered}"]
+        lines += ["# TYPE heartcare_waiting gauge", f"heartcare_waiting {batcher.jobs.qsize()}"]
+        return "\n".join(lines) + "\n"
+
+
+def problem(status: int, message: str) -> JSONResponse:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+def as_request(body: dict) -> dict:
+    """A chat completion -> a request as `heartcare.handler` reads it. Raises: `BadRequest` for what is not done here."""
+    if not isinstance(body, dict) or "messages" not in body:
+        raise BadRequest("A chat completion has messages.")
+    if body.get("n", 1) != 1:
+        raise BadRequest("n must be 1.")
+    if body.get("temperature") not in (None, 0, 0.0):
+        raise BadRequest("Answers are the likeliest ones; leave temperature out, or set it to 0.")
+    tokens = body.get("max_completion_tokens") or body.get("max_tokens")
+    parameters = {"options": body.get("options"), **({"max_new_tokens": tokens} if tokens else {})}
+    return {"inputs": {"messages": body["messages"]}, "parameters": parameters}
+
+
+def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> FastAPI:
+    """The server as an ASGI application."""
+    app, metrics, limits = FastAPI(title="HeartcareGPT", docs_url=None, redoc_url=None), Metrics(), batcher.limits
+    app.state.batcher = batcher
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next):
+        started = time.monotonic()
+        if (
+            token
+            and request.url.path.startswith("/v1")
+            and not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode())
+        ):
+            reply = problem(401, "A bearer token is needed.")
+        else:
+            reply = await call_next(request)
+        if request.url.path.startswith("/v1"):
+            metrics.note(reply.status_code, time.monotonic() - started)
+        return reply
+
+    @app.get("/health")
+    async def health():
+        return {"status": "ok", "model": name, "waiting": batcher.jobs.qsize()}
+
+    @app.get("/metrics")
+    async def show_metrics():
+        return PlainTextResponse(metrics.text(batcher))
+
+    @app.get("/v1/models")
+    async def models():
+        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "heartcare"}]}
+
+    @app.post("/v1/chat/completions")
+    async def complete(request: Request):
+        try:
+            body = json.loads(await read_body(request, limits.bytes))
+        except TooLong as error:
+            return problem(413, str(error))
+        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            return problem(400, f"The body is no JSON ({error}).")
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        stream = isinstance(body, dict) and bool(body.get("stream"))
+
+        def on_text(piece: str):
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        try:
+            inputs, given, options = read_request(as_request(body), limits)
+            waiting = await asyncio.to_thread(
+                batcher.submit, inputs, on_text=on_text if stream and not given["choices"] else None, options=options, **given
+            )
+        except BadRequest as error:
+            return problem(400, str(error))
+        except Busy as error:
+            return problem(503, str(error))
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        if stream:
+            waiting.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
+            return StreamingResponse(events(head, waiting, pieces), media_type="text/event-stream")
+        try:
+            reply = await asyncio.wrap_future(waiting)
+        except BadRequest as error:
+            return problem(400, str(error))
+        except Busy as error:
+            return problem(503, str(error))
+        except Exception as error:
+            return problem(500, f"The answer failed ({type(error).__name__}).")
+        message = {"role": "assistant", "content": reply["text"]}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        rest = {key: value for key, value in reply.items() if key != "text"}
+        return {**head, "object": "chat.completion", "choices": [choice], "heartcare": rest}
+
+    return app
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, unless it is longer than `limit` bytes, of which no more is then read. Raises: `TooLong`."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise TooLong(f"A request may have {limit} bytes.")
+    return bytes(content)
+
+
+async def events(head: dict, waiting, pieces: asyncio.Queue):
+    """Server-sent events of an answer that is being written."""
+
+    def event(delta: dict, reason: str | None = None, **more) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', 'choices': [choice], **more})}\n\n"
+
+    yield event({"role": "assistant", "content": ""})
+    written = False
+    while (piece := await pieces.get()) is not None:
+        written = True
+        yield event({"content": piece})
+    try:
+        reply = waiting.result()
+    except Exception as error:
+        yield f"data: {json.dumps({'error': {'message': f'The answer failed ({type(error).__name__}).', 'type': 'server_error'}})}\n\n"
+        return
+    if not written:
+        yield event({"content": reply["text"]})
+    yield event({}, "stop", heartcare={key: value for key, value in reply.items() if key != "text"})
+    yield "data: [DONE]\n\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=".", help="repository or folder")
+    parser.add_argument("--name", default="heartcare", help="of the model, for clients")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--token", help="bearer token that requests must have")
+    parser.add_argument("--max-batch", type=int, default=16, help="requests that are answered together")
+    parser.add_argument("--max-bytes", type=int, default=Limits.bytes, help="of a request")
+    args = parser.parse_args()
+
+    limits = Limits(bytes=args.max_bytes)
+    batcher = DynamicBatcher(pipeline(model=args.model, trust_remote_code=True), args.max_batch, limits)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.run(create_app(batcher, args.name, args.token), host=args.host, port=args.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

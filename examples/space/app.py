@@ -1,0 +1,384 @@
+"""The Space: upload an ECG or a picture of one, see it, ask about it, compare it, see its tokens and its forecast.
+
+pip install -e ".[space]"
+MODEL=. python examples/space/app.py
+"""
+
+import html
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import torch
+from heartcare.agent.delineate import measure_ecg
+from heartcare.agent.readers import read_ecg
+from heartcare.agent.render import draw_ecg
+from heartcare.agent.signal import Optimizer
+from heartcare.configuration_heartcare import LEADS
+from heartcare.pipeline_heartcare import PICTURES, as_part
+from PIL import Image
+from transformers import pipeline
+
+MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")
+EXAMPLES = {
+    "Sinus rhythm": "sinus_rhythm.hea",
+    "Atrial fibrillation": "atrial_fibrillation.hea",
+    "Right bundle branch block": "right_bundle_branch_block.hea",
+    "A page on paper": "right_bundle_branch_block.png",
+}
+QUESTIONS = [
+    "Write a report of this ECG.",
+    "What is the rhythm?",
+    "What is the diagnosis?",
+    "Which abnormalities of the waveform are there?",
+]
+COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG?"
+RED = (200, 30, 45)
+MAX_BYTES = 20_000_000
+
+CSS = """
+.gradio-container {max-width: 1280px !important; margin: 0 auto !important}
+#notice {border-left: 4px solid #b3261e; padding: .5rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px; font-size: .95rem}
+#title h1 {margin-bottom: .1rem}
+table.ecg {border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums}
+table.ecg th, table.ecg td {padding: .28rem .5rem; border-bottom: 1px solid #d8d8de; text-align: left; white-space: nowrap}
+table.ecg td.number {text-align: right}
+table.ecg .bad {color: #b3261e; font-weight: 600}
+table.ecg .good {color: #1b6e3c}
+.numbers {display: grid; grid-template-columns: repeat(auto-fit, minmax(7.2rem, 1fr)); gap: .5rem}
+.numbers div {border: 1px solid #d8d8de; border-radius: 6px; padding: .45rem .6rem}
+.numbers b {display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums}
+.numbers span {font-size: .8rem; opacity: .8}
+.scroll {overflow-x: auto}
+@media (max-width: 480px) {button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
+.problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
+"""
+NOTICE = "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names and dates before you upload.</div>"
+
+
+@dataclass
+class Loaded:
+    """What was uploaded: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; of a signal, what was cleaned and how good it is."""
+
+    part: dict
+    page: Image.Image
+    name: str
+    signal: np.ndarray | None = None
+    rate: float = 0.0
+    lead_mask: np.ndarray = field(default_factory=lambda: np.ones(12, bool))
+    quality: str = ""
+    numbers: str = ""
+
+
+_pipes: list = []
+
+
+def pipe():
+    """The pipeline, loaded when it is first needed."""
+    if not _pipes:
+        options = {"revision": REVISION} if REVISION else {}
+        _pipes.append(pipeline(model=MODEL, trust_remote_code=True, **options))
+    return _pipes[0]
+
+
+def load(paths: list[str]) -> Loaded:
+    """One ECG of one file, or of several that belong together (WFDB's header and signals). Raises: `ValueError` that a user understands."""
+    if sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
+        raise ValueError(f"Files up to {MAX_BYTES // 1_000_000} MB are read.")
+    if len(paths) == 1 and Path(paths[0]).suffix.lower() in PICTURES:
+        part = as_part(Path(paths[0]).read_bytes())
+        pipe().processor.image_processor.tiles(part["image"])  # refuses what is no page of leads
+        return Loaded(
+            part, part["image"], Path(paths[0]).name, numbers="<p>Of a picture nothing is measured.</p>", quality="<p>Picture.</p>"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            shutil.copy(path, folder)
+        files = sorted(Path(folder).iterdir())
+        first = next((file for file in files if file.suffix == ".hea"), files[0])
+        try:
+            record = read_ecg(str(first))
+        except FileNotFoundError as error:
+            raise ValueError(f"{str(error).replace(folder + '/', '')} Upload a WFDB record's .hea and .dat files together.") from None
+        except Exception as error:
+            raise ValueError(str(error).replace(folder + "/", "")) from None
+    optimized = Optimizer()(record)
+    signal, rate, mask = optimized.signal, optimized.sampling_rate, optimized.lead_mask
+    page = draw_ecg(signal, rate, lead_mask=mask)
+    return Loaded(
+        record.as_input() | {"type": "ecg"}, page, first.name, signal, rate, mask, quality_table(optimized), measurements(signal, rate)
+    )
+
+
+def quality_table(optimized) -> str:
+    quality = optimized.quality
+    rows = []
+    for i, lead in enumerate(LEADS):
+        faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i] else "good")
+        kind = "good" if faults == "good" else "bad"
+        rows.append(
+            f"<tr><th scope='row'>{lead}</th><td class='number'>{quality.noise[i]:.0f} µV</td><td class='number'>{quality.baseline[i]:.2f} mV</td>"
+            f"<td class='{kind}'>{html.escape(faults)}</td></tr>"
+        )
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.warnings)
+    head = "<tr><th scope='col'>Lead</th><th scope='col'>Noise</th><th scope='col'>Drift</th><th scope='col'>Quality</th></tr>"
+    return f"<div class='scroll'><table class='ecg'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>{f'<ul>{notes}</ul>' if notes else ''}"
+
+
+def measurements(signal: np.ndarray, rate: float) -> str:
+    found = measure_ecg(signal, rate)
+    numbers = (("Heart rate", found.heart_rate, "/min"), ("PR", found.pr, "ms"), ("QRS", found.qrs, "ms"), ("QT", found.qt, "ms"),
+               ("QTc", found.qtc, "ms"), ("QRS axis", found.axis, "°"))  # fmt: skip
+    shown = "".join(
+        f"<div><span>{name}</span><b>{'–' if value is None else f'{value:.0f}'}</b><span>{unit}</span></div>"
+        for name, value, unit in numbers
+    )
+    return f"<div class='numbers'>{shown}</div>"
+
+
+def in_red(page: Image.Image, signal: np.ndarray, rate: float, **drawn) -> Image.Image:
+    """`page` with the traces of another signal over it, in red; `drawn` as the page itself was."""
+    ink, without = (
+        np.asarray(draw_ecg(each, rate, **drawn)).max(axis=2).astype(np.float32) for each in (signal, np.full(signal.shape, np.nan))
+    )
+    mask = Image.fromarray(np.uint8(np.clip((200 - ink) * 1.6, 0, 255) * (without > 200)))
+    page = page.copy()
+    page.paste(RED, mask=mask)
+    return page
+
+
+@torch.no_grad()
+def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
+    """The signal with what its tokens give back in red, and how near that is."""
+    processor, beat = pipe().processor, pipe().model.beat
+    inputs = processor.feature_extractor(loaded.part, return_tensors="pt").to(pipe().device)
+    found = beat.encode(**inputs)
+    length = inputs["input_values"].shape[-1]
+    decoded = beat.decode(found.codes, found.gain)[0, :, -length:].cpu().numpy()
+    before = inputs["input_values"][0].cpu().numpy()
+    rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
+    shown = slice(0, 10 * rate)
+    page = in_red(draw_ecg(before[:, shown], rate, lead_mask=mask), decoded[:, shown], rate, lead_mask=mask)
+    prd = 100 * np.linalg.norm((decoded - before)[mask]) / max(1e-9, np.linalg.norm(before[mask]))
+    rmse = 1000 * np.sqrt(np.square((decoded - before)[mask]).mean())
+    count = int((found.codes >= 0).sum())
+    return (
+        page,
+        f"{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, RMSE {rmse:.0f} µV; decoded in red.",
+    )
+
+
+@torch.no_grad()
+def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
+    """The last seconds of the signal, and how Beat sees it go on, in red."""
+    processor = pipe().processor
+    inputs = processor.feature_extractor(loaded.part, return_tensors="pt").to(pipe().device)
+    ahead = pipe().model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
+    rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
+    past = inputs["input_values"][0].cpu().numpy()[:, -round((10 - seconds) * rate) :]
+    parts = [
+        np.concatenate([np.full(each.shape, np.nan) if k != kept else each for k, each in enumerate((past, ahead))], axis=1)
+        for kept in (0, 1)
+    ]
+    drawn = {"layout": "12x1", "lead_mask": mask}
+    page = in_red(draw_ecg(parts[0], rate, **drawn), parts[1], rate, **drawn)
+    return (
+        page,
+        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades to the mean where it is unsure.",
+    )
+
+
+def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict | None]]:
+    """The answer as it is written; with options, all at once with their probabilities."""
+    choices = list(dict.fromkeys(each.strip() for each in options.replace("\n", ",").split(",") if each.strip()))
+    if len(choices) == 1:
+        raise ValueError("Give two options or more, with commas between them, or none.")
+    if choices:
+        found = pipe()({**loaded.part, "question": question}, options=choices)
+        yield found["text"], found["probabilities"]
+        return
+    text = ""
+    for piece in pipe().stream(loaded.part, question=question):
+        text += piece
+        yield text, None
+
+
+def problem(error: Exception) -> str:
+    return f"<div class='problem' role='alert'><strong>This cannot be read.</strong> {html.escape(str(error))}</div>"
+
+
+# What the page does.
+
+
+def on_second(paths):
+    """-> state, message, page."""
+    if not paths:
+        return None, "", None
+    try:
+        loaded = load(paths if isinstance(paths, list) else [paths])
+    except Exception as error:
+        return None, problem(error), None
+    return loaded, f"<p><strong>{html.escape(loaded.name)}</strong></p>", loaded.page
+
+
+def on_first(paths):
+    """-> state, message, page, page again, numbers, quality, and nothing where there were answers about the ECG before."""
+    loaded, message, page = on_second(paths)
+    numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
+    return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", None, "", None, ""
+
+
+def on_ask(loaded, question, options):
+    if loaded is None:
+        yield "Choose an ECG first.", gr.update(visible=False)
+        return
+    try:
+        for text, shares in answer(loaded, question.strip() or QUESTIONS[0], options or ""):
+            yield text, gr.update(value=shares, visible=shares is not None)
+    except Exception as error:
+        yield f"This did not work: {error}", gr.update(visible=False)
+
+
+def on_compare(first, second, question):
+    if first is None or second is None:
+        yield "Choose two ECGs: one above, one here."
+        return
+    text = ""
+    try:
+        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE):
+            text += piece
+            yield text
+    except Exception as error:
+        yield f"This did not work: {error}"
+
+
+def on_signal(what):
+    def show(loaded):
+        if loaded is None or loaded.signal is None:
+            return None, "This needs a signal; a picture has none." if loaded else "Choose an ECG first."
+        try:
+            return what(loaded)
+        except Exception as error:
+            return None, f"This did not work: {error}"
+
+    return show
+
+
+def example_path(name: str) -> list[str]:
+    """Files of an example, which lie in the repository."""
+    folder = Path(__file__).resolve().parent.parent / "ecgs"
+    if not folder.exists():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(MODEL, revision=REVISION, allow_patterns="examples/ecgs/*")) / "examples/ecgs"
+    path = folder / EXAMPLES[name]
+    return [str(path)] if path.suffix != ".hea" else [str(path), str(path.with_suffix(".dat"))]
+
+
+def build() -> gr.Blocks:
+    with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        state, other = gr.State(), gr.State()
+        gr.Markdown("# HeartcareGPT\nQuestions about ECGs: files of any format, and photographs.", elem_id="title")
+        gr.HTML(NOTICE)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                files = gr.File(label="ECG file, picture, or .hea with .dat", file_count="multiple", height=150, elem_id="upload")
+                gr.Markdown("or an example")
+                with gr.Row():
+                    buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
+                message = gr.HTML(elem_id="message")
+            with gr.Column(scale=2, min_width=320):
+                drawing = gr.Image(
+                    label="The ECG on paper",
+                    show_label=False,
+                    type="pil",
+                    format="png",
+                    interactive=False,
+                    elem_id="drawing",
+                    buttons=["fullscreen"],
+                )
+                numbers = gr.HTML(elem_id="numbers")
+        with gr.Tabs():
+            with gr.Tab("Ask"):
+                with gr.Row():
+                    presets = [gr.Button(text, size="sm", min_width=150) for text in QUESTIONS]
+                question = gr.Textbox(label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask")
+                options = gr.Textbox(label="Options to choose from, with commas between them (optional)", elem_id="options")
+                text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
+                shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
+            with gr.Tab("Compare"):
+                with gr.Row():
+                    with gr.Column(min_width=300):
+                        others = gr.File(label="The second ECG", file_count="multiple", height=120, elem_id="upload-second")
+                        with gr.Row():
+                            second_buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
+                        other_message = gr.HTML()
+                    with gr.Column(min_width=300):
+                        compare_question = gr.Textbox(label="Question", value=COMPARE, elem_id="compare-question", submit_btn="Compare")
+                        compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
+                with gr.Row():
+                    left = gr.Image(label="First", show_label=False, type="pil", format="png", interactive=False, min_width=300)
+                    right = gr.Image(
+                        label="Second", show_label=False, type="pil", format="png", interactive=False, min_width=300, elem_id="second"
+                    )
+            with gr.Tab("Quality"):
+                quality = gr.HTML(elem_id="quality")
+            with gr.Tab("Tokens"):
+                tokens_button = gr.Button("Decode Beat's tokens", elem_id="show-tokens")
+                tokens_text = gr.Markdown(elem_id="tokens-text")
+                tokens_page = gr.Image(
+                    label="Original, and decoded in red", show_label=False, type="pil", format="png", interactive=False, elem_id="tokens"
+                )
+            with gr.Tab("Forecast"):
+                forecast_button = gr.Button("Forecast two seconds", elem_id="show-forecast")
+                forecast_text = gr.Markdown(elem_id="forecast-text")
+                forecast_page = gr.Image(
+                    label="Recording, and forecast in red",
+                    show_label=False,
+                    type="pil",
+                    format="png",
+                    interactive=False,
+                    elem_id="forecast",
+                )
+
+        shown = [
+            state,
+            message,
+            drawing,
+            left,
+            numbers,
+            quality,
+            text,
+            shares,
+            compared,
+            tokens_page,
+            tokens_text,
+            forecast_page,
+            forecast_text,
+        ]
+        files.change(on_first, files, shown, show_progress="minimal")
+        second = [other, other_message, right]
+        others.change(on_second, others, second, show_progress="minimal")
+        for k, name in enumerate(EXAMPLES):
+            buttons[k].click(lambda name=name: on_first(example_path(name)), None, shown, show_progress="minimal")
+            second_buttons[k].click(lambda name=name: on_second(example_path(name)), None, second, show_progress="minimal")
+        asked = [state, question, options], [text, shares]
+        question.submit(on_ask, *asked, show_progress="minimal")
+        for button, words in zip(presets, QUESTIONS):
+            button.click(lambda words=words: words, None, question, show_progress="hidden").then(on_ask, *asked, show_progress="minimal")
+        compare_question.submit(on_compare, [state, other, compare_question], compared, show_progress="minimal")
+        tokens_button.click(on_signal(tokens), state, [tokens_page, tokens_text])
+        forecast_button.click(on_signal(forecast), state, [forecast_page, forecast_text])
+    return page
+
+
+if __name__ == "__main__":
+    pipe()
+    build().queue(default_concurrency_limit=2).launch(
+        css=CSS, theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"), max_file_size=MAX_BYTES, footer_links=[]
+    )

@@ -1,0 +1,303 @@
+"""What answers over a network: the handler of Inference Endpoints, and the server, asked by OpenAI's own client."""
+
+import base64
+import importlib.util
+import io
+import json
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import uvicorn
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.handler import BadRequest, Busy, DynamicBatcher, EndpointHandler, Limits, read_request
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from openai import APIStatusError, OpenAI
+from serve import create_app
+
+OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
+QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
+
+
+def packed(ecg) -> str:
+    """base64 of a .npz."""
+    file = io.BytesIO()
+    np.savez(file, signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.fixture(scope="module")
+def pipe(model, processor):
+    return ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def ecgs():
+    """Thirty, no two alike."""
+    return [simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k % len(FORMS)], seed=500 + k) for k in range(30)]
+
+
+@pytest.fixture(scope="module")
+def handler(root):
+    """As the toolkit loads it: handler.py out of the repository's folder, by its path."""
+    spec = importlib.util.spec_from_file_location("handler", root / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["handler"] = module
+    spec.loader.exec_module(module)
+    yield module.EndpointHandler(str(root))
+    del sys.modules["handler"]
+
+
+def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
+    given = {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV"}
+    reply = handler({"inputs": packed(ecgs[0])})
+    assert reply["text"] == pipe({"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV"})["text"]
+    assert json.loads(json.dumps(reply)) == reply and reply["seconds"] > 0 and reply["quality"][0]["leads"]
+    for inputs, parameters in (
+        (given, {"question": QUESTION, "options": OPTIONS}),
+        (given | {"sampling_rate": None}, {"question": QUESTION, "options": OPTIONS, "sampling_rate": 500}),
+        ([given], {"question": QUESTION, "options": OPTIONS}),
+        ({"messages": [{"role": "user", "content": [{"type": "ecg", **given}, {"type": "text", "text": QUESTION}]}]}, {"options": OPTIONS}),
+    ):
+        found = handler({"inputs": inputs, "parameters": parameters})
+        want = pipe({"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV", "question": QUESTION, "options": OPTIONS})
+        assert found["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
+
+
+MALFORMED = [
+    {},
+    {"inputs": None},
+    {"inputs": 7},
+    {"inputs": []},
+    {"inputs": "/etc/passwd"},
+    {"inputs": "../../model.safetensors"},
+    {"inputs": "http://169.254.169.254/latest/meta-data"},
+    {"inputs": "file:///etc/hosts"},
+    {"inputs": {"path": "examples/ecgs/sinus_rhythm"}},
+    {"inputs": {"type": "ecg", "ecg": "examples/ecgs/sinus_rhythm"}},
+    {"inputs": {"image": "https://example.com/x.png"}},
+    {"inputs": {"image": "examples/demo.png"}},
+    {"inputs": {"base64": "examples/ecgs/sinus_rhythm"}},
+    {"inputs": {"base64": 5}},
+    {"inputs": {"bytes": "x"}},
+    {"inputs": {"signal": "x"}},
+    {"inputs": {"signal": [1, 2, 3], "sampling_rate": 500}},
+    {"inputs": {"signal": [[1.0, 2.0], [1.0]], "sampling_rate": 500}},
+    {"inputs": {"signal": [["a"] * 500] * 12, "sampling_rate": 500}},
+    {"inputs": {"signal": [[0.1] * 5000] * 12}},
+    {"inputs": {"signal": [[0.1] * 5000] * 12, "sampling_rate": -5}},
+    {"inputs": {"signal": [[0.1] * 5000] * 12, "sampling_rate": 500, "lead_names": ["I"]}},
+    {"inputs": {"signal": [[float("nan")] * 5000] * 12, "sampling_rate": 500}},
+    {"inputs": base64.b64encode(b"\x89PNG\r\n\x1a\nno picture").decode()},
+    {"inputs": base64.b64encode(b"PK\x03\x04 no zip").decode()},
+    {"inputs": base64.b64encode(b"\x93NUMPY\x01\x00 no array").decode()},
+    {"inputs": "x", "parameters": {"temperature": 2}},
+    {"inputs": "x", "parameters": ["question"]},
+    {"inputs": "x", "parameters": {"max_new_tokens": 10**9}},
+    {"inputs": "x", "parameters": {"max_new_tokens": True}},
+    {"inputs": "x", "parameters": {"question": 5}},
+    {"inputs": "x", "parameters": {"options": "yes"}},
+    {"inputs": ["x"] * 9},
+    {"inputs": {"messages": []}},
+    {"inputs": {"messages": [{"role": "user", "content": "No ECG at all"}]}},
+    {"inputs": {"messages": [{"role": "pirate", "content": "x"}]}},
+    {"inputs": {"messages": [{"role": "user", "content": [{"type": "video", "video": "x"}]}]}},
+    {"inputs": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}]}},
+    {"inputs": {"messages": [{"role": "user", "content": [{"type": "image", "path": "examples/demo.png"}]}]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("request_", MALFORMED, ids=range(len(MALFORMED)))
+def test_malformed_requests_are_refused_by_name(handler, request_):
+    with pytest.raises(ValueError) as caught:
+        handler(request_)
+    assert type(caught.value).__name__ == "BadRequest" and len(str(caught.value)) > 10
+
+
+def test_limits_are_kept(handler, model, processor, ecgs):
+    limits = Limits(bytes=1000, values=50, new_tokens=5)
+    small = EndpointHandler.__new__(EndpointHandler)
+    small.limits = limits
+    with pytest.raises(BadRequest, match="1000 bytes"):
+        small({"inputs": packed(ecgs[0])})
+    with pytest.raises(BadRequest, match="50 values"):
+        read_request({"inputs": {"signal": [[0.0] * 60]}}, limits)
+    with pytest.raises(BadRequest, match="from 1 to 5"):
+        read_request({"inputs": packed(ecgs[0]), "parameters": {"max_new_tokens": 6}}, limits)
+    short = handler({"inputs": packed(ecgs[0]), "parameters": {"max_new_tokens": 3}})["text"]
+    assert 0 < len(processor.tokenizer(short)["input_ids"]) <= 4
+
+    hurried = DynamicBatcher(ECGInterpretationPipeline(model=model, processor=processor, device="cpu"), limits=Limits(seconds=1e-6))
+    cut = hurried.submit({"base64": packed(ecgs[0])}).result()["text"]
+    assert len(cut.split()) < 5  # the time was over after the first token
+
+
+def test_more_than_wait_are_turned_away(pipe, ecgs):
+    class Stuck:
+        processor = pipe.processor
+        preprocess = staticmethod(lambda inputs, **given: {"options": []})
+        gate = threading.Event()
+
+        def forward(self, batch, **options):
+            self.gate.wait(10)
+            return [{"options": []} for _ in batch]
+
+        postprocess = staticmethod(lambda outputs: {"text": "done"})
+
+    stuck = Stuck()
+    batcher = DynamicBatcher(stuck, max_batch=1, limits=Limits(waiting=2))
+    first = batcher.submit("x")
+    time.sleep(0.2)  # it is being answered
+    waiting = [batcher.submit("x"), batcher.submit("x")]
+    with pytest.raises(Busy):
+        batcher.submit("x")
+    stuck.gate.set()
+    assert [each.result(10)["text"] for each in (first, *waiting)] == ["done"] * 3
+
+
+def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
+    class Fragile:
+        processor, postprocess = pipe.processor, staticmethod(pipe.postprocess)
+        preprocess = staticmethod(pipe.preprocess)
+
+        @staticmethod
+        def forward(batch, **options):
+            if any("bad" in each["quality"][0]["source"] for each in batch):
+                raise RuntimeError("out of memory")
+            return pipe.forward(batch, **options)
+
+    batcher = DynamicBatcher(Fragile(), max_batch=8)
+    with ThreadPoolExecutor(8) as pool:
+        inputs = [
+            {"signal": e.signal, "sampling_rate": 500, "units": "mV", "source": "bad" if k == 3 else "good"} for k, e in enumerate(ecgs[:8])
+        ]
+        futures = list(pool.map(lambda each: batcher.submit(each, choices=OPTIONS, question=QUESTION), inputs))
+    for k, future in enumerate(futures):
+        if k == 3:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                future.result(60)
+        else:
+            assert future.result(60)["probabilities"]
+
+
+def test_two_hundred_at_once(handler, pipe, ecgs):
+    """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share; prints p99."""
+    want = [
+        pipe({"signal": e.signal, "sampling_rate": 500, "units": "mV"}, question=QUESTION, options=OPTIONS)["probabilities"] for e in ecgs
+    ]
+    values = np.array([list(each.values()) for each in want])
+    apart = np.abs(values[:, None] - values[None]).max(-1) + np.eye(len(ecgs))
+    assert apart.min() > 4e-4
+    contents, seconds = [packed(each) for each in ecgs], np.zeros(200)
+
+    def ask(k: int):
+        started = time.perf_counter()
+        try:
+            if k % 20 == 7:
+                return handler(MALFORMED[k % len(MALFORMED)])
+            return handler({"inputs": contents[k % 30], "parameters": {"question": QUESTION, "options": OPTIONS}})
+        except ValueError as error:
+            return error
+        finally:
+            seconds[k] = time.perf_counter() - started
+
+    with ThreadPoolExecutor(200) as pool:
+        replies = list(pool.map(ask, range(200)))
+    for k, reply in enumerate(replies):
+        if k % 20 == 7:
+            assert isinstance(reply, ValueError)
+        else:
+            assert reply["probabilities"] == pytest.approx(want[k % 30], abs=5e-5), k
+    assert handler.batcher.batches < handler.batcher.answered  # some were answered together
+    print(f"200 parallel requests: p50 {np.median(seconds):.2f} s, p99 {np.percentile(seconds, 99):.2f} s")
+
+
+@pytest.fixture(scope="module")
+def server(pipe):
+    """(address, batcher) of the server, which wants a token."""
+    batcher = DynamicBatcher(pipe, limits=Limits(bytes=2_000_000))
+    running = uvicorn.Server(uvicorn.Config(create_app(batcher, "heartcare", "secret"), port=0, log_level="error"))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}", batcher
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return OpenAI(base_url=f"{server[0]}/v1", api_key="secret", max_retries=0)
+
+
+def message(ecg, text: str) -> list[dict]:
+    return [{"role": "user", "content": [{"type": "ecg", "base64": packed(ecg)}, {"type": "text", "text": text}]}]
+
+
+def test_openai_s_client_gets_the_pipeline_s_answers(client, pipe, ecgs):
+    given = {"signal": ecgs[1].signal, "sampling_rate": 500, "units": "mV"}
+    found = client.chat.completions.create(model="heartcare", messages=message(ecgs[1], "Write a report of this ECG."))
+    assert found.choices[0].message.content == pipe(given)["text"] and found.choices[0].finish_reason == "stop"
+    assert found.heartcare["quality"][0]["sampling_rate"] == 500 and found.heartcare["provenance"]["model"]
+    chosen = client.chat.completions.create(model="heartcare", messages=message(ecgs[1], QUESTION), extra_body={"options": OPTIONS})
+    want = pipe(given, question=QUESTION, options=OPTIONS)
+    assert chosen.heartcare["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
+    assert chosen.choices[0].message.content == want["text"]
+    assert client.models.list().data[0].id == "heartcare"
+
+
+def test_pictures_are_read_as_openai_has_them(client, pipe, root):
+    path = root / "examples/ecgs/right_bundle_branch_block.png"
+    url = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is the rhythm?"}]
+    found = client.chat.completions.create(model="heartcare", messages=[{"role": "user", "content": content}])
+    assert found.choices[0].message.content == pipe(str(path), question="What is the rhythm?")["text"]
+
+
+def test_answers_are_streamed(client, pipe, ecgs):
+    def stream(k: int) -> list[str]:
+        chunks = client.chat.completions.create(model="heartcare", messages=message(ecgs[k], "Write a report of this ECG."), stream=True)
+        return [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
+
+    want = [pipe({"signal": ecgs[k].signal, "sampling_rate": 500, "units": "mV"})["text"] for k in range(6)]
+    with ThreadPoolExecutor(6) as pool:  # in one batch, each its own text
+        for pieces, text in zip(pool.map(stream, range(6)), want):
+            assert len(pieces) > 3 and "".join(pieces).strip() == text
+
+
+def test_what_is_wrong_is_said_in_openai_s_way(client, server, ecgs):
+    for options, status, words in (
+        ({"messages": [{"role": "user", "content": "No ECG"}]}, 400, "1 to 8 ECGs"),
+        ({"messages": message(ecgs[0], "x"), "n": 2}, 400, "n must be 1"),
+        ({"messages": message(ecgs[0], "x"), "temperature": 1.5}, 400, "temperature"),
+        ({"messages": message(ecgs[0], "x"), "max_tokens": 100000}, 400, "max_new_tokens"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a" * 2_100_000}]}]}, 413, "2000000 bytes"),
+    ):
+        with pytest.raises(APIStatusError, match=words) as caught:
+            client.chat.completions.create(model="heartcare", **options)
+        assert caught.value.status_code == status
+    with pytest.raises(APIStatusError) as caught:
+        OpenAI(base_url=f"{server[0]}/v1", api_key="wrong", max_retries=0).models.list()
+    assert caught.value.status_code == 401
+    for body in (b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000):
+        request = urllib.request.Request(f"{server[0]}/v1/chat/completions", body, {"Authorization": "Bearer secret"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 400 and json.loads(caught.value.read())["error"]["message"]
+
+
+def test_health_and_metrics(server, client, ecgs):
+    assert json.load(urllib.request.urlopen(f"{server[0]}/health"))["status"] == "ok"  # without a token
+    before = server[1].answered
+    client.chat.completions.create(model="heartcare", messages=message(ecgs[0], QUESTION), extra_body={"options": OPTIONS})
+    text = urllib.request.urlopen(f"{server[0]}/metrics").read().decode()
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert int(values["heartcare_answers_total"]) == before + 1
+    assert int(values['heartcare_requests_total{status="200"}']) >= 1
+    assert values['heartcare_request_seconds_bucket{le="+Inf"}'] == values["heartcare_request_seconds_count"]

@@ -1,0 +1,190 @@
+"""The Space in a real browser: upload, ask, compare, tokens, forecast, bad file, at the width of a desk and of a phone; no errors in the console."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+gr = pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("no Chromium", allow_module_level=True)
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples/space"))
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+
+@pytest.fixture(scope="module")
+def app():
+    os.environ["MODEL"] = str(ROOT)
+    import app
+
+    app.MODEL = str(ROOT)
+    app.pipe()
+    return app
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    page = app.build()
+    _, url, _ = page.queue().launch(prevent_thread_lock=True, server_name="127.0.0.1", css=app.CSS, quiet=True, max_file_size=app.MAX_BYTES)
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])
+def page(request, browser, address):
+    """A tab, whose errors are the test's."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
+    tab = context.new_page()
+    errors = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.route(
+        "**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort()
+    )  # nothing is fetched from elsewhere
+    tab.goto(address)
+    tab.wait_for_selector("#upload")
+    yield tab
+    context.close()
+    ours = [error for error in errors if "ERR_FAILED" not in error]  # what was not fetched
+    assert not ours, ours
+
+
+def upload(page, selector: str, *files):
+    page.set_input_files(f"{selector} input[type=file]", [str(file) for file in files])
+
+
+def open_tab(page, name: str):
+    """By its head, or on a narrow page by the menu of those that have no room."""
+    page.wait_for_timeout(300)
+    head = page.get_by_role("tab", name=name).first
+    if head.count() and head.is_visible():
+        head.click()
+    else:
+        page.locator(".overflow-menu > button").first.click()
+        page.locator(".overflow-dropdown button", has_text=name).first.click()
+
+
+def shot(page, name: str):
+    """Kept where SCREENSHOTS says, to be looked at."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        width = page.viewport_size["width"]
+        page.wait_for_timeout(400)
+        page.screenshot(path=f"{folder}/{name}-{width}.png", full_page=True)
+
+
+def answer(page, selector: str = "#answer") -> str:
+    box = page.locator(f"{selector} textarea")
+    sync_api.expect(box).not_to_have_value("", timeout=30_000)
+    before = None
+    while box.input_value() != before:  # it is written piece by piece
+        before = box.input_value()
+        page.wait_for_timeout(400)
+    return before
+
+
+def test_upload_ask_and_compare(page, app):
+    record = ROOT / "examples/ecgs/right_bundle_branch_block"
+    started = time.perf_counter()
+    upload(page, "#upload", record.with_suffix(".hea"), record.with_suffix(".dat"))
+    page.wait_for_selector("#drawing img")
+    seconds = time.perf_counter() - started
+    print(f"drawn {seconds:.2f} s after the upload")
+    assert seconds < 3  # 1 s on a quiet machine
+    assert page.locator("#numbers .numbers b").count() == 6 and page.locator("#numbers").inner_text().count("–") < 3
+    sync_api.expect(page.locator("#message")).to_contain_text("right_bundle_branch_block")
+    shot(page, "drawn")
+
+    page.locator("#question textarea").fill("What is the rhythm?")
+    page.keyboard.press("Enter")
+    assert answer(page) == app.pipe()(str(record), question="What is the rhythm?")["text"]
+    page.locator("#options textarea").fill("sinus rhythm, atrial fibrillation")
+    page.locator("#question textarea").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#shares")
+    sync_api.expect(page.locator("#shares")).to_contain_text("%", timeout=20_000)
+    assert answer(page) in ("sinus rhythm", "atrial fibrillation")
+    shot(page, "asked")
+
+    open_tab(page, "Compare")
+    other = ROOT / "examples/ecgs/atrial_fibrillation"
+    upload(page, "#upload-second", other.with_suffix(".hea"), other.with_suffix(".dat"))
+    page.wait_for_selector("#second img")
+    page.locator("#compare-question button").click()
+    assert len(answer(page, "#compared")) > 3
+    shot(page, "compared")
+
+
+def test_examples_quality_tokens_and_forecast(page):
+    page.get_by_role("button", name="Atrial fibrillation").first.click()
+    page.wait_for_selector("#drawing img")
+    open_tab(page, "Quality")
+    assert page.locator("#quality tbody tr").count() == 12
+    open_tab(page, "Tokens")
+    page.locator("#show-tokens").click()
+    page.wait_for_selector("#tokens img")
+    sync_api.expect(page.locator("#tokens-text")).to_contain_text("90 bits/s")
+    shot(page, "tokens")
+    open_tab(page, "Forecast")
+    page.locator("#show-forecast").click()
+    page.wait_for_selector("#forecast img")
+    shot(page, "forecast")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing sticks out sideways
+    page.get_by_role("button", name="A page on paper").first.click()
+    sync_api.expect(page.locator("#message")).to_contain_text(".png")
+    open_tab(page, "Ask")
+    page.get_by_role("button", name="What is the rhythm?").click()
+    assert answer(page)
+    shot(page, "picture")
+
+
+def test_bad_files_are_said_to_be_bad(page, tmp_path):
+    (tmp_path / "bad.csv").write_text("these,are,no,leads\n1,2,3,4\n")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    (tmp_path / "tiny.npy").write_bytes(b"\x93NUMPY")
+    for name in ("bad.csv", "bad.png", "tiny.npy"):
+        page.reload()
+        page.wait_for_selector("#upload")
+        upload(page, "#upload", tmp_path / name)
+        sync_api.expect(page.locator("#message .problem")).to_contain_text("cannot be read", timeout=15_000)
+        assert str(tmp_path) not in page.locator("#message").inner_text() and "Traceback" not in page.content()
+    upload_alone = ROOT / "examples/ecgs/sinus_rhythm.hea"
+    page.reload()
+    page.wait_for_selector("#upload")
+    upload(page, "#upload", upload_alone)
+    sync_api.expect(page.locator("#message .problem")).to_contain_text(".dat", timeout=15_000)
+    shot(page, "bad")
+
+
+def test_what_the_page_s_functions_do(app, tmp_path):
+    """Without a browser: what is decoded in red is what Beat decodes, what is absent is said."""
+    np.savez(
+        tmp_path / "two.npz",
+        signal=np.random.default_rng(0).normal(0, 0.2, (2, 5000)),
+        sampling_rate=500,
+        lead_names=["I", "V1"],
+        units="mV",
+    )
+    loaded, message, drawn, _, _, quality, *_ = app.on_first(str(tmp_path / "two.npz"))
+    assert loaded.lead_mask.sum() == 2 and quality.count("absent") == 10 and drawn.size == loaded.page.size and "two.npz" in message
+    page, words = app.tokens(loaded)
+    red = (np.asarray(page)[..., 0].astype(int) - np.asarray(page)[..., 1] > 120).sum()
+    assert red > 500 and "bits/s" in words
+    assert app.on_ask(None, "x", "").__next__()[0] == "Choose an ECG first."
+    assert "two options" in list(app.on_ask(loaded, "x", "one"))[-1][0]

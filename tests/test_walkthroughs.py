@@ -1,0 +1,44 @@
+"""The walk-throughs, each run as a reader would, from anywhere."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def walk(root, tmp_path, name: str, *args) -> str:
+    (path,) = (root / "examples/walkthroughs").glob(f"*{name}*.py")
+    command = [sys.executable, "-W", "ignore", path, *args]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_load_and_ask(root, tmp_path):
+    said = walk(root, tmp_path, "load_and_ask")
+    shares = [float(each) for each in re.findall(r"^ *([\d.]+)%  ", said, re.M)]
+    assert len(shares) == 3 and abs(sum(shares) - 100) < 0.5 and "absent:V6" in said and "Rhythm" in said
+
+
+def test_fine_tune_on_a_csv(root, tmp_path):
+    said = walk(root, tmp_path, "fine_tune", 3)
+    assert re.search(r"^[0-4] of 4 right$", said, re.M)
+
+
+def test_tokenise_and_decode(root, tmp_path):
+    said = walk(root, tmp_path, "tokenise")
+    assert "torch.Size([1, 2, 50])" in said and float(re.search(r"PRD ([\d.]+) %", said)[1]) < 60
+    rates = [float(each) for each in re.findall(r"heart rate (\d+)/min", said)]
+    assert abs(rates[0] - rates[1]) <= 2
+
+
+def test_build_a_data_set(root, tmp_path):
+    pytest.importorskip("datasets")
+    said = walk(root, tmp_path, "build")
+    assert '"rejected": 0' in said and "'train'" in said and " -> " in said and "no file was rejected" in said
+
+
+def test_run_the_benchmark(root, tiny_folder, tmp_path):
+    said = walk(root, tmp_path, "benchmark", tiny_folder)
+    assert "| S/closed-qa | accuracy |" in said and "another patient's ECG" in said and re.search(r"^\d+ bytes$", said, re.M)
