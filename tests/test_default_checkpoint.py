@@ -11,11 +11,10 @@ from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
-from transformers import AutoModel
 
 
 def test_size_and_format(root):
-    files = [*root.glob("*.safetensors"), *root.glob("beat/*.safetensors")]
+    files = list(root.glob("*.safetensors"))
     assert files and sum(file.stat().st_size for file in files) <= 20 * 2**20
     for file in root.glob("*.json"):
         assert "_name_or_path" not in file.read_text(), "a place on the machine that trained it"
@@ -46,11 +45,14 @@ def test_forecast_question_routes_to_beat(model, processor, ask):
 
 @torch.no_grad()
 def test_beat_keeps_the_beats(beat, signals):
+    """Of simulated ECGs, of other seeds than those that it was trained on."""
     tokens = beat.encode(signals)
     decoded = beat.decode(tokens.codes, tokens.gain)
+    assert torch.equal(decoded, beat(signals).reconstruction)
     for before, after in zip(signals.numpy(), decoded.numpy()):
         peaks = find_r_peaks(before, 100)
         assert match_peaks(peaks, find_r_peaks(after, 100), 5) >= 0.9 * len(peaks)
+    assert (100 * (decoded - signals).norm(dim=(1, 2)) / signals.norm(dim=(1, 2)) < 40).all()  # PRD, %
 
 
 @pytest.fixture
@@ -83,14 +85,3 @@ def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         report = answer(model, processor, processor.apply_chat_template([message], **options), max_new_tokens=100)
         assert "Diagnosis: " in report and report.endswith(".")
-
-
-@torch.no_grad()
-def test_the_next_beat_keeps_the_beats(root, signals):
-    following = AutoModel.from_pretrained(root, subfolder="beat", trust_remote_code=True).eval()
-    tokens = following.encode(signals)
-    decoded = following.decode(tokens.codes, tokens.gain)
-    assert following.config.segment_length == 500 and torch.equal(decoded, following(signals).reconstruction)
-    # Of simulated ECGs, which it never saw; weak beats of one with atrial fibrillation may be lost.
-    pairs = [(find_r_peaks(before, 100), find_r_peaks(after, 100)) for before, after in zip(signals.numpy(), decoded.numpy())]
-    assert sum(match_peaks(*pair, 5) for pair in pairs) >= 0.9 * sum(len(peaks) for peaks, _ in pairs)
