@@ -295,7 +295,8 @@ class QuestionBuilder:
         question = self._for(labels, self._word(CLOSED[topic]).format(", ".join(options)))
         return Question("closed-qa", DIMENSION_OF[topic], topic, question, sentence(TOPICS[topic][right]), options, (right,))
 
-    def _not_too_common(self, question: Question | None) -> Question | None:
+    def not_too_common(self, question: Question | None) -> Question | None:
+        """The question, but with the very common answers of `CLOSED_SHARE` only so often."""
         return question if question and self.rng.random() < CLOSED_SHARE.get(question.answer_label[0], 1.0) else None
 
     def _options(self, found: list[str]) -> tuple[str, ...]:
@@ -345,7 +346,7 @@ class QuestionBuilder:
                 question = self._for(one, lead + self._word(COMPARE_CLOSED[kind]).format(", ".join(options)))
                 answer = sentence(TOPICS[topic][right])
                 found.append(
-                    self._not_too_common(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,)))
+                    self.not_too_common(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,)))
                 )
         question = self._for(one, lead + self._word(COMPARE_OPEN) + f" Consider the {TOPIC_WORDS[topic]}.")
         found.append(
@@ -359,7 +360,7 @@ class QuestionBuilder:
         found = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
         found += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
         for topic in TOPICS:
-            found += [self._not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
+            found += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
         if labels.statements:
             found.append(self.report(labels))
         return [question for question in [*found, self.prediction(labels)] if question is not None]

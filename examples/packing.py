@@ -31,7 +31,8 @@ class QuestionPacker:
 
     An item is a dict of `questions` (each with `question` and `answer`) and what they are about, in the order of the prompt: `codes`, (codes (levels, latents),
     gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask (12,)) of each; and `tiles`, uint8 (12, height, width) of each picture, or `slots`, of
-    `get_image_slots`.
+    `get_image_slots`. Its `glances` are items that have no questions, but `statements` that are to be read from the ECG alone; the batch then has
+    `glances`, bool, the last token of each, and `statements`, float32 (glances, statements) in their order.
 
     The questions of an item are branches of one prompt. Each sees the ECGs and itself, not the others, and counts its positions from the ECGs on, so that its
     answer has exactly the loss that it would have in a prompt of its own. The prompt is the processor's chat template, token by token; labels are -100 outside
@@ -86,11 +87,13 @@ class QuestionPacker:
         )
         head = self.expand(head, self.latents(item))
         shared = max([head.rfind(token) + len(token) for token in PLACEHOLDERS if token in head], default=0)  # in characters
+        if not item["questions"]:
+            ids = self.tokenizer(head[:shared], add_special_tokens=self._begins(head))["input_ids"]
+            return ids, [-100] * len(ids), list(range(len(ids))), [0] * len(ids)
         starts = [len(head) + len(q.question) + len(middle) for q in item["questions"]]
         ends = [start + len(q.answer) + len(learnt) for start, q in zip(starts, item["questions"])]
         texts = [head + q.question + middle + q.answer + learnt + after for q in item["questions"]]
-        bos = self.tokenizer.bos_token
-        encoded = self.tokenizer(texts, add_special_tokens=not (bos and head.startswith(bos)), return_offsets_mapping=True)
+        encoded = self.tokenizer(texts, add_special_tokens=self._begins(head), return_offsets_mapping=True)
         ids, labels, positions, branch = [], [], [], []
         for k, (tokens, offsets, start, end) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1):
             common = next((i for i, (_, stop) in enumerate(offsets) if stop > shared), 0) if shared else 0
@@ -101,12 +104,18 @@ class QuestionPacker:
             branch += [0] * (common - first) + [k] * (len(tokens) - common)
         return ids, labels, positions, branch
 
+    def _begins(self, head: str) -> bool:
+        """Whether the tokenizer has to add the first token, since the template has not."""
+        bos = self.tokenizer.bos_token
+        return not (bos and head.startswith(bos))
+
     def latents(self, item: dict) -> list[int]:
         if "codes" in item:
             return [codes.shape[-1] for codes, _ in item["codes"]]
         return [self.processor.feature_extractor.num_latents(signal.shape[1]) for signal, _ in item.get("signals", ())]
 
     def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        items = [each for item in items for each in (item, *item.get("glances", ()))]
         packed = [self.pack(item) for item in items]
         plain = all(len(item["questions"]) == 1 for item in items)
         rows = [[i] for i in range(len(items))] if plain else fill_rows([len(ids) for ids, *_ in packed])
@@ -129,7 +138,19 @@ class QuestionPacker:
         # What is put into the placeholders comes in their order, row by row.
         items = [items[i] for row in rows for i in row]
         inputs = {"input_ids": ids, "labels": labels, "position_ids": positions, "attention_mask": mask}
-        return inputs | self.ecgs(items) | self.images(items)
+        return inputs | self.ecgs(items) | self.images(items) | self.glances(items, rows, packed, ids.shape)
+
+    def glances(self, items: list[dict], rows, packed, shape) -> dict[str, torch.Tensor]:
+        said = [item["statements"] for item in items if "statements" in item]
+        if not said:
+            return {}
+        places, ordered = torch.zeros(shape, dtype=torch.bool), iter(items)
+        for k, row in enumerate(rows):
+            end = 0
+            for i in row:
+                end += len(packed[i][0])
+                places[k, end - 1] = "statements" in next(ordered)
+        return {"glances": places, "statements": torch.from_numpy(np.stack(said)).float()}
 
     def ecgs(self, items: list[dict]) -> dict[str, torch.Tensor]:
         if coded := [each for item in items for each in item.get("codes", ())]:

@@ -69,7 +69,10 @@ class StageRecipe:
         task: Only questions of this one, such as "report".
         pairs: Whether comparisons of two ECGs are among the items.
         shares: Of the items, how many are about a signal, a picture, two ECGs; 0 leaves them out.
-        questions: At most so many about one item.
+        questions: At most so many about one item, the closed ones first.
+        drill: So many more about a signal or a picture, and some about a pair, made anew each time from what the cardiologists said (drill.py).
+        glances: So many ECGs beside each item are only looked at: a linear head, thrown away afterwards, reads the statements from where their questions would
+            begin. It costs the tokens of the ECG alone, where questions take ten times as many.
         lora: Of [`peft.LoraConfig`]; the parts in `train` beside the language model learn in full, too.
         muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of `training`.
         patience: The run ends after so many evaluations without a better one, and the best is kept.
@@ -82,6 +85,8 @@ class StageRecipe:
     pairs: bool = True
     shares: dict = field(default_factory=lambda: {"signal": 0.6, "image": 0.3, "pair": 0.1})
     questions: int = 10
+    drill: int = 0
+    glances: int = 0
     lora: dict | None = None
     muon: float | None = None
     patience: int | None = None

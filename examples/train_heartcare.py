@@ -14,11 +14,14 @@ stage before. What was interrupted goes on with --resume, and ends as if it had 
 import argparse
 import json
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from drill import drill, drill_pair
+from heartcare.bench.classify import NAMES, truth
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare_data import HeartcareData, StreamedQuestions
@@ -27,7 +30,7 @@ from optimizers import MuonWithAdamW
 from packing import QuestionPacker
 from recipe import DataRecipe, Recipe, StageRecipe, read_recipe
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, get_cosine_schedule_with_warmup
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, get_cosine_schedule_with_warmup, set_seed
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -50,6 +53,7 @@ class ECGQuestions(torch.utils.data.Dataset):
             if self.questions(item) and (kind != "pair" or stage.pairs):
                 self.kinds[kind].append(i)
         self.kinds = {kind: places for kind, places in self.kinds.items() if places and stage.shares.get(kind)}
+        self.single = {kind: places for kind, places in self.kinds.items() if kind != "pair"}
 
     def questions(self, item: dict) -> list:
         return [question for question in item["questions"] if self.stage.task in (None, question.task)]
@@ -63,16 +67,30 @@ class ECGQuestions(torch.utils.data.Dataset):
         places = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
         item = self.data.items[places[int(rng.integers(len(places)))]]
         questions = self.questions(item)
-        questions = [questions[k] for k in rng.permutation(len(questions))[: self.stage.questions]]
+        questions = [questions[k] for k in rng.permutation(len(questions))]
+        questions = sorted(questions, key=lambda question: not question.options)[: self.stage.questions]
         if not self.stage.ecgs:
             return {"questions": questions}
+        said = [self.data.statements[record] for record in item["signals"] + item["tiles"]]
+        if self.stage.drill and all(said):
+            questions += drill_pair(*said, questions, rng) if len(said) > 1 else drill(*said, self.stage.drill, rng)
+        glances = [self.glance(str(kind), rng) for kind in rng.choice([*self.single], self.stage.glances)] if self.single else []
+        return {"questions": questions, "glances": glances} | self.seen(item, rng)
+
+    def seen(self, item: dict, rng: np.random.Generator) -> dict:
+        """The ECGs and pictures of an item."""
         views = self.data.codes.shape[1]
         pictures = {"slots": self.data.slots} if self.data.slots is not None else {"tiles": self.data.tiles}
         return {
             "codes": [self.data.coded(record, int(rng.integers(views))) for record in item["signals"]],
             **{name: [kept[record] for record in item["tiles"]] for name, kept in pictures.items()},
-            "questions": questions,
         }
+
+    def glance(self, kind: str, rng: np.random.Generator) -> dict:
+        """An ECG without questions."""
+        item = self.data.items[self.single[kind][int(rng.integers(len(self.single[kind])))]]
+        (record,) = item["signals"] + item["tiles"]
+        return {"questions": [], "statements": truth(self.data.statements[record])} | self.seen(item, rng)
 
 
 def start_model(recipe: Recipe, stage: str, output: Path) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
@@ -92,11 +110,28 @@ def prepare(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.
     """Freezes what does not learn, and puts LoRA on what learns by it. Frozen parameters need no gradient, so DDP does not wait for any."""
     for name, part in model.named_children():
         part.requires_grad_(name in stage.train)
-    if not stage.lora:
-        return model
-    from peft import LoraConfig, get_peft_model
+    if stage.lora:
+        from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"]))
+        model = get_peft_model(model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"]))
+    if stage.glances:
+        model.reader = nn.Linear(model.config.get_text_config().hidden_size, len(NAMES))
+    return model
+
+
+class GlancingTrainer(Trainer):
+    """Where a batch has glances, the statements are read from them too, by the model's `reader`. What is watched is the loss of the answers alone."""
+
+    weight = 4.0
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        places, statements = (inputs.pop(name, None) for name in ("glances", "statements"))
+        if places is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss, outputs = super().compute_loss(model, inputs | {"output_hidden_states": True}, True, num_items_in_batch)
+        read = self.accelerator.unwrap_model(model).reader(outputs.hidden_states[-1][places].float())
+        loss = loss + self.weight * nn.functional.binary_cross_entropy_with_logits(read, statements)
+        return (loss, outputs) if return_outputs else loss
 
 
 VALIDATION = 512  # items that are watched
@@ -121,7 +156,8 @@ def read_data(data: DataRecipe, stage: StageRecipe, model, processor, packer, ar
         train, validation = read("train", data.views), read("validation", 1)
     length = arguments.max_steps * arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     watched = min(VALIDATION, len(validation))
-    return ECGQuestions(train, stage, length, arguments.seed), ECGQuestions(validation, stage, watched, arguments.seed)
+    asked_alone = replace(stage, drill=0, glances=0)
+    return ECGQuestions(train, stage, length, arguments.seed), ECGQuestions(validation, asked_alone, watched, arguments.seed)
 
 
 def arguments_of(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
@@ -205,6 +241,7 @@ def main():
             "load_best_model_at_end": False,
         }
     training = arguments_of(stage, output / args.stage, args.seed)
+    set_seed(args.seed)
     model, processor = start_model(recipe, args.stage, output)
     packer = QuestionPacker(processor)
     train, validation = read_data(recipe.data, stage, model, processor, packer, training)
@@ -216,7 +253,7 @@ def main():
             optimizer,
             get_cosine_schedule_with_warmup(optimizer, training.get_warmup_steps(training.max_steps), training.max_steps),
         )
-    trainer = Trainer(
+    trainer = GlancingTrainer(
         model=learner,
         args=training,
         train_dataset=train,
@@ -230,6 +267,8 @@ def main():
         print(json.dumps(memory_table(learner, training, bool(stage.muon)) | rehearse(trainer, steps), indent=1))
         return
     trainer.train(resume_from_checkpoint=args.resume or None)
+    if stage.glances:
+        del learner.reader
     if trainer.accelerator.is_main_process and stage.lora:
         learner.merge_and_unload().save_pretrained(training.output_dir)
         processor.save_pretrained(training.output_dir)

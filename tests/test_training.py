@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import load_dataset
+from drill import drill, drill_pair
 from fsdp2_worker import learn
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.build import Settings, build
+from heartcare.agent.qa import COMPARE_CLOSED, OTHER_PATIENT, SAME_PATIENT, TOPICS, Labels
+from heartcare.bench.classify import NAMES, QUESTIONS, truth
 from heartcare.processing_heartcare import CHATML_TEMPLATE
 from heartcare_data import HeartcareData, StreamedQuestions
 from merge_shards import merge
@@ -104,6 +108,64 @@ def test_items_are_the_same_in_every_run(data):
     assert not any(len(item["tiles"]) for item in shown) and {len(item["codes"]) for item in shown} == {1, 2}
     reports = ECGQuestions(data, StageRecipe(task="report", pairs=False), 20)
     assert {q.task for i in range(20) for q in reports[i]["questions"]} == {"report"}
+
+
+def test_drill_asks_what_the_statements_say(data):
+    rng = np.random.default_rng(0)
+    for statements in data.statements:
+        labels, there = Labels(statements), dict(zip(NAMES, truth(statements)))
+        found = drill(statements, 8, rng)
+        checks = {question.question: question.answer_label[0] for question in found if question.task == "verify-qa"}
+        assert len(checks) == 8 and 1 <= list(checks.values()).count("yes") <= 4
+        assert all(checks.get(text, said) == said for text, said in ((QUESTIONS[name], "yes" if there[name] else "no") for name in NAMES))
+        assert set(checks) <= set(QUESTIONS.values())
+        for question in found[8:]:
+            (right,) = question.answer_label
+            assert question.task == "closed-qa" and right in labels.answers(question.topic) and len(question.options) == 4
+            assert sum(option in [TOPICS[question.topic][code] for code in labels.true(question.topic)] for option in question.options) == 1
+    assert [q.question for q in drill(statements, 8, np.random.default_rng(1))] != [q.question for q in drill(statements, 8, rng)]
+
+
+def test_drill_of_pairs(data):
+    rng, kinds = np.random.default_rng(0), set()
+    pairs = [item for item in data.items if len(item["signals"] + item["tiles"]) == 2]
+    for item in pairs:
+        first, second = (data.statements[record] for record in item["signals"] + item["tiles"])
+        found = drill_pair(first, second, item["questions"], rng)
+        same = item["questions"][0].question.count("patient") and any(words in item["questions"][0].question for words in SAME_PATIENT)
+        for question in found:
+            assert question.question.startswith(SAME_PATIENT[0] if same else OTHER_PATIENT[0])
+            if question.options:
+                shown = tuple(question.answer_label[0] in Labels(each).answers(question.topic) for each in (first, second))
+                kind = next(kind for kind, words in COMPARE_CLOSED.items() if words[0].split("{}")[0] in question.question)
+                assert shown == {"first": (True, False), "second": (False, True), "both": (True, True)}[kind]
+                kinds.add(kind)
+        assert len({(question.question.split(": ")[0], question.topic) for question in found}) == len(found)
+    assert kinds == {"first", "second", "both"}
+
+
+def test_glances_are_looked_at_and_change_nothing_else(data, tiny, packer):
+    stage = StageRecipe(train=[], questions=3, drill=4, glances=3)
+    dataset = ECGQuestions(data, stage, 12)
+    items = [dataset[i] for i in range(12)]
+    assert all(len(item["glances"]) == 3 and len(item["questions"]) > 3 or len(item["codes"] + item["tiles"]) == 2 for item in items)
+    batch = packer(items)
+    places, statements = batch.pop("glances"), batch.pop("statements")
+    with torch.no_grad():
+        outputs = tiny(**batch, output_hidden_states=True)
+        alone = tiny(**packer([{**item, "glances": []} for item in items]))
+        assert_close(outputs.loss, alone.loss)
+        read = outputs.hidden_states[-1][places]
+        assert len(read) == len(statements) == 36
+        glances = [glance for item in items for glance in item["glances"]]
+        kinds = set()
+        for glance in glances:
+            kinds.add((len(glance["codes"]), len(glance["tiles"])))
+            single = packer([glance])
+            last = tiny(**{k: v for k, v in single.items() if k not in ("labels", "glances", "statements")}, output_hidden_states=True)
+            same = (read - last.hidden_states[-1][0, -1]).abs().amax(1) < 1e-4
+            assert any(torch.equal(statements[k], torch.from_numpy(glance["statements"]).float()) for k in same.nonzero().flatten())
+        assert kinds == {(1, 0), (0, 1)}
 
 
 @torch.no_grad()
@@ -317,11 +379,27 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(start):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def test_a_run_with_glances_goes_on_and_leaves_no_reader(start):
+    options = {"stages__joint__glances": 2, "stages__joint__drill": 4, "stages__joint__questions": 2}
+    alone, broken, without = start("alone", "joint"), start("broken", "joint"), start("without", "joint")
+    alone(**options)
+    broken(**options)
+    shutil.rmtree(broken.output / "joint/checkpoint-6")
+    shutil.rmtree(broken.output / "joint/checkpoint-4")
+    broken("--resume", **options)
+    assert broken.losses() == alone.losses()
+    assert "reader.weight" in load_file(broken.output / "joint/checkpoint-6/model.safetensors")
+    assert not any(name.startswith("reader") for name in broken.weights())
+    without(**options | {"stages__joint__glances": 0})
+    assert all(one > other + 0.1 for one, other in zip(alone.losses(), without.losses()))  # the statements are in the loss
+    HeartcareForConditionalGeneration.from_pretrained(broken.output / "joint")
+
+
 def test_two_processes_learn_what_one_does(start):
     """DDP, with frozen parts, and batches that lack an ECG or a picture in one of the processes."""
     # SGD, since the first steps of AdamW are the signs of gradients, also of those that are nothing but rounding.
     options = {"stages__joint__muon": "null", "stages__joint__questions": 2, "stages__joint__training__optim": "sgd",
-               "stages__joint__training__learning_rate": "1e-2"}  # fmt: skip
+               "stages__joint__training__learning_rate": "1e-2", "stages__joint__glances": 2}  # fmt: skip
     one, two = start("one", "joint"), start("two", "joint")
     one(stages__joint__training__per_device_train_batch_size=4, **options)
     two(processes=2, **options)
