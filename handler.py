@@ -108,6 +108,11 @@ class DynamicBatcher:
         self._held: list[Job] = []
         threading.Thread(target=self._work, daemon=True).start()
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a batch."""
+        return self.jobs.qsize()
+
     def submit(self, inputs, on_text: Callable[[str], None] | None = None, options: dict | None = None, **given) -> Future:
         """Prepares a request in the caller's thread and queues it.
 

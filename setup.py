@@ -6,6 +6,7 @@ RAY = ["ray[data]"]
 BENCH = ["bert-score"]
 ONNX = ["onnx", "onnxscript", "onnxruntime"]
 SERVE = ["fastapi", "uvicorn"]
+RAY_SERVE = [*SERVE, "ray[serve]"]
 SPACE = ["gradio>=6"]
 QUANTIZE = ["torchao", "bitsandbytes"]
 TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
@@ -38,8 +39,19 @@ setup(
         "onnx": ONNX,  # Beat without PyTorch
         "train": TRAIN,
         "serve": SERVE,
+        "ray-serve": RAY_SERVE,
         "space": SPACE,
         "quantize": QUANTIZE,  # int8 and 4 bits
-        "test": ["openai", *SERVE, "pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", *TRAIN, *FORMATS, *PDF, *RAY, *BENCH, *ONNX],
+        "test": [
+            *("pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", "openai", "playwright"),
+            *TRAIN,
+            *FORMATS,
+            *PDF,
+            *RAY,
+            *BENCH,
+            *ONNX,
+            *RAY_SERVE,
+            *SPACE,
+        ],  # fmt: skip
     },
 )

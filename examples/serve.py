@@ -58,7 +58,7 @@ class Metrics:
         lines += [f"heartcare_request_seconds_sum {self.seconds:.3f}", f"heartcare_request_seconds_count {count}"]
         lines += ["# TYPE heartcare_batches_total counter", f"heartcare_batches_total {batcher.batches}"]
         lines += ["# TYPE heartcare_answers_total counter", f"heartcare_answers_total {batcher.answered}"]
-        lines += ["# TYPE heartcare_waiting gauge", f"heartcare_waiting {batcher.jobs.qsize()}"]
+        lines += ["# TYPE heartcare_waiting gauge", f"heartcare_waiting {batcher.waiting}"]
         return "\n".join(lines) + "\n"
 
 
@@ -102,7 +102,7 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
 
     @app.get("/health")
     async def health():
-        return {"status": "ok", "model": name, "waiting": batcher.jobs.qsize()}
+        return {"status": "ok", "model": name, "waiting": batcher.waiting}
 
     @app.get("/metrics")
     async def show_metrics():

@@ -1,0 +1,114 @@
+"""The server of serve.py with the model in replicas of Ray Serve, on one machine or many: requests are read and checked here, and answered there.
+
+    pip install -e ".[serve,ray-serve]"
+    python examples/serve_ray.py --model . --replicas 4 --port 8000      # --address auto joins a cluster
+
+A request whose replica dies is asked again of another one, so that none is lost. Answers of `stream: true` come in one piece.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import ray
+import uvicorn
+from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits
+from ray import serve as ray_serve
+from ray.exceptions import RayError
+from serve import create_app
+
+RETRIES = 6
+
+
+@ray_serve.deployment(max_ongoing_requests=64, health_check_period_s=2)
+class Replica:
+    """A copy of the model, with dynamic batching of its own."""
+
+    def __init__(self, model: str, max_batch: int, threads: int):
+        import torch
+        from transformers import pipeline
+
+        torch.set_num_threads(threads)
+        self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
+
+    async def __call__(self, inputs, options: dict, given: dict) -> tuple[str, object]:
+        """-> "reply" and the reply, or "bad" or "busy" and why: errors of requests, which no other replica could answer either."""
+        try:
+            waiting = await asyncio.to_thread(self.batcher.submit, inputs, options=options, **given)
+            return "reply", await asyncio.wrap_future(waiting)
+        except BadRequest as error:
+            return "bad", str(error)
+        except Busy as error:
+            return "busy", str(error)
+
+
+class Replicas:
+    """What `serve.create_app` takes for a batcher: hands requests to the replicas, and those of a replica that dies to another one, at most `RETRIES` times.
+
+    Args:
+        handle: Of the deployment.
+        limits: Of requests.
+        waiting: At most so many requests wait for an answer at the same time.
+    """
+
+    def __init__(self, handle, limits: Limits | None = None, waiting: int = 256):
+        self.handle, self.limits = handle, limits or Limits()
+        self.batches = self.answered = self.retried = self.waiting = 0  # of batches, the replicas know
+        self.pool = ThreadPoolExecutor(waiting)
+
+    def submit(self, inputs, on_text=None, options: dict | None = None, **given) -> Future:
+        self.waiting += 1
+        future = self.pool.submit(self._ask, inputs, options or {}, given)
+        future.add_done_callback(self._note)
+        return future
+
+    def _note(self, _):
+        self.waiting -= 1
+
+    def _ask(self, inputs, options: dict, given: dict) -> dict:
+        for attempt in range(RETRIES + 1):
+            try:
+                kind, found = self.handle.remote(inputs, options, given).result()
+                break
+            except RayError:
+                if attempt == RETRIES:
+                    raise
+                self.retried += 1
+                time.sleep(0.2 * 2**attempt)
+        if kind == "bad":
+            raise BadRequest(found)
+        if kind == "busy":
+            raise Busy(found)
+        self.answered += 1
+        return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=".", help="repository, or folder that all machines have")
+    parser.add_argument("--name", default="heartcare", help="of the model, for clients")
+    parser.add_argument("--address", help="of a cluster of Ray: auto, or its address")
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each replica")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--token", help="bearer token that requests must have")
+    parser.add_argument("--max-batch", type=int, default=16, help="requests that a replica answers together")
+    args = parser.parse_args()
+    model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
+
+    ray.init(args.address, log_to_driver=False)
+    ray_serve.start(proxy_location="Disabled")  # requests come in here
+    bound = Replica.options(num_replicas=args.replicas).bind(model, args.max_batch, args.threads)
+    handle = ray_serve.run(bound, name=args.name, route_prefix=None)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.run(create_app(Replicas(handle), args.name, args.token), host=args.host, port=args.port, log_level="warning")
+    ray_serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Two replicas on this machine, one of them killed under load: no request is lost."""
+
+import base64
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from heartcare.agent.simulate import simulate_ecg
+from openai import APIStatusError, OpenAI
+
+ray = pytest.importorskip("ray")
+pytest.importorskip("ray.serve")
+
+
+@pytest.fixture(scope="module")
+def port(root):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", root / "examples/serve_ray.py", "--model", root, "--replicas", 2, "--port", port]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=root)
+    client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="-", max_retries=0, timeout=5)
+    deadline = time.time() + 120
+    while True:
+        try:
+            client.models.list()
+            break
+        except Exception:
+            assert process.poll() is None and time.time() < deadline
+            time.sleep(1)
+    yield port
+    process.terminate()
+    process.wait(30)
+
+
+def replicas() -> set[int]:
+    """Process ids of the replicas, by the name that Ray gives its workers."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    return {int(line.split()[0]) for line in listed if "ServeReplica:" in line}
+
+
+def test_no_request_is_lost_when_a_replica_is_killed(port, model, processor):
+    client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="-", max_retries=0, timeout=120)
+    options = ["sinus rhythm", "atrial fibrillation"]
+    contents = []
+    for k in range(6):
+        ecg, file = simulate_ecg(("SR", "AFIB")[k % 2], "NORM", seed=900 + k), io.BytesIO()
+        np.savez(file, signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
+        contents.append(base64.b64encode(file.getvalue()).decode())
+
+    def ask(k: int) -> dict:
+        part = {"type": "ecg", "base64": contents[k % 6]}
+        messages = [{"role": "user", "content": [part, {"type": "text", "text": "Which rhythm is it: sinus rhythm, atrial fibrillation?"}]}]
+        return client.chat.completions.create(model="heartcare", messages=messages, extra_body={"options": options}).heartcare[
+            "probabilities"
+        ]
+
+    want = [ask(k) for k in range(6)]
+    before = replicas()
+    assert len(before) == 2
+    victim = min(before)
+    timer = threading.Timer(1.0, lambda: os.kill(victim, 9))
+    timer.start()
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(ask, range(240)))
+    assert victim not in replicas()  # it was killed while they were asked
+    for k, shares in enumerate(found):
+        assert shares == pytest.approx(want[k % 6], abs=1e-4)
+    with pytest.raises(APIStatusError) as caught:
+        client.chat.completions.create(model="heartcare", messages=[{"role": "user", "content": "no ECG"}])
+    assert caught.value.status_code == 400
