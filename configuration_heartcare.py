@@ -59,7 +59,7 @@ class BeatConfig(PreTrainedConfig):
         codebook_size (`int`): Codes of each level.
         codebook_decay (`float`): Decay of the moving averages that are the codebooks.
         dead_code_threshold (`float`): Moving average of uses per batch below which a code is drawn anew from the batch.
-        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L).
+        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L); without a `pred_weight` nothing is forecast.
         gain_range_mv (`list[float]`): Smallest and largest gain in mV.
         gain_levels (`int`): Steps of the logarithmic scale on which the gain is quantized.
     """

@@ -55,7 +55,7 @@ class BeatOutput(BeatEncoderOutput):
     recon_loss, pred_loss, vq_loss (`torch.FloatTensor`): Its parts; the first two in units of gain squared. pred_loss is 0
         without `future_values`.
     reconstruction (`torch.FloatTensor` of shape `(B, L, T)`): mV.
-    prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow.
+    prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow. None where `pred_weight` is 0.
     core_latents (`torch.FloatTensor` of shape `(B, N, D)`): The core level alone, with a gradient, for training to teach it meaning.
     codebook_usage (`torch.FloatTensor` of shape `(num_levels,)`): Share of each level's codes that this batch used.
     codebook_perplexity (`torch.FloatTensor` of shape `(num_levels,)`): exp of the entropy of each level's codes in this batch; at most K.
@@ -501,7 +501,13 @@ class BeatModel(BeatPreTrainedModel):
         Args: as `encode`; `num_samples` defaults to `config.prediction_length`.
 
         Returns: `torch.FloatTensor` of shape `(B, 12, num_samples)`, mV.
+
+        Raises: `ValueError` for a Beat that never learnt to forecast, by a `pred_weight` of 0.
         """
+        if not self.config.pred_weight:
+            raise ValueError(
+                "This Beat was trained without a forecast (pred_weight is 0); take another one, such as the one of the default checkpoint."
+            )
         num_samples = self.config.prediction_length if num_samples is None else num_samples
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
@@ -548,7 +554,7 @@ class BeatModel(BeatPreTrainedModel):
         hidden_states = self.encoder(segments, sample_mask, segment_leads)
         latents, core, codes, vq_losses, usage, perplexity = self.quantizer(hidden_states, latent_mask)
         reconstruction = self._restore(latents.to(self.dtype), latent_mask, gain, num_samples)
-        prediction = self._predict(latents.to(self.dtype), latent_mask, gain, batch)
+        prediction = self._predict(latents.to(self.dtype), latent_mask, gain, batch) if self.config.pred_weight else None
 
         weight = sample_mask.view(batch, -1)[:, None, -num_samples:].float()  # (B, 1, T)
         lead_weight = segment_leads.view(batch, -1, self.config.num_leads)[:, 0, :, None].float()  # (B, L, 1)
@@ -557,7 +563,7 @@ class BeatModel(BeatPreTrainedModel):
             target, weight = input_values, weight * lead_weight
         recon_loss = self._masked_mse(reconstruction, target, weight, gain)
         pred_loss = recon_loss.new_zeros(())
-        if future_values is not None:
+        if future_values is not None and prediction is not None:
             future_weight = torch.ones_like(future_values[:, :1]) * (1 if target_values is not None else lead_weight)
             pred_loss = self._masked_mse(prediction, future_values, future_weight, gain)
         vq_loss = vq_losses.sum()

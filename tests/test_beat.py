@@ -169,6 +169,17 @@ def test_joint_loss_and_its_gradients(signals):
     ]
 
 
+def test_a_beat_without_a_forecast(signals):
+    """Shape alone costs no second pass of the decoder, and nobody is given a forecast that was never learnt."""
+    torch.manual_seed(0)
+    model = BeatModel(small_config(pred_weight=0.0, patch_size=5, latent_ratio=1.0)).train()
+    output = model(signals[..., :400], future_values=signals[..., 400:600])
+    assert output.prediction is None and output.pred_loss == 0 and output.codes.shape == (3, 2, 80)
+    assert_close(output.loss, output.recon_loss + model.config.vq_weight * output.vq_loss)
+    with pytest.raises(ValueError, match="trained without a forecast"):
+        model.eval().forecast(signals)
+
+
 def test_beat_learns_in_minutes_not_hours(signals):
     """Free queries stay at 100 % PRD for thousands of steps; bound ones must be far below after a few."""
     torch.manual_seed(0)
