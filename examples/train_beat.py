@@ -2,13 +2,14 @@
 
     python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the teacher, half an hour on two cores
     python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat           # goes on after an interruption with --resume
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --patch-size 5 --latent-ratio 1 --forecast-weight 0 --output runs/beat360     # 360 bits/s, shape alone
+    python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0 pred_weight=0.0          # 360 bits/s, shape alone
 
 The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave them and half as the teacher sees them. What
 reads them is thrown away afterwards. Without --teacher, Beat learns shape alone.
 """
 
 import argparse
+import ast
 
 import numpy as np
 import torch
@@ -73,10 +74,7 @@ def main():
     parser.add_argument("--output", default="runs/beat")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-levels", type=int, default=BeatConfig.num_levels, help="of the quantizer")
-    parser.add_argument("--latent-ratio", type=float, default=BeatConfig.latent_ratio, help="latents for each patch")
-    parser.add_argument("--patch-size", type=int, default=BeatConfig.patch_size, help="samples at 100 Hz")
-    parser.add_argument("--forecast-weight", type=float, default=BeatConfig.pred_weight, help="of the forecast in the loss; 0 for none")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of BeatConfig, such as num_levels=4 latent_ratio=1.0")
     parser.add_argument(
         "--start",
         help="folder of a trained Beat to begin with; what has another shape starts anew, and new levels find their places by k-means",
@@ -93,9 +91,7 @@ def main():
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    config = BeatConfig(
-        num_levels=args.num_levels, latent_ratio=args.latent_ratio, patch_size=args.patch_size, pred_weight=args.forecast_weight
-    )
+    config = BeatConfig(**{name: ast.literal_eval(value) for name, value in (each.split("=", 1) for each in args.set)})
     data = [PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9])]
     data[0] = WithSimulated(data[0], args.simulated)
     statements = [what_it_says(each, args.teacher) if args.teacher else None for each in data]

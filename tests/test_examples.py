@@ -76,7 +76,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         np.testing.assert_allclose(resumed[name].numpy(), whole[name].numpy(), atol=2e-6, err_msg=name)
 
     # New levels are added to what was learnt; the first step of the warm-up moves nothing else.
-    more = ["--start", tmp_path / "beat", "--num-levels", 4, "--output", tmp_path / "beat180"]
+    more = ["--start", tmp_path / "beat", "--set", "num_levels=4", "--output", tmp_path / "beat180"]
     run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, "--simulated", 0, cwd=tmp_path)
     finer = load_file(tmp_path / "beat180/model.safetensors")
     assert all(np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name)
