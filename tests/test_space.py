@@ -127,7 +127,12 @@ def test_upload_ask_and_compare(page, app):
     upload(page, "#upload-second", other.with_suffix(".hea"), other.with_suffix(".dat"))
     page.wait_for_selector("#second img")
     page.locator("#compare-question button").click()
-    assert len(answer(page, "#compared")) > 3
+    rhythm = answer(page, "#compared")
+    assert len(rhythm) > 3
+    page.get_by_role("button", name="Electrical axis").click()
+    sync_api.expect(page.locator("#compare-question textarea")).to_have_value(app.COMPARE.format("electrical axis"))
+    sync_api.expect(page.locator("#compared textarea")).not_to_have_value(rhythm, timeout=20_000)
+    assert "axis" in answer(page, "#compared").lower()
     shot(page, "compared")
 
 

@@ -37,7 +37,8 @@ QUESTIONS = [
     "What is the diagnosis?",
     "Which abnormalities of the waveform are there?",
 ]
-COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG?"
+COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG? Consider the {}."
+TOPICS = ["rhythm", "waveform", "diagnosis", "electrical axis"]
 RED = (200, 30, 45)
 MAX_BYTES = 20_000_000
 
@@ -55,6 +56,7 @@ table.ecg .good {color: #1b6e3c}
 .numbers b {display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums}
 .numbers span {font-size: .8rem; opacity: .8}
 .scroll {overflow-x: auto}
+:is(#drawing, #first, #second, #tokens, #forecast) img {padding-top: 1.8rem}
 @media (max-width: 480px) {button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
 .problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
 """
@@ -250,7 +252,7 @@ def on_compare(first, second, question):
         return
     text = ""
     try:
-        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE):
+        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE.format(TOPICS[0])):
             text += piece
             yield text
     except Exception as error:
@@ -319,10 +321,16 @@ def build() -> gr.Blocks:
                             second_buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
                         other_message = gr.HTML()
                     with gr.Column(min_width=300):
-                        compare_question = gr.Textbox(label="Question", value=COMPARE, elem_id="compare-question", submit_btn="Compare")
+                        with gr.Row():
+                            topics = [gr.Button(words.capitalize(), size="sm", min_width=100) for words in TOPICS]
+                        compare_question = gr.Textbox(
+                            label="Question", value=COMPARE.format(TOPICS[0]), max_lines=4, elem_id="compare-question", submit_btn="Compare"
+                        )
                         compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
                 with gr.Row():
-                    left = gr.Image(label="First", show_label=False, type="pil", format="png", interactive=False, min_width=300)
+                    left = gr.Image(
+                        label="First", show_label=False, type="pil", format="png", interactive=False, min_width=300, elem_id="first"
+                    )
                     right = gr.Image(
                         label="Second", show_label=False, type="pil", format="png", interactive=False, min_width=300, elem_id="second"
                     )
@@ -371,7 +379,11 @@ def build() -> gr.Blocks:
         question.submit(on_ask, *asked, show_progress="minimal")
         for button, words in zip(presets, QUESTIONS):
             button.click(lambda words=words: words, None, question, show_progress="hidden").then(on_ask, *asked, show_progress="minimal")
-        compare_question.submit(on_compare, [state, other, compare_question], compared, show_progress="minimal")
+        asked = [state, other, compare_question], compared
+        compare_question.submit(on_compare, *asked, show_progress="minimal")
+        for button, words in zip(topics, TOPICS):
+            put = button.click(lambda words=words: COMPARE.format(words), None, compare_question, show_progress="hidden")
+            put.then(on_compare, *asked, show_progress="minimal")
         tokens_button.click(on_signal(tokens), state, [tokens_page, tokens_text])
         forecast_button.click(on_signal(forecast), state, [forecast_page, forecast_text])
     return page
