@@ -109,6 +109,10 @@ def test_upload_ask_and_compare(page, app):
     assert seconds < 3  # 1 s on a quiet machine
     assert page.locator("#numbers .numbers b").count() == 6 and page.locator("#numbers").inner_text().count("–") < 3
     sync_api.expect(page.locator("#message")).to_contain_text("right_bundle_branch_block")
+    unnamed = """() => [...document.querySelectorAll('img, input:not([type=hidden]), textarea, button')].filter(e => e.offsetParent &&
+        !(e.alt || e.innerText || e.ariaLabel || e.title || e.labels?.length || e.querySelector('img')?.alt)).map(e => e.outerHTML)"""
+    assert page.evaluate(unnamed) == []  # by which a screen reader tells what is there
+    assert page.evaluate("document.documentElement.lang && document.documentElement.scrollWidth <= innerWidth")
     shot(page, "drawn")
 
     page.locator("#question textarea").fill("What is the rhythm?")

@@ -297,6 +297,7 @@ def build() -> gr.Blocks:
             with gr.Column(scale=2, min_width=320):
                 drawing = gr.Image(
                     label="The ECG on paper",
+                    alt_text="The ECG on paper",
                     show_label=False,
                     type="pil",
                     format="png",
@@ -329,10 +330,24 @@ def build() -> gr.Blocks:
                         compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
                 with gr.Row():
                     left = gr.Image(
-                        label="First", show_label=False, type="pil", format="png", interactive=False, min_width=300, elem_id="first"
+                        label="First",
+                        alt_text="The first ECG on paper",
+                        show_label=False,
+                        type="pil",
+                        format="png",
+                        interactive=False,
+                        min_width=300,
+                        elem_id="first",
                     )
                     right = gr.Image(
-                        label="Second", show_label=False, type="pil", format="png", interactive=False, min_width=300, elem_id="second"
+                        label="Second",
+                        alt_text="The second ECG on paper",
+                        show_label=False,
+                        type="pil",
+                        format="png",
+                        interactive=False,
+                        min_width=300,
+                        elem_id="second",
                     )
             with gr.Tab("Quality"):
                 quality = gr.HTML(elem_id="quality")
@@ -340,13 +355,20 @@ def build() -> gr.Blocks:
                 tokens_button = gr.Button("Decode Beat's tokens", elem_id="show-tokens")
                 tokens_text = gr.Markdown(elem_id="tokens-text")
                 tokens_page = gr.Image(
-                    label="Original, and decoded in red", show_label=False, type="pil", format="png", interactive=False, elem_id="tokens"
+                    label="Original, and decoded in red",
+                    alt_text="Original, and decoded in red",
+                    show_label=False,
+                    type="pil",
+                    format="png",
+                    interactive=False,
+                    elem_id="tokens",
                 )
             with gr.Tab("Forecast"):
                 forecast_button = gr.Button("Forecast two seconds", elem_id="show-forecast")
                 forecast_text = gr.Markdown(elem_id="forecast-text")
                 forecast_page = gr.Image(
                     label="Recording, and forecast in red",
+                    alt_text="Recording, and forecast in red",
                     show_label=False,
                     type="pil",
                     format="png",
