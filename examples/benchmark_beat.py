@@ -158,7 +158,7 @@ def main():
     parser.add_argument("--bf16", action="store_true", help="training steps with matrix products in bfloat16, too")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the encoder, too")
     parser.add_argument("--onnx", action="store_true", help="ONNX Runtime, too")
-    parser.add_argument("--hours", type=float, help="of a stream, at the end")
+    parser.add_argument("--hours", type=float, help="of a stream, before all else")
     parser.add_argument("--peak-tflops", type=float, help="of the device, for the share of it that encoding achieves")
     args = parser.parse_args()
     torch.manual_seed(0)
