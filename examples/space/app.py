@@ -282,6 +282,11 @@ def example_path(name: str) -> list[str]:
     return [str(path)] if path.suffix != ".hea" else [str(path), str(path.with_suffix(".dat"))]
 
 
+def paper(what: str, **options) -> gr.Image:
+    """A place for an ECG on paper; `what` is said by screen readers."""
+    return gr.Image(label=what, alt_text=what, show_label=False, type="pil", format="png", interactive=False, **options)
+
+
 def build() -> gr.Blocks:
     with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         state, other = gr.State(), gr.State()
@@ -295,16 +300,7 @@ def build() -> gr.Blocks:
                     buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
                 message = gr.HTML(elem_id="message")
             with gr.Column(scale=2, min_width=320):
-                drawing = gr.Image(
-                    label="The ECG on paper",
-                    alt_text="The ECG on paper",
-                    show_label=False,
-                    type="pil",
-                    format="png",
-                    interactive=False,
-                    elem_id="drawing",
-                    buttons=["fullscreen"],
-                )
+                drawing = paper("The ECG on paper", elem_id="drawing", buttons=["fullscreen"])
                 numbers = gr.HTML(elem_id="numbers")
         with gr.Tabs():
             with gr.Tab("Ask"):
@@ -329,52 +325,18 @@ def build() -> gr.Blocks:
                         )
                         compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
                 with gr.Row():
-                    left = gr.Image(
-                        label="First",
-                        alt_text="The first ECG on paper",
-                        show_label=False,
-                        type="pil",
-                        format="png",
-                        interactive=False,
-                        min_width=300,
-                        elem_id="first",
-                    )
-                    right = gr.Image(
-                        label="Second",
-                        alt_text="The second ECG on paper",
-                        show_label=False,
-                        type="pil",
-                        format="png",
-                        interactive=False,
-                        min_width=300,
-                        elem_id="second",
-                    )
+                    left = paper("The first ECG on paper", min_width=300, elem_id="first")
+                    right = paper("The second ECG on paper", min_width=300, elem_id="second")
             with gr.Tab("Quality"):
                 quality = gr.HTML(elem_id="quality")
             with gr.Tab("Tokens"):
                 tokens_button = gr.Button("Decode Beat's tokens", elem_id="show-tokens")
                 tokens_text = gr.Markdown(elem_id="tokens-text")
-                tokens_page = gr.Image(
-                    label="Original, and decoded in red",
-                    alt_text="Original, and decoded in red",
-                    show_label=False,
-                    type="pil",
-                    format="png",
-                    interactive=False,
-                    elem_id="tokens",
-                )
+                tokens_page = paper("Original, and decoded in red", elem_id="tokens")
             with gr.Tab("Forecast"):
                 forecast_button = gr.Button("Forecast two seconds", elem_id="show-forecast")
                 forecast_text = gr.Markdown(elem_id="forecast-text")
-                forecast_page = gr.Image(
-                    label="Recording, and forecast in red",
-                    alt_text="Recording, and forecast in red",
-                    show_label=False,
-                    type="pil",
-                    format="png",
-                    interactive=False,
-                    elem_id="forecast",
-                )
+                forecast_page = paper("Recording, and forecast in red", elem_id="forecast")
 
         shown = [
             state,
