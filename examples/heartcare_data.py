@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from heartcare.agent.qa import Question
+from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
 from heartcare.agent.samples import open_image, unpack_ecg
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
@@ -40,6 +40,17 @@ def cut(stored, processor: HeartcareProcessor) -> np.ndarray:
 def asked(row: dict) -> Question:
     values = (row["task"], row["dimension"], "", row["question"], row["answer"])
     return Question(*values, tuple(row["options"]), tuple(row["answer_label"]))
+
+
+def notes_of(codes: list[str]) -> dict[str, str]:
+    """The answer to an open question about axis, stage, noise or ectopic beats -> the columns of PTB-XL that give it."""
+    if codes[0] in AXIS:
+        return {"heart_axis": codes[0]}
+    if codes[0] in STAGE:
+        return {"infarction_stadium1": codes[0]}
+    if codes[0] in NOISE:
+        return dict.fromkeys(codes, "noted")
+    return {} if codes[0] in (NORMAL["noise"][0], NORMAL["ectopy"][0]) else {"extra_beats": codes[0].replace("+", ", ")}
 
 
 def fingerprint(part: nn.Module) -> str:
@@ -73,8 +84,8 @@ class HeartcareData:
         processor: Whose feature extractor and image processor are used; None for the texts alone.
         pictures: Of so many records the pictures are used, and of all the signals.
 
-    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`. `statements` and `drawings` have for each record
-    what the cardiologists said, with likelihoods, and how its picture was drawn.
+    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`. `labels` and `drawings` have for each record
+    what the cardiologists said of it, without age and sex, and how its picture was drawn.
     """
 
     def __init__(self, folder: str | Path, split: str, cache: str | Path, processor: HeartcareProcessor | None, pictures: int = 4000):
@@ -86,7 +97,7 @@ class HeartcareData:
         names = [name for shard in shards for name in shard["records"]]
         self.record = {name: i for i, name in enumerate(names)}
         self.items: list[dict] = []
-        self.statements: list[dict[str, float]] = [{} for _ in names]
+        self.labels = [Labels({}) for _ in names]
         self.drawings: list[dict] = [{} for _ in names]
         key = zlib.crc32("".join(shard["sha256"] for shard in shards).encode())
         self.key, self.cache, paths = f"{split}_{key:08x}", Path(cache), None
@@ -112,8 +123,11 @@ class HeartcareData:
                     sources = json.loads(row["provenance"])["records"]
                     records = [self.record[each["id"]] for each in sources]
                     for record, source in zip(records, sources):
-                        self.statements[record] = source["statements"]
+                        self.labels[record].statements = source["statements"]
                         self.drawings[record] = source.get("drawing", self.drawings[record])
+                    if row["task"] == "open-qa" and row["dimension"] == "misc":
+                        labels = self.labels[records[0]]
+                        labels.notes = {"heart_axis": "", **labels.notes, **notes_of(row["answer_label"])}
                     if any(part == "image" and record >= pictures for part, record in zip(parts, records)) and pictures:
                         continue
                     self._keep(row, parts, records, processor, *out)

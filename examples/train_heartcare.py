@@ -71,8 +71,8 @@ class ECGQuestions(torch.utils.data.Dataset):
         questions = sorted(questions, key=lambda question: not question.options)[: self.stage.questions]
         if not self.stage.ecgs:
             return {"questions": questions}
-        said = [self.data.statements[record] for record in item["signals"] + item["tiles"]]
-        if self.stage.drill and all(said):
+        said = [self.data.labels[record] for record in item["signals"] + item["tiles"]]
+        if self.stage.drill and all(labels.statements for labels in said):
             questions += drill_pair(*said, questions, rng) if len(said) > 1 else drill(*said, self.stage.drill, rng)
         glances = [self.glance(str(kind), rng) for kind in rng.choice([*self.single], self.stage.glances)] if self.single else []
         return {"questions": questions, "glances": glances} | self.seen(item, rng)
@@ -90,7 +90,7 @@ class ECGQuestions(torch.utils.data.Dataset):
         """An ECG without questions."""
         item = self.data.items[self.single[kind][int(rng.integers(len(self.single[kind])))]]
         (record,) = item["signals"] + item["tiles"]
-        return {"questions": [], "statements": truth(self.data.statements[record])} | self.seen(item, rng)
+        return {"questions": [], "statements": truth(self.data.labels[record].statements)} | self.seen(item, rng)
 
 
 def start_model(recipe: Recipe, stage: str, output: Path) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:

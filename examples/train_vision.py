@@ -123,7 +123,7 @@ class Pictures(torch.utils.data.Dataset):
 
 def what_is_said(data: HeartcareData, teacher: str | None) -> tuple[np.ndarray, np.ndarray]:
     """float32 (records, 76): what is learnt, the mean of the statements, 0 or 1, and of what the teacher sees; and bool, the statements."""
-    given = np.stack([truth(statements) for statements in data.statements])
+    given = np.stack([truth(labels.statements) for labels in data.labels])
     if not teacher:
         return given.astype(np.float32), given
     return ((given + logits(load(teacher), Records(data)).sigmoid().numpy()) / 2).astype(np.float32), given

@@ -19,10 +19,10 @@ from drill import drill, drill_pair
 from fsdp2_worker import learn
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.build import Settings, build
-from heartcare.agent.qa import COMPARE_CLOSED, OTHER_PATIENT, SAME_PATIENT, TOPICS, Labels
+from heartcare.agent.qa import COMPARE_CLOSED, OTHER_PATIENT, REPORT, SAME_PATIENT, TOPICS, Labels, report_text
 from heartcare.bench.classify import NAMES, QUESTIONS, truth
 from heartcare.processing_heartcare import CHATML_TEMPLATE
-from heartcare_data import HeartcareData, StreamedQuestions
+from heartcare_data import HeartcareData, StreamedQuestions, notes_of
 from merge_shards import merge
 from packing import QuestionPacker, fill_rows
 from peft import PeftModel
@@ -111,10 +111,10 @@ def test_items_are_the_same_in_every_run(data):
 
 
 def test_drill_asks_what_the_statements_say(data):
-    rng = np.random.default_rng(0)
-    for statements in data.statements:
-        labels, there = Labels(statements), dict(zip(NAMES, truth(statements)))
-        found = drill(statements, 8, rng)
+    rng, topics = np.random.default_rng(0), set()
+    for labels in data.labels:
+        there = dict(zip(NAMES, truth(labels.statements)))
+        *found, report = drill(labels, 8, rng)
         checks = {question.question: question.answer_label[0] for question in found if question.task == "verify-qa"}
         assert len(checks) == 8 and 1 <= list(checks.values()).count("yes") <= 4
         assert all(checks.get(text, said) == said for text, said in ((QUESTIONS[name], "yes" if there[name] else "no") for name in NAMES))
@@ -123,20 +123,39 @@ def test_drill_asks_what_the_statements_say(data):
             (right,) = question.answer_label
             assert question.task == "closed-qa" and right in labels.answers(question.topic) and len(question.options) == 4
             assert sum(option in [TOPICS[question.topic][code] for code in labels.true(question.topic)] for option in question.options) == 1
-    assert [q.question for q in drill(statements, 8, np.random.default_rng(1))] != [q.question for q in drill(statements, 8, rng)]
+        topics |= {question.topic for question in found[8:]}
+        assert report.question in REPORT and report.answer == report_text(labels) and "years" not in report.answer
+    assert topics == set(TOPICS) - {"axis", "stage"}  # which these records do not tell
+    assert [q.question for q in drill(labels, 8, np.random.default_rng(1))] != [q.question for q in drill(labels, 8, rng)]
+
+
+def test_labels_answer_what_the_data_set_asks(data):
+    for item in data.items:
+        for question in item["questions"]:
+            if question.task == "open-qa" and question.answer_label:
+                (record,) = item["signals"] + item["tiles"]
+                assert list(question.answer_label) in [data.labels[record].answers(topic) for topic in TOPICS]
+    for topic in ("axis", "stage", "noise", "ectopy"):
+        for code in TOPICS[topic]:
+            labels = Labels({"IMI": 100.0}, notes={"heart_axis": "", **notes_of([code])})
+            assert labels.answers(topic) == [code], topic
+    assert Labels({}, notes={"heart_axis": "", **notes_of(["static_noise", "baseline_drift"])}).answers("noise") == [
+        "static_noise",
+        "baseline_drift",
+    ]
 
 
 def test_drill_of_pairs(data):
     rng, kinds = np.random.default_rng(0), set()
     pairs = [item for item in data.items if len(item["signals"] + item["tiles"]) == 2]
     for item in pairs:
-        first, second = (data.statements[record] for record in item["signals"] + item["tiles"])
+        first, second = (data.labels[record] for record in item["signals"] + item["tiles"])
         found = drill_pair(first, second, item["questions"], rng)
         same = item["questions"][0].question.count("patient") and any(words in item["questions"][0].question for words in SAME_PATIENT)
         for question in found:
             assert question.question.startswith(SAME_PATIENT[0] if same else OTHER_PATIENT[0])
             if question.options:
-                shown = tuple(question.answer_label[0] in Labels(each).answers(question.topic) for each in (first, second))
+                shown = tuple(question.answer_label[0] in each.answers(question.topic) for each in (first, second))
                 kind = next(kind for kind, words in COMPARE_CLOSED.items() if words[0].split("{}")[0] in question.question)
                 assert shown == {"first": (True, False), "second": (False, True), "both": (True, True)}[kind]
                 kinds.add(kind)

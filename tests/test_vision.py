@@ -74,7 +74,7 @@ def test_statements_and_drawings_are_those_of_the_records(data, built, ptbxl_fol
         and given.any(1).all()
         and all(data.drawings[record]["layout"] in LAYOUTS for record in range(len(data.tiles)))
     )
-    kinds = {frozenset(statements) for statements in data.statements}
+    kinds = {frozenset(labels.statements) for labels in data.labels}
     assert any("AFIB" in kind for kind in kinds) and any("SR" in kind for kind in kinds)
 
 
