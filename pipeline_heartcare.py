@@ -248,14 +248,7 @@ class ECGInterpretationPipeline(Pipeline):
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Probabilities of the options, each as a whole answer."""
-        end, tokenizer = self.processor.tokenizer.eos_token, self.processor.tokenizer
-        answers = [
-            [
-                tokenizer(f"{option[0].upper()}{option[1:].rstrip('.')}.{end}", add_special_tokens=False)["input_ids"]
-                for option in each["options"]
-            ]
-            for each in batch
-        ]
+        answers = [self.processor.answer_ids(each["options"]) for each in batch]
         for each, scores in zip(batch, self.model.score_answers(answers, **inputs)):
             shares = scores.double().softmax(0).tolist()
             each["probabilities"] = dict(zip(each["options"], shares))

@@ -754,6 +754,11 @@ class HeartcareProcessor(ProcessorMixin):
         parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
 
+    def answer_ids(self, options) -> list[list[int]]:
+        """The options of a closed question as whole answers, with the token that ends them, for `score_answers`: a list of token ids for each."""
+        end = self.tokenizer.eos_token
+        return self.tokenizer([f"{each[0].upper()}{each[1:].rstrip('.')}.{end}" for each in options], add_special_tokens=False)["input_ids"]
+
     def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
         images, text, videos, _ = super().prepare_inputs_layout(images=images, text=text, videos=videos, **kwargs)
         return images, text, videos, audio

@@ -57,6 +57,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             command.add_argument("--tasks", nargs="+", default=["all"], choices=["all", *TASKS])
             command.add_argument("--no-controls", action="store_true", help="the model alone; then no verdict can be given")
             command.add_argument(
+                "--choose",
+                action="store_true",
+                help="closed questions by the likeliest option instead of what the model writes; not with --endpoint, nor to be set beside written answers",
+            )
+            command.add_argument(
                 "--judge", metavar="MODEL", help="grades reports by the rubric, too: a name at --judge-url, or a local causal LM"
             )
             command.add_argument("--judge-url", metavar="URL")
@@ -97,7 +102,7 @@ def _run(args) -> int:
     from .run import Settings, run
 
     tasks = TASKS if "all" in args.tasks else tuple(args.tasks)
-    settings = Settings(tuple(args.subset), tasks, args.limit, not args.no_controls, args.batch_size, args.threads, args.seed)
+    settings = Settings(tuple(args.subset), tasks, args.limit, not args.no_controls, args.batch_size, args.threads, args.seed, args.choose)
     judge = Judge(args.judge, args.judge_url, str(Path(args.out) / "judgements"), args.seed) if args.judge else None
     extras = {"judge": judge, "biobert": args.biobert, "biobert_layer": args.biobert_layer, "radgraph": args.radgraph}
     result = run(_which(args), args.data, args.out, _load(args.manifest), settings, args.workers, extras)

@@ -119,6 +119,19 @@ class ChatModel:
         return [None] * len(prompts)
 
     @torch.no_grad()
+    def choose(self, prompts: list[Prompt]) -> list[Answer]:
+        """The likeliest option of each closed question, and its share of the probability of all of them: `answer` without the chance to answer anything else."""
+        scores = self.option_scores(prompts)
+        found = [each.double().softmax(0).max(0) for each in scores]
+        return [Answer(prompt.options[int(best.indices)], float(best.values)) for prompt, best in zip(prompts, found)]
+
+    def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
+        """For each prompt the log-probability of each option's letter, (options,)."""
+        logits = self.model(**self.inputs(prompts), logits_to_keep=1).logits[:, -1]
+        letters = [[self.first_tokens(letter) for letter in LETTERS[: len(prompt.options)]] for prompt in prompts]
+        return [torch.stack([torch.logsumexp(row[tokens], -1) for tokens in each]) for row, each in zip(logits, letters)]
+
+    @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
         """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64 (questions,)."""
         found = []
@@ -167,6 +180,10 @@ class HeartcareModel(ChatModel):
         made = self.model.forecast(**ecg, seconds=max(prompt.seconds for prompt in prompts)).cpu().numpy()
         bench = BeatFeatureExtractor()
         return [bench.resample(one[:, : prompt.seconds * rate], rate) if said else None for one, prompt, said in zip(made, prompts, asked)]
+
+    def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
+        """Of whole answers, as the pipeline does it."""
+        return self.model.score_answers([self.processor.answer_ids(prompt.options) for prompt in prompts], **self.inputs(prompts))
 
     def first_tokens(self, word: str) -> list[int]:
         return [self.tokenizer(f"{word.capitalize()}.", add_special_tokens=False)["input_ids"][0]]

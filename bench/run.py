@@ -35,7 +35,7 @@ from .controls import (
 )
 from .items import TASKS, Item, manifest_hash, read_items
 from .metrics.signal import signal_prediction
-from .models import MAX_NEW_TOKENS, Prompt, describe, load_model
+from .models import MAX_NEW_TOKENS, Answer, Prompt, describe, load_model
 from .probe import random_encoder_probe
 from .score import score
 from .variants import VARIANTS
@@ -46,7 +46,8 @@ FORMAT = 1  # of the result file
 @dataclass(frozen=True)
 class Settings:
     """What a result depends on, beside the model and the items: `limit` of items of each group, `controls`, whether the control rows are run, `batch_size`,
-    `threads` of each worker, `seed` of the random encoder, the noise, the bootstrap and the endpoint."""
+    `threads` of each worker, `seed` of the random encoder, the noise, the bootstrap and the endpoint; `choose`, whether closed questions are answered by the
+    likeliest option instead of what the model writes."""
 
     subsets: tuple[str, ...] = ("S", "I", "C")
     tasks: tuple[str, ...] = TASKS
@@ -55,6 +56,7 @@ class Settings:
     batch_size: int = 32
     threads: int = 1
     seed: int = 0
+    choose: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,12 @@ def run(
 
     Returns: the result.
 
-    Raises: `ValueError` when `out` holds answers of another model, other items or other settings under this name.
+    Raises: `ValueError` when `out` holds answers of another model, other items or other settings under this name, or for `choose` with an endpoint.
     """
+    if settings.choose and which.url:
+        raise ValueError(
+            "Behind an endpoint the probabilities of the options are not to be had, so that a model there can only write its answers."
+        )
     out, head = Path(out), describe_run(which, manifest, settings)
     items = read_items(data, manifest, settings.subsets, settings.tasks, settings.limit)
     file = head["model"]["name"].replace("/", "--")
@@ -241,12 +247,20 @@ def ask(batch: Batch) -> list[dict | None]:
         item = batch.items[k]
         prompts.append(Prompt(parts[k], item.question, item.options, int(item.label[0]) if task == "prediction" else 0))
     answers: list[dict | None] = [None] * len(parts)
-    for k, answer in zip(asked, model.answer(prompts, MAX_NEW_TOKENS[task]) if prompts else []):
+    for k, answer in zip(asked, _answers(model, prompts, MAX_NEW_TOKENS[task])):
         confidence = None if answer.confidence is None else round(answer.confidence, 7)
         answers[k] = {"text": answer.text, "confidence": confidence}
         if task == "prediction":
             answers[k]["metrics"] = forecast_metrics(batch.items[k], answer.forecast, batch.row == MODEL)
     return answers
+
+
+def _answers(model, prompts: list[Prompt], max_new_tokens: int) -> list[Answer]:
+    chosen = [k for k, prompt in enumerate(prompts) if prompt.options and _worker["settings"].choose]
+    written = [k for k in range(len(prompts)) if k not in chosen]
+    answers = dict(zip(chosen, model.choose([prompts[k] for k in chosen]) if chosen else ()))
+    answers |= zip(written, model.answer([prompts[k] for k in written], max_new_tokens) if written else ())
+    return [answers[k] for k in range(len(prompts))]
 
 
 def forecast_metrics(item: Item, forecast: np.ndarray | None, with_controls: bool) -> dict[str, dict | None]:

@@ -36,6 +36,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    pipeline,
 )
 
 
@@ -261,6 +262,25 @@ def test_yes_probabilities_as_branches_are_those_of_separate_prompts(tiny_folder
     np.testing.assert_allclose(together, np.concatenate([model.yes_share(each) for each in logits]), atol=1e-5)
 
 
+def test_options_are_chosen_as_the_pipeline_chooses(data, manifest_file, items, root, tmp_path):
+    options = ["--data", data, "--manifest", manifest_file, "--out", tmp_path, "--name", "sure", "--subset", "S", "C", "--no-controls"]
+    tasks = ["--tasks", "closed-qa", "comparison-qa", "--limit", 2]
+    assert main([*map(str, ["run", "--model", root, *options, *tasks, "--choose"])]) == 0
+    result = json.loads((tmp_path / "sure.json").read_text())
+    assert result["settings"]["choose"] and all(table["rows"][MODEL].get("invalid", 0) == 0 for table in result["tables"].values())
+    pipe = pipeline(model=str(root), trust_remote_code=True)
+    closed = [item for item in items if item.options and item.id in result["items"]]
+    assert {item.task for item in closed} == {"closed-qa", "comparison-qa"}
+    for item in closed:
+        found = pipe([{"role": "user", "content": [*item.parts(), {"type": "text", "text": item.question}]}], options=list(item.options))
+        told = result["items"][item.id]
+        assert told["text"] == found["text"] in item.options and told["confidence"] == pytest.approx(found["probabilities"][found["text"]], abs=1e-4)
+    # What has no options is written all the same.
+    assert any(" " in told["text"] for told in result["items"].values() if told["table"] == "C/comparison-qa open")
+    with pytest.raises(ValueError, match="only write"):
+        run(Which("any", url="http://localhost:9"), data, tmp_path, json.loads(manifest_file.read_text()), Settings(choose=True))
+
+
 def test_confidence_is_the_probability_of_the_answer(model, processor, items, root):
     reader = load_model(str(root))
     chosen = [item for item in items if item.subset == "S" and item.task == "open-qa"][:4]
@@ -320,6 +340,11 @@ def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, ll
     (item,) = read_items(data, json.loads(manifest_file.read_text()), ("S",), ("report",), 1)
     content = model.content(Prompt(item.parts(), "What?", ("a", "b")))
     assert content[0]["type"] == "image" and content[0]["image"].size == (1100, 850) and content[1]["text"].startswith("What?\nA. a\nB. b\n")
+    (answer,) = model.choose([Prompt(item.parts(), "What?", ("a", "b", "c"))])
+    with torch.no_grad():
+        logits = model.model(**model.inputs([Prompt(item.parts(), "What?", ("a", "b", "c"))])).logits[0, -1]
+    shares = [sum(logits.softmax(0)[token].item() for token in model.first_tokens(letter)) for letter in "ABC"]
+    assert answer.text == "abc"[int(np.argmax(shares))] and answer.confidence == pytest.approx(max(shares) / sum(shares), rel=1e-4)
     before = model.yes_probabilities(item.parts(), ["Is it?", "Does it show sinus rhythm?"])
     model.randomise(0)
     assert np.abs(before - model.yes_probabilities(item.parts(), ["Is it?", "Does it show sinus rhythm?"])).max() > 1e-4
