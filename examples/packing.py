@@ -43,10 +43,12 @@ class QuestionPacker:
 
     Args:
         processor: Its chat template must mark what the assistant says by {% generation %}.
+        branches: So many questions share one prompt at most; others get another one about the same ECGs, since the cost of attention grows with the square of
+            a prompt, even where nothing is seen. All of them by default.
     """
 
-    def __init__(self, processor: HeartcareProcessor):
-        self.processor, self.tokenizer = processor, processor.tokenizer
+    def __init__(self, processor: HeartcareProcessor, branches: int | None = None):
+        self.processor, self.tokenizer, self.branches = processor, processor.tokenizer, branches
         self.rendered: dict[tuple[int, int], tuple[str, str, str, str]] = {}  # by the numbers of ECGs and images
 
     def parts(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
@@ -104,6 +106,11 @@ class QuestionPacker:
             branch += [0] * (common - first) + [k] * (len(tokens) - common)
         return ids, labels, positions, branch
 
+    def parted(self, item: dict) -> list[dict]:
+        """Items of the same ECGs, each with no more than `branches` of the questions."""
+        parts = max(1, -(-len(item["questions"]) // self.branches)) if self.branches else 1
+        return [{**item, "questions": item["questions"][k::parts]} for k in range(parts)]
+
     def _begins(self, head: str) -> bool:
         """Whether the tokenizer has to add the first token, since the template has not."""
         bos = self.tokenizer.bos_token
@@ -115,7 +122,7 @@ class QuestionPacker:
         return [self.processor.feature_extractor.num_latents(signal.shape[1]) for signal, _ in item.get("signals", ())]
 
     def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
-        items = [each for item in items for each in (item, *item.get("glances", ()))]
+        items = [each for item in items for each in (*self.parted(item), *item.get("glances", ()))]
         packed = [self.pack(item) for item in items]
         plain = all(len(item["questions"]) == 1 for item in items)
         rows = [[i] for i in range(len(items))] if plain else fill_rows([len(ids) for ids, *_ in packed])

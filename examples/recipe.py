@@ -73,6 +73,7 @@ class StageRecipe:
         drill: So many more about a signal or a picture, and some about a pair, made anew each time from what the cardiologists said (drill.py).
         glances: So many ECGs beside each item are only looked at: a linear head, thrown away afterwards, reads the statements from where their questions would
             begin. It costs the tokens of the ECG alone, where questions take ten times as many.
+        branches: So many questions share a prompt at most (packing.py); all of an item by default.
         lora: Of [`peft.LoraConfig`]; the parts in `train` beside the language model learn in full, too.
         muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of `training`.
         patience: The run ends after so many evaluations without a better one, and the best is kept.
@@ -87,6 +88,7 @@ class StageRecipe:
     questions: int = 10
     drill: int = 0
     glances: int = 0
+    branches: int | None = None
     lora: dict | None = None
     muon: float | None = None
     patience: int | None = None

@@ -243,7 +243,7 @@ def main():
     training = arguments_of(stage, output / args.stage, args.seed)
     set_seed(args.seed)
     model, processor = start_model(recipe, args.stage, output)
-    packer = QuestionPacker(processor)
+    packer = QuestionPacker(processor, stage.branches)
     train, validation = read_data(recipe.data, stage, model, processor, packer, training)
     learner = prepare(model, stage)
     optimizers = (None, None)

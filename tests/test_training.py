@@ -205,6 +205,17 @@ def test_kept_tokens_are_those_of_the_signals(data, tiny, packer):
 
 
 @torch.no_grad()
+def test_fewer_branches_give_the_same_loss(data, tiny, tiny_processor):
+    dataset = ECGQuestions(data, StageRecipe(train=[], questions=5, drill=6, glances=2), 12)
+    items = [dataset[i] for i in range(12)]
+    whole, parted = (QuestionPacker(tiny_processor, branches)(items) for branches in (None, 3))
+    assert parted["input_ids"].shape[1] < whole["input_ids"].shape[1] and (parted["labels"] >= 0).sum() == (whole["labels"] >= 0).sum()
+    places = [batch.pop("glances").sum() for batch in (whole, parted)]
+    assert places[0] == places[1] and torch.equal(whole.pop("statements").sum(0), parted.pop("statements").sum(0))
+    assert_close(tiny(**parted).loss, tiny(**whole).loss)
+
+
+@torch.no_grad()
 def test_kept_slots_are_those_of_the_pictures(data, tiny, packer, items):
     data.encode_pictures(tiny, packer)
     places = [record for record in range(6)]
