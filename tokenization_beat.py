@@ -454,6 +454,7 @@ class BeatModel(BeatPreTrainedModel):
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
         gain: torch.FloatTensor | None = None,
+        refine: int = 0,
     ) -> BeatEncoderOutput:
         """ECGs -> tokens. The codebook is never changed, in training mode neither.
 
@@ -462,12 +463,16 @@ class BeatModel(BeatPreTrainedModel):
             ecg_attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 for samples, 0 for padding.
             lead_mask (`torch.Tensor` of shape `(B, 12)`, *optional*): 1 for leads that were recorded, 0 for absent ones.
             gain (`torch.FloatTensor` of shape `(B,)`, *optional*): mV; that of the recording which this is a part of. Its own by default.
+            refine (`int`, *optional*, defaults to 0): So many steps of a search for codes whose decoding is nearer to the ECG, each as dear as a step of training.
+                For storage: the search looks at the shape alone, and not at what codes mean to a language model.
 
         Raises: `ValueError` for shapes that do not fit.
         """
         segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask, gain)
         hidden_states = self.encoder(segments, sample_mask, lead_mask)
         codes = self.quantizer.encode(hidden_states, latent_mask)
+        if refine:
+            codes = self._refine(hidden_states, codes, segments, sample_mask[:, None] & lead_mask[..., None], latent_mask, refine)
         return self._encoder_output(codes, self.quantizer.decode(codes), latent_mask, gain, input_values.shape[-1])
 
     def decode(self, codes: torch.LongTensor, gain: torch.FloatTensor) -> torch.FloatTensor:
@@ -620,6 +625,33 @@ class BeatModel(BeatPreTrainedModel):
         padding = -x.shape[-1] % length
         x = nn.functional.pad(x, (padding, 0), value=fill)
         return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
+
+    def _refine(self, hidden_states, codes, segments, present, latent_mask, steps):
+        """Analysis by synthesis: the latents follow the gradient of the decoding's error through the quantizer, and are drawn to their codes, or they would
+        wander off to where codes jump. Each segment keeps the best of all codes that it came by, so that none is worse than the encoder's."""
+        best, least, first = codes, None, None
+        with torch.inference_mode(False), torch.enable_grad():
+            segments, present, latent_mask = segments.float().clone(), present.clone(), latent_mask.clone()
+            latents = hidden_states.detach().float().clone().requires_grad_()
+            rate = 0.06 * float(self.quantizer.levels[0].codebook.std())
+            optimizer = torch.optim.Adam([latents], rate, betas=(0.5, 0.9))
+            decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            for step in range(steps + 1):
+                codes = self.quantizer.encode(latents, latent_mask)
+                quantized = self.quantizer.decode(codes)
+                decoded = self.decoder((latents + (quantized - latents).detach()).to(self.dtype), latent_mask).float()
+                error = ((decoded - segments).square() * present).sum((1, 2))
+                away = ((latents - quantized).square() * latent_mask[..., None]).sum((1, 2))
+                if first is None:
+                    least, first = error.detach(), (error.detach().clamp(min=1e-6), away.detach().clamp(min=1e-6))
+                better = error.detach() < least
+                best, least = torch.where(better[:, None, None], codes, best), torch.where(better, error.detach(), least)
+                if step < steps:
+                    loss = (error / first[0] + 0.5 * away / first[1]).sum()
+                    (latents.grad,) = torch.autograd.grad(loss, [latents])
+                    optimizer.step()
+                    decay.step()
+        return best
 
     def _encoder_output(self, codes, latents, latent_mask, gain, num_samples) -> BeatEncoderOutput:
         batch, n = len(gain), self.num_latents(num_samples)

@@ -54,22 +54,27 @@ def cleaned(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements
 class Fidelity:
     """Of one model: collects records, and says what is lost.
 
+    Args:
+        name: Its repository.
+        refine: Steps of the search for better codes.
+
     Attributes:
         bits: Per second, of all levels; the gain takes 6 more for the whole record.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, refine: int = 0):
+        self.refine = refine
         self.model = BeatModel.from_pretrained(name, dtype=torch.float32).eval()
         config = self.model.config
         self.bits = config.num_levels * np.log2(config.codebook_size) * config.sampling_rate / config.samples_per_latent
         self.used = np.zeros((config.num_levels, config.codebook_size), bool)
         self.rows: list[dict] = []
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(self, signal: np.ndarray, rate: float) -> np.ndarray:
         """(12, n) mV -> what is left of it after encoding and decoding."""
         x = torch.from_numpy(np.ascontiguousarray(self.at_own_rate(signal, rate), np.float32))[None]
-        tokens = self.model.encode(x)
+        tokens = self.model.encode(x, refine=self.refine)
         for level, codes in enumerate(tokens.codes[0]):
             self.used[level, codes.unique().numpy()] = True
         after = self.model.decode(tokens.codes, tokens.gain)[0, :, -x.shape[-1] :].numpy()
@@ -146,9 +151,12 @@ def main():
     source.add_argument("--records", help="folder of WFDB, .npz, .npy or .csv files")
     parser.add_argument("--fold", type=int, default=10)
     parser.add_argument("--limit", type=int)
+    parser.add_argument(
+        "--refine", type=int, default=0, metavar="STEPS", help="of the encoder's search for codes that decode to what is nearer to the ECG"
+    )
     parser.add_argument("--picture", help="a PNG of the record that the first model decodes in the middling way")
     args = parser.parse_args()
-    models = [Fidelity(name) for name in args.models]
+    models = [Fidelity(name, args.refine) for name in args.models]
     paths = files(args)
     if not paths:
         parser.error("no record was found.")

@@ -52,6 +52,38 @@ def test_padded_equals_unpadded(beat, signals, padding):
     assert_close(decoded[..., -1000:], beat.decode(tokens.codes, tokens.gain), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_refined_codes_decode_to_what_is_nearer(beat, signals, mode):
+    def distance(tokens, of=slice(None)):
+        decoded = beat.decode(tokens.codes, tokens.gain)[..., -signals.shape[-1] :]
+        return (decoded - signals)[:, of].unflatten(-1, (2, -1)).square().sum((1, 3))  # of each window
+
+    books = [level.codebook.clone() for level in beat.quantizer.levels]
+    with mode():
+        plain, refined = beat.encode(signals), beat.encode(signals, refine=10)
+        assert (distance(refined) <= distance(plain)).all() and distance(refined).sum() < 0.9 * distance(plain).sum()
+        single = beat.encode(signals[1:2], refine=10)
+        assert single.codes.shape == (1, 2, 50)
+        assert_close(distance(beat.encode(signals[[1, 1, 1]], refine=10))[1], distance(refined)[1], rtol=0.05, atol=0)
+    assert refined.codes.shape == plain.codes.shape and not torch.equal(refined.codes, plain.codes)
+    assert torch.equal(
+        refined.latents, beat.quantizer.decode(refined.codes.unflatten(-1, (2, -1)).transpose(1, 2).flatten(0, 1)).view(3, 50, -1)
+    )
+    assert all(torch.equal(level.codebook, book) for level, book in zip(beat.quantizer.levels, books))
+    assert all(each.grad is None for each in beat.parameters())
+
+
+@torch.no_grad()
+def test_refinement_leaves_out_what_is_absent(beat, signals):
+    leads, mask = torch.ones(3, 12), torch.ones(3, 900)
+    leads[:, 4:], mask[:, :130] = 0, 0
+    garbage = torch.where((leads[..., None] > 0) & (mask[:, None] > 0), signals[..., -900:], torch.tensor(5.0))
+    masks = {"lead_mask": leads, "ecg_attention_mask": mask}
+    one, other = beat.encode(signals[..., -900:], **masks, refine=4), beat.encode(garbage, **masks, refine=4)
+    assert torch.equal(one.codes, other.codes) and (one.codes[..., :6] == -1).all()
+    assert not torch.equal(one.codes, beat.encode(garbage, **masks).codes)
+
+
 @torch.no_grad()
 def test_absent_leads_are_not_read(beat, signals):
     leads = torch.ones(3, 12)

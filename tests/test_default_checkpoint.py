@@ -11,12 +11,14 @@ from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
+from heartcare.processing_heartcare import BeatFeatureExtractor
+from transformers import AutoModel
 
 
 def test_size_and_format(root):
-    files = list(root.glob("*.safetensors"))
-    assert files and sum(file.stat().st_size for file in files) <= 20 * 2**20
-    for file in root.glob("*.json"):
+    files = [root / "model.safetensors", root / "beat360/model.safetensors"]
+    assert sum(file.stat().st_size for file in files) <= 20 * 2**20
+    for file in [*root.glob("*.json"), *root.glob("beat360/*.json")]:
         assert "_name_or_path" not in file.read_text(), "a place on the machine that trained it"
     assert not list(root.glob("*.bin")) + list(root.glob("*.pt")) + list(root.glob("*.pkl"))
 
@@ -62,6 +64,23 @@ def real(shared):
     ecgpack = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(ecgpack)
     return ecgpack.read(shared / "ptbxl_100hz/fold09.parquet")
+
+
+def test_beat_of_four_times_the_bits(root, real, beat):
+    """PRD of 20 real ECGs of the validation fold by either Beat, and with the search for better codes."""
+    _, signal = real
+    extractor = BeatFeatureExtractor()
+    ecgs = torch.stack([torch.from_numpy(extractor.prepare({"ecg": signal(i), "sampling_rate": 100, "units": "mV"})[0]) for i in range(20)])
+    finer = AutoModel.from_pretrained(root, subfolder="beat360", trust_remote_code=True).eval()
+    assert type(finer).__name__ == "BeatModel" and finer.config.num_levels * 9 * 10 == 360
+
+    def prd(of, refine):
+        tokens = of.encode(ecgs, refine=refine)
+        with torch.no_grad():
+            decoded = of.decode(tokens.codes, tokens.gain)
+        return (100 * (decoded - ecgs).norm(dim=(1, 2)) / ecgs.norm(dim=(1, 2))).mean()
+
+    assert prd(finer, 20) < 16 < prd(finer, 0) < 20 < prd(beat, 20) < 27 < prd(beat, 0) < 32
 
 
 def test_reads_real_ecgs_and_not_its_prior(root, real):
