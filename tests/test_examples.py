@@ -26,9 +26,9 @@ def run(root, script, *args, cwd=None, check=True):
 
 def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
     record = root / "examples/ecgs/atrial_fibrillation"
-    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Is there atrial fibrillation on this ECG?")
+    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Does this ECG show atrial fibrillation?")
     assert "Write a report of this ECG.\n    " in done.stdout and "Not for clinical use" in done.stdout
-    assert re.search(r"on this ECG\?\n    (Yes|No)\.", done.stdout)
+    assert "Does this ECG show atrial fibrillation?\n    Yes." in done.stdout
     page = Image.open(tmp_path / "a.png")
     assert page.width > 1500 and page.height > 900
     picture = run(root, "read_ecg.py", tmp_path / "a.png", "--output", tmp_path / "b.png")
