@@ -22,6 +22,8 @@ from serve import create_app
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
+# Of rhythms the model is too sure for its answers about two ECGs to differ; here it is not.
+DOUBTFUL = ["voltage criteria for left ventricular hypertrophy", "low amplitude T waves", "Q waves", "non-specific ST changes"]
 
 
 def packed(ecg) -> str:
@@ -187,12 +189,13 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
 
 def test_two_hundred_at_once(handler, pipe, ecgs):
     """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share; prints p99."""
+    question = f"Which of these describes the waveform: {', '.join(DOUBTFUL)}?"
     want = [
-        pipe({"signal": e.signal, "sampling_rate": 500, "units": "mV"}, question=QUESTION, options=OPTIONS)["probabilities"] for e in ecgs
+        pipe({"signal": e.signal, "sampling_rate": 500, "units": "mV"}, question=question, options=DOUBTFUL)["probabilities"] for e in ecgs
     ]
     values = np.array([list(each.values()) for each in want])
     apart = np.abs(values[:, None] - values[None]).max(-1) + np.eye(len(ecgs))
-    assert apart.min() > 4e-4
+    assert apart.min() > 2e-3
     contents, seconds = [packed(each) for each in ecgs], np.zeros(200)
 
     def ask(k: int):
@@ -200,7 +203,7 @@ def test_two_hundred_at_once(handler, pipe, ecgs):
         try:
             if k % 20 == 7:
                 return handler(MALFORMED[k % len(MALFORMED)])
-            return handler({"inputs": contents[k % 30], "parameters": {"question": QUESTION, "options": OPTIONS}})
+            return handler({"inputs": contents[k % 30], "parameters": {"question": question, "options": DOUBTFUL}})
         except ValueError as error:
             return error
         finally:
