@@ -754,8 +754,9 @@ class HeartcareProcessor(ProcessorMixin):
         parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
 
-    def answer_ids(self, options) -> list[list[int]]:
-        """The options of a closed question as whole answers, with the token that ends them, for `score_answers`: a list of token ids for each."""
+    def answer_ids(self, options: list[str]) -> list[list[int]]:
+        """Options of a closed question, none of them empty -> for each the token ids of the whole answer, which is a sentence, and of its end: what
+        `HeartcareForConditionalGeneration.score_answers` takes for one prompt."""
         end = self.tokenizer.eos_token
         return self.tokenizer([f"{each[0].upper()}{each[1:].rstrip('.')}.{end}" for each in options], add_special_tokens=False)["input_ids"]
 

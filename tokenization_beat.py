@@ -466,13 +466,16 @@ class BeatModel(BeatPreTrainedModel):
             refine (`int`, *optional*, defaults to 0): So many steps of a search for codes whose decoding is nearer to the ECG, each as dear as a step of training.
                 For storage: the search looks at the shape alone, and not at what codes mean to a language model.
 
-        Raises: `ValueError` for shapes that do not fit.
+        Raises: `ValueError` for shapes that do not fit, or a negative `refine`.
         """
+        if refine < 0:
+            raise ValueError(f"refine is a number of steps, at least 0, got {refine}.")
         segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask, gain)
         hidden_states = self.encoder(segments, sample_mask, lead_mask)
-        codes = self.quantizer.encode(hidden_states, latent_mask)
         if refine:
-            codes = self._refine(hidden_states, codes, segments, sample_mask[:, None] & lead_mask[..., None], latent_mask, refine)
+            codes = self._refine(hidden_states, segments, sample_mask[:, None] & lead_mask[..., None], latent_mask, refine)
+        else:
+            codes = self.quantizer.encode(hidden_states, latent_mask)
         return self._encoder_output(codes, self.quantizer.decode(codes), latent_mask, gain, input_values.shape[-1])
 
     def decode(self, codes: torch.LongTensor, gain: torch.FloatTensor) -> torch.FloatTensor:
@@ -626,10 +629,9 @@ class BeatModel(BeatPreTrainedModel):
         x = nn.functional.pad(x, (padding, 0), value=fill)
         return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
 
-    def _refine(self, hidden_states, codes, segments, present, latent_mask, steps):
+    def _refine(self, hidden_states, segments, present, latent_mask, steps):
         """Analysis by synthesis: the latents follow the gradient of the decoding's error through the quantizer, and are drawn to their codes, or they would
         wander off to where codes jump. Each segment keeps the best of all codes that it came by, so that none is worse than the encoder's."""
-        best, least, first = codes, None, None
         with torch.inference_mode(False), torch.enable_grad():
             segments, present, latent_mask = segments.float().clone(), present.clone(), latent_mask.clone()
             latents = hidden_states.detach().float().clone().requires_grad_()
@@ -642,12 +644,13 @@ class BeatModel(BeatPreTrainedModel):
                 decoded = self.decoder((latents + (quantized - latents).detach()).to(self.dtype), latent_mask).float()
                 error = ((decoded - segments).square() * present).sum((1, 2))
                 away = ((latents - quantized).square() * latent_mask[..., None]).sum((1, 2))
-                if first is None:
-                    least, first = error.detach(), (error.detach().clamp(min=1e-6), away.detach().clamp(min=1e-6))
+                if step == 0:  # the encoder's own codes
+                    best, least = codes, error.detach()
+                    first_error, first_away = (each.detach().clamp(min=1e-6) for each in (error, away))
                 better = error.detach() < least
                 best, least = torch.where(better[:, None, None], codes, best), torch.where(better, error.detach(), least)
                 if step < steps:
-                    loss = (error / first[0] + 0.5 * away / first[1]).sum()
+                    loss = (error / first_error + 0.5 * away / first_away).sum()
                     (latents.grad,) = torch.autograd.grad(loss, [latents])
                     optimizer.step()
                     decay.step()

@@ -256,6 +256,7 @@ def ask(batch: Batch) -> list[dict | None]:
 
 
 def _answers(model, prompts: list[Prompt], max_new_tokens: int) -> list[Answer]:
+    """In the order of the prompts: with `choose` the closed ones are chosen, all else is written."""
     chosen = [k for k, prompt in enumerate(prompts) if prompt.options and _worker["settings"].choose]
     written = [k for k in range(len(prompts)) if k not in chosen]
     answers = dict(zip(chosen, model.choose([prompts[k] for k in chosen]) if chosen else ()))
