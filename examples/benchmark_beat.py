@@ -4,11 +4,13 @@
     python examples/benchmark_beat.py --model . --onnx --compile --bf16 --hours 24
 
 Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is the paper's design at the paper's scale (250 Hz, 6 + 6
-layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position computed in every layer. "Codes from a signal, as published" is its whole forward, decoder included, since the published code has no
-other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by --peak-tflops.
+layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position computed in every layer. Each is given
+windows of its own length: 4 s, and Beat's. "Codes from a signal, as published" is the reference's whole forward, decoder included, since the published code
+has no other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by --peak-tflops.
 """
 
 import argparse
+import copy
 import resource
 import statistics
 import tempfile
@@ -26,28 +28,32 @@ PAPER = dict(
 )
 
 
-def plain(model: BeatModel) -> BeatModel:
-    """The published design, without what Beat does for speed."""
+def paper(device: str) -> BeatModel:
+    """The published design with random weights, without what Beat does for speed."""
+    model = BeatModel(BeatConfig(**PAPER))
     published(model)
     for transformer in (model.encoder.transformer, model.decoder.transformer):
         whole = transformer.forward
         transformer.forward = lambda states, mask, keep=slice(None), whole=whole: whole(states, mask)[:, keep]
-    return model
+    return model.to(device)
 
 
-def median_seconds(call: Callable, device: str, least: float = 1.5) -> float:
-    """Median time of a call, over at least `least` seconds and five calls, after two that do not count."""
-    times: list[float] = []
-    for k in range(10_000):
-        started = time.perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        if k > 1:
-            times.append(time.perf_counter() - started)
-        if len(times) >= 5 and sum(times) >= least:
-            break
-    return statistics.median(times)
+def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, least: float = 0.3) -> dict[str, float]:
+    """Median time of each call. They take turns of at least `least` seconds, after one call that does not count, so that what else the machine does
+    falls on all of them."""
+    times: dict[str, list[float]] = {who: [] for who in calls}
+    for _ in range(rounds):
+        for who, call in calls.items():
+            call()
+            turn: list[float] = []
+            while sum(turn) < least:
+                started = time.perf_counter()
+                call()
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                turn.append(time.perf_counter() - started)
+            times[who] += turn
+    return {who: statistics.median(each) for who, each in times.items()}
 
 
 def ecgs(model: BeatModel, batch: int) -> torch.Tensor:
@@ -68,54 +74,62 @@ def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None =
     return step
 
 
-def calls(model: BeatModel, x: torch.Tensor) -> dict[str, Callable]:
-    tokens = model.encode(x)
-    return {"encode": lambda: model.encode(x), "decode": lambda: model.decode(tokens.codes, tokens.gain)}
+def codes_and_decodes(reference: BeatModel, model: BeatModel, batch: int, args) -> tuple[dict[str, Callable], dict[str, Callable]]:
+    """who -> the call that gives codes, who -> the one that decodes them."""
+    x = {each: ecgs(each, batch) for each in (reference, model)}
+    tokens = {each: each.encode(values) for each, values in x.items()}
+    encode = {
+        "paper, as published": lambda: reference(x[reference]),
+        "paper, encoder alone": lambda: reference.encode(x[reference]),
+        "Beat": lambda: model.encode(x[model]),
+    }
+    decode = {
+        who: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain) for who, each in (("paper", reference), ("Beat", model))
+    }
+    if args.compile:
+        compiled = torch.compile(model.encode)
+        encode["Beat, torch.compile"] = lambda: compiled(x[model])
+    if args.onnx:
+        from export_onnx import compare, example, export
+        from onnxruntime import InferenceSession
+
+        with tempfile.TemporaryDirectory() as folder:
+            paths = export(model.cpu(), Path(folder))
+            same = compare(model, paths)["codes"]
+            encoder, decoder = (InferenceSession(path) for path in paths)
+        inputs = {name: value.numpy() for name, value in example(model, batch, model.config.segment_length).items()}
+        codes, gain = encoder.run(None, inputs)
+        encode[f"Beat, ONNX Runtime ({same:.0%} of the codes the same)"] = lambda: encoder.run(None, inputs)
+        decode["Beat, ONNX Runtime"] = lambda: decoder.run(None, {"codes": codes, "gain": gain})
+        model.to(args.device)
+    return encode, decode
+
+
+def training_steps(model: BeatModel, batch: int, args) -> dict[str, Callable]:
+    found = {}
+    for who, another in (("paper", lambda: paper(args.device)), ("Beat", lambda: copy.deepcopy(model))):
+        learner = another().train()
+        found[who] = training_step(learner, ecgs(learner, batch))
+        if args.bf16:
+            learner = another().train()
+            if args.device == "cpu":
+                learner.set_attn_implementation("eager")  # see train_beat.py
+            found[f"{who}, bf16"] = training_step(learner, ecgs(learner, batch), torch.bfloat16)
+    return found
 
 
 def measure(reference: BeatModel, model: BeatModel, batch: int, args) -> dict[str, dict[str, float]]:
     """what -> who -> ECG-seconds per second."""
-    found: dict[str, dict[str, float]] = {what: {} for what in ("codes from a signal", "decode", "training step")}
-
-    def note(what: str, who: str, call: Callable):
-        seconds = batch * model.config.segment_length / model.config.sampling_rate
-        found[what][who] = seconds / median_seconds(call, args.device)
-
+    window = {each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)}  # s of ECG in a call
     with torch.no_grad():
-        x = ecgs(reference, batch)
-        note("codes from a signal", "paper, as published", lambda: reference(x))
-        for who, each in (("paper, encoder alone", reference), ("Beat", model)):
-            both = calls(each, ecgs(each, batch))
-            note("codes from a signal", who, both["encode"])
-            note("decode", who.split(",")[0], both["decode"])
-        if args.compile:
-            compiled = torch.compile(model.encode)
-            x = ecgs(model, batch)
-            note("codes from a signal", "Beat, torch.compile", lambda: compiled(x))
-        if args.onnx:
-            from export_onnx import compare, example, export
-            from onnxruntime import InferenceSession
-
-            with tempfile.TemporaryDirectory() as folder:
-                paths = export(model.cpu(), Path(folder))
-                same = compare(model, paths)["codes"]
-                encoder, decoder = (InferenceSession(path) for path in paths)
-            inputs = {name: value.numpy() for name, value in example(model, batch, model.config.segment_length).items()}
-            codes, gain = encoder.run(None, inputs)
-            note("codes from a signal", f"Beat, ONNX Runtime ({same:.0%} of the codes the same)", lambda: encoder.run(None, inputs))
-            note("decode", "Beat, ONNX Runtime", lambda: decoder.run(None, {"codes": codes, "gain": gain}))
-            model.to(args.device)
+        encode, decode = codes_and_decodes(reference, model, batch, args)
+        found = {"codes from a signal": median_seconds(encode, args.device), "decode": median_seconds(decode, args.device)}
     if batch > 1:
-        for who, each in (("paper", reference), ("Beat", model)):
-            each.train()
-            note("training step", who, training_step(each, ecgs(each, batch)))
-            if args.bf16:
-                implementation = each.config._attn_implementation
-                each.set_attn_implementation("eager" if args.device == "cpu" else implementation)  # see train_beat.py
-                note("training step", f"{who}, bf16", training_step(each, ecgs(each, batch), torch.bfloat16))
-                each.set_attn_implementation(implementation)
-            each.eval()
-    return found
+        found["training step"] = median_seconds(training_steps(model, batch, args), args.device)
+    return {
+        what: {who: window[model if who.startswith("Beat") else reference] / seconds for who, seconds in rows.items()}
+        for what, rows in found.items()
+    }
 
 
 def print_table(found: dict[str, dict[str, float]], batch: int):
@@ -165,7 +179,7 @@ def main():
     model = BeatModel.from_pretrained(args.model, dtype=torch.float32).to(args.device).eval()
     if args.hours:  # first, while nothing else has used memory
         print_stream(model, args.hours)
-    reference = plain(BeatModel(BeatConfig(**PAPER))).to(args.device).eval()
+    reference = paper(args.device).eval()
     sizes = [f"{sum(each.numel() for each in net.parameters()) / 1e6:.2f} M parameters" for net in (reference, model)]
     print(
         f"\nThe paper's settings: {sizes[0]}. Beat: {sizes[1]}. {torch.get_num_threads()} threads, torch {torch.__version__}, {args.device}."
