@@ -3,10 +3,24 @@
 from dataclasses import replace
 
 import numpy as np
-from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, Labels, Question, QuestionBuilder, sentence
-from heartcare.bench.classify import NAMES, QUESTIONS, truth
+from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
+from heartcare.bench.classify import NAMES, WORDING, truth
 
 DIFFERENT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]  # which is asked as the statement NORM is
+# How else people ask whether something is there; half of the questions are worded as the benchmark's.
+WORDINGS = (
+    *VERIFY[1:],
+    "Is there {}?",
+    "Is there {} on this ECG?",
+    "Is {} present?",
+    "Any {}?",
+    "Does the patient have {}?",
+    "Are there signs of {}?",
+)
+
+
+def worded(rng: np.random.Generator) -> str:
+    return VERIFY[0] if rng.random() < 0.5 else str(rng.choice(WORDINGS))
 
 
 def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Question]:
@@ -16,7 +30,7 @@ def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Questio
     places = rng.permutation(DIFFERENT)
     yes, no = places[there[places]][: number // 2], places[~there[places]]
     checks = [
-        Question("verify-qa", "", "", QUESTIONS[NAMES[k]], sentence(answer), (), (answer,))
+        Question("verify-qa", "", "", ask(worded(rng), WORDING[NAMES[k]]), sentence(answer), (), (answer,))
         for answer, places in (("yes", yes), ("no", no[: number - len(yes)]))
         for k in places
     ]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import load_dataset
-from drill import drill, drill_pair
+from drill import WORDINGS, drill, drill_pair
 from fsdp2_worker import learn
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.build import Settings, build
-from heartcare.agent.qa import COMPARE_CLOSED, OTHER_PATIENT, REPORT, SAME_PATIENT, TOPICS, Labels, report_text
-from heartcare.bench.classify import NAMES, QUESTIONS, truth
+from heartcare.agent.qa import COMPARE_CLOSED, OTHER_PATIENT, REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, ask, report_text
+from heartcare.bench.classify import NAMES, WORDING, truth
 from heartcare.processing_heartcare import CHATML_TEMPLATE
 from heartcare_data import HeartcareData, StreamedQuestions, notes_of
 from merge_shards import merge
@@ -111,14 +111,15 @@ def test_items_are_the_same_in_every_run(data):
 
 
 def test_drill_asks_what_the_statements_say(data):
-    rng, topics = np.random.default_rng(0), set()
+    rng, topics, wordings = np.random.default_rng(0), set(), set()
     for labels in data.labels:
         there = dict(zip(NAMES, truth(labels.statements)))
         *found, report = drill(labels, 8, rng)
         checks = {question.question: question.answer_label[0] for question in found if question.task == "verify-qa"}
         assert len(checks) == 8 and 1 <= list(checks.values()).count("yes") <= 4
-        assert all(checks.get(text, said) == said for text, said in ((QUESTIONS[name], "yes" if there[name] else "no") for name in NAMES))
-        assert set(checks) <= set(QUESTIONS.values())
+        worded = {ask(words, WORDING[name]): (words, name) for words in (VERIFY[0], *WORDINGS) for name in NAMES}
+        assert all(said == ("yes" if there[worded[text][1]] else "no") for text, said in checks.items())
+        wordings |= {worded[text][0] for text in checks}
         for question in found[8:]:
             (right,) = question.answer_label
             assert question.task == "closed-qa" and right in labels.answers(question.topic) and len(question.options) == 4
@@ -126,6 +127,7 @@ def test_drill_asks_what_the_statements_say(data):
         topics |= {question.topic for question in found[8:]}
         assert report.question in REPORT and report.answer == report_text(labels) and "years" not in report.answer
     assert topics == set(TOPICS) - {"axis", "stage"}  # which these records do not tell
+    assert wordings == {VERIFY[0], *WORDINGS}
     assert [q.question for q in drill(labels, 8, np.random.default_rng(1))] != [q.question for q in drill(labels, 8, rng)]
 
 
