@@ -88,7 +88,9 @@ def probed(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
-    parser.add_argument("--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories")
+    parser.add_argument(
+        "--models", nargs="*", default=["."], help="Beat or HeartcareGPT repositories; none for the rows of the other options"
+    )
     parser.add_argument("--random", action="store_true", help="and one of random weights")
     parser.add_argument("--supervised", help="folder of a ResNet1d trained by resnet1d.py, for a row of its own")
     parser.add_argument("--study", type=Path, default="runs/study", help="folder of beat_study.py")
@@ -99,6 +101,8 @@ def main():
     parser.add_argument("--limit", type=int, help="only so many records of either side")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.random and not args.models:
+        parser.error("--random takes its shape from the first of --models: name one.")
     train, test = PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit), PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
     models = {name: BeatModel.from_pretrained(name, dtype=torch.float32).eval() for name in args.models}
     if args.random:
