@@ -3,7 +3,7 @@
 
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units"}}
-    reply     {"text", "probabilities" with options, "quality", "provenance"}
+    reply     {"text", "probabilities" with options, "tokens", "quality", "provenance", "seconds"}
 
 An ECG is base64 of a file (.npy, .npz, .csv, .png, .jpg, ...), or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files and
 addresses on the server's side are not read.
@@ -57,6 +57,7 @@ class Job:
     options: dict
     done: Future = field(default_factory=Future)
     on_text: Callable[[str], None] | None = None
+    sent: int = 0  # characters that on_text was given
 
 
 class RowStreamer(BaseStreamer):
@@ -65,7 +66,6 @@ class RowStreamer(BaseStreamer):
     def __init__(self, tokenizer, jobs: list[Job]):
         self.tokenizer, self.jobs = tokenizer, jobs
         self.ids: list[list[int]] = [[] for _ in jobs]
-        self.sent = [0] * len(jobs)
         self.prompt = True
 
     def put(self, value):
@@ -82,13 +82,14 @@ class RowStreamer(BaseStreamer):
 
     def _send(self, row: int, final: bool):
         """Text up to the last blank, since a word may go on."""
-        if self.jobs[row].on_text is None:
+        job = self.jobs[row]
+        if job.on_text is None:
             return
         text = self.tokenizer.decode(self.ids[row], skip_special_tokens=True)
         ready = len(text) if final else text.rfind(" ") + 1
-        if ready > self.sent[row]:
-            self.jobs[row].on_text(text[self.sent[row] : ready])
-            self.sent[row] = ready
+        if ready > job.sent:  # which an answer that is begun again, alone, comes to later
+            job.on_text(text[job.sent : ready])
+            job.sent = ready
 
 
 class DynamicBatcher:

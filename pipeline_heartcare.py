@@ -160,6 +160,8 @@ class ECGInterpretationPipeline(Pipeline):
     Output, a dict for each input:
         - **text** (`str`): The answer; with options, the likeliest of them.
         - **probabilities** (`dict`): With options: option -> probability; they add up to 1.
+        - **tokens** (`dict`): How many the "prompt" had, its ECGs and pictures included, and the "answer"; "finished", which is False for an answer that a limit
+          of tokens or time cut off.
         - **quality** (`list[dict]`): Of each ECG that is no picture, its lead mask and named warnings.
         - **provenance** (`dict`): Model, revision, dtype, and what each ECG was.
     """
@@ -237,22 +239,34 @@ class ECGInterpretationPipeline(Pipeline):
             if options:
                 self._choose(some, inputs)
             else:
-                ids = self.model.generate(**inputs, **self._prepare_generate_kwargs(generate_kwargs))
-                ids = ids[:, inputs["input_ids"].shape[1] :]
-                per_input = len(ids) // len(some)  # num_return_sequences
-                texts = [text.strip() for text in self.processor.batch_decode(ids, skip_special_tokens=True)]
-                for k, each in enumerate(some):
-                    found = texts[k * per_input : (k + 1) * per_input]
-                    each["text"] = found[0] if per_input == 1 else found
+                self._write(some, inputs, self._prepare_generate_kwargs(generate_kwargs))
+            for each, length in zip(some, inputs["attention_mask"].sum(1).tolist()):
+                each["tokens"]["prompt"] = length
         return batch
+
+    def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
+        """Answers in the model's own words."""
+        ids = self.model.generate(**inputs, **generate_kwargs)[:, inputs["input_ids"].shape[1] :]
+        ends = generate_kwargs.get("eos_token_id") or self.model.generation_config.eos_token_id or self.processor.tokenizer.eos_token_id
+        is_end = torch.isin(ids, torch.as_tensor(ends, device=ids.device))
+        finished = is_end.any(1)
+        lengths = torch.where(finished, is_end.int().argmax(1) + 1, ids.shape[1])
+        texts = [text.strip() for text in self.processor.batch_decode(ids, skip_special_tokens=True)]
+        per_input = len(ids) // len(batch)  # num_return_sequences
+        for k, each in enumerate(batch):
+            rows = slice(k * per_input, (k + 1) * per_input)
+            each["text"] = texts[rows][0] if per_input == 1 else texts[rows]
+            each["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Probabilities of the options, each as a whole answer."""
         answers = [self.processor.answer_ids(each["options"]) for each in batch]
-        for each, scores in zip(batch, self.model.score_answers(answers, **inputs)):
+        for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
             shares = scores.double().softmax(0).tolist()
             each["probabilities"] = dict(zip(each["options"], shares))
             each["text"] = max(each["probabilities"], key=each["probabilities"].get)
+            chosen = ids[each["options"].index(each["text"])]
+            each["tokens"] = {"answer": len(chosen), "finished": True}
 
     def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
         """Inputs of single prompts -> those of a batch, padded on the left."""
@@ -283,7 +297,7 @@ class ECGInterpretationPipeline(Pipeline):
             "pictures": outputs["pictures"],
             "ecgs": [{name: each[name] for name in ("source", "sampling_rate", "seconds") if name in each} for each in outputs["quality"]],
         }
-        return found | {"quality": outputs["quality"], "provenance": provenance}
+        return found | {"tokens": outputs["tokens"], "quality": outputs["quality"], "provenance": provenance}
 
     def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params) -> Iterator[dict]:
         """Batches are padded here, since each has ECGs and pictures of its own number."""

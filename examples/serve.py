@@ -9,6 +9,7 @@ POST /v1/chat/completions takes what OpenAI's clients send; a message's content 
     {"type": "ecg", "signal": [[...], ...], "sampling_rate": 500, "lead_names": ["I", "II", ...], "units": "mV"}
 
 and a request may have "options", a list of answers to choose from; the reply's `heartcare` then has their probabilities, and always quality and provenance.
+`usage` counts tokens, those of ECGs and pictures too; `finish_reason` is "length" for an answer that was cut off.
 Requests that wait at the same time are answered as one batch. GET /v1/models, /health, /metrics (Prometheus).
 """
 
@@ -71,7 +72,7 @@ def as_request(body: dict) -> dict:
     """A chat completion -> a request as `heartcare.handler` reads it. Raises: `BadRequest` for what is not done here."""
     if not isinstance(body, dict) or "messages" not in body:
         raise BadRequest("A chat completion has messages.")
-    if body.get("n", 1) != 1:
+    if body.get("n") not in (None, 1):
         raise BadRequest("n must be 1.")
     if body.get("temperature") not in (None, 0, 0.0):
         raise BadRequest("Answers are the likeliest ones; leave temperature out, or set it to 0.")
@@ -139,7 +140,8 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
         if stream:
             waiting.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
-            return StreamingResponse(events(head, waiting, pieces), media_type="text/event-stream")
+            counted = isinstance(body.get("stream_options"), dict) and bool(body["stream_options"].get("include_usage"))
+            return StreamingResponse(events(head, waiting, pieces, counted), media_type="text/event-stream")
         try:
             reply = await asyncio.wrap_future(waiting)
         except BadRequest as error:
@@ -149,9 +151,8 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
         except Exception as error:
             return problem(500, f"The answer failed ({type(error).__name__}).")
         message = {"role": "assistant", "content": reply["text"]}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        rest = {key: value for key, value in reply.items() if key != "text"}
-        return {**head, "object": "chat.completion", "choices": [choice], "heartcare": rest}
+        choice = {"index": 0, "message": message, "finish_reason": reason(reply), "logprobs": None}
+        return {**head, "object": "chat.completion", "choices": [choice], "usage": usage(reply), "heartcare": rest(reply)}
 
     return app
 
@@ -166,26 +167,45 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(content)
 
 
-async def events(head: dict, waiting, pieces: asyncio.Queue):
-    """Server-sent events of an answer that is being written."""
+def reason(reply: dict) -> str:
+    """Why an answer ended, in OpenAI's words."""
+    return "stop" if reply["tokens"]["finished"] else "length"
 
-    def event(delta: dict, reason: str | None = None, **more) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', 'choices': [choice], **more})}\n\n"
 
-    yield event({"role": "assistant", "content": ""})
+def usage(reply: dict) -> dict:
+    prompt, answer = reply["tokens"]["prompt"], reply["tokens"]["answer"]
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+
+
+def rest(reply: dict) -> dict:
+    """What OpenAI has no place for."""
+    return {key: value for key, value in reply.items() if key not in ("text", "tokens")}
+
+
+async def events(head: dict, waiting, pieces: asyncio.Queue, counted: bool):
+    """Server-sent events of an answer that is being written; `counted`: and a last one with the number of tokens."""
+
+    def event(*choices: dict, **more) -> str:
+        return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', 'choices': choices, **more})}\n\n"
+
+    def choice(ended: str | None = None, **delta) -> dict:
+        return {"index": 0, "delta": delta, "finish_reason": ended}
+
+    yield event(choice(role="assistant", content=""))
     written = False
     while (piece := await pieces.get()) is not None:
         written = True
-        yield event({"content": piece})
+        yield event(choice(content=piece))
     try:
         reply = waiting.result()
     except Exception as error:
         yield f"data: {json.dumps({'error': {'message': f'The answer failed ({type(error).__name__}).', 'type': 'server_error'}})}\n\n"
         return
     if not written:
-        yield event({"content": reply["text"]})
-    yield event({}, "stop", heartcare={key: value for key, value in reply.items() if key != "text"})
+        yield event(choice(content=reply["text"]))
+    yield event(choice(reason(reply)), heartcare=rest(reply))
+    if counted:
+        yield event(usage=usage(reply))
     yield "data: [DONE]\n\n"
 
 

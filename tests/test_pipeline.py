@@ -111,7 +111,7 @@ def test_batches_equal_single_calls(pipe, records, root, batch_size, ecg):
     batched = pipe(inputs, batch_size=batch_size)
     assert len(batched) == len(single)
     for one, many in zip(single, batched):
-        assert one["text"] == many["text"] and one["quality"] == many["quality"] and one["provenance"] == many["provenance"]
+        assert all(one[name] == many[name] for name in ("text", "tokens", "quality", "provenance"))
         assert list(one.get("probabilities", {})) == list(many.get("probabilities", {}))
         assert_close(list(one.get("probabilities", {}).values()), list(many.get("probabilities", {}).values()), atol=1e-5, rtol=1e-4)
     assert list(pipe((each for each in inputs[:3]), batch_size=2)) == pipe(inputs[:3], batch_size=2)

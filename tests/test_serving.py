@@ -187,6 +187,32 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
             assert future.result(60)["probabilities"]
 
 
+def test_what_was_streamed_is_not_sent_again(pipe, ecgs):
+    """A batch fails in the middle of its answers, which are then written one by one."""
+    given = [{"signal": each.signal, "sampling_rate": 500, "units": "mV"} for each in ecgs[:3]]
+    gate = threading.Event()
+
+    class Fails:
+        processor = pipe.processor
+        preprocess, postprocess = staticmethod(pipe.preprocess), staticmethod(pipe.postprocess)
+
+        @staticmethod
+        def forward(batch, **options):
+            gate.wait()
+            if len(batch) > 1:
+                pipe.forward(batch, **options, max_new_tokens=8)
+                raise RuntimeError("out of memory")
+            return pipe.forward(batch, **options)
+
+    batcher, pieces = DynamicBatcher(Fails()), [[] for _ in range(4)]
+    futures = [batcher.submit(each, on_text=pieces[k].append) for k, each in enumerate([given[0], *given])]
+    gate.set()
+    for future, sent in zip(futures, pieces):
+        text = future.result(60)["text"]
+        assert "".join(sent).strip() == text and len(sent) > 3
+    assert batcher.batches == 4  # all of them alone, in the end
+
+
 def test_two_hundred_at_once(handler, pipe, ecgs):
     """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share; prints p99."""
     question = f"Which of these describes the waveform: {', '.join(DOUBTFUL)}?"
@@ -253,6 +279,24 @@ def test_openai_s_client_gets_the_pipeline_s_answers(client, pipe, ecgs):
     assert chosen.heartcare["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
     assert chosen.choices[0].message.content == want["text"]
     assert client.models.list().data[0].id == "heartcare"
+
+
+def test_tokens_are_counted_and_what_is_cut_off_says_so(client, pipe, ecgs):
+    given = {"signal": ecgs[1].signal, "sampling_rate": 500, "units": "mV"}
+    want = pipe(given)["tokens"]
+    assert want["finished"] and want["answer"] == len(pipe.processor.tokenizer(pipe(given)["text"])["input_ids"]) + 1  # and its end
+    ask = {"model": "heartcare", "messages": message(ecgs[1], "Write a report of this ECG."), "n": None}
+    found = client.chat.completions.create(**ask)
+    assert found.usage.model_dump(exclude_none=True) == {
+        "prompt_tokens": want["prompt"],
+        "completion_tokens": want["answer"],
+        "total_tokens": want["prompt"] + want["answer"],
+    }
+    cut = client.chat.completions.create(**ask, max_tokens=5)
+    assert cut.choices[0].finish_reason == "length" and cut.usage.completion_tokens == 5
+    assert found.choices[0].message.content.startswith(cut.choices[0].message.content)
+    *chunks, last = client.chat.completions.create(**ask, max_tokens=5, stream=True, stream_options={"include_usage": True})
+    assert chunks[-1].choices[0].finish_reason == "length" and not last.choices and last.usage == cut.usage
 
 
 def test_pictures_are_read_as_openai_has_them(client, pipe, root):
