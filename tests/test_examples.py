@@ -28,9 +28,9 @@ def run(root, script, *args, cwd=None, check=True):
 
 def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
     record = root / "examples/ecgs/atrial_fibrillation"
-    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Does this ECG show atrial fibrillation?")
+    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Is there atrial fibrillation on this ECG?")
     assert "Write a report of this ECG.\n    " in done.stdout and "Not for clinical use" in done.stdout
-    assert "Does this ECG show atrial fibrillation?\n    Yes." in done.stdout
+    assert "Is there atrial fibrillation on this ECG?\n    Yes." in done.stdout
     page = Image.open(tmp_path / "a.png")
     assert page.width > 1500 and page.height > 900
     picture = run(root, "read_ecg.py", tmp_path / "a.png", "--output", tmp_path / "b.png")
@@ -101,6 +101,13 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         before = after
 
     run(root, "export_default.py", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
+    both = ("--model", tmp_path / "joint", tmp_path / "warmup")
+    run(root, "export_default.py", *both, "--output", tmp_path / "mean", cwd=tmp_path)
+    first, second, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("joint", "warmup", "mean"))
+    assert first.keys() == mean.keys()
+    for name, tensor in mean.items():
+        want = ((first[name].float() + second[name].float()) / 2).to(tensor.dtype)
+        np.testing.assert_allclose(tensor.float().numpy(), want.float().numpy(), rtol=1e-3, atol=1e-6, err_msg=name)
     assert (tmp_path / "final/modeling_heartcare.py").exists()
     done = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--model", tmp_path / "final", "--output", tmp_path / "a.png")
     assert "What is the rhythm?" in done.stdout
