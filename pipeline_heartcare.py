@@ -247,8 +247,8 @@ class ECGInterpretationPipeline(Pipeline):
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
         """Answers in the model's own words."""
         ids = self.model.generate(**inputs, **generate_kwargs)[:, inputs["input_ids"].shape[1] :]
-        ends = generate_kwargs.get("eos_token_id") or self.model.generation_config.eos_token_id or self.processor.tokenizer.eos_token_id
-        is_end = torch.isin(ids, torch.as_tensor(ends, device=ids.device))
+        ends = generate_kwargs.get("eos_token_id", self.model.generation_config.eos_token_id)
+        is_end = torch.isin(ids, torch.as_tensor(-1 if ends is None else ends, device=ids.device))
         finished = is_end.any(1)
         lengths = torch.where(finished, is_end.int().argmax(1) + 1, ids.shape[1])
         texts = [text.strip() for text in self.processor.batch_decode(ids, skip_special_tokens=True)]
@@ -264,9 +264,8 @@ class ECGInterpretationPipeline(Pipeline):
         for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
             shares = scores.double().softmax(0).tolist()
             each["probabilities"] = dict(zip(each["options"], shares))
-            each["text"] = max(each["probabilities"], key=each["probabilities"].get)
-            chosen = ids[each["options"].index(each["text"])]
-            each["tokens"] = {"answer": len(chosen), "finished": True}
+            best = max(range(len(shares)), key=shares.__getitem__)
+            each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
 
     def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
         """Inputs of single prompts -> those of a batch, padded on the left."""

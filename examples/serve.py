@@ -173,6 +173,7 @@ def reason(reply: dict) -> str:
 
 
 def usage(reply: dict) -> dict:
+    """How many tokens, in OpenAI's words."""
     prompt, answer = reply["tokens"]["prompt"], reply["tokens"]["answer"]
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 

@@ -8,7 +8,10 @@ import sys
 
 import benchmark_beat
 import numpy as np
+import pytest
+import torch
 from beat_variants import VARIANTS
+from export_default import average
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
@@ -107,12 +110,26 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     assert first.keys() == mean.keys()
     for name, tensor in mean.items():
         want = ((first[name].float() + second[name].float()) / 2).to(tensor.dtype)
-        np.testing.assert_allclose(tensor.float().numpy(), want.float().numpy(), rtol=1e-3, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(tensor.numpy(), want.numpy(), err_msg=name)
     assert (tmp_path / "final/modeling_heartcare.py").exists()
     done = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--model", tmp_path / "final", "--output", tmp_path / "a.png")
     assert "What is the rhythm?" in done.stdout
     table = run(root, "evaluate_beat.py", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
     assert "| PRD mean (%) |" in table and "bit for bit | True |" in table
+
+
+def test_tied_weights_are_averaged_once_and_other_shapes_refused():
+    def tied(value: float) -> torch.nn.Sequential:
+        model = torch.nn.Sequential(torch.nn.Embedding(4, 3), torch.nn.Linear(3, 4, bias=False))
+        model[1].weight = model[0].weight
+        torch.nn.init.constant_(model[0].weight, value)
+        return model
+
+    model = tied(1.0)
+    average(model, [tied(3.0), tied(5.0)])
+    assert (model[1].weight == 3).all() and model[1].weight is model[0].weight
+    with pytest.raises(ValueError, match="not of the same shape"):
+        average(torch.nn.Linear(3, 4), [torch.nn.Linear(3, 5)])
 
 
 def test_records_are_found_by_their_id(ptbxl_folder, tmp_path):
