@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from .configuration_heartcare import BeatConfig, HeartcareConfig
-from .modeling_heartcare import HeartcareForConditionalGeneration
 from .image_processing_heartcare import ECGImageProcessor
+from .modeling_heartcare import HeartcareForConditionalGeneration
 from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor, read_ecg
 from .tokenization_beat import BeatModel, BeatStream
 

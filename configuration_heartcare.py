@@ -9,7 +9,8 @@ from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
-# The model-specific tokens: attribute name on the tokenizer -> token. The processor writes them, the model scatters to them.
+# The model-specific tokens: attribute name on the tokenizer -> token. The processor writes them, the model scatters to
+# them.
 ECG_TOKENS = {
     "ecg_token": "<|ecg|>",
     "ecg_start_token": "<|ecg_start|>",
@@ -59,7 +60,8 @@ class BeatConfig(PreTrainedConfig):
         codebook_size (`int`): Codes of each level.
         codebook_decay (`float`): Decay of the moving averages that are the codebooks.
         dead_code_threshold (`float`): Moving average of uses per batch below which a code is drawn anew from the batch.
-        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L); without a `pred_weight` nothing is forecast.
+        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L); without a
+            `pred_weight` nothing is forecast.
         gain_range_mv (`list[float]`): Smallest and largest gain in mV.
         gain_levels (`int`): Steps of the logarithmic scale on which the gain is quantized.
     """
@@ -164,18 +166,22 @@ class HeartcareConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         _refuse_unknown_keys(self, kwargs)
         super().__post_init__(**kwargs)
-        # The language model ties its own embeddings; the composite must only say the same thing, or saving drops a tensor.
+        # The language model ties its own embeddings; the composite must only say the same thing, or saving drops a
+        # tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
 
 
 class StrictLoadingMixin:
-    """`from_pretrained` that raises where transformers would only warn: a model with random parts answers nonsense, fluently."""
+    """`from_pretrained` that raises where transformers would only warn: a model with random parts answers nonsense,
+    fluently.
+    """
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """As `PreTrainedModel.from_pretrained`.
 
-        Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place for.
+        Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
+            for.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)

@@ -1,12 +1,13 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""For Hugging Face Inference Endpoints: `EndpointHandler`, as their toolkit calls it; and the dynamic batching that `examples/serve.py` uses, too.
+"""For Hugging Face Inference Endpoints: `EndpointHandler`, as their toolkit calls it; and the dynamic batching that
+`examples/serve.py` uses, too.
 
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units"}}
     reply     {"text", "probabilities" with options, "tokens", "quality", "provenance", "seconds"}
 
-An ECG is base64 of a file (.npy, .npz, .csv, .png, .jpg, ...), or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files and
-addresses on the server's side are not read.
+An ECG is base64 of a file (.npy, .npz, .csv, .png, .jpg, ...), or {"signal": [[...], ...], "sampling_rate": 500,
+"lead_names": [...], "units": "mV"}. Files and addresses on the server's side are not read.
 """
 
 import json
@@ -114,14 +115,17 @@ class DynamicBatcher:
         """Requests that wait for a batch."""
         return self.jobs.qsize()
 
-    def submit(self, inputs, on_text: Callable[[str], None] | None = None, options: dict | None = None, **given) -> Future:
+    def submit(
+        self, inputs, on_text: Callable[[str], None] | None = None, options: dict | None = None, **given
+    ) -> Future:
         """Prepares a request in the caller's thread and queues it.
 
         Args:
             inputs: As the pipeline takes them.
             on_text: Called with each piece of the answer, from another thread.
             options: For `generate`.
-            given: For the pipeline's `preprocess`: question, options of a closed question as `choices`, sampling_rate, lead_names, units.
+            given: For the pipeline's `preprocess`: question, options of a closed question as `choices`, sampling_rate,
+                lead_names, units.
 
         Raises: `Busy`; `BadRequest` for what the pipeline cannot read.
         """
@@ -131,7 +135,9 @@ class DynamicBatcher:
             given["options"] = given.pop("choices")
         try:
             with self._preparing:  # tokenizers are not for two threads at a time
-                prepared = self.pipe.preprocess(inputs, **{name: value for name, value in given.items() if value is not None})
+                prepared = self.pipe.preprocess(
+                    inputs, **{name: value for name, value in given.items() if value is not None}
+                )
         except (ValueError, TypeError, FileNotFoundError, OverflowError) as error:
             raise BadRequest(str(error)) from error
         job = Job(prepared, options or {}, on_text=on_text)
@@ -183,7 +189,9 @@ class DynamicBatcher:
 
 
 def check_content(given, limits: Limits) -> int:
-    """One ECG or picture of a request -> the number of its values. Raises: `BadRequest` for what a stranger may not ask for."""
+    """One ECG or picture of a request -> the number of its values. Raises: `BadRequest` for what a stranger may not ask
+    for.
+    """
     if isinstance(given, str):  # is only ever read as base64
         if given.startswith(("http:", "https:", "file:")):
             raise BadRequest("Addresses are not read here; send the content of the file in base64.")
@@ -236,7 +244,11 @@ def read_request(data: dict, limits: Limits) -> tuple[object, dict, dict]:
     if messages is not None:
         inputs = read_messages(messages)
         parts = [
-            part for message in inputs if isinstance(message["content"], list) for part in message["content"] if part["type"] != "text"
+            part
+            for message in inputs
+            if isinstance(message["content"], list)
+            for part in message["content"]
+            if part["type"] != "text"
         ]
     else:
         parts = inputs if isinstance(inputs, list) else [inputs]
@@ -244,7 +256,10 @@ def read_request(data: dict, limits: Limits) -> tuple[object, dict, dict]:
         raise BadRequest(f"A request is about 1 to {limits.ecgs} ECGs, got {len(parts)}.")
     if (
         sum(
-            check_content({name: value for name, value in part.items() if name != "type"} if isinstance(part, dict) else part, limits)
+            check_content(
+                {name: value for name, value in part.items() if name != "type"} if isinstance(part, dict) else part,
+                limits,
+            )
             for part in parts
         )
         > limits.values
@@ -277,7 +292,11 @@ def read_part(part) -> dict:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"]}
-    if kind == "image_url" and isinstance(part.get("image_url"), dict) and isinstance(part["image_url"].get("url"), str):
+    if (
+        kind == "image_url"
+        and isinstance(part.get("image_url"), dict)
+        and isinstance(part["image_url"].get("url"), str)
+    ):
         return {"type": "image", "base64": part["image_url"]["url"]}
     if kind in ("ecg", "image"):
         return {"type": kind, **as_input({name: value for name, value in part.items() if name != "type"})}
@@ -296,7 +315,9 @@ class EndpointHandler:
         self.batcher = DynamicBatcher(pipeline(model=path or ".", trust_remote_code=True), max_batch, limits)
 
     def __call__(self, data: dict) -> dict:
-        """A request (see above) -> its reply. May be called from many threads. Raises: `BadRequest`, `Busy`, `TimeoutError`."""
+        """A request (see above) -> its reply. May be called from many threads. Raises: `BadRequest`, `Busy`,
+        `TimeoutError`.
+        """
         if len(json.dumps(data, default=lambda value: repr(type(value)))) > self.limits.bytes:
             raise BadRequest(f"A request may have {self.limits.bytes} bytes.")
         inputs, given, options = read_request(data, self.limits)

@@ -1,9 +1,11 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """From a picture of a 12-lead ECG, a clean print or a photograph of one, to twelve lead tiles (paper section 3.3).
 
-    picture --even light--> --corners of the grid--> upright sheet of ink alone --rows and columns--> a tile for each lead
+    picture --even light--> --corners of the grid--> upright sheet of ink alone --rows and columns--> a tile for each
+    lead
 
-What is left of the picture is how dark each point is in all three colours, relative to the paper around it: coloured grids, shadows, colour casts and
+What is left of the picture is how dark each point is in all three colours, relative to the paper around it: coloured
+    grids, shadows, colour casts and
 coloured pens fall away, the trace stays.
 """
 
@@ -25,10 +27,11 @@ class ECGImageProcessor(BaseImageProcessor):
 
     Args:
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
-        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip, lead II is taken
-            from the strip, which shows all of the recording.
+        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip,
+            lead II is taken from the strip, which shows all of the recording.
         image_mean, image_std (`float`): For the normalisation of the grey values.
-        min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no 12-lead ECG.
+        min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
+            12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
     """
 
@@ -144,20 +147,30 @@ class ECGImageProcessor(BaseImageProcessor):
 
 
 def even_light(image: Image.Image) -> Image.Image:
-    """RGB picture -> grey picture of the same size: each point in the colour in which it is brightest, relative to the paper around it."""
+    """RGB picture -> grey picture of the same size: each point in the colour in which it is brightest, relative to the
+    paper around it.
+    """
     ink = None
     for band in image.split():
-        small = band.reduce(max(1, min(image.size) // 160)).filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(4))
-        gain = Image.fromarray(255 / np.maximum(np.asarray(small, np.float32), 1)).resize(image.size, Image.Resampling.BILINEAR)
+        small = (
+            band.reduce(max(1, min(image.size) // 160))
+            .filter(ImageFilter.MaxFilter(9))
+            .filter(ImageFilter.GaussianBlur(4))
+        )
+        gain = Image.fromarray(255 / np.maximum(np.asarray(small, np.float32), 1)).resize(
+            image.size, Image.Resampling.BILINEAR
+        )
         lit = np.asarray(gain) * np.asarray(band)
         ink = lit if ink is None else np.maximum(ink, lit, out=ink)
     return Image.fromarray(np.minimum(ink, 255, out=ink).astype(np.uint8))
 
 
 def find_grid(image: Image.Image) -> np.ndarray:
-    """Corners of the area that is covered by a coloured grid, float (4, 2): left top, right top, right bottom, left bottom, each x, y.
+    """Corners of the area that is covered by a coloured grid, float (4, 2): left top, right top, right bottom, left
+    bottom, each x, y.
 
-    Where there is no coloured grid of four straight edges, those of the rectangle that is covered as its middle is, or of the whole picture.
+    Where there is no coloured grid of four straight edges, those of the rectangle that is covered as its middle is, or
+    of the whole picture.
     """
     factor = max(1, max(image.size) // 550)
     small = np.asarray(image.reduce(factor), np.float32) + 1
@@ -205,8 +218,9 @@ def _corners(mask: np.ndarray) -> np.ndarray | None:
 
 
 def find_paper(image: Image.Image) -> np.ndarray:
-    """Corners as of `find_grid`, of the upright rectangle whose rows and columns are covered as most of the picture is, which rows of a header are not; the whole picture
-    where little is covered."""
+    """Corners as of `find_grid`, of the upright rectangle whose rows and columns are covered as most of the picture is,
+    which rows of a header are not; the whole picture where little is covered.
+    """
     inked = np.asarray(image).min(axis=2) < 245
     left, top, right, bottom = 0, 0, image.width, image.height
     coverage = inked.mean(axis=1), inked.mean(axis=0)
@@ -225,7 +239,9 @@ def upright(image: Image.Image, corners: np.ndarray) -> Image.Image:
     equations = [[u, v, 1, 0, 0, 0, -u * x, -v * x] for (u, v), (x, _) in zip(target, corners)]
     equations += [[0, 0, 0, u, v, 1, -u * y, -v * y] for (u, v), (_, y) in zip(target, corners)]
     coefficients = np.linalg.solve(np.array(equations), corners.T.ravel())
-    return image.transform((width, height), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR)
+    return image.transform(
+        (width, height), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR
+    )
 
 
 def flat_list(items) -> list:

@@ -33,8 +33,8 @@ class HeartcareOutput(ModelOutput):
     loss (`torch.FloatTensor`): Next-token loss over the labels that are not -100; with `labels`.
     logits (`torch.FloatTensor` of shape `(batch, tokens, vocabulary)`).
     past_key_values, hidden_states, attentions: Of the language model.
-    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): What was scattered into the prompt, one entry per
-        ECG and per image.
+    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): What was scattered into the prompt, one entry
+        per ECG and per image.
     """
 
     loss: torch.FloatTensor | None = None
@@ -110,18 +110,23 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         self.signal_projector = SignalProjector(config)
         self.image_projector = ImageProjector(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
-        self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # decoding is the language model's alone
+        self._can_compile_fullgraph = (
+            self.language_model._can_compile_fullgraph
+        )  # decoding is the language model's alone
         self.post_init()
 
     @classmethod
-    def from_backbones(cls, text, vision, beat, image_slots_per_tile: int = 4, **kwargs) -> "HeartcareForConditionalGeneration":
-        """A new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones` makes its processor.
+    def from_backbones(
+        cls, text, vision, beat, image_slots_per_tile: int = 4, **kwargs
+    ) -> "HeartcareForConditionalGeneration":
+        """A new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones` makes its
+        processor.
 
         Args:
-            text (`str`): Name or folder of any causal LM with its tokenizer. The ECG tokens are added, and the embeddings resized
-                where they have too few rows.
-            vision (`str` or `PreTrainedModel`): Name or folder of a vision tower, of a dual model that has one, or of a HeartcareGPT repository
-                (with `trust_remote_code=True`), or the tower.
+            text (`str`): Name or folder of any causal LM with its tokenizer. The ECG tokens are added, and the
+                embeddings resized where they have too few rows.
+            vision (`str` or `PreTrainedModel`): Name or folder of a vision tower, of a dual model that has one, or of a
+                HeartcareGPT repository (with `trust_remote_code=True`), or the tower.
             beat (`str` or `BeatModel`): Name or folder of a Beat or HeartcareGPT repository, or the tokenizer itself.
             image_slots_per_tile (`int`): Tokens of each lead tile of a picture.
             kwargs: For the `from_pretrained` of all parts: dtype, revision, token, ...
@@ -159,7 +164,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         return model
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the configuration."""
+        """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the
+        configuration.
+        """
         from .pipeline_heartcare import CUSTOM_PIPELINES
 
         this = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
@@ -208,7 +215,12 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             latents, mask, ecg_gain = tokens.latents, tokens.latent_mask, tokens.gain
         else:
             levels = self.config.beat_config.num_levels
-            if ecg_codes.ndim != 3 or ecg_codes.shape[1] != levels or ecg_gain is None or ecg_gain.shape != ecg_codes.shape[:1]:
+            if (
+                ecg_codes.ndim != 3
+                or ecg_codes.shape[1] != levels
+                or ecg_gain is None
+                or ecg_gain.shape != ecg_codes.shape[:1]
+            ):
                 given = None if ecg_gain is None else tuple(ecg_gain.shape)
                 raise ValueError(
                     f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {tuple(ecg_codes.shape)} and {given}; "
@@ -220,12 +232,15 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         return BaseModelOutputWithPooling(last_hidden_state=latents, pooler_output=per_ecg)
 
     def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of them, for keeping while the ViT is frozen.
+        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of
+        them, for keeping while the ViT is frozen.
 
         Raises: `ValueError` for pixels of another shape.
         """
         if pixel_values.ndim != 5:
-            raise ValueError(f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}.")
+            raise ValueError(
+                f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
+            )
         hidden_states = self.vision_tower(pixel_values.flatten(0, 1).to(self.vision_tower.dtype)).last_hidden_state
         return self.image_projector.pool(hidden_states).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
 
@@ -233,14 +248,16 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
     def get_image_features(
         self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs
     ) -> BaseModelOutputWithPooling:
-        """Pictures (images, tiles, 3, height, width), or their `get_image_slots` (images, tiles * slots, Dv), -> `pooler_output`, a tuple with
-        (tiles * slots, width) for each.
+        """Pictures (images, tiles, 3, height, width), or their `get_image_slots` (images, tiles * slots, Dv), ->
+        `pooler_output`, a tuple with (tiles * slots, width) for each.
 
         Raises: `ValueError` for pixels of another shape.
         """
         if image_slots is None:
             image_slots = self.get_image_slots(pixel_values)
-        return BaseModelOutputWithPooling(last_hidden_state=image_slots, pooler_output=tuple(self.image_projector(image_slots)))
+        return BaseModelOutputWithPooling(
+            last_hidden_state=image_slots, pooler_output=tuple(self.image_projector(image_slots))
+        )
 
     def _encode(self, ecg: dict, image: dict, encoded: dict | None) -> dict[str, BaseModelOutputWithPooling]:
         """What is to be scattered into the prompt, out of the inputs named in `ECG_INPUTS` and `IMAGE_INPUTS`."""
@@ -251,10 +268,14 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             encoded["image"] = self.get_image_features(**image, return_dict=True)
         return encoded
 
-    def get_placeholder_mask(self, input_ids, inputs_embeds, token_id: int, features: torch.Tensor, what: str) -> torch.Tensor:
+    def get_placeholder_mask(
+        self, input_ids, inputs_embeds, token_id: int, features: torch.Tensor, what: str
+    ) -> torch.Tensor:
         """Where in the prompt the features go, (batch, tokens, 1) bool; raises if their number is another one."""
         if input_ids is None:
-            embedding = self.get_input_embeddings()(torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device))
+            embedding = self.get_input_embeddings()(
+                torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
+            )
             mask = (inputs_embeds == embedding).all(-1)
         else:
             mask = input_ids == token_id
@@ -266,7 +287,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         return mask.unsqueeze(-1).to(inputs_embeds.device)
 
     def _absent(self, encoded: dict) -> torch.Tensor | float:
-        """A zero that depends on the parts that a batch has no use for: DDP and ZeRO-3 wait for each part that learns in each process."""
+        """A zero that depends on the parts that a batch has no use for: DDP and ZeRO-3 wait for each part that learns
+        in each process.
+        """
         zero, config = 0.0, self.config
         if "ecg" not in encoded:
             latents = torch.zeros(1, 1, config.beat_config.hidden_size, device=self.device)
@@ -280,7 +303,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             zero = zero + 0 * self.image_projector(slots).sum()
         return zero
 
-    def _embed(self, input_ids, inputs_embeds, ecg: dict, image: dict, encoded: dict | None) -> tuple[torch.Tensor, dict]:
+    def _embed(
+        self, input_ids, inputs_embeds, ecg: dict, image: dict, encoded: dict | None
+    ) -> tuple[torch.Tensor, dict]:
         """The prompt as the language model sees it, (batch, tokens, width), and what was scattered into it."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
@@ -297,7 +322,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
     @torch.no_grad()
     def get_prompt_embeds(self, input_ids: torch.LongTensor, attention_mask=None, **kwargs) -> torch.FloatTensor:
-        """Prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the language model alone.
+        """Prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
+        language model alone.
 
         Args: the processor's outputs; see `forward`.
 
@@ -329,14 +355,18 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, tokens)`): The prompt with its placeholders.
-            input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the order of the prompts.
+            input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the
+                order of the prompts.
             ecg_attention_mask (`(ecgs, samples)`), lead_mask (`(ecgs, 12)`): 1 for what was recorded.
-            ecg_codes (`torch.LongTensor` of shape `(ecgs, num_levels, latents)`), ecg_gain (`(ecgs,)`, mV): Tokens of Beat, instead of the three above.
+            ecg_codes (`torch.LongTensor` of shape `(ecgs, num_levels, latents)`), ecg_gain (`(ecgs,)`, mV): Tokens of
+                Beat, instead of the three above.
             pixel_values (`torch.FloatTensor` of shape `(images, tiles, 3, height, width)`): Lead tiles of pictures.
-            image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Of `get_image_slots`, instead of pixel_values.
+            image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Of `get_image_slots`, instead of
+                pixel_values.
             attention_mask, position_ids, past_key_values, inputs_embeds, logits_to_keep: As for any causal LM.
             labels (`torch.LongTensor` of shape `(batch, tokens)`): -100 everywhere but in the answers.
-            mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the raw inputs.
+            mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the
+                raw inputs.
 
         Raises: `ValueError` when features and placeholders differ in number.
         """
@@ -357,7 +387,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         )
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+            loss = self.loss_function(
+                logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
         return HeartcareOutput(
             loss=loss,
             logits=outputs.logits,
@@ -377,7 +409,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         seconds: float = 2.0,
         **kwargs,
     ) -> torch.FloatTensor:
-        """What follows each ECG, as Beat's forecaster sees it (signal prediction; the answer `<prediction>` asks for it).
+        """What follows each ECG, as Beat's forecaster sees it (signal prediction; the answer `<prediction>` asks for
+        it).
 
         Args: the processor's outputs (others than the ECG's are ignored); `seconds` to forecast.
 
@@ -409,7 +442,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             )
         seen = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         positions = (seen.cumsum(-1) - 1).clamp(min=0)
-        prompt = self(input_ids=input_ids, attention_mask=seen, position_ids=positions, logits_to_keep=1, use_cache=True, **kwargs)
+        prompt = self(
+            input_ids=input_ids, attention_mask=seen, position_ids=positions, logits_to_keep=1, use_cache=True, **kwargs
+        )
 
         longest = max(sum(map(len, each)) for each in answers)
         ids, branch, steps = (torch.zeros(len(answers), longest, dtype=torch.long) for _ in range(3))
@@ -419,33 +454,52 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             branch[row, :n] = torch.tensor([k for k, answer in enumerate(each, 1) for _ in answer])
             steps[row, :n] = torch.tensor([step for answer in each for step in range(len(answer))])
         ids, branch, steps = (each.to(input_ids.device) for each in (ids, branch, steps))
-        own = (branch[:, :, None] == branch[:, None, :]) & torch.ones(longest, longest, dtype=torch.bool, device=ids.device).tril()
+        own = (branch[:, :, None] == branch[:, None, :]) & torch.ones(
+            longest, longest, dtype=torch.bool, device=ids.device
+        ).tril()
         sees = torch.cat([seen.bool()[:, None, :].expand(-1, longest, -1), own], dim=-1)[:, None]
         dtype = prompt.logits.dtype
         mask = torch.zeros(sees.shape, dtype=dtype, device=ids.device).masked_fill(~sees, torch.finfo(dtype).min)
         rest = self(
-            input_ids=ids, attention_mask=mask, position_ids=positions[:, -1:] + 1 + steps, past_key_values=prompt.past_key_values
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions[:, -1:] + 1 + steps,
+            past_key_values=prompt.past_key_values,
         ).logits
         # The first token of an answer is foretold by the prompt, each other one by the token before it.
-        foretold = torch.where((steps == 0)[..., None], prompt.logits[:, -1:], rest.roll(1, dims=1)).float().log_softmax(-1)
+        foretold = (
+            torch.where((steps == 0)[..., None], prompt.logits[:, -1:], rest.roll(1, dims=1)).float().log_softmax(-1)
+        )
         scores = foretold.gather(-1, ids[..., None])[..., 0]
-        return [scores.new_zeros(len(each) + 1).index_add_(0, which, score)[1:] for each, which, score in zip(answers, branch, scores)]
+        return [
+            scores.new_zeros(len(each) + 1).index_add_(0, which, score)[1:]
+            for each, which, score in zip(answers, branch, scores)
+        ]
 
     # Generation encodes ECGs and images once, before the prompt is multiplied for beams or samples.
 
     def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict) -> dict:
         ecg, image = ({name: model_kwargs.pop(name, None) for name in names} for names in (ECG_INPUTS, IMAGE_INPUTS))
-        return {**model_kwargs, "mm_encoder_outputs": self._encode(ecg, image, model_kwargs.pop("mm_encoder_outputs", None))}
+        return {
+            **model_kwargs,
+            "mm_encoder_outputs": self._encode(ecg, image, model_kwargs.pop("mm_encoder_outputs", None)),
+        }
 
-    def _expand_multimodal_outputs(self, input_ids, mm_encoder_output: dict, expand_size: int = 1, inputs_embeds=None) -> dict:
-        """Repeats each prompt's group of ECGs as a whole: prompt [A, B] times two is [A, B], [A, B] and not [A, A], [B, B]."""
+    def _expand_multimodal_outputs(
+        self, input_ids, mm_encoder_output: dict, expand_size: int = 1, inputs_embeds=None
+    ) -> dict:
+        """Repeats each prompt's group of ECGs as a whole: prompt [A, B] times two is [A, B], [A, B] and not [A, A], [B,
+        B].
+        """
         expanded = {}
         for what, outputs in mm_encoder_output.items():
             token_id = getattr(self.config, f"{what}_token_id")
             counts = (input_ids == token_id).sum(-1).tolist()
             features = torch.cat(outputs.pooler_output)
             if sum(counts) != len(features):
-                raise ValueError(f"The prompts have {sum(counts)} {what} placeholders, but the {what}s given need {len(features)}.")
+                raise ValueError(
+                    f"The prompts have {sum(counts)} {what} placeholders, but the {what}s given need {len(features)}."
+                )
             repeated = tuple(group for group in features.split(counts) for _ in range(expand_size))
             expanded[what] = BaseModelOutputWithPooling(pooler_output=repeated)
         return expanded

@@ -1,7 +1,8 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """`pipeline(model=REPO, trust_remote_code=True)`: any ECG in, an answer with probabilities, quality and provenance out.
 
-a path, bytes, base64, an array, a picture, several of them, or a chat  -->  a chat  -->  inputs  -->  text, or the likeliest option  -->  a dict
+a path, bytes, base64, an array, a picture, several of them, or a chat  -->  a chat  -->  inputs  -->  text, or the
+likeliest option  -->  a dict
 """
 
 import base64
@@ -21,7 +22,11 @@ from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 TASK = "ecg-interpretation"
 CUSTOM_PIPELINES = {
-    TASK: {"impl": "pipeline_heartcare.ECGInterpretationPipeline", "pt": ["AutoModelForImageTextToText"], "type": "multimodal"}
+    TASK: {
+        "impl": "pipeline_heartcare.ECGInterpretationPipeline",
+        "pt": ["AutoModelForImageTextToText"],
+        "type": "multimodal",
+    }
 }
 REPORT = "Write a report of this ECG."
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -29,8 +34,13 @@ ECG_KEYS = ("sampling_rate", "lead_names", "units")
 
 
 def file_of(content: bytes) -> tuple[str, str]:
-    """Bytes of a file -> what they are, "image" or "ecg", and the ending of such a file. Raises: `ValueError` for bytes that are neither."""
-    if content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")) or content[8:12] == b"WEBP":
+    """Bytes of a file -> what they are, "image" or "ecg", and the ending of such a file. Raises: `ValueError` for bytes
+    that are neither.
+    """
+    if (
+        content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*"))
+        or content[8:12] == b"WEBP"
+    ):
         return "image", ""
     if content.startswith(b"\x93NUMPY"):
         return "ecg", ".npy"
@@ -47,7 +57,9 @@ def file_of(content: bytes) -> tuple[str, str]:
 
 
 def read_bytes(content: bytes, **given) -> dict:
-    """The bytes of a picture, a .npy, .npz or .csv file -> a part of a message. `given`: sampling_rate, lead_names, units."""
+    """The bytes of a picture, a .npy, .npz or .csv file -> a part of a message. `given`: sampling_rate, lead_names,
+    units.
+    """
     from .processing_heartcare import read_ecg
 
     if not content:
@@ -87,8 +99,8 @@ def as_part(given, **options) -> dict:
     """One ECG or picture in any form -> a part of a message, as the processor takes it.
 
     Args:
-        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, or a dict with "ecg", "signal", "path", "image", "bytes"
-            or "base64", and what is known beside it.
+        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, or a dict with "ecg",
+            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
         options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say.
 
     Raises: `ValueError`, `TypeError`, `FileNotFoundError`.
@@ -109,7 +121,9 @@ def as_part(given, **options) -> dict:
             try:
                 value = np.asarray(value, np.float64)  # as JSON has it
             except (TypeError, ValueError) as error:
-                raise ValueError(f"A signal in lists must be leads of numbers, all of the same length ({error}).") from None
+                raise ValueError(
+                    f"A signal in lists must be leads of numbers, all of the same length ({error})."
+                ) from None
         if kind == "image" or name in ("image", "url"):
             return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
         part = as_part(value, **options)
@@ -121,7 +135,9 @@ def as_part(given, **options) -> dict:
     if isinstance(given, (np.ndarray, torch.Tensor)):
         return {"type": "ecg", "ecg": given, **options}
     if not isinstance(given, (str, Path)):
-        raise TypeError(f"An ECG is given as a path, bytes, base64, array, picture or dict, got {type(given).__name__}.")
+        raise TypeError(
+            f"An ECG is given as a path, bytes, base64, array, picture or dict, got {type(given).__name__}."
+        )
     text = str(given)
     if text.startswith(("http://", "https://")):
         return {"type": "image", "image": text}
@@ -132,7 +148,12 @@ def as_part(given, **options) -> dict:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist.")
         return {"type": "image", "image": text}
-    if not path.exists() and not path.with_suffix(".hea").exists() and not path.with_name(path.name + ".hea").exists() and not path.suffix:
+    if (
+        not path.exists()
+        and not path.with_suffix(".hea").exists()
+        and not path.with_name(path.name + ".hea").exists()
+        and not path.suffix
+    ):
         try:
             return read_base64(text, **options)
         except ValueError:
@@ -150,18 +171,19 @@ class ECGInterpretationPipeline(Pipeline):
     pipe("page.png", question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])
     pipe({"signal": array, "sampling_rate": 500, "lead_names": [...], "question": "What is the rhythm?"})
     pipe([first, second, third], batch_size=8)                                      # one answer for each
-    pipe([{"role": "user", "content": [{"type": "ecg", "path": "record"}, {"type": "text", "text": "What is the rhythm?"}]}])
-    for piece in pipe.stream("record.hea"): print(piece, end="")
+    pipe([{"role": "user", "content": [{"type": "ecg", "path": "record"}, {"type": "text", "text": "What is the
+    rhythm?"}]}]) for piece in pipe.stream("record.hea"): print(piece, end="")
     ```
 
-    Input: see `as_part` for one ECG or picture; a dict may also have "ecgs", a list of several that one question is about, and "question" and "options" of its
+    Input: see `as_part` for one ECG or picture; a dict may also have "ecgs", a list of several that one question is
+        about, and "question" and "options" of its
     own. A list is many inputs, unless it is a chat.
 
     Output, a dict for each input:
         - **text** (`str`): The answer; with options, the likeliest of them.
         - **probabilities** (`dict`): With options: option -> probability; they add up to 1.
-        - **tokens** (`dict`): How many the "prompt" had, its ECGs and pictures included, and the "answer"; "finished", which is False for an answer that a limit
-          of tokens or time cut off.
+        - **tokens** (`dict`): How many the "prompt" had, its ECGs and pictures included, and the "answer"; "finished",
+            which is False for an answer that a limit of tokens or time cut off.
         - **quality** (`list[dict]`): Of each ECG that is no picture, its lead mask and named warnings.
         - **provenance** (`dict`): Model, revision, dtype, and what each ECG was.
     """
@@ -172,7 +194,14 @@ class ECGInterpretationPipeline(Pipeline):
     _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
 
     def _sanitize_parameters(
-        self, question=None, options=None, sampling_rate=None, lead_names=None, units=None, generate_kwargs=None, **kwargs
+        self,
+        question=None,
+        options=None,
+        sampling_rate=None,
+        lead_names=None,
+        units=None,
+        generate_kwargs=None,
+        **kwargs,
     ):
         given = {
             "question": question,
@@ -181,7 +210,11 @@ class ECGInterpretationPipeline(Pipeline):
             "lead_names": lead_names,
             "units": units,
         }
-        return {name: value for name, value in given.items() if value is not None}, {**kwargs, **(generate_kwargs or {})}, {}
+        return (
+            {name: value for name, value in given.items() if value is not None},
+            {**kwargs, **(generate_kwargs or {})},
+            {},
+        )
 
     def preprocess(self, inputs, question: str | None = None, options: list[str] | None = None, **given) -> dict:
         """Any input -> a dict of `features`, the processor's outputs for it alone; `options`; `quality`; `sources`."""
@@ -190,20 +223,28 @@ class ECGInterpretationPipeline(Pipeline):
             question, options = inputs.pop("question", question), inputs.pop("options", options)
             if "ecgs" in inputs:
                 if len(inputs) > 1:
-                    raise ValueError(f"'ecgs' is a list of ECGs, each with its own keys; got {sorted(inputs)} beside it.")
+                    raise ValueError(
+                        f"'ecgs' is a list of ECGs, each with its own keys; got {sorted(inputs)} beside it."
+                    )
                 inputs = inputs["ecgs"]
         if options is not None and (
-            isinstance(options, str) or len(set(options)) < 2 or not all(isinstance(each, str) and each for each in options)
+            isinstance(options, str)
+            or len(set(options)) < 2
+            or not all(isinstance(each, str) and each for each in options)
         ):
             raise ValueError(f"options must be two or more different texts, got {options!r}.")
         if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
             messages = inputs.messages if isinstance(inputs, Chat) else inputs
             messages = [self._read_message(message, **given) for message in messages]
             if messages[-1]["role"] != "user":
-                raise ValueError(f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}.")
+                raise ValueError(
+                    f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
+                )
         else:
             parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-            messages = [{"role": "user", "content": [*parts, {"type": "text", "text": asked(question or REPORT, options)}]}]
+            messages = [
+                {"role": "user", "content": [*parts, {"type": "text", "text": asked(question or REPORT, options)}]}
+            ]
         features = self.processor.apply_chat_template(
             messages,
             add_generation_prompt=True,
@@ -294,17 +335,24 @@ class ECGInterpretationPipeline(Pipeline):
             "revision": getattr(config, "_commit_hash", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "pictures": outputs["pictures"],
-            "ecgs": [{name: each[name] for name in ("source", "sampling_rate", "seconds") if name in each} for each in outputs["quality"]],
+            "ecgs": [
+                {name: each[name] for name in ("source", "sampling_rate", "seconds") if name in each}
+                for each in outputs["quality"]
+            ],
         }
         return found | {"tokens": outputs["tokens"], "quality": outputs["quality"], "provenance": provenance}
 
-    def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params) -> Iterator[dict]:
+    def get_iterator(
+        self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
+    ) -> Iterator[dict]:
         """Batches are padded here, since each has ECGs and pictures of its own number."""
         waiting = []
         for each in inputs:
             waiting.append(self.preprocess(each, **preprocess_params))
             if len(waiting) == batch_size:
-                yield from (self.postprocess(one, **postprocess_params) for one in self.forward(waiting, **forward_params))
+                yield from (
+                    self.postprocess(one, **postprocess_params) for one in self.forward(waiting, **forward_params)
+                )
                 waiting = []
         if waiting:
             yield from (self.postprocess(one, **postprocess_params) for one in self.forward(waiting, **forward_params))
@@ -315,7 +363,9 @@ class ECGInterpretationPipeline(Pipeline):
         Raises: what a call raises, when the first piece is asked for.
         """
         if kwargs.get("options") or isinstance(inputs, dict) and inputs.get("options"):
-            raise ValueError("An answer that is chosen from options is not written piece by piece; call the pipeline instead.")
+            raise ValueError(
+                "An answer that is chosen from options is not written piece by piece; call the pipeline instead."
+            )
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failed: list[Exception] = []
 

@@ -36,7 +36,17 @@ LEAD_ALIASES = {
     **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
 }  # fmt: skip
 
-MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "v": 1e3, "volt": 1e3, "nv": 1e-6}
+MILLIVOLTS = {
+    "mv": 1.0,
+    "millivolt": 1.0,
+    "uv": 1e-3,
+    "µv": 1e-3,
+    "μv": 1e-3,
+    "microvolt": 1e-3,
+    "v": 1e3,
+    "volt": 1e3,
+    "nv": 1e-6,
+}
 
 OFF = ("flat", "gap")  # faults of a lead that cannot be used
 
@@ -66,16 +76,25 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
     """Reads one ECG file.
 
     Args:
-        path: A WFDB record (with or without its .hea), .npy, .npz (keys `signal` or `ecg`, and, where present, `sampling_rate`,
-            `lead_names`, `units`) or .csv (a header of lead names; a `time` column in seconds gives the rate).
-        sampling_rate, lead_names, units: For files that do not say it themselves. What the file says and what is given must agree.
+        path: A WFDB record (with or without its .hea), .npy, .npz (keys `signal` or `ecg`, and, where present,
+            `sampling_rate`, `lead_names`, `units`) or .csv (a header of lead names; a `time` column in seconds gives
+            the rate).
+        sampling_rate, lead_names, units: For files that do not say it themselves. What the file says and what is given
+            must agree.
 
     Returns: dict with `ecg` float (leads, samples) in the file's `units`, `sampling_rate` in Hz, `lead_names`, `units`.
 
     Raises: `FileNotFoundError` and `ValueError`, which name the file, what is wrong with it, and what to do.
     """
     path = Path(path)
-    readers = {".npy": read_npy, ".npz": read_npy, ".csv": read_csv, ".hea": read_wfdb, ".dat": read_wfdb, "": read_wfdb}
+    readers = {
+        ".npy": read_npy,
+        ".npz": read_npy,
+        ".csv": read_csv,
+        ".hea": read_wfdb,
+        ".dat": read_wfdb,
+        "": read_wfdb,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(
@@ -91,13 +110,16 @@ def read_ecg(path: str | Path, sampling_rate=None, lead_names=None, units=None) 
         if key == "lead_names":
             value, said = list(value), None if said is None else list(said)
         if said is not None and said != value:
-            raise ValueError(f"{path}: the file says {key}={said!r} but {value!r} was given; leave it out or correct it.")
+            raise ValueError(
+                f"{path}: the file says {key}={said!r} but {value!r} was given; leave it out or correct it."
+            )
         found[key] = value
     return found
 
 
 def read_wfdb(path: Path) -> dict:
-    """A WFDB record, of one or many segments, in mV; NaN where nothing was recorded. Leads of differing rates all get the fastest one.
+    """A WFDB record, of one or many segments, in mV; NaN where nothing was recorded. Leads of differing rates all get
+    the fastest one.
 
     Files are only read from the header's own folder, and a header that claims more than its files can hold is refused.
     """
@@ -121,7 +143,9 @@ def read_wfdb(path: Path) -> dict:
             record = wfdb.rdrecord(str(record), smooth_frames=False)
         signals, rates = record.e_p_signal, [record.fs * per_frame for per_frame in record.samps_per_frame]
     except Exception as error:
-        raise ValueError(f"{header}: the signal cannot be read, the file may be truncated or damaged ({error}).") from error
+        raise ValueError(
+            f"{header}: the signal cannot be read, the file may be truncated or damaged ({error})."
+        ) from error
     if not signals or not max(map(len, signals)):
         raise ValueError(f"{header}: the record holds no samples.")
     is_lead = [canonical_lead(name) is not None for name in record.sig_name]
@@ -135,9 +159,17 @@ def read_wfdb(path: Path) -> dict:
             ecg.append(to_millivolts(lead, unit))
         except ValueError as error:
             if standard:
-                raise ValueError(f"{header}: lead {name}: {error} Correct the header, or read the array and give units=.") from error
+                raise ValueError(
+                    f"{header}: lead {name}: {error} Correct the header, or read the array and give units=."
+                ) from error
             ecg.append(lead)  # a pressure or a breath, which is left out by its name
-    found = {"ecg": np.stack(ecg), "sampling_rate": fastest, "lead_names": list(record.sig_name), "units": "mV", "comments": comments}
+    found = {
+        "ecg": np.stack(ecg),
+        "sampling_rate": fastest,
+        "lead_names": list(record.sig_name),
+        "units": "mV",
+        "comments": comments,
+    }
     if len(set(rates)) > 1:
         found["rates"] = rates
     return found
@@ -148,18 +180,31 @@ WFDB_SIGNAL = re.compile(r"([\w.-]+) 16 ([\d.e+]+)\((-?\d+)\)/(mV|uV) 16 -?\d+ -
 
 
 def _read_plain_wfdb(header: Path) -> dict | None:
-    """The common kind of WFDB record, one file of 16-bit samples in mV or uV, read some ten times faster than by wfdb; None for others."""
+    """The common kind of WFDB record, one file of 16-bit samples in mV or uV, read some ten times faster than by wfdb;
+    None for others.
+    """
     if header.stat().st_size > MAX_HEADER_BYTES:
         return None
     lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
     comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
     first, *rest = [line.strip() for line in lines if line.strip() and not line.startswith("#")] or [""]
     record, signals = WFDB_RECORD.fullmatch(first), [WFDB_SIGNAL.fullmatch(line) for line in rest]
-    if not record or not signals or None in signals or int(record[1]) != len(signals) or len({match[1] for match in signals}) > 1:
+    if (
+        not record
+        or not signals
+        or None in signals
+        or int(record[1]) != len(signals)
+        or len({match[1] for match in signals}) > 1
+    ):
         return None
     data, gains = header.parent / signals[0][1], np.array([float(match[2]) for match in signals])
     shape = int(record[3]), len(signals)
-    if not gains.all() or not 0 < math.prod(shape) <= MAX_VALUES or not data.is_file() or data.stat().st_size != 2 * math.prod(shape):
+    if (
+        not gains.all()
+        or not 0 < math.prod(shape) <= MAX_VALUES
+        or not data.is_file()
+        or data.stat().st_size != 2 * math.prod(shape)
+    ):
         return None
     counts = np.fromfile(data, "<i2").reshape(shape).T
     gains *= [1000.0 if match[4] == "uV" else 1.0 for match in signals]
@@ -191,7 +236,9 @@ def _read_segments(header: Path, parsed) -> dict:
     edges = np.round(frames * rate / parsed.fs).astype(int)
     held = sum(part["ecg"].shape[1] * rate / part["sampling_rate"] for part in read)
     if edges[-1] * len(names) > MAX_VALUES or edges[-1] > 100 * held:
-        raise ValueError(f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be damaged.")
+        raise ValueError(
+            f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be damaged."
+        )
     ecg = np.full((len(names), edges[-1]), np.nan)
     for start, stop, (_, _, part) in zip(edges, edges[1:], parts):
         for name, lead in zip(part["lead_names"], part["ecg"]) if part else ():
@@ -202,7 +249,9 @@ def _read_segments(header: Path, parsed) -> dict:
 
 
 def _check_wfdb(wfdb, header: Path, is_segment: bool = False):
-    """The parsed header, which names plain files beside it, which are there and large enough for its claims; else `ValueError`."""
+    """The parsed header, which names plain files beside it, which are there and large enough for its claims; else
+    `ValueError`.
+    """
     if header.stat().st_size > MAX_HEADER_BYTES:
         raise ValueError(f"{header} has {header.stat().st_size} bytes; no WFDB header is that large.")
     try:
@@ -213,35 +262,51 @@ def _check_wfdb(wfdb, header: Path, is_segment: bool = False):
     names = [name for name in segments or found.file_name or [] if name and name != "~"]
     for name in dict.fromkeys(names):
         if Path(name).name != name or name in ("..", ".") or "\\" in name:
-            raise ValueError(f"{header} names {name!r}; only files beside the header are read, so a name holds no path.")
+            raise ValueError(
+                f"{header} names {name!r}; only files beside the header are read, so a name holds no path."
+            )
     per_frame = max([each or 1 for each in getattr(found, "samps_per_frame", None) or [1]])
     claimed = int(found.sig_len or 0) * int(found.n_sig or 0) * per_frame
     if not 0 <= claimed <= MAX_VALUES:
-        raise ValueError(f"{header} claims {claimed} values; at most {MAX_VALUES} are read at a time. Cut the recording into parts.")
+        raise ValueError(
+            f"{header} claims {claimed} values; at most {MAX_VALUES} are read at a time. Cut the recording into parts."
+        )
     if not (found.fs is None or MIN_RATE <= found.fs * per_frame <= MAX_RATE):
-        raise ValueError(f"{header}: a sampling rate of {found.fs * per_frame:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
+        raise ValueError(
+            f"{header}: a sampling rate of {found.fs * per_frame:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz."
+        )
     if segments is not None:
         if not all(0 <= length <= MAX_VALUES for length in found.seg_len):
-            raise ValueError(f"{header} claims segments of {max(found.seg_len)} samples; at most {MAX_VALUES} are read at a time.")
+            raise ValueError(
+                f"{header} claims segments of {max(found.seg_len)} samples; at most {MAX_VALUES} are read at a time."
+            )
         if is_segment:
             raise ValueError(f"{header} is a segment that has segments itself, which WFDB does not allow.")
         for name in dict.fromkeys(names):
             if not (header.parent / f"{name}.hea").exists():
-                raise FileNotFoundError(f"{header} names the segment {name}, which is not beside it; copy its files there as well.")
+                raise FileNotFoundError(
+                    f"{header} names the segment {name}, which is not beside it; copy its files there as well."
+                )
             _check_wfdb(wfdb, header.parent / f"{name}.hea", is_segment=True)
         return found
     for name in dict.fromkeys(names):
         if not (header.parent / name).exists():
-            raise FileNotFoundError(f"{header} names {name}, which is not beside it; copy the signal file there as well.")
+            raise FileNotFoundError(
+                f"{header} names {name}, which is not beside it; copy the signal file there as well."
+            )
     held = sum((header.parent / name).stat().st_size for name in dict.fromkeys(names))
     if names and claimed > 16 * held:
-        raise ValueError(f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged.")
+        raise ValueError(
+            f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged."
+        )
     return found
 
 
 @lru_cache(maxsize=64)
 def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
-    """The factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them (those of `resample_poly`)."""
+    """The factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them (those of
+    `resample_poly`).
+    """
     ratio = Fraction(new_rate / rate).limit_denominator(1000)
     widest = max(ratio.numerator, ratio.denominator)
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
@@ -287,7 +352,9 @@ def read_npy(path: Path) -> dict:
         if "units" in arrays:
             found["units"] = str(arrays["units"])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: sampling_rate must be a number, lead_names a list of names, units a word ({error}).") from error
+        raise ValueError(
+            f"{path}: sampling_rate must be a number, lead_names a list of names, units a word ({error})."
+        ) from error
     return found
 
 
@@ -309,7 +376,9 @@ def read_csv(path: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     if path.stat().st_size > MAX_CSV_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; tables up to {MAX_CSV_BYTES} bytes are read, larger ones as .npy.")
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes; tables up to {MAX_CSV_BYTES} bytes are read, larger ones as .npy."
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -324,7 +393,11 @@ def read_csv(path: Path) -> dict:
     if not any(canonical_lead(name) and not re.fullmatch(r"[\d.]+", name) for name in names):
         raise ValueError(f"{path}: the first line must name the leads (I, II, V1, ...), got {header[:4]}.")
     try:
-        table = np.loadtxt(io.StringIO(body), delimiter=separator, ndmin=2, comments=None) if body.strip() else np.empty((0, 0))
+        table = (
+            np.loadtxt(io.StringIO(body), delimiter=separator, ndmin=2, comments=None)
+            if body.strip()
+            else np.empty((0, 0))
+        )
     except ValueError:
         try:  # some values are missing
             as_number = lambda text: float(text.strip() or "nan")  # noqa: E731
@@ -332,7 +405,9 @@ def read_csv(path: Path) -> dict:
         except ValueError as error:
             raise ValueError(f"{path}: lines of differing length, or something that is no number ({error}).") from error
     if table.size == 0 or table.shape[1] != len(header):
-        raise ValueError(f"{path}: expected {len(header)} numbers in each line, as the header has names, got {table.shape}.")
+        raise ValueError(
+            f"{path}: expected {len(header)} numbers in each line, as the header has names, got {table.shape}."
+        )
     found = {
         "ecg": table[:, [not t for t in is_time]].T,
         "lead_names": [name for name, t in zip(names, is_time) if not t],
@@ -362,10 +437,11 @@ def hum_waves(lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray
 
 @lru_cache(maxsize=16)
 def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
-    """Gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform of `samples` samples.
+    """Gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform of `samples`
+    samples.
 
-    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4 Hz wide: wider ones
-    take their share of a narrow QRS.
+    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4
+    Hz wide: wider ones take their share of a narrow QRS.
     """
     frequencies = np.arange(samples) * rate / 2 / samples
     sections = [scipy_signal.butter(4, highpass_hz, "highpass", fs=rate, output="sos")] if highpass_hz else []
@@ -375,19 +451,23 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
 
 class BeatFeatureExtractor(FeatureExtractionMixin):
     r"""
-    Turns ECGs of any rate, lead order and unit into Beat's input: order by lead name, mV, mask what is missing, clean, resample.
+    Turns ECGs of any rate, lead order and unit into Beat's input: order by lead name, mV, mask what is missing, clean,
+    resample.
 
-    Cleaning is a zero-phase 0.35 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the ECG's own rate and
-    over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude within 2 % and the ST level within 20 uV.
+    Cleaning is a zero-phase 0.35 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the
+    ECG's own rate and over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude
+    within 2 % and the ST level within 20 uV.
 
     Args:
         sampling_rate (`int`): Hz of the output; Beat's rate.
         samples_per_latent (`int`): Samples that one latent of Beat stands for, which fixes the number of placeholders.
         highpass_hz (`float`): Corner of the high-pass, 0 for none.
-        notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left alone.
+        notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left
+            alone.
         min_seconds (`float`): Shorter ECGs are refused.
         max_gap_seconds (`float`): Shorter gaps (NaN) are bridged; a lead with a longer one is masked.
-        plausible_mv (`list[float]`): Range of the median over leads of the peak-to-peak amplitude; outside of it there is a warning.
+        plausible_mv (`list[float]`): Range of the median over leads of the peak-to-peak amplitude; outside of it there
+            is a warning.
     """
 
     model_input_names = ["input_values", "ecg_attention_mask", "lead_mask"]
@@ -443,7 +523,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         if isinstance(ecg, dict):
             known = {"ecg", "path", "sampling_rate", "lead_names", "units", "type", "source"}
             if unknown := sorted(set(ecg) - known):
-                raise ValueError(f"An ECG dict has unknown keys {unknown}; expected some of {sorted(known - {'source'})}.")
+                raise ValueError(
+                    f"An ECG dict has unknown keys {unknown}; expected some of {sorted(known - {'source'})}."
+                )
             given = {key: ecg.get(key, value) for key, value in given.items()}
             if isinstance(ecg.get("path"), (str, Path)):
                 return [{"source": str(ecg["path"]), **read_ecg(ecg["path"], **given)}]
@@ -462,10 +544,13 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             return [{"source": "array", "ecg": one, **given} for one in ecg]
         return [{"source": "array", "ecg": ecg, **given}]
 
-    def arrange(self, ecg, sampling_rate, lead_names=None, units=None, source="array") -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def arrange(
+        self, ecg, sampling_rate, lead_names=None, units=None, source="array"
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """One ECG in any lead order and unit -> (float64 (12, samples) in mV, lead_mask bool (12,), names of warnings).
 
-        Gaps are bridged or their lead masked, absent limb leads are derived from I and II, whatever else is absent is masked and 0.
+        Gaps are bridged or their lead masked, absent limb leads are derived from I and II, whatever else is absent is
+        masked and 0.
         """
         signal, rate, lead_names = self._checked(ecg, sampling_rate, lead_names, source)
         warnings = [] if units else ["units_assumed_mV"]
@@ -479,7 +564,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             else:
                 by_name[standard] = lead
         if not by_name:
-            raise ValueError(f"{source}: none of the leads {list(lead_names)} is one of {' '.join(LEADS)}; give lead_names=[...].")
+            raise ValueError(
+                f"{source}: none of the leads {list(lead_names)} is one of {' '.join(LEADS)}; give lead_names=[...]."
+            )
 
         for name in list(by_name):
             by_name[name], fault = self._inspect(by_name[name], rate)
@@ -488,7 +575,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             if fault in OFF:
                 del by_name[name]
         if not by_name:
-            raise ValueError(f"{source}: no lead can be used ({', '.join(warnings)}); check the electrodes or the file.")
+            raise ValueError(
+                f"{source}: no lead can be used ({', '.join(warnings)}); check the electrodes or the file."
+            )
         if "I" in by_name and "II" in by_name:
             one, two = by_name["I"], by_name["II"]
             derived = {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
@@ -502,7 +591,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return np.stack([by_name.get(lead, np.zeros(signal.shape[1])) for lead in LEADS]), lead_mask, warnings
 
     def _checked(self, ecg, sampling_rate, lead_names, source) -> tuple[np.ndarray, float, list[str]]:
-        """The array (leads, samples), its rate in Hz and the names of its leads, or an error that says what came instead."""
+        """The array (leads, samples), its rate in Hz and the names of its leads, or an error that says what came
+        instead.
+        """
         signal = ecg.detach().cpu().numpy() if hasattr(ecg, "detach") else np.asarray(ecg)
         if signal.dtype.kind not in "iuf":
             raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
@@ -510,10 +601,14 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         if signal.ndim != 2:
             raise ValueError(f"{source}: an ECG must have shape (leads, samples), got {signal.shape}.")
         if sampling_rate is None:
-            raise ValueError(f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed).")
+            raise ValueError(
+                f"{source}: the sampling rate is missing; give sampling_rate= in Hz (it is never guessed)."
+            )
         rate = float(sampling_rate)
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise ValueError(f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
+            raise ValueError(
+                f"{source}: a sampling rate of {sampling_rate} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz."
+            )
         if lead_names is None and signal.shape[0] != len(LEADS):
             hint = " Transpose it: the leads come first." if signal.shape[1] == len(LEADS) else ""
             raise ValueError(
@@ -522,7 +617,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             )
         lead_names = list(LEADS if lead_names is None else lead_names)
         if len(lead_names) != signal.shape[0]:
-            raise ValueError(f"{source}: {len(lead_names)} lead names for {signal.shape[0]} leads, shape {signal.shape}.")
+            raise ValueError(
+                f"{source}: {len(lead_names)} lead names for {signal.shape[0]} leads, shape {signal.shape}."
+            )
         if signal.shape[1] < self.min_seconds * rate:
             raise ValueError(
                 f"{source}: {signal.shape[1]} samples at {rate:g} Hz are {signal.shape[1] / rate:.2g} s; "
@@ -531,7 +628,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return signal, rate, lead_names
 
     def _inspect(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray, str | None]:
-        """One lead -> the same with short gaps bridged by straight lines, and the name of its fault: gap, gap_bridged, flat, saturated."""
+        """One lead -> the same with short gaps bridged by straight lines, and the name of its fault: gap, gap_bridged,
+        flat, saturated.
+        """
         missing = ~np.isfinite(lead)
         if missing.any():
             edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
@@ -550,10 +649,13 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return self._inspect(lead, rate)[1] in OFF
 
     def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at once.
+        """(leads, samples) mV at `rate` Hz -> the same without drift and power line noise; zero phase, all leads at
+        once.
 
-        Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends by its mirror image: no
-        step, no transient. Their gains are those of `scipy.signal.sosfiltfilt` with the same filters and endless even padding.
+        Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends
+            by its mirror image: no
+        step, no transient. Their gains are those of `scipy.signal.sosfiltfilt` with the same filters and endless even
+        padding.
         """
         lines = tuple(line for line in self.notch_hz if line < 0.45 * rate)
         if not self.highpass_hz and not lines:
@@ -578,7 +680,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return out if out.shape[-1] == length else np.pad(out, ((0, 0), (0, length - out.shape[-1])), mode="edge")
 
     def prepare(self, ecg: dict) -> tuple[np.ndarray, np.ndarray, dict]:
-        """One ECG as `fetch_ecg` gives it -> (float32 (12, samples) mV at `sampling_rate`, lead_mask (12,), quality record)."""
+        """One ECG as `fetch_ecg` gives it -> (float32 (12, samples) mV at `sampling_rate`, lead_mask (12,), quality
+        record).
+        """
         signal, lead_mask, warnings = self.arrange(**ecg)
         rate = float(ecg["sampling_rate"])
         cleaned = self.resample(self.clean(signal, rate), rate) * lead_mask[:, None]
@@ -593,15 +697,23 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return cleaned.astype(np.float32), lead_mask, quality
 
     def __call__(
-        self, ecg, sampling_rate=None, lead_names=None, units=None, return_tensors=None, return_quality: bool = False, **kwargs
+        self,
+        ecg,
+        sampling_rate=None,
+        lead_names=None,
+        units=None,
+        return_tensors=None,
+        return_quality: bool = False,
+        **kwargs,
     ) -> BatchFeature:
         """ECGs -> `input_values` float32 (ecgs, 12, samples) in mV, left-padded; `ecg_attention_mask` (ecgs, samples);
         `lead_mask` (ecgs, 12); with `return_quality` also `ecg_quality`, a list of quality records.
 
         Args:
-            ecg: A path, an array or tensor (leads, samples), a dict `{"ecg": array, "sampling_rate": ..., "lead_names": ...,
-                "units": ...}` or `{"path": ...}`, or a list of these.
-            sampling_rate (Hz), lead_names, units ("mV", "uV", "V"): For arrays; one for all, or a list with one for each.
+            ecg: A path, an array or tensor (leads, samples), a dict `{"ecg": array, "sampling_rate": ..., "lead_names":
+                ..., "units": ...}` or `{"path": ...}`, or a list of these.
+            sampling_rate (Hz), lead_names, units ("mV", "uV", "V"): For arrays; one for all, or a list with one for
+            each.
 
         Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
         """
@@ -619,7 +731,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         longest = max(signal.shape[-1] for signal in signals)
         data = {
             "input_values": np.stack([np.pad(s, ((0, 0), (longest - s.shape[-1], 0))) for s in signals]),
-            "ecg_attention_mask": np.stack([np.arange(longest) >= longest - s.shape[-1] for s in signals]).astype(np.int64),
+            "ecg_attention_mask": np.stack([np.arange(longest) >= longest - s.shape[-1] for s in signals]).astype(
+                np.int64
+            ),
             "lead_mask": np.stack(lead_masks).astype(np.int64),
         }
         return BatchFeature(data, tensor_type=return_tensors)
@@ -656,7 +770,8 @@ class HeartcareProcessor(ProcessorMixin):
     r"""
     ECGs, ECG pictures and text in, the inputs of [`HeartcareForConditionalGeneration`] out.
 
-    Inside, an ECG takes ProcessorMixin's audio slot, so that placeholders, truncation checks and assistant masks are the library's own.
+    Inside, an ECG takes ProcessorMixin's audio slot, so that placeholders, truncation checks and assistant masks are
+    the library's own.
 
     Args:
         image_processor (`ECGImageProcessor`), feature_extractor (`BeatFeatureExtractor`), tokenizer: The three parts.
@@ -664,7 +779,9 @@ class HeartcareProcessor(ProcessorMixin):
         chat_template (`str`): Jinja template that knows content of the types "ecg" and "image".
     """
 
-    def __init__(self, image_processor=None, feature_extractor=None, tokenizer=None, image_slots_per_tile=4, chat_template=None):
+    def __init__(
+        self, image_processor=None, feature_extractor=None, tokenizer=None, image_slots_per_tile=4, chat_template=None
+    ):
         self.image_slots_per_tile = image_slots_per_tile
         for name, token in ECG_TOKENS.items():
             setattr(self, name, getattr(tokenizer, name, token))
@@ -673,22 +790,29 @@ class HeartcareProcessor(ProcessorMixin):
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
 
     @classmethod
-    def from_backbones(cls, text, vision, beat, image_slots_per_tile: int = 4, chat_template: str | None = None, **kwargs):
+    def from_backbones(
+        cls, text, vision, beat, image_slots_per_tile: int = 4, chat_template: str | None = None, **kwargs
+    ):
         """The processor of what `HeartcareForConditionalGeneration.from_backbones` builds of the same parts.
 
-        Args: as there; `vision` and `beat` may also be configurations. `chat_template` defaults to ChatML with ECGs and images.
+        Args: as there; `vision` and `beat` may also be configurations. `chat_template` defaults to ChatML with ECGs and
+            images.
         """
         tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=ECG_TOKENS, padding_side="left", **kwargs)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         vision, beat = (
-            config_class.from_pretrained(part, **kwargs) if isinstance(part, (str, Path)) else getattr(part, "config", part)
+            config_class.from_pretrained(part, **kwargs)
+            if isinstance(part, (str, Path))
+            else getattr(part, "config", part)
             for part, config_class in ((vision, AutoConfig), (beat, BeatConfig))
         )
         vision = getattr(vision, "vision_config", vision)
         return cls(
             image_processor=ECGImageProcessor(size={"height": vision.image_size, "width": vision.image_size}),
-            feature_extractor=BeatFeatureExtractor(sampling_rate=beat.sampling_rate, samples_per_latent=beat.samples_per_latent),
+            feature_extractor=BeatFeatureExtractor(
+                sampling_rate=beat.sampling_rate, samples_per_latent=beat.samples_per_latent
+            ),
             tokenizer=tokenizer,
             image_slots_per_tile=image_slots_per_tile,
             chat_template=chat_template or CHATML_TEMPLATE,
@@ -705,14 +829,15 @@ class HeartcareProcessor(ProcessorMixin):
         return_quality: bool = False,
         **kwargs,
     ) -> BatchFeature:
-        """ECGs, images and text -> `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`, `lead_mask` (see
-        [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]).
+        """ECGs, images and text -> `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`, `lead_mask`
+        (see [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]).
 
         Args:
             images, ecg: As those two take them, in the order of their placeholders in the texts.
             text (`str` or list): Prompts with one `<|ecg|>` for each ECG and one `<|image|>` for each image.
             sampling_rate (Hz), lead_names, units: For ECGs given as arrays.
-            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take it.
+            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take
+                it.
             kwargs: For the tokenizer: padding, return_tensors, ...
 
         Raises: `ValueError`, `TypeError`, `FileNotFoundError`: what came, what was expected, what to do.
@@ -729,8 +854,8 @@ class HeartcareProcessor(ProcessorMixin):
         return features
 
     def apply_chat_template(self, conversation, *args, **kwargs):
-        """As `ProcessorMixin.apply_chat_template`; content may hold `{"type": "ecg", "path": ...}`, `{"type": "ecg", "ecg": array,
-        "sampling_rate": 500, "lead_names": [...], "units": "mV"}` and `{"type": "image", ...}`.
+        """As `ProcessorMixin.apply_chat_template`; content may hold `{"type": "ecg", "path": ...}`, `{"type": "ecg",
+        "ecg": array, "sampling_rate": 500, "lead_names": [...], "units": "mV"}` and `{"type": "image", ...}`.
 
         Raises: `ValueError` when a text contains a placeholder token itself.
         """
@@ -755,10 +880,13 @@ class HeartcareProcessor(ProcessorMixin):
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
 
     def answer_ids(self, options: list[str]) -> list[list[int]]:
-        """Options of a closed question, none of them empty -> for each the token ids of the whole answer, which is a sentence, and of its end: what
-        `HeartcareForConditionalGeneration.score_answers` takes for one prompt."""
+        """Options of a closed question, none of them empty -> for each the token ids of the whole answer, which is a
+        sentence, and of its end: what `HeartcareForConditionalGeneration.score_answers` takes for one prompt.
+        """
         end = self.tokenizer.eos_token
-        return self.tokenizer([f"{each[0].upper()}{each[1:].rstrip('.')}.{end}" for each in options], add_special_tokens=False)["input_ids"]
+        return self.tokenizer(
+            [f"{each[0].upper()}{each[1:].rstrip('.')}.{end}" for each in options], add_special_tokens=False
+        )["input_ids"]
 
     def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
         images, text, videos, _ = super().prepare_inputs_layout(images=images, text=text, videos=videos, **kwargs)
@@ -767,7 +895,10 @@ class HeartcareProcessor(ProcessorMixin):
     def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
         if text is not None and all(isinstance(each, str) for each in text):
             for token, given, what in ((self.ecg_token, audio, "ECG"), (self.image_token, images, "image")):
-                wanted, given = sum(each.count(token) for each in text), len(flat_list(given)) if given is not None else 0
+                wanted, given = (
+                    sum(each.count(token) for each in text),
+                    len(flat_list(given)) if given is not None else 0,
+                )
                 if what == "ECG" and audio is not None:
                     given = len(audio)
                 if wanted != given:
@@ -778,7 +909,9 @@ class HeartcareProcessor(ProcessorMixin):
 
     def _process_audio(self, audio: list[tuple], **kwargs):
         lengths = [signal.shape[-1] for signal, _, _ in audio]
-        return self.feature_extractor.pad(audio), [self.ecg_token * self.feature_extractor.num_latents(n) for n in lengths]
+        return self.feature_extractor.pad(audio), [
+            self.ecg_token * self.feature_extractor.num_latents(n) for n in lengths
+        ]
 
     def _check_special_mm_tokens(self, text, text_inputs, modalities):
         try:

@@ -43,7 +43,7 @@ setup(
         "space": SPACE,
         "quantize": QUANTIZE,  # int8 and 4 bits
         "test": [
-            *("pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", "openai", "playwright"),
+            *("pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", "openai", "playwright", "ruff"),
             *TRAIN,
             *FORMATS,
             *PDF,

@@ -6,7 +6,8 @@
     ECG (12 leads, mV) <- gain <- segments <- patches <- decoder over masked slots <--------------------+
     what follows       <- gain <-------------- patches <- same decoder over the slots of the future <---+
 
-Shapes: B ecgs, L leads, T samples, S segments of an ecg, t patches and m queries of a segment, D width, K codes of a level.
+Shapes: B ecgs, L leads, T samples, S segments of an ecg, t patches and m queries of a segment, D width, K codes of a
+    level.
 """
 
 import math
@@ -34,7 +35,8 @@ class BeatEncoderOutput(ModelOutput):
     """
     Tokens of a batch of ECGs; N = ceil(T / samples_per_latent) latents, the last one ends with the last sample.
 
-    codes (`torch.LongTensor` of shape `(B, num_levels, N)`): One code per level; -1 where the latent is nothing but padding.
+    codes (`torch.LongTensor` of shape `(B, num_levels, N)`): One code per level; -1 where the latent is nothing but
+        padding.
     gain (`torch.FloatTensor` of shape `(B,)`): mV of one unit of the normalised signal, on the quantized scale.
     latents (`torch.FloatTensor` of shape `(B, N, D)`): Quantized latents, all levels summed; 0 where absent.
     latent_mask (`torch.BoolTensor` of shape `(B, N)`): Where there is a latent.
@@ -52,13 +54,16 @@ class BeatOutput(BeatEncoderOutput):
     [`BeatEncoderOutput`], and:
 
     loss (`torch.FloatTensor`): recon_weight * recon_loss + pred_weight * pred_loss + vq_weight * vq_loss.
-    recon_loss, pred_loss, vq_loss (`torch.FloatTensor`): Its parts; the first two in units of gain squared. pred_loss is 0
-        without `future_values`.
+    recon_loss, pred_loss, vq_loss (`torch.FloatTensor`): Its parts; the first two in units of gain squared. pred_loss
+        is 0 without `future_values`.
     reconstruction (`torch.FloatTensor` of shape `(B, L, T)`): mV.
-    prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow. None where `pred_weight` is 0.
-    core_latents (`torch.FloatTensor` of shape `(B, N, D)`): The core level alone, with a gradient, for training to teach it meaning.
+    prediction (`torch.FloatTensor` of shape `(B, L, prediction_length)`): mV; the samples that follow. None where
+        `pred_weight` is 0.
+    core_latents (`torch.FloatTensor` of shape `(B, N, D)`): The core level alone, with a gradient, for training to
+        teach it meaning.
     codebook_usage (`torch.FloatTensor` of shape `(num_levels,)`): Share of each level's codes that this batch used.
-    codebook_perplexity (`torch.FloatTensor` of shape `(num_levels,)`): exp of the entropy of each level's codes in this batch; at most K.
+    codebook_perplexity (`torch.FloatTensor` of shape `(num_levels,)`): exp of the entropy of each level's codes in this
+        batch; at most K.
     """
 
     loss: torch.FloatTensor | None = None
@@ -73,7 +78,9 @@ class BeatOutput(BeatEncoderOutput):
 
 
 class BeatGain:
-    """One gain per record (not per lead), so that voltages survive: the RMS of all present samples, on a logarithmic scale."""
+    """One gain per record (not per lead), so that voltages survive: the RMS of all present samples, on a logarithmic
+    scale.
+    """
 
     def __init__(self, config: BeatConfig):
         self.low, self.high = config.gain_range_mv
@@ -107,8 +114,12 @@ class BeatAttention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * inner)
         self.out_proj = nn.Linear(inner, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, keep: slice = slice(None)) -> torch.Tensor:
-        q, k, v = self.qkv_proj(hidden_states).unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)  # (3, B, h, n, d)
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, keep: slice = slice(None)
+    ) -> torch.Tensor:
+        q, k, v = (
+            self.qkv_proj(hidden_states).unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
+        )  # (3, B, h, n, d)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         out, _ = attend(self, q[:, :, keep], k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
         return self.out_proj(out.flatten(2))
@@ -126,7 +137,9 @@ class BeatLayer(GradientCheckpointingLayer):
             nn.Linear(config.intermediate_size, config.hidden_size),
         )
 
-    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, keep: slice = slice(None)) -> torch.Tensor:
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, keep: slice = slice(None)
+    ) -> torch.Tensor:
         """(B, n, D) -> the states at `keep`, which attend to all."""
         hidden_states = hidden_states[:, keep] + self.attn(self.attn_norm(hidden_states), attention_mask, keep)
         return hidden_states + self.mlp(self.mlp_norm(hidden_states))
@@ -140,12 +153,16 @@ class BeatTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: torch.Tensor, key_mask: torch.Tensor, keep: slice = slice(None)) -> torch.Tensor:
-        """(B, n, D) and the positions that may be attended to (B, n) -> the states at `keep`; the last layer computes no others."""
+        """(B, n, D) and the positions that may be attended to (B, n) -> the states at `keep`; the last layer computes
+        no others.
+        """
         attention_mask = create_bidirectional_mask(self.config, hidden_states, key_mask)
         for layer in self.layers[:-1]:
             hidden_states = layer(hidden_states, attention_mask)
         if self.config._attn_implementation in ("eager", "sdpa"):
-            attention_mask = create_bidirectional_mask(self.config, hidden_states[:, keep], key_mask, encoder_hidden_states=hidden_states)
+            attention_mask = create_bidirectional_mask(
+                self.config, hidden_states[:, keep], key_mask, encoder_hidden_states=hidden_states
+            )
             hidden_states = self.layers[-1](hidden_states, attention_mask, keep)
         else:  # kernels that take queries to be the last of the keys
             hidden_states = self.layers[-1](hidden_states, attention_mask)[:, keep]
@@ -186,10 +203,12 @@ class BeatEncoder(nn.Module):
 
 
 class BeatDecoder(nn.Module):
-    """Restores every patch, and those that follow, from the quantized queries alone (query-guided bidirectional diffusion).
+    """Restores every patch, and those that follow, from the quantized queries alone (query-guided bidirectional
+    diffusion).
 
-    A slot is a learned mask token with its place in time and a start from the latent that stands for it; a slot of the future
-    has no such latent. Free slots would have to find their latents first, and sit on predict-the-mean for thousands of steps.
+    A slot is a learned mask token with its place in time and a start from the latent that stands for it; a slot of the
+    future has no such latent. Free slots would have to find their latents first, and sit on predict-the-mean for
+    thousands of steps.
     """
 
     def __init__(self, config: BeatConfig):
@@ -205,7 +224,9 @@ class BeatDecoder(nn.Module):
         self.patch_head = nn.Linear(config.hidden_size, 2 * config.num_leads * config.patch_size)
 
     def forward(self, latents: torch.Tensor, latent_mask: torch.Tensor, future: bool = False) -> torch.Tensor:
-        """(B*S, m, D), (B*S, m) bool -> (B*S, L, segment_length), or (B*S, L, prediction_length) if `future`; units of gain."""
+        """(B*S, m, D), (B*S, m) bool -> (B*S, L, segment_length), or (B*S, L, prediction_length) if `future`; units of
+        gain.
+        """
         t, m = self.config.num_patches, self.config.num_queries
         if future:
             slots = (self.mask_token + self.slot_position_embedding[t:]).expand(latents.shape[0], -1, -1)
@@ -220,7 +241,9 @@ class BeatDecoder(nn.Module):
     def _overlap(self, drawn: torch.Tensor) -> torch.Tensor:
         """Adds up what neighbouring slots draw: (B*S, n, L * 2 * patch_size) -> (B*S, L, n * patch_size)."""
         size = self.config.patch_size
-        first, second = drawn.unflatten(-1, (self.config.num_leads, 2, size)).transpose(1, 2).unbind(-2)  # (B*S, L, n, patch_size)
+        first, second = (
+            drawn.unflatten(-1, (self.config.num_leads, 2, size)).transpose(1, 2).unbind(-2)
+        )  # (B*S, L, n, patch_size)
         whole = nn.functional.pad(first.flatten(2), (0, size)) + nn.functional.pad(second.flatten(2), (size, 0))
         return whole[..., size // 2 : size // 2 - size]  # it starts half a patch early
 
@@ -246,9 +269,13 @@ class QuantizerOutput(NamedTuple):
 
 
 def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """`target` in value, but with the gradient carried back to `source` by the rotation and scaling that maps one to the other
-    (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D)."""
-    norm_s, norm_t = source.norm(dim=-1, keepdim=True).clamp(min=1e-6), target.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    """`target` in value, but with the gradient carried back to `source` by the rotation and scaling that maps one to
+    the other (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D).
+    """
+    norm_s, norm_t = (
+        source.norm(dim=-1, keepdim=True).clamp(min=1e-6),
+        target.norm(dim=-1, keepdim=True).clamp(min=1e-6),
+    )
     s, t = (source / norm_s).detach(), (target / norm_t).detach()
     w = nn.functional.normalize(s + t, dim=-1)
     rotated = source - 2 * (source * w).sum(-1, keepdim=True) * w + 2 * (source * s).sum(-1, keepdim=True) * t
@@ -260,7 +287,8 @@ class BeatVectorQuantizer(nn.Module):
 
     **Buffers** (float32 whatever the model's dtype):
         - **codebook** `(K, D)`: the codes.
-        - **codebook_uses** `(K,)`: moving average of how often a batch uses each code; 0 everywhere before the k-means start.
+        - **codebook_uses** `(K,)`: moving average of how often a batch uses each code; 0 everywhere before the k-means
+            start.
     """
 
     def __init__(self, config: BeatConfig):
@@ -279,8 +307,9 @@ class BeatVectorQuantizer(nn.Module):
         return self
 
     def nearest(self, hidden_states: torch.Tensor, n: int = 1) -> tuple[torch.Tensor, torch.LongTensor]:
-        """(..., D) -> squared distances of the n nearest codes and which they are, both (..., n), nearest first; in float32 whatever
-        autocast says, since a rounded distance is another code."""
+        """(..., D) -> squared distances of the n nearest codes and which they are, both (..., n), nearest first; in
+        float32 whatever autocast says, since a rounded distance is another code.
+        """
         with torch.autocast(hidden_states.device.type, enabled=False):
             flat = hidden_states.float().flatten(0, -2)
             # |x|^2 is the same for all codes, so it is added to what is found alone.
@@ -294,7 +323,9 @@ class BeatVectorQuantizer(nn.Module):
         return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
 
     def forward(self, hidden_states: torch.Tensor, codes: torch.LongTensor) -> VectorQuantizerOutput:
-        """(B, m, D) and the codes that were chosen for them (B, m). In training mode the codebook learns from the present states."""
+        """(B, m, D) and the codes that were chosen for them (B, m). In training mode the codebook learns from the
+        present states.
+        """
         mask = codes != ABSENT
         present, chosen = hidden_states[mask], codes[mask]
         quantized = self.decode(codes)
@@ -334,9 +365,12 @@ class BeatVectorQuantizer(nn.Module):
 
 
 class BeatQuantizer(nn.Module):
-    """Dual-level vector quantization: the core level, then a second level for what the first leaves over; and so on, where there are more."""
+    """Dual-level vector quantization: the core level, then a second level for what the first leaves over; and so on,
+    where there are more.
+    """
 
-    # So many choices of the levels before are kept open while a level is searched. The nearest core code and then the nearest second
+    # So many choices of the levels before are kept open while a level is searched. The nearest core code and then the
+    # nearest second
     # code are often not the nearest pair; among the pairs of the four nearest core codes nearly always is.
     beam = 4
     carry_gradient = staticmethod(rotate_to)
@@ -361,7 +395,9 @@ class BeatQuantizer(nn.Module):
             best = distances.topk(min(kept, distances.shape[-1]), largest=False).indices
             before, code = best // each, code.gather(-1, best)
             codes = [earlier.gather(-1, before) for earlier in codes] + [code]
-            residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1])) - level.decode(code)
+            residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1])) - level.decode(
+                code
+            )
         return torch.stack([each[..., 0].masked_fill(~mask, ABSENT) for each in codes], dim=1)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
@@ -408,7 +444,12 @@ class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     _supports_attention_backend = True
     _keep_in_fp32_modules_strict = ["codebook", "codebook_uses"]
     # The other parts of a HeartcareGPT checkpoint, of which Beat takes its own.
-    _keys_to_ignore_on_load_unexpected = [r"^language_model\.", r"^vision_tower\.", r"^signal_projector\.", r"^image_projector\."]
+    _keys_to_ignore_on_load_unexpected = [
+        r"^language_model\.",
+        r"^vision_tower\.",
+        r"^signal_projector\.",
+        r"^image_projector\.",
+    ]
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -459,21 +500,29 @@ class BeatModel(BeatPreTrainedModel):
         """ECGs -> tokens. The codebook is never changed, in training mode neither.
 
         Args:
-            input_values (`torch.FloatTensor` of shape `(B, 12, T)`): mV at `config.sampling_rate`; any T >= 1, left-padded.
+            input_values (`torch.FloatTensor` of shape `(B, 12, T)`): mV at `config.sampling_rate`; any T >= 1,
+                left-padded.
             ecg_attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 for samples, 0 for padding.
-            lead_mask (`torch.Tensor` of shape `(B, 12)`, *optional*): 1 for leads that were recorded, 0 for absent ones.
-            gain (`torch.FloatTensor` of shape `(B,)`, *optional*): mV; that of the recording which this is a part of. Its own by default.
-            refine (`int`, *optional*, defaults to 0): So many steps of a search for codes whose decoding is nearer to the ECG, each as dear as a step of training.
+            lead_mask (`torch.Tensor` of shape `(B, 12)`, *optional*): 1 for leads that were recorded, 0 for absent
+                ones.
+            gain (`torch.FloatTensor` of shape `(B,)`, *optional*): mV; that of the recording which this is a part of.
+                Its own by default.
+            refine (`int`, *optional*, defaults to 0): So many steps of a search for codes whose decoding is nearer to
+                the ECG, each as dear as a step of training.
                 For storage: the search looks at the shape alone, and not at what codes mean to a language model.
 
         Raises: `ValueError` for shapes that do not fit, or a negative `refine`.
         """
         if refine < 0:
             raise ValueError(f"refine is a number of steps, at least 0, got {refine}.")
-        segments, sample_mask, latent_mask, gain, lead_mask = self._segment(input_values, ecg_attention_mask, lead_mask, gain)
+        segments, sample_mask, latent_mask, gain, lead_mask = self._segment(
+            input_values, ecg_attention_mask, lead_mask, gain
+        )
         hidden_states = self.encoder(segments, sample_mask, lead_mask)
         if refine:
-            codes = self._refine(hidden_states, segments, sample_mask[:, None] & lead_mask[..., None], latent_mask, refine)
+            codes = self._refine(
+                hidden_states, segments, sample_mask[:, None] & lead_mask[..., None], latent_mask, refine
+            )
         else:
             codes = self.quantizer.encode(hidden_states, latent_mask)
         return self._encoder_output(codes, self.quantizer.decode(codes), latent_mask, gain, input_values.shape[-1])
@@ -482,16 +531,20 @@ class BeatModel(BeatPreTrainedModel):
         """Tokens -> ECGs, from nothing but codes and gain.
 
         Args:
-            codes (`torch.LongTensor` of shape `(B, num_levels, N)`): As `encode` gives them; -1 where there is no latent.
+            codes (`torch.LongTensor` of shape `(B, num_levels, N)`): As `encode` gives them; -1 where there is no
+                latent.
             gain (`torch.FloatTensor` of shape `(B,)`): mV.
 
-        Returns: `torch.FloatTensor` of shape `(B, 12, N * samples_per_latent)`, mV. Its last samples are the ECG's last samples.
+        Returns: `torch.FloatTensor` of shape `(B, 12, N * samples_per_latent)`, mV. Its last samples are the ECG's last
+            samples.
 
         Raises: `ValueError` for codes of another shape or outside of the codebook.
         """
         size = self.config.codebook_size
         if codes.ndim != 3 or codes.shape[1] != self.quantizer.num_levels:
-            raise ValueError(f"codes must have shape (batch, {self.quantizer.num_levels}, latents), got {tuple(codes.shape)}.")
+            raise ValueError(
+                f"codes must have shape (batch, {self.quantizer.num_levels}, latents), got {tuple(codes.shape)}."
+            )
         if codes.numel() and not (-1 <= int(codes.min()) and int(codes.max()) < size):
             raise ValueError(f"codes must lie in -1..{size - 1}, got {int(codes.min())}..{int(codes.max())}.")
         return self._decode(codes, gain)
@@ -553,16 +606,21 @@ class BeatModel(BeatPreTrainedModel):
 
         Args:
             input_values, ecg_attention_mask, lead_mask: As in `encode`.
-            target_values (`torch.FloatTensor` of shape `(B, 12, T)`, *optional*): mV; what to restore, with all leads. Without
-                it the input itself is restored, and absent leads are left out of the loss.
-            future_values (`torch.FloatTensor` of shape `(B, 12, prediction_length)`, *optional*): mV; what follows the input.
+            target_values (`torch.FloatTensor` of shape `(B, 12, T)`, *optional*): mV; what to restore, with all leads.
+                Without it the input itself is restored, and absent leads are left out of the loss.
+            future_values (`torch.FloatTensor` of shape `(B, 12, prediction_length)`, *optional*): mV; what follows the
+                input.
         """
         num_samples, batch = input_values.shape[-1], input_values.shape[0]
-        segments, sample_mask, latent_mask, gain, segment_leads = self._segment(input_values, ecg_attention_mask, lead_mask)
+        segments, sample_mask, latent_mask, gain, segment_leads = self._segment(
+            input_values, ecg_attention_mask, lead_mask
+        )
         hidden_states = self.encoder(segments, sample_mask, segment_leads)
         latents, core, codes, vq_losses, usage, perplexity = self.quantizer(hidden_states, latent_mask)
         reconstruction = self._restore(latents.to(self.dtype), latent_mask, gain, num_samples)
-        prediction = self._predict(latents.to(self.dtype), latent_mask, gain, batch) if self.config.pred_weight else None
+        prediction = (
+            self._predict(latents.to(self.dtype), latent_mask, gain, batch) if self.config.pred_weight else None
+        )
 
         weight = sample_mask.view(batch, -1)[:, None, -num_samples:].float()  # (B, 1, T)
         lead_weight = segment_leads.view(batch, -1, self.config.num_leads)[:, 0, :, None].float()  # (B, L, 1)
@@ -596,7 +654,8 @@ class BeatModel(BeatPreTrainedModel):
     def _segment(self, input_values, ecg_attention_mask, lead_mask, gain=None):
         """Checks the input, takes the gain out, and cuts segments from right to left.
 
-        Returns segments (B*S, L, segment_length), sample_mask (B*S, segment_length), latent_mask (B*S, m), gain (B,), lead_mask (B*S, L).
+        Returns segments (B*S, L, segment_length), sample_mask (B*S, segment_length), latent_mask (B*S, m), gain (B,),
+        lead_mask (B*S, L).
         """
         if input_values.ndim != 3 or input_values.shape[1] != self.config.num_leads or not input_values.shape[2]:
             raise ValueError(
@@ -605,12 +664,16 @@ class BeatModel(BeatPreTrainedModel):
             )
         batch, num_leads, num_samples = input_values.shape
         device = input_values.device
-        masks = {"ecg_attention_mask": (ecg_attention_mask, (batch, num_samples)), "lead_mask": (lead_mask, (batch, num_leads))}
+        masks = {
+            "ecg_attention_mask": (ecg_attention_mask, (batch, num_samples)),
+            "lead_mask": (lead_mask, (batch, num_leads)),
+        }
         for name, (mask, shape) in masks.items():
             if mask is not None and tuple(mask.shape) != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(mask.shape)}.")
         sample_mask, lead_mask = (
-            torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.to(device).bool() for mask, shape in masks.values()
+            torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.to(device).bool()
+            for mask, shape in masks.values()
         )
         values = input_values.float()
         present = sample_mask[:, None] & lead_mask[..., None] & values.isfinite()
@@ -630,8 +693,10 @@ class BeatModel(BeatPreTrainedModel):
         return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
 
     def _refine(self, hidden_states, segments, present, latent_mask, steps):
-        """Analysis by synthesis: the latents follow the gradient of the decoding's error through the quantizer, and are drawn to their codes, or they would
-        wander off to where codes jump. Each segment keeps the best of all codes that it came by, so that none is worse than the encoder's."""
+        """Analysis by synthesis: the latents follow the gradient of the decoding's error through the quantizer, and are
+        drawn to their codes, or they would wander off to where codes jump. Each segment keeps the best of all codes
+        that it came by, so that none is worse than the encoder's.
+        """
         with torch.inference_mode(False), torch.enable_grad():
             segments, present, latent_mask = segments.float().clone(), present.clone(), latent_mask.clone()
             latents = hidden_states.detach().float().clone().requires_grad_()
@@ -648,7 +713,10 @@ class BeatModel(BeatPreTrainedModel):
                     best, least = codes, error.detach()
                     first_error, first_away = (each.detach().clamp(min=1e-6) for each in (error, away))
                 better = error.detach() < least
-                best, least = torch.where(better[:, None, None], codes, best), torch.where(better, error.detach(), least)
+                best, least = (
+                    torch.where(better[:, None, None], codes, best),
+                    torch.where(better, error.detach(), least),
+                )
                 if step < steps:
                     loss = (error / first_error + 0.5 * away / first_away).sum()
                     (latents.grad,) = torch.autograd.grad(loss, [latents])
@@ -691,8 +759,8 @@ class BeatModel(BeatPreTrainedModel):
 class BeatStreamSegment(NamedTuple):
     """A segment of a stream: it starts `seconds` after the stream did.
 
-    codes `(num_levels, N)`, -1 where every lead is off; gain, mV, the stream's; values `(12, n)`, mV, the cleaned signal that was encoded;
-    lead_mask `(12,)` bool; warnings, names as in the processor's quality record.
+    codes `(num_levels, N)`, -1 where every lead is off; gain, mV, the stream's; values `(12, n)`, mV, the cleaned
+    signal that was encoded; lead_mask `(12,)` bool; warnings, names as in the processor's quality record.
     """
 
     seconds: float
@@ -709,14 +777,17 @@ class BeatStream:
         stream = beat.stream(processor.feature_extractor, sampling_rate=500)
         for chunk in monitor:              # (leads, any number of samples)
             for segment in stream.push(chunk):
-                ...                        # each segment once, as soon as what follows it for `context_seconds` is known
+                ...                        # each segment once, as soon as what follows it for `context_seconds` is
+                known
         segments = stream.close()          # the rest
 
-    A segment is cleaned by the processor's own code together with `context_seconds` of signal on either side, at places that depend on the stream alone and
-    not on how it came in, so that chunks of any size give the same codes as the whole recording at once, bit for bit. Segments count from the start of the
-    stream; those of `BeatModel.encode` count from the end of the recording, so that the two agree where the recording is a whole number of segments.
+    A segment is cleaned by the processor's own code together with `context_seconds` of signal on either side, at places
+    that depend on the stream alone and not on how it came in, so that chunks of any size give the same codes as the
+    whole recording at once, bit for bit. Segments count from the start of the stream; those of `BeatModel.encode` count
+    from the end of the recording, so that the two agree where the recording is a whole number of segments.
 
-    A lead that is NaN, or holds one value for a second, is off: it is masked in the segments that it touches with their context, and comes
+    A lead that is NaN, or holds one value for a second, is off: it is masked in the segments that it touches with their
+        context, and comes
     back by itself.
 
     Args:
@@ -724,14 +795,25 @@ class BeatStream:
         feature_extractor (`BeatFeatureExtractor`): The processor's.
         sampling_rate (`float`): Hz of what is pushed.
         lead_names, units: As for the feature extractor.
-        gain (`float`, *optional*): mV; by default that of the first segment with a lead on. It is held for the whole stream.
+        gain (`float`, *optional*): mV; by default that of the first segment with a lead on. It is held for the whole
+            stream.
         context_seconds (`float`): Signal that cleaning sees on either side of a segment; also how long a segment waits.
         batch_size (`int`): At most so many segments are encoded at once, when a long chunk comes in.
     """
 
     OFF_SECONDS = 1.0
 
-    def __init__(self, model, feature_extractor, sampling_rate, lead_names=None, units="mV", gain=None, context_seconds=4.0, batch_size=32):
+    def __init__(
+        self,
+        model,
+        feature_extractor,
+        sampling_rate,
+        lead_names=None,
+        units="mV",
+        gain=None,
+        context_seconds=4.0,
+        batch_size=32,
+    ):
         self.model, self.extractor, self.rate = model, feature_extractor, float(sampling_rate)
         if feature_extractor.sampling_rate != model.config.sampling_rate:
             raise ValueError(
@@ -829,13 +911,17 @@ class BeatStream:
             first = int(masks.any(1).nonzero()[0])
             self.gain = self.model.encode(values[first : first + 1], lead_mask=masks[first : first + 1]).gain
         gain = values.new_full((1,), float("nan")) if self.gain is None else self.gain
-        codes = values.new_full((len(values), self.model.quantizer.num_levels, self.model.num_latents(values.shape[-1])), ABSENT).long()
+        codes = values.new_full(
+            (len(values), self.model.quantizer.num_levels, self.model.num_latents(values.shape[-1])), ABSENT
+        ).long()
         on = masks.any(1)
         if on.any():
             codes[on] = self.model.encode(values[on], lead_mask=masks[on], gain=gain.expand(int(on.sum()))).codes
         return [
             BeatStreamSegment(seconds, *each, mask, warnings)
-            for (seconds, _, _, warnings), each, mask in zip(segments, zip(codes, gain.expand(len(codes)), values), masks)
+            for (seconds, _, _, warnings), each, mask in zip(
+                segments, zip(codes, gain.expand(len(codes)), values), masks
+            )
         ]
 
 

@@ -12,12 +12,15 @@ from .qa import TASKS
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m heartcare.agent", description="HeartAgent: ECG files in, a data set of questions and answers out."
+        prog="python -m heartcare.agent",
+        description="HeartAgent: ECG files in, a data set of questions and answers out.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
     making = commands.add_parser("build", help="build a data set, or go on with one that was interrupted")
-    making.add_argument("--source", required=True, help="PTB-XL's folder, a folder of ECG files, or a CSV with a column `path`")
+    making.add_argument(
+        "--source", required=True, help="PTB-XL's folder, a folder of ECG files, or a CSV with a column `path`"
+    )
     making.add_argument("--out", required=True, help="folder of the data set")
     making.add_argument("--tasks", default="all", help=f"all, or some of {', '.join(TASKS)}, separated by commas")
     making.add_argument("--seed", type=int, default=0)
@@ -25,15 +28,23 @@ def main(argv: list[str] | None = None) -> int:
     making.add_argument("--limit", type=int, help="only the first so many records")
     making.add_argument("--no-images", action="store_true", help="signals alone")
     making.add_argument(
-        "--ecg-qa", nargs="+", default=[], metavar="FILE", help="take the questions from these files of ECG-QA (PTB-XL), and not our own"
+        "--ecg-qa",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="take the questions from these files of ECG-QA (PTB-XL), and not our own",
     )
-    making.add_argument("--llm", metavar="URL", help="OpenAI-compatible server that rephrases, for example http://localhost:8000/v1")
+    making.add_argument(
+        "--llm", metavar="URL", help="OpenAI-compatible server that rephrases, for example http://localhost:8000/v1"
+    )
     making.add_argument("--llm-model", metavar="NAME")
     making.add_argument("--ray", metavar="ADDRESS", help="build on Ray: local, auto, or the address of a cluster")
     making.add_argument("--push-to-hub", metavar="REPO", help="upload the finished data set")
     making.add_argument("--private", action="store_true", help="with --push-to-hub")
 
-    looking = commands.add_parser("inspect", help="print what is read from one file, its quality and measurements, and draw it")
+    looking = commands.add_parser(
+        "inspect", help="print what is read from one file, its quality and measurements, and draw it"
+    )
     looking.add_argument("file")
     looking.add_argument("--output", help="the drawing; default: out/NAME.png")
     args = parser.parse_args(argv)

@@ -1,9 +1,11 @@
 """The data engine: a source of ECGs in, a data set of questions and answers out.
 
-    find_entries --plan--> units of whole patients --build_unit (anywhere, in any order)--> one Parquet shard each --finish--> manifest, card
+    find_entries --plan--> units of whole patients --build_unit (anywhere, in any order)--> one Parquet shard each
+    --finish--> manifest, card
 
-A unit is a function of its records and the seed alone, so that any number of workers on any number of machines gives the same bytes. A shard appears under
-its name only when it is complete; a build that was killed goes on with the units whose shards are missing.
+A unit is a function of its records and the seed alone, so that any number of workers on any number of machines gives
+the same bytes. A shard appears under its name only when it is complete; a build that was killed goes on with the units
+whose shards are missing.
 """
 
 import hashlib
@@ -34,8 +36,10 @@ WORK = ".build"
 
 @dataclass
 class Settings:
-    """What a data set's bytes depend on, beside its source: `tasks` of `TASKS`, `seed`, `images` (whether pictures are drawn), `llm` (None, or
-    url and model of the server that rephrases, and the folder of its replies), `ecg_qa` (files of ECG-QA to import in place of our own questions)."""
+    """What a data set's bytes depend on, beside its source: `tasks` of `TASKS`, `seed`, `images` (whether pictures are
+    drawn), `llm` (None, or url and model of the server that rephrases, and the folder of its replies), `ecg_qa` (files
+    of ECG-QA to import in place of our own questions).
+    """
 
     tasks: tuple[str, ...] = TASKS
     seed: int = 0
@@ -46,7 +50,13 @@ class Settings:
     def as_dict(self) -> dict:
         model = self.llm["model"] if self.llm else None
         files = {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.ecg_qa}
-        return {"tasks": sorted(self.tasks), "seed": self.seed, "images": self.images, "llm_model": model, "ecg_qa": files}
+        return {
+            "tasks": sorted(self.tasks),
+            "seed": self.seed,
+            "images": self.images,
+            "llm_model": model,
+            "ecg_qa": files,
+        }
 
 
 class LeakageError(Exception):
@@ -54,13 +64,17 @@ class LeakageError(Exception):
 
 
 def plan(entries: list[Entry]) -> list[dict]:
-    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order of time."""
+    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order
+    of time.
+    """
     patients: dict[str, list[Entry]] = {}
     for entry in entries:
         patients.setdefault(entry.patient_id, []).append(entry)
     folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
     if torn := [patient for patient, found in folds.items() if len(found) > 1]:
-        raise LeakageError(f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}.")
+        raise LeakageError(
+            f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
+        )
     units = []
     for split in ("train", "validation", "test"):
         bins: list[list[Entry]] = [[]]
@@ -108,12 +122,16 @@ def build(
     work.mkdir(parents=True, exist_ok=True)
     told = work / "plan.json"
     if told.exists() and json.loads(told.read_text()) != description:
-        raise ValueError(f"{out} holds a data set of another source, seed, version or setting; choose another folder or remove it.")
+        raise ValueError(
+            f"{out} holds a data set of another source, seed, version or setting; choose another folder or remove it."
+        )
     _write(told, json.dumps(description))
     if settings.llm:
         settings.llm.setdefault("cache", str(work / "llm"))
     partners = read_ecg_qa(settings.ecg_qa, units) if settings.ecg_qa else {}
-    missing = [unit for unit in units if not ((out / unit["name"]).is_file() and (work / f"{unit['name']}.json").is_file())]
+    missing = [
+        unit for unit in units if not ((out / unit["name"]).is_file() and (work / f"{unit['name']}.json").is_file())
+    ]
     bar = tqdm(total=len(units), initial=len(units) - len(missing), desc="building", unit="shard", disable=not progress)
     for _ in _run(missing, out, settings, partners, workers, ray_address):
         bar.update()
@@ -168,7 +186,9 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
         at_hand = len(rejected)
         others = [one for record in questions["elsewhere"].values() if (one := load_or_reject(record))]
         del rejected[at_hand:]  # they are named by their own shards
-        samples = ecg_qa_samples(questions["questions"], {one.entry.record_id: one for one in loaded + others}, settings.images)
+        samples = ecg_qa_samples(
+            questions["questions"], {one.entry.record_id: one for one in loaded + others}, settings.images
+        )
     else:
         samples = _ask(loaded, settings)
     samples = [sample for sample in samples if sample.question.task in settings.tasks]
@@ -195,7 +215,10 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
         "images": sum(one.image is not None for one in loaded),
         "rejected": rejected,
         "counts": [
-            [*key, count] for key, count in sorted(Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items())
+            [*key, count]
+            for key, count in sorted(
+                Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items()
+            )
         ],
         "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
         "llm": llm,
@@ -239,12 +262,18 @@ def _compare(one: Loaded, other: Loaded, same_patient: bool, settings: Settings)
         if topics:
             topic = topics[int(rng.integers(len(topics)))]
             questions = QuestionBuilder(rng).comparison(one.labels, other.labels, same_patient, topic)
-            samples += [sample_of(number, modality, question, [one, other]) for number, question in enumerate(questions)]
+            samples += [
+                sample_of(number, modality, question, [one, other]) for number, question in enumerate(questions)
+            ]
     return samples
 
 
-def finish(out: Path, units: list[dict], reports: list[dict], rejected: list[dict], settings: Settings, seconds: float) -> dict:
-    """Checks for leakage, and writes rejected.jsonl, manifest.json and the card. Raises `LeakageError`, and then writes no manifest."""
+def finish(
+    out: Path, units: list[dict], reports: list[dict], rejected: list[dict], settings: Settings, seconds: float
+) -> dict:
+    """Checks for leakage, and writes rejected.jsonl, manifest.json and the card. Raises `LeakageError`, and then writes
+    no manifest.
+    """
     check_leakage(units, reports)
     rejected = rejected + [row for report in reports for row in report["rejected"]]
     _write(out / "rejected.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejected))
@@ -273,7 +302,9 @@ def check_leakage(units: list[dict], reports: list[dict]):
         for unit, report in zip(units, reports):
             for value in set(report[key].values()) if key == "records" else report[key]:
                 if split_of.setdefault(value, unit["split"]) != unit["split"]:
-                    raise LeakageError(f"{what}: {value} is in {split_of[value]} and in {unit['split']} ({unit['name']}).")
+                    raise LeakageError(
+                        f"{what}: {value} is in {split_of[value]} and in {unit['split']} ({unit['name']})."
+                    )
 
 
 def _fingerprint(unit: dict) -> str:

@@ -13,7 +13,16 @@ from .render import INK, _font, draw_ecg
 from .samples import COLUMNS, unpack_ecg
 from .signal import Optimizer
 
-COLOURS = ((196, 60, 68), (58, 108, 168), (84, 150, 92), (222, 160, 62), (130, 96, 160), (90, 160, 170), (150, 120, 90), (120, 124, 134))
+COLOURS = (
+    (196, 60, 68),
+    (58, 108, 168),
+    (84, 150, 92),
+    (222, 160, 62),
+    (130, 96, 160),
+    (90, 160, 170),
+    (150, 120, 90),
+    (120, 124, 134),
+)
 
 FEATURES = """\
   - {name: id, dtype: string}
@@ -56,7 +65,11 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
         labels.update({tuple(key): count for *key, count in report["labels"]})
     draw_donuts(counts, out / "card" / "dimensions.png")
     examples = draw_examples(out, manifest)
-    splits = [split for split in ("train", "validation", "test") if any(s["name"].startswith(split) for s in manifest["shards"])]
+    splits = [
+        split
+        for split in ("train", "validation", "test")
+        if any(s["name"].startswith(split) for s in manifest["shards"])
+    ]
     files = "\n".join(f"  - {{split: {split}, path: {split}-*.parquet}}" for split in splits)
     llm: Counter = Counter()
     for report in reports:
@@ -134,7 +147,10 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
 def count_tables(counts: Counter) -> list[str]:
     """Task x modality, and dimension x modality."""
     rows = []
-    for title, place, order in (("task", 0, TASKS), ("dimension", 1, (*DIMENSIONS, "superclass", "report", "prediction"))):
+    for title, place, order in (
+        ("task", 0, TASKS),
+        ("dimension", 1, (*DIMENSIONS, "superclass", "report", "prediction")),
+    ):
         used = [m for m in MODALITIES if any(key[2] == m for key in counts)]
         rows += [f"| {title} | {' | '.join(used)} | all |", "|---" * (len(used) + 2) + "|"]
         for name in order:
@@ -176,7 +192,9 @@ def time_table(reports: list[dict], seconds: float) -> list[str]:
 
 def draw_donuts(counts: Counter, path: Path):
     """One donut for each dimension, its parts the tasks."""
-    shown = [name for name in (*DIMENSIONS, "superclass", "report", "prediction") if any(key[1] == name for key in counts)]
+    shown = [
+        name for name in (*DIMENSIONS, "superclass", "report", "prediction") if any(key[1] == name for key in counts)
+    ]
     side, scale = 260, 3
     columns = min(4, len(shown))
     rows = math.ceil(len(shown) / columns)
@@ -211,7 +229,9 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
     shard = next((shard["name"] for shard in manifest["shards"] if shard["samples"]), None)
     if shard is None:
         return []
-    table = pq.read_table(out / shard, columns=["task", "modality", "answer", "ecgs"]).select(["task", "modality", "answer", "ecgs"])
+    table = pq.read_table(out / shard, columns=["task", "modality", "answer", "ecgs"]).select(
+        ["task", "modality", "answer", "ecgs"]
+    )
     is_signal = np.array([m == "signal" for m in table["modality"].to_pylist()])
     wanted = np.array([t == "report" for t in table["task"].to_pylist()]) & is_signal
     places = np.flatnonzero(wanted if wanted.any() else is_signal)
@@ -224,7 +244,12 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
         signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
         names.append(f"example_{i + 1}.png")
         page = draw_ecg(
-            signal, optimizer.extractor.sampling_rate, "3x4+R", dpi=90, header=table["answer"][place].as_py()[:150], lead_mask=lead_mask
+            signal,
+            optimizer.extractor.sampling_rate,
+            "3x4+R",
+            dpi=90,
+            header=table["answer"][place].as_py()[:150],
+            lead_mask=lead_mask,
         )
         page.save(out / "card" / names[-1])
     return names

@@ -4,9 +4,9 @@
                           |                                                                              |
                           +--each beat, searched near where the median beat has its waves----------------+
 
-A wave is looked for in the one combination of leads in which it is largest (its first singular vector), so that a wave that is flat in one lead is
-found by the others, and noise that the leads do not share counts little. What does not recur from beat to beat, such as the waves of atrial
-fibrillation, is no P wave.
+A wave is looked for in the one combination of leads in which it is largest (its first singular vector), so that a wave
+that is flat in one lead is found by the others, and noise that the leads do not share counts little. What does not
+recur from beat to beat, such as the waves of atrial fibrillation, is no P wave.
 """
 
 from dataclasses import dataclass
@@ -122,7 +122,9 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float) -> Measurements:
 
 
 class _Beats:
-    """The beats of one recording, aligned on their QRS complexes; times within a beat are samples from `BEFORE` seconds before its QRS."""
+    """The beats of one recording, aligned on their QRS complexes; times within a beat are samples from `BEFORE` seconds
+    before its QRS.
+    """
 
     def __init__(self, signal: np.ndarray, peaks: np.ndarray):
         self.zero, length = round(BEFORE * RATE), round((BEFORE + AFTER) * RATE)
@@ -151,7 +153,9 @@ class _Beats:
             model = model - model.mean(-1, keepdims=True)
             shifts = []
             for beat in beats:
-                windows = np.lib.stride_tricks.sliding_window_view(beat, model.shape[1], axis=1)  # (leads, shifts, samples)
+                windows = np.lib.stride_tricks.sliding_window_view(
+                    beat, model.shape[1], axis=1
+                )  # (leads, shifts, samples)
                 windows = windows - windows.mean(-1, keepdims=True)
                 match = np.einsum("lsn,ln->s", windows, model) / np.sqrt(np.square(windows).sum((0, 2)) + 1e-9)
                 shifts.append(int(match.argmax()) - reach)
@@ -188,7 +192,9 @@ class _Beats:
         return Delineation(np.array(tops), beats, self.usual, self._seconds(median, 0), self.median)
 
     def _seconds(self, spans, peak: int) -> Waves:
-        return Waves(*(span and ((span[0] - self.zero + peak) / RATE, (span[1] - self.zero + peak) / RATE) for span in spans))
+        return Waves(
+            *(span and ((span[0] - self.zero + peak) / RATE, (span[1] - self.zero + peak) / RATE) for span in spans)
+        )
 
     def _top(self, beat: np.ndarray, waves: Waves, peak: int) -> float:
         if waves.qrs is None:
@@ -197,13 +203,19 @@ class _Beats:
         part = beat[:, start : end + 1]
         return (peak - self.zero + start + int(np.linalg.norm(part - _line(part), axis=0).argmax())) / RATE
 
-    def _waves(self, beat: np.ndarray, noise: float, rr: float, model: tuple | None = None, usual: bool = False) -> tuple:
-        """p, qrs and t of one beat, None where absent. `model`: those of the median beat, near which a usual beat has its own."""
+    def _waves(
+        self, beat: np.ndarray, noise: float, rr: float, model: tuple | None = None, usual: bool = False
+    ) -> tuple:
+        """p, qrs and t of one beat, None where absent. `model`: those of the median beat, near which a usual beat has
+        its own.
+        """
         near = model if usual else (None, None, None)
         qrs = self._qrs(beat, near[1])
         if qrs is None:
             return None, None, None
-        beat = beat - beat[:, max(0, qrs[0] - 8) : qrs[0] + 1].mean(-1, keepdims=True)  # what comes before the QRS is the zero of its beat
+        beat = beat - beat[:, max(0, qrs[0] - 8) : qrs[0] + 1].mean(
+            -1, keepdims=True
+        )  # what comes before the QRS is the zero of its beat
         if model is None:
             p = self._p(beat, qrs[0], min(0.28 * RATE, 0.5 * rr), noise)
             p = p if p and self._recurs(p) else None
@@ -224,8 +236,13 @@ class _Beats:
         quiet = np.percentile(steep[max(0, self.zero - round(0.3 * RATE)) : self.zero + round(0.45 * RATE)], 10)
         found = []
         for step in (-1, 1):
-            # A sloping ST segment is no part of the QRS: what counts is how far the slopes are from those of what follows.
-            reach = steep[top : top + round(0.12 * RATE)] if step > 0 else steep[max(0, top - round(0.12 * RATE)) : top + 1][::-1]
+            # A sloping ST segment is no part of the QRS: what counts is how far the slopes are from those of what
+            # follows.
+            reach = (
+                steep[top : top + round(0.12 * RATE)]
+                if step > 0
+                else steep[max(0, top - round(0.12 * RATE)) : top + 1][::-1]
+            )
             outside = top + step * int(np.flatnonzero(reach >= 0.2 * steep[top])[-1])
             near_by = slice(outside + 5, outside + 20) if step > 0 else slice(max(0, outside - 20), max(1, outside - 5))
             bent = np.linalg.norm(slope - np.median(slope[:, near_by], axis=-1, keepdims=True), axis=0)
@@ -253,7 +270,9 @@ class _Beats:
             return None
         # The last lobe of a T wave that has two, if it is no mere undershoot.
         sign = np.sign(wave[top])
-        lobes = [k for k in scipy_signal.find_peaks(-sign * wave)[0] if k > top and -sign * wave[k] > 0.35 * height[top]]
+        lobes = [
+            k for k in scipy_signal.find_peaks(-sign * wave)[0] if k > top and -sign * wave[k] > 0.35 * height[top]
+        ]
         last = lobes[0] if lobes else top
         fall = -np.sign(wave[last]) * slope  # positive while it goes back
         steepest = last + int(fall[last : last + round(0.2 * RATE)].argmax())
@@ -275,13 +294,17 @@ class _Beats:
         if not found:
             return None
         least = max(LEAST_MV["p"], 4 * noise, 0.25 * max(heights.max() for heights, _, _ in found))
-        top, sign = max(((peak, sign) for heights, peaks, sign in found for peak in peaks[heights >= least]), default=(None, 0))
+        top, sign = max(
+            ((peak, sign) for heights, peaks, sign in found for peak in peaks[heights >= least]), default=(None, 0)
+        )
         if top is None:
             return None
         slope, reach = sign * _slope(wave, 15), round(0.1 * RATE)
         left = max(0, top - reach)
         rise, fall = slope[left : top + 1], -slope[top : top + reach]
-        onset = _edge(np.maximum(slope, 0), left + int(rise.argmax()), -1, SLOPE["p"] * rise.max(), lasts=2, reach=reach)
+        onset = _edge(
+            np.maximum(slope, 0), left + int(rise.argmax()), -1, SLOPE["p"] * rise.max(), lasts=2, reach=reach
+        )
         end = _edge(np.maximum(-slope, 0), top + int(fall.argmax()), 1, SLOPE["p"] * fall.max(), lasts=2, reach=reach)
         return onset + start, end + start
 
@@ -292,11 +315,15 @@ class _Beats:
             return True
         beats = beats - beats.mean(-1, keepdims=True)
         others = (beats.sum(0) - beats) / (len(beats) - 1)
-        alike = (beats * others).sum((1, 2)) / (np.linalg.norm(beats, axis=(1, 2)) * np.linalg.norm(others, axis=(1, 2)) + 1e-9)
+        alike = (beats * others).sum((1, 2)) / (
+            np.linalg.norm(beats, axis=(1, 2)) * np.linalg.norm(others, axis=(1, 2)) + 1e-9
+        )
         return bool(np.median(alike) > RECURS)
 
     def _p_like(self, beat: np.ndarray, model: tuple, qrs: int, usual: bool) -> tuple[int, int] | None:
-        """Where a beat has a wave like the median beat's P: near its place in a usual beat, anywhere before the QRS in another."""
+        """Where a beat has a wave like the median beat's P: near its place in a usual beat, anywhere before the QRS in
+        another.
+        """
         onset, end = model[0]
         wave = self.median[:, onset : end + 1]
         wave = wave - wave.mean(-1, keepdims=True)
@@ -330,7 +357,9 @@ def _line(part: np.ndarray) -> np.ndarray:
 
 
 def _edge(values: np.ndarray, start: int, step: int, level: float, lasts: int, reach: int) -> int:
-    """The first place from `start` on, in steps of 1 or -1, from which `values` stay below `level` for `lasts` samples; at most `reach` away."""
+    """The first place from `start` on, in steps of 1 or -1, from which `values` stay below `level` for `lasts` samples;
+    at most `reach` away.
+    """
     below = 0
     place = start
     for place in range(start, max(-1, start - reach - 1) if step < 0 else min(len(values), start + reach + 1), step):

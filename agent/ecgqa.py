@@ -1,6 +1,7 @@
 """ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, in our schema.
 
-Its questions name no age or sex and its answers are lists of its own vocabulary: both are kept, so that exact match stays what it is there.
+Its questions name no age or sex and its answers are lists of its own vocabulary: both are kept, so that exact match
+    stays what it is there.
 """
 
 import gzip
@@ -25,7 +26,8 @@ def read_ecg_qa(files, units: list[dict]) -> dict[str, dict]:
         files: .json or .jsonl files of ECG-QA, also as .gz.
         units: Of `heartcare.agent.build.plan`.
 
-    Returns: shard name -> {"questions": [...], "elsewhere": records of the questions' ECGs in other shards, by id}. A question about two ECGs of
+    Returns: shard name -> {"questions": [...], "elsewhere": records of the questions' ECGs in other shards, by id}. A
+        question about two ECGs of
     different splits is left out, so that no patient is in two splits.
 
     Raises: `ValueError` for a file that is none of ECG-QA's.
@@ -37,7 +39,11 @@ def read_ecg_qa(files, units: list[dict]) -> dict[str, dict]:
         with opened:
             text = opened.read()
         try:
-            rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = (
+                json.loads(text)
+                if text.lstrip().startswith("[")
+                else [json.loads(line) for line in text.splitlines() if line.strip()]
+            )
             for row in rows:
                 ids = [str(number) for number in row["ecg_id"]]
                 if not all(name in place for name in ids) or len({place[name][0]["split"] for name in ids}) > 1:
@@ -52,7 +58,9 @@ def read_ecg_qa(files, units: list[dict]) -> dict[str, dict]:
 
 
 def ecg_qa_samples(questions: list[dict], loaded: dict[str, Loaded], images: bool) -> list[Sample]:
-    """Questions as `read_ecg_qa` gives them, as samples in each modality; a question whose ECG could not be read is left out."""
+    """Questions as `read_ecg_qa` gives them, as samples in each modality; a question whose ECG could not be read is
+    left out.
+    """
     samples = []
     for row in questions:
         records = [loaded.get(str(number)) for number in row["ecg_id"]]
@@ -67,6 +75,8 @@ def ecg_qa_samples(questions: list[dict], loaded: dict[str, Loaded], images: boo
         for modality in pairs if images else pairs[:1]:
             sample = sample_of(0, modality, question, records)
             sample.id = f"ecg-qa/{row['file'].split('.')[0]}/{row['sample_id']}/{modality}"
-            sample.provenance["ecg_qa"] = {key: row.get(key) for key in ("template_id", "question_id", "question_type", "attribute")}
+            sample.provenance["ecg_qa"] = {
+                key: row.get(key) for key in ("template_id", "question_id", "question_type", "attribute")
+            }
             samples.append(sample)
     return samples

@@ -16,7 +16,9 @@ def inspect_file(path: str, output: str | None = None) -> int:
     record = read_ecg(path)
     optimized = Optimizer()(record)
     signal, rate = optimized.signal, optimized.sampling_rate
-    print(f"{path}: {record.format}, {len(record.lead_names)} leads, {record.seconds:.2f} s at {record.sampling_rate:g} Hz")
+    print(
+        f"{path}: {record.format}, {len(record.lead_names)} leads, {record.seconds:.2f} s at {record.sampling_rate:g} Hz"
+    )
     print(f"  leads        {' '.join(record.lead_names)}")
     print(f"  age, sex     {record.age if record.age is not None else 'not stated'}, {record.sex or 'not stated'}")
     if record.report:
@@ -34,12 +36,18 @@ def inspect_file(path: str, output: str | None = None) -> int:
     quality = optimized.quality
     for i, lead in enumerate(LEADS):
         numbers = (quality.missing[i], quality.flat[i], quality.saturated[i], quality.noise[i], quality.baseline[i])
-        print("  {:10} {:8.1%} {:8.2f} {:9.1%} {:9.1f} {:9.2f}  {}".format(lead, *numbers, ", ".join(quality.faults[i]) or "-"))
+        print(
+            "  {:10} {:8.1%} {:8.2f} {:9.1%} {:9.1f} {:9.2f}  {}".format(
+                lead, *numbers, ", ".join(quality.faults[i]) or "-"
+            )
+        )
     for what, notes in (("warning", optimized.warnings), ("changed", record.provenance + optimized.provenance)):
         for note in notes:
             print(f"  {what:12} {note}")
     target = Path(output or Path("out") / f"{Path(path).stem}.png")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draw_ecg(signal, rate, header=page_header(record.age, record.sex, measured.heart_rate), lead_mask=optimized.lead_mask).save(target)
+    draw_ecg(
+        signal, rate, header=page_header(record.age, record.sex, measured.heart_rate), lead_mask=optimized.lead_mask
+    ).save(target)
     print(f"  drawn        {target}")
     return 0

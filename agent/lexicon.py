@@ -1,8 +1,10 @@
-"""Diagnostic text -> SCP-ECG statements with likelihoods, English and German (and the Swedish of some of PTB-XL's reports).
+"""Diagnostic text -> SCP-ECG statements with likelihoods, English and German (and the Swedish of some of PTB-XL's
+reports).
 
-A clause is searched for the words of each statement; words of negation and of doubt that stand with it set its likelihood:
-certain 100, probable 80, possible 50, "cannot be excluded" 15, negated: none. As PTB-XL does, an infarction that is called just "anterior"
-counts as anteroseptal. `python examples/evaluate_lexicon.py` measures it on PTB-XL's own pairs of report and statements.
+A clause is searched for the words of each statement; words of negation and of doubt that stand with it set its
+likelihood: certain 100, probable 80, possible 50, "cannot be excluded" 15, negated: none. As PTB-XL does, an infarction
+that is called just "anterior" counts as anteroseptal. `python examples/evaluate_lexicon.py` measures it on PTB-XL's own
+pairs of report and statements.
 `find_mentions` tells more: what is negated, in which leads, and how old.
 """
 
@@ -118,7 +120,8 @@ PATTERNS = [
 ]  # fmt: skip
 PATTERNS = [(code, re.compile(pattern)) for code, pattern in PATTERNS]
 
-# What PTB-XL notes in other columns, and the general words that negated findings are reported with: "no noise", "no extrasystoles".
+# What PTB-XL notes in other columns, and the general words that negated findings are reported with: "no noise", "no
+# extrasystoles".
 FINDINGS = [
     ("ALAD", r"(?:extreme|marked) left axis(?: deviation)?|ueberdrehter linkstyp"),
     ("ARAD", r"(?:extreme|marked) right axis(?: deviation)?|ueberdrehter rechtstyp"),
@@ -141,12 +144,17 @@ FINDINGS = [(code, re.compile(pattern)) for code, pattern in FINDINGS]
 
 # PTB-XL's editors wrote codes with likelihoods at the end of some reports: "edit: norm 80, imi 15".
 CODES = re.compile(
-    r"\b(" + "|".join(sorted((re.escape(code.lower()) for code in STATEMENTS), key=len, reverse=True)) + r") (100|80|50|35|15|0)\b"
+    r"\b("
+    + "|".join(sorted((re.escape(code.lower()) for code in STATEMENTS), key=len, reverse=True))
+    + r") (100|80|50|35|15|0)\b"
 )
 
 BOUNDARY = re.compile(r"[.;:!?](?!\d)|\n")
 # German reports of PTB-XL put blanks between findings, English ones where a line was wrapped.
-BLANKS, ENGLISH = re.compile(r"\s{3,}"), re.compile(r"\b(?:the|with|and|are|of|rhythm|tachycardia|bradycardia|fibrillation)\b")
+BLANKS, ENGLISH = (
+    re.compile(r"\s{3,}"),
+    re.compile(r"\b(?:the|with|and|are|of|rhythm|tachycardia|bradycardia|fibrillation)\b"),
+)
 # Doubt about the age of an infarction is no doubt about the infarction.
 AGE = re.compile(
     r"(?:wahrscheinlich|moeglicherweise|moegl\.),? (?:alt|akut|frisch|aelter\w*)\b|(?:probably|possibly) (?:old|acute|recent)(?! \w)"
@@ -182,7 +190,8 @@ DOUBT = [
      r"(?:,? ?(?:wahrscheinlich|probable|sannolik\w*)(?=\s*(?:$|[,#)]))|is likely|is probable)", 80.0),
 ]  # fmt: skip
 DOUBT = [
-    (re.compile(rf"{before}[\s\w,/()-]{{0,30}}$"), re.compile(rf"^[\s,\w()/-]{{0,12}}?{after}"), value) for before, after, value in DOUBT
+    (re.compile(rf"{before}[\s\w,/()-]{{0,30}}$"), re.compile(rf"^[\s,\w()/-]{{0,12}}?{after}"), value)
+    for before, after, value in DOUBT
 ]
 # A comma ends what is negated, but for lists: "no Q waves, ST depression or T inversion".
 NEGATION = re.compile(
@@ -190,7 +199,9 @@ NEGATION = re.compile(
     r"(?P<between>[\s\w,/#-]{0,60})$"
 )
 OR = re.compile(r"\b(?:or|oder|nor|noch|eller)\b")
-NEGATED_AFTER = re.compile(r"^[\s\w,]{0,10}(?:\bruled out\b|\bexcluded\b|\bausgeschlossen\b|\bnicht nachweisbar\b|\babsent\b)")
+NEGATED_AFTER = re.compile(
+    r"^[\s\w,]{0,10}(?:\bruled out\b|\bexcluded\b|\bausgeschlossen\b|\bnicht nachweisbar\b|\babsent\b)"
+)
 
 
 def normalize(text: str) -> str:
@@ -202,8 +213,10 @@ def normalize(text: str) -> str:
 
 @dataclass(frozen=True)
 class Mention:
-    """One mention of a finding: its `code`, its `likelihood` in percent (100, 80, 50, 15; 0 where it is negated), the `leads` named with it, and its
-    `time`, the stage of an infarction ("I" acute, "II" recent, "III" old, "I-II", "II-III", "unknown")."""
+    """One mention of a finding: its `code`, its `likelihood` in percent (100, 80, 50, 15; 0 where it is negated), the
+    `leads` named with it, and its `time`, the stage of an infarction ("I" acute, "II" recent, "III" old, "I-II",
+    "II-III", "unknown").
+    """
 
     code: str
     likelihood: float
@@ -218,7 +231,8 @@ def find_mentions(report: str, findings=()) -> list[Mention]:
         report: Diagnostic text in English or German.
         findings: (code, pattern) searched for after the statements, for example `FINDINGS`.
 
-    Returns: mentions of SCP-ECG statements and findings; a clause that speaks of age but of no finding gives one of the code "" with its `time`.
+    Returns: mentions of SCP-ECG statements and findings; a clause that speaks of age but of no finding gives one of the
+        code "" with its `time`.
     """
     text = CODES.sub(" ", normalize(report))
     found = []
@@ -266,7 +280,8 @@ def find_statements(report: str) -> dict[str, float]:
     Args:
         report: Diagnostic text in English or German.
 
-    Returns: code -> likelihood in percent (100, 80, 50 or 15); the likeliest mention of a statement counts. Codes and likelihoods that
+    Returns: code -> likelihood in percent (100, 80, 50 or 15); the likeliest mention of a statement counts. Codes and
+        likelihoods that
     the report itself gives ("IMI 15") are taken as they are.
     """
     found: dict[str, float] = {}

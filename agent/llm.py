@@ -9,7 +9,8 @@ def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **op
     """Asks once.
 
     Args:
-        url: Base of the server, for example "http://localhost:8000/v1"; the key, if it wants one, is taken from OPENAI_API_KEY.
+        url: Base of the server, for example "http://localhost:8000/v1"; the key, if it wants one, is taken from
+            OPENAI_API_KEY.
         model: Its name there.
         messages: The chat, as the API has it.
         timeout: Seconds.
@@ -17,7 +18,8 @@ def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **op
 
     Returns: the first choice, with "message".
 
-    Raises: `OSError` when the server cannot be reached or refuses, `ValueError`, `KeyError`, `IndexError`, `TypeError` for a reply that is none.
+    Raises: `OSError` when the server cannot be reached or refuses, `ValueError`, `KeyError`, `IndexError`, `TypeError`
+        for a reply that is none.
     """
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get("OPENAI_API_KEY"):

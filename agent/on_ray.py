@@ -1,10 +1,13 @@
-"""The same build on Ray Data, on as many machines as Ray has (extra: heartcare[ray]). All of them must see the source and the output folder."""
+"""The same build on Ray Data, on as many machines as Ray has (extra: heartcare[ray]). All of them must see the source
+and the output folder.
+"""
 
 from pathlib import Path
 
 
 def run_on_ray(units: list[dict], out: Path, settings, partners: dict, address: str, workers: int):
-    """Builds the units on the Ray cluster at `address` ("local" starts one here with `workers` workers); yields the names as they are done.
+    """Builds the units on the Ray cluster at `address` ("local" starts one here with `workers` workers); yields the
+    names as they are done.
 
     Raises: `ImportError` without the extra.
     """

@@ -1,9 +1,13 @@
-"""Questions and answers about ECGs out of their labels: closed, open, verify, comparison, report and signal prediction (paper section 4).
+"""Questions and answers about ECGs out of their labels: closed, open, verify, comparison, report and signal prediction
+(paper section 4).
 
-    Labels (statements, age, sex, notes) --answers--> what is true, the likeliest first --QuestionBuilder--> Question, Question, ...
+    Labels (statements, age, sex, notes) --answers--> what is true, the likeliest first --QuestionBuilder--> Question,
+    Question, ...
 
-Rules: a statement of 60 % or more is an answer, the highest first; where there is none, a "normal" variant is. PTB-XL states no likelihood (0) for
-rhythm and form; those count as certain. A distractor is never true for the record, nor in doubt. Every question names age and sex.
+Rules: a statement of 60 % or more is an answer, the highest first; where there is none, a "normal" variant is. PTB-XL
+    states no likelihood (0) for
+rhythm and form; those count as certain. A distractor is never true for the record, nor in doubt. Every question names
+age and sex.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +53,8 @@ TOPICS = {
 DIMENSION_OF = {topic: topic if topic in ("rhythm", "waveform", "diagnosis") else "misc" for topic in TOPICS}
 DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
 
-# Options come from what is common enough to be learnt: 100 records and more of PTB-XL, but for what makes up four options.
+# Options come from what is common enough to be learnt: 100 records and more of PTB-XL, but for what makes up four
+# options.
 CHOICES = {
     "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "AFLT", "BIGU"),
     "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT", "LVOLT", "NDT", "NST_", "DIG", "LNGQT"),
@@ -60,7 +65,8 @@ CHOICES = {
     "noise": ("static_noise", "burst_noise", "baseline_drift", "no-noise"),
     "ectopy": ("SVES", "VES", "SVES+VES", "no-ectopy"),
 }  # fmt: skip
-# Closed questions whose answer is a very common one are asked about this share of the records, so that in PTB-XL it is right about as often as the
+# Closed questions whose answer is a very common one are asked about this share of the records, so that in PTB-XL it is
+# right about as often as the
 # next most common answer of its topic. Else who always says "normal" would score well.
 CLOSED_SHARE = {"SR": 0.09, "no-form": 0.26, "NORM": 0.12, "MID": 0.49, "no-noise": 0.17, "no-ectopy": 0.06}
 # What the default checkpoint was trained to tell apart.
@@ -78,7 +84,11 @@ CLOSED = {
         "Which of these describes the waveform: {}?",
         "What is seen in the waveform, one of {}?",
     ),
-    "diagnosis": ("Which diagnosis fits: {}?", "Which of these is the diagnosis: {}?", "What does the ECG point to, one of {}?"),
+    "diagnosis": (
+        "Which diagnosis fits: {}?",
+        "Which of these is the diagnosis: {}?",
+        "What does the ECG point to, one of {}?",
+    ),
     "axis": ("Which axis does the heart have: {}?", "What is the electrical axis, one of {}?"),
     "stage": ("Of which stage is the infarction: {}?", "How old is the infarction, one of {}?"),
     "noise": ("Which of these disturbs the recording: {}?", "What is the quality of the recording, one of {}?"),
@@ -86,18 +96,37 @@ CLOSED = {
 }
 OPEN = {
     "rhythm": ("What is the rhythm?", "Which rhythm does this ECG show?", "Describe the rhythm."),
-    "waveform": ("Which abnormalities of the waveform are there?", "Describe the waveform.", "What is remarkable in P, QRS, ST or T?"),
+    "waveform": (
+        "Which abnormalities of the waveform are there?",
+        "Describe the waveform.",
+        "What is remarkable in P, QRS, ST or T?",
+    ),
     "diagnosis": ("What is the diagnosis?", "Which diagnoses does this ECG suggest?", "What is your conclusion?"),
     "axis": ("What is the electrical axis of the heart?", "Which axis does the heart have?"),
     "stage": ("Of which stage is the infarction?", "How old is the infarction?"),
     "noise": ("Which disturbances of the recording are there?", "How good is the recording?"),
     "ectopy": ("Which ectopic beats are there?", "Are there extrasystoles?"),
 }
-REPORT = ("Write a report of this ECG.", "Please report this ECG.", "Read this ECG and give a structured report.", "Report the findings.")
-PREDICTION = ("Predict the signal of the next {} seconds.", "Continue this ECG for {} seconds.", "How does this ECG go on for {} seconds?")
+REPORT = (
+    "Write a report of this ECG.",
+    "Please report this ECG.",
+    "Read this ECG and give a structured report.",
+    "Report the findings.",
+)
+PREDICTION = (
+    "Predict the signal of the next {} seconds.",
+    "Continue this ECG for {} seconds.",
+    "How does this ECG go on for {} seconds?",
+)
 COMPARE_CLOSED = {
-    "second": ("Which of these is true of the second ECG but not of the first: {}?", "What does only the second ECG show, one of {}?"),
-    "first": ("Which of these is true of the first ECG but not of the second: {}?", "What does only the first ECG show, one of {}?"),
+    "second": (
+        "Which of these is true of the second ECG but not of the first: {}?",
+        "What does only the second ECG show, one of {}?",
+    ),
+    "first": (
+        "Which of these is true of the first ECG but not of the second: {}?",
+        "What does only the first ECG show, one of {}?",
+    ),
     "both": ("Which of these is true of both ECGs: {}?", "What do both ECGs show, one of {}?"),
 }
 COMPARE_OPEN = (
@@ -109,7 +138,10 @@ TOPIC_WORDS = {
     "rhythm": "rhythm", "waveform": "waveform", "diagnosis": "diagnosis", "axis": "electrical axis", "stage": "stage of the infarction",
     "noise": "quality of the recording", "ectopy": "ectopic beats",
 }  # fmt: skip
-SAME_PATIENT = ("Two ECGs of one patient, the earlier one first. ", "The same patient, recorded twice; the second ECG is later. ")
+SAME_PATIENT = (
+    "Two ECGs of one patient, the earlier one first. ",
+    "The same patient, recorded twice; the second ECG is later. ",
+)
 OTHER_PATIENT = ("Two ECGs of two patients. ", "The ECGs are of different patients. ")
 
 PATIENT = (
@@ -120,8 +152,9 @@ PATIENT = (
 
 @dataclass
 class Labels:
-    """What is known about a record: `statements` code -> likelihood in percent (0 where not stated), `age` in years, `sex`, `notes` by PTB-XL's
-    column names."""
+    """What is known about a record: `statements` code -> likelihood in percent (0 where not stated), `age` in years,
+    `sex`, `notes` by PTB-XL's column names.
+    """
 
     statements: dict[str, float]
     age: float | None = None
@@ -156,7 +189,10 @@ class Labels:
     def ectopy(self) -> str:
         """Of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
         beats = self.notes.get("extra_beats", "").upper()
-        above, below = "SVES" in beats or "PAC" in self.statements, "VES" in beats.replace("SVES", "") or "PVC" in self.statements
+        above, below = (
+            "SVES" in beats or "PAC" in self.statements,
+            "VES" in beats.replace("SVES", "") or "PVC" in self.statements,
+        )
         if above or below:
             return "SVES+VES" if above and below else "SVES" if above else "VES"
         other = beats or {"PRC(S)", "BIGU", "TRIGU"} & set(self.statements)
@@ -217,7 +253,9 @@ def names(topic: str, codes) -> list[str]:
 
 def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
     """ "a 63-year-old woman", "a man aged 63", "a patient of unknown age and sex": never an age above 89."""
-    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[int(rng.integers(2))]
+    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[
+        int(rng.integers(2))
+    ]
     if age is None:
         return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
     old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
@@ -272,10 +310,11 @@ class QuestionBuilder:
         return Question("verify-qa", DIMENSION_OF[topic], topic, question, sentence(answer), (), (answer,))
 
     def closed(self, labels: Labels, topic: str, right: str | None = None) -> Question | None:
-        """Four options, one of which is right and none of the others true or in doubt; None if the record does not allow it.
+        """Four options, one of which is right and none of the others true or in doubt; None if the record does not
+        allow it.
 
-        The other options are drawn in the same way whichever is right, so that the options alone do not give the answer away:
-        diagnoses are of four different superclasses, since a block is no clear distractor for another one.
+        The other options are drawn in the same way whichever is right, so that the options alone do not give the answer
+        away: diagnoses are of four different superclasses, since a block is no clear distractor for another one.
         """
         answers = [code for code in labels.answers(topic) if code in self.choices[topic]]
         if not answers:
@@ -293,7 +332,9 @@ class QuestionBuilder:
             return None
         options = self._options(names(topic, (right, *wrong)))
         question = self._for(labels, self._word(CLOSED[topic]).format(", ".join(options)))
-        return Question("closed-qa", DIMENSION_OF[topic], topic, question, sentence(TOPICS[topic][right]), options, (right,))
+        return Question(
+            "closed-qa", DIMENSION_OF[topic], topic, question, sentence(TOPICS[topic][right]), options, (right,)
+        )
 
     def not_too_common(self, question: Question | None) -> Question | None:
         """The question, but with the very common answers of `CLOSED_SHARE` only so often."""
@@ -316,7 +357,9 @@ class QuestionBuilder:
 
     def report(self, labels: Labels) -> Question:
         answer = report_text(labels)
-        return Question("report", "report", "report", self._for(labels, self._word(REPORT)), answer, (), tuple(labels.statements))
+        return Question(
+            "report", "report", "report", self._for(labels, self._word(REPORT)), answer, (), tuple(labels.statements)
+        )
 
     def prediction(self, labels: Labels, seconds: int | None = None) -> Question:
         """The next 1 to 4 seconds."""
@@ -338,7 +381,8 @@ class QuestionBuilder:
         if possible:
             kind = self._pick(possible)
             right = next(code for code in kinds[kind] if code in self.choices[topic])
-            # One wrong option of each other kind, if there is one, so that just knowing what either ECG shows is not enough.
+            # One wrong option of each other kind, if there is one, so that just knowing what either ECG shows is not
+            # enough.
             wrong = [self._pick(codes) for other_kind, codes in kinds.items() if other_kind != kind and codes]
             wrong += [neither[i] for i in self.rng.permutation(len(neither))]
             if len(wrong) >= 3:
@@ -346,17 +390,28 @@ class QuestionBuilder:
                 question = self._for(one, lead + self._word(COMPARE_CLOSED[kind]).format(", ".join(options)))
                 answer = sentence(TOPICS[topic][right])
                 found.append(
-                    self.not_too_common(Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,)))
+                    self.not_too_common(
+                        Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,))
+                    )
                 )
         question = self._for(one, lead + self._word(COMPARE_OPEN) + f" Consider the {TOPIC_WORDS[topic]}.")
         found.append(
-            Question("comparison-qa", DIMENSION_OF[topic], topic, question, difference(topic, first, second), (), (*first, "->", *second))
+            Question(
+                "comparison-qa",
+                DIMENSION_OF[topic],
+                topic,
+                question,
+                difference(topic, first, second),
+                (),
+                (*first, "->", *second),
+            )
         )
         return [question for question in found if question is not None]
 
     def questions(self, labels: Labels) -> list[Question]:
-        """What one record is asked in one modality: closed and open questions of every topic, a verification of each dimension and superclass,
-        a report and a prediction."""
+        """What one record is asked in one modality: closed and open questions of every topic, a verification of each
+        dimension and superclass, a report and a prediction.
+        """
         found = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
         found += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
         for topic in TOPICS:
@@ -382,7 +437,9 @@ def difference(topic: str, first: list[str], second: list[str]) -> str:
 
 
 def report_text(labels: Labels) -> str:
-    """A structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words. Nothing in it identifies the patient."""
+    """A structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words. Nothing in it identifies
+    the patient.
+    """
     parts = []
     if labels.age is not None or labels.sex:
         age = "" if labels.age is None else "over 89 years" if labels.age >= 90 else f"{labels.age:.0f} years"

@@ -1,4 +1,6 @@
-"""One record on its way through the engine: read, cleaned, labelled, drawn, and as the rows of the data set refer to it."""
+"""One record on its way through the engine: read, cleaned, labelled, drawn, and as the rows of the data set refer to
+it.
+"""
 
 import time
 import zlib
@@ -21,8 +23,9 @@ IMAGE_DPI, IMAGE_SIZE = 100, (1100, 850)  # Letter, landscape
 
 @dataclass
 class Loaded:
-    """A record as the questions need it: `ecg` as rows store it, its length in `seconds`, `quality` and every change made, and, if it was drawn, the
-    encoded `image` and how it was drawn."""
+    """A record as the questions need it: `ecg` as rows store it, its length in `seconds`, `quality` and every change
+    made, and, if it was drawn, the encoded `image` and how it was drawn.
+    """
 
     entry: Entry
     labels: Labels
@@ -56,7 +59,8 @@ def load(entry: Entry, optimizer: Optimizer, draw_seed: int | None, times: Count
             "faults": optimized.quality.as_dict(),
             "warnings": optimized.warnings,
             # Rows hold the uncleaned leads, which the processor cleans; the filters are for drawing and quality.
-            "changes": record.provenance + [change for change in optimized.provenance if not change.startswith("high-pass")],
+            "changes": record.provenance
+            + [change for change in optimized.provenance if not change.startswith("high-pass")],
         },
     )
     times["read"] += time.perf_counter() - clock
@@ -74,7 +78,17 @@ def draw(labels: Labels, optimized: OptimizedECG, rng: np.random.Generator) -> t
     strength = round(float(rng.uniform(0.1, 1.0)), 2) if rng.random() < 0.4 else 0.0
     rate = heart_rate(optimized.signal, optimized.sampling_rate) if rng.random() < 0.5 else None
     header = page_header(labels.age, labels.sex, rate)
-    page = draw_ecg(optimized.signal, optimized.sampling_rate, layout, speed, gain, IMAGE_DPI, header, optimized.lead_mask, IMAGE_SIZE)
+    page = draw_ecg(
+        optimized.signal,
+        optimized.sampling_rate,
+        layout,
+        speed,
+        gain,
+        IMAGE_DPI,
+        header,
+        optimized.lead_mask,
+        IMAGE_SIZE,
+    )
     encoded = encode_jpeg(add_artefacts(page, strength, rng)) if strength else encode_png(page)
     return encoded, {"layout": layout, "mm_per_s": speed, "mm_per_mv": gain, "artefacts": strength}
 

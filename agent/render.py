@@ -47,12 +47,14 @@ def draw_ecg(
         dpi: Pixels per inch.
         header: A line above the paper. Nothing identifying belongs there.
         lead_mask: (12,), 0 for leads to leave empty.
-        size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows share its height, and as
-            many seconds are shown as its width has place for, up to ten. By default the sheet fits ten seconds.
+        size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
+            share its height, and as many seconds are shown as its width has place for, up to ten. By default the sheet
+            fits ten seconds.
 
     Returns: RGB image.
 
-    Raises: `ValueError` for an unknown layout, another shape, a speed or gain that is not positive, or a sheet too small for its rows.
+    Raises: `ValueError` for an unknown layout, another shape, a speed or gain that is not positive, or a sheet too
+        small for its rows.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
@@ -71,7 +73,9 @@ def draw_ecg(
         seconds = min(seconds, (width / px - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
         row_mm = (height / px - HEADER_MM - MARGIN_MM) / rows
         if seconds < 1 or row_mm < 8:
-            raise ValueError(f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s.")
+            raise ValueError(
+                f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s."
+            )
     page = _paper(width, height, round(HEADER_MM * px), round(MARGIN_MM * px), px).copy()
 
     # Traces are drawn twice as large and reduced, which gives smooth edges.
@@ -99,7 +103,14 @@ def draw_ecg(
                 pen.line(np.stack([x[part], y[part]], axis=1).ravel().tolist(), fill=255, width=stroke, joint="curve")
     for row in range(rows):  # calibration pulse: 1 mV, 5 mm wide
         y0 = HEADER_MM + (row + 0.5) * row_mm
-        pulse = [(0, 0), (1, 0), (1, gain), (CALIBRATION_MM - 2, gain), (CALIBRATION_MM - 2, 0), (CALIBRATION_MM - 1, 0)]
+        pulse = [
+            (0, 0),
+            (1, 0),
+            (1, gain),
+            (CALIBRATION_MM - 2, gain),
+            (CALIBRATION_MM - 2, 0),
+            (CALIBRATION_MM - 1, 0),
+        ]
         pen.line([((MARGIN_MM + x) * 2 * px, (y0 - y) * 2 * px) for x, y in pulse], fill=255, width=stroke)
     page.paste(INK, mask=ink.reduce(2))
 
@@ -127,7 +138,8 @@ def page_header(age: float | None, sex: str | None, heart_rate: float | None = N
 
 
 def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """A page as a scanner or a phone would see it: strokes of a pen, crease, colour cast, perspective, shadow, blur, noise, JPEG.
+    """A page as a scanner or a phone would see it: strokes of a pen, crease, colour cast, perspective, shadow, blur,
+    noise, JPEG.
 
     Args:
         page: RGB.
@@ -163,7 +175,10 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
                 max(1, width // 700),
             )
     cast = 1 - strength * rng.uniform(0, 0.22, 3)
-    bands = [ImageChops.multiply(band, shade).point([round(v * factor) for v in range(256)]) for band, factor in zip(page.split(), cast)]
+    bands = [
+        ImageChops.multiply(band, shade).point([round(v * factor) for v in range(256)])
+        for band, factor in zip(page.split(), cast)
+    ]
     page = Image.merge("RGB", bands)
     if rng.random() < 0.3 + 0.7 * strength:
         page = _perspective(page, strength, rng)
@@ -192,13 +207,17 @@ def _perspective(page: Image.Image, strength: float, rng: np.random.Generator) -
     """The page from a little aside, on a table of one colour."""
     width, height = page.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
-    inward = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * rng.uniform(0.0, 0.045, (4, 2)) * strength * (width, height)
+    inward = (
+        np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) * rng.uniform(0.0, 0.045, (4, 2)) * strength * (width, height)
+    )
     seen = corners + inward
     equations = [[x, y, 1, 0, 0, 0, -x * u, -y * u] for (x, y), (u, _) in zip(seen, corners)]
     equations += [[0, 0, 0, x, y, 1, -x * v, -y * v] for (x, y), (_, v) in zip(seen, corners)]
     coefficients = np.linalg.solve(np.array(equations), np.concatenate([corners[:, 0], corners[:, 1]]))
     table = tuple(int(v) for v in rng.integers(60, 190, 3))
-    return page.transform(page.size, Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR, fillcolor=table)
+    return page.transform(
+        page.size, Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR, fillcolor=table
+    )
 
 
 def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) -> Image.Image:

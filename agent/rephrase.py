@@ -36,7 +36,8 @@ class Rephraser:
         retries: How often a reply that fails is asked for again.
         timeout: Seconds for one reply.
 
-    `counts` has "cached", "accepted", and for templates that were kept "failed" (no good reply) and "kept" (nothing to rephrase).
+    `counts` has "cached", "accepted", and for templates that were kept "failed" (no good reply) and "kept" (nothing to
+    rephrase).
     """
 
     def __init__(self, url: str, model: str, cache: str, retries: int = 2, timeout: float = 60.0):
@@ -49,7 +50,8 @@ class Rephraser:
             self.counts["kept"] += 1
             return question, False
         asked = json.dumps(
-            {"question": question.question, "answer": question.answer, "options": list(question.options)}, ensure_ascii=False
+            {"question": question.question, "answer": question.answer, "options": list(question.options)},
+            ensure_ascii=False,
         )
         place = self.cache / f"{hashlib.sha256(f'{self.model}|{asked}'.encode()).hexdigest()}.json"
         if place.is_file():
@@ -103,10 +105,16 @@ def find_fault(question: Question, reply) -> str | None:
         return None if answered == question.answer else "the answer is not the option word by word"
     if question.task == "verify-qa":
         same = re.match(r"(?i)yes|no\b", answered)
-        if not same or same[0].lower() != question.answer_label[0] or find_statements(asked) != find_statements(question.question):
+        if (
+            not same
+            or same[0].lower() != question.answer_label[0]
+            or find_statements(asked) != find_statements(question.question)
+        ):
             return "the answer or the finding asked for differs"
         return None
-    return None if find_statements(answered) == find_statements(question.answer) else "the findings of the answer differ"
+    return (
+        None if find_statements(answered) == find_statements(question.answer) else "the findings of the answer differ"
+    )
 
 
 def _sexes(text: str) -> set[int]:

@@ -1,4 +1,6 @@
-"""Writes PDF reports with vector traces, as hospital systems print them: paper, calibration pulses, lead labels, patient, statements."""
+"""Writes PDF reports with vector traces, as hospital systems print them: paper, calibration pulses, lead labels,
+patient, statements.
+"""
 
 from pathlib import Path
 
@@ -64,7 +66,14 @@ def write_pdf_report(
     for row in range(rows):
         zero = HEADER_MM + (row + 0.5) * row_mm
         if pulse:
-            corners = [(0, 0), (1, 0), (1, gain), (CALIBRATION_MM - 2, gain), (CALIBRATION_MM - 2, 0), (CALIBRATION_MM - 1, 0)]
+            corners = [
+                (0, 0),
+                (1, 0),
+                (1, gain),
+                (CALIBRATION_MM - 2, gain),
+                (CALIBRATION_MM - 2, 0),
+                (CALIBRATION_MM - 1, 0),
+            ]
             shape.draw_polyline([((MARGIN_MM + x) * PX, (zero - y) * PX) for x, y in corners])
             shape.finish(color=(0, 0, 0), width=0.6, closePath=False)
         is_strip = row >= lead_rows
@@ -72,7 +81,9 @@ def write_pdf_report(
         cuts = np.round(np.linspace(0, samples, len(leads) + 1)).astype(int)
         parts = [(np.arange(start, stop), signal[lead, start:stop]) for lead, start, stop in zip(leads, cuts, cuts[1:])]
         for lead, start in zip(leads, cuts):
-            page.insert_text(((left + start / sampling_rate * speed + 1) * PX, (zero - row_mm / 2 + 4) * PX), LEADS[lead], fontsize=8)
+            page.insert_text(
+                ((left + start / sampling_rate * speed + 1) * PX, (zero - row_mm / 2 + 4) * PX), LEADS[lead], fontsize=8
+            )
         if continuous:
             parts = [tuple(np.concatenate(each) for each in zip(*parts))]
         for at, mv in parts:

@@ -1,6 +1,7 @@
 """The rows of the data set, how they are written, and how they become conversations again.
 
-A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary encoding keeps each distinct value of
+A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary
+    encoding keeps each distinct value of
 a column chunk once, so that a shard of twenty questions a record is hardly larger than its records.
 """
 
@@ -76,7 +77,9 @@ class PackedECG:
 
     @classmethod
     def pack(cls, record_id: str, signal: np.ndarray, lead_mask: np.ndarray, sampling_rate: float) -> "PackedECG":
-        """`signal` (12, samples) in mV, in steps of 1 uV or, above 32 mV, of what 16 bits allow; leads without a mask are left out."""
+        """`signal` (12, samples) in mV, in steps of 1 uV or, above 32 mV, of what 16 bits allow; leads without a mask
+        are left out.
+        """
         kept = signal[np.asarray(lead_mask, bool)]
         scale = max(0.001, float(np.abs(kept).max(initial=0)) / 32767)
         leads = tuple(lead for lead, present in zip(LEADS, lead_mask) if present)
@@ -98,9 +101,12 @@ class Sample:
 
 
 def unpack_ecg(ecg: dict) -> dict:
-    """An element of a row's `ecgs` -> `{"ecg": float32 (leads, samples) mV, "sampling_rate", "lead_names", "units"}`, as the processor takes it, without
-    the samples that are to be predicted, and those as "target" if there are any."""
-    signal = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1).astype(np.float32) * np.float32(ecg["scale"])
+    """An element of a row's `ecgs` -> `{"ecg": float32 (leads, samples) mV, "sampling_rate", "lead_names", "units"}`,
+    as the processor takes it, without the samples that are to be predicted, and those as "target" if there are any.
+    """
+    signal = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1).astype(np.float32) * np.float32(
+        ecg["scale"]
+    )
     found = {"sampling_rate": ecg["sampling_rate"], "lead_names": list(ecg["leads"]), "units": "mV"}
     if hidden := ecg["target_samples"]:
         return {"ecg": signal[:, :-hidden], **found, "target": signal[:, -hidden:]}
@@ -108,7 +114,9 @@ def unpack_ecg(ecg: dict) -> dict:
 
 
 def conversation(row: dict) -> list[dict]:
-    """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(..., tokenize=True)`."""
+    """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(...,
+    tokenize=True)`.
+    """
     ecgs = iter([unpack_ecg(ecg) for ecg in row["ecgs"]])
     images = iter(row["images"])
     messages = []
@@ -184,7 +192,14 @@ def write_shard(path, samples: list[Sample]):
     }
     table = pa.table({field.name: arrays[field.name] for field in SCHEMA})
     # One row group; without Arrow's own schema, so that readers see plain binary columns and not dictionaries.
-    pq.write_table(table, path, compression="zstd", store_schema=False, row_group_size=max(1, len(table)), dictionary_pagesize_limit=2**30)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        store_schema=False,
+        row_group_size=max(1, len(table)),
+        dictionary_pagesize_limit=2**30,
+    )
 
 
 def _offsets(lists) -> pa.Array:

@@ -1,4 +1,5 @@
-"""The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead reversal.
+"""The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead
+reversal.
 
 ECGRecord --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
           --lead_quality, limb_lead_reversal, best_window-->  what is known about it
@@ -25,7 +26,8 @@ class LeadQuality:
         missing: Share of samples that were not recorded.
         flat: Longest stretch without any change, in seconds.
         saturated: Share of samples that stay at the lead's largest or smallest value.
-        noise: Standard deviation of the noise between neighbouring samples in uV, by the median, which QRS complexes do not move.
+        noise: Standard deviation of the noise between neighbouring samples in uV, by the median, which QRS complexes do
+            not move.
         baseline: Drift, the running mean of 2 s, in mV, from its 5th to its 95th percentile.
         faults: For each lead, some of "missing", "flat", "lead_off", "saturated", "noise", "baseline".
     """
@@ -59,15 +61,19 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
     rails = filled.max(axis=1, keepdims=True), filled.min(axis=1, keepdims=True)
     at_rail = (filled[:, 1:] == rails[0]) | (filled[:, 1:] == rails[1])
     saturated = (at_rail & still & recorded[:, 1:]).mean(axis=1)
-    # White noise of deviation s has second differences of deviation s * sqrt(6). Every second one is enough for a median.
+    # White noise of deviation s has second differences of deviation s * sqrt(6). Every second one is enough for a
+    # median.
     restless = np.abs(np.diff(steps, axis=1)[:, ::2]) if samples > 2 else np.zeros((leads, 1))
     noise = 1000 * np.median(restless, axis=1) / 0.6745 / np.sqrt(6)
     block = max(1, round(sampling_rate / 10))
-    blocks = filled[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else filled
+    blocks = (
+        filled[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else filled
+    )
     drift = np.sort(uniform_filter1d(blocks, min(20, blocks.shape[1]), axis=1, mode="nearest"), axis=1)  # 2 s
     spread = np.sort(filled[:, :: max(1, block // 5)], axis=1)
     baseline, range_mv = (
-        each[:, -1 - each.shape[1] // part] - each[:, each.shape[1] // part] for each, part in ((drift, 20), (spread, 100))
+        each[:, -1 - each.shape[1] // part] - each[:, each.shape[1] // part]
+        for each, part in ((drift, 20), (spread, 100))
     )
     faults = [
         [
@@ -98,7 +104,8 @@ def best_window(signal: np.ndarray, sampling_rate: float, seconds: float = 10.0)
     """Start and stop, in samples, of the stretch of `seconds` with the fewest missing, flat and restless samples.
 
     Args:
-        signal: (leads, samples) in mV, NaN where nothing was recorded. An ECG that is no longer than `seconds` is taken whole.
+        signal: (leads, samples) in mV, NaN where nothing was recorded. An ECG that is no longer than `seconds` is taken
+            whole.
     """
     samples, length = signal.shape[1], round(seconds * sampling_rate)
     if samples <= length:
@@ -123,9 +130,9 @@ def best_window(signal: np.ndarray, sampling_rate: float, seconds: float = 10.0)
 def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
     """Suspected reversal of limb electrodes: "LA/RA", "RA/LL", "RL/limb", or None.
 
-    Lead I looks like V6 and lead II is upright, in whatever heart; arms exchanged turn lead I over (P, QRS and T), right arm and left leg
-    exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead nearly flat. The exchange of left arm and
-    left leg leaves a normal ECG and cannot be seen.
+    Lead I looks like V6 and lead II is upright, in whatever heart; arms exchanged turn lead I over (P, QRS and T),
+    right arm and left leg exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead
+    nearly flat. The exchange of left arm and left leg leaves a normal ECG and cannot be seen.
 
     Args:
         signal: (12, samples) in mV, cleaned, in standard order; absent leads 0.
@@ -163,8 +170,10 @@ def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
 
 @dataclass
 class OptimizedECG:
-    """`signal` float32 (12, samples) in mV at `sampling_rate`, cleaned, absent leads 0; `raw` the same window of the twelve leads before
-    cleaning; `lead_mask` bool (12,); `quality`; the names of `warnings`; `provenance`: what was done."""
+    """`signal` float32 (12, samples) in mV at `sampling_rate`, cleaned, absent leads 0; `raw` the same window of the
+    twelve leads before cleaning; `lead_mask` bool (12,); `quality`; the names of `warnings`; `provenance`: what was
+    done.
+    """
 
     signal: np.ndarray
     raw: np.ndarray
@@ -188,7 +197,9 @@ class Optimizer:
         self.extractor, self.seconds = extractor or BeatFeatureExtractor(), seconds
 
     def __call__(self, record: ECGRecord) -> OptimizedECG:
-        """Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when no lead can be used or the record is too short."""
+        """Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when no lead can be used or the record is too
+        short.
+        """
         provenance = []
         start, stop = best_window(record.signal, record.sampling_rate, self.seconds)
         given = record.as_input()
@@ -203,7 +214,9 @@ class Optimizer:
         )
         by_name = dict(zip(record.lead_names, given["ecg"]))
         absent = np.full(raw.shape[1], np.nan)
-        quality = lead_quality(np.stack([by_name.get(lead, row if ok else absent) for lead, row, ok in zip(LEADS, raw, lead_mask)]), rate)
+        quality = lead_quality(
+            np.stack([by_name.get(lead, row if ok else absent) for lead, row, ok in zip(LEADS, raw, lead_mask)]), rate
+        )
         warnings = warnings + [
             f"{fault}:{lead}"
             for lead, faults in quality.as_dict().items()
@@ -213,5 +226,12 @@ class Optimizer:
         if reversal := limb_lead_reversal(signal, self.extractor.sampling_rate):
             warnings.append(f"limb_leads_reversed:{reversal}")
         return OptimizedECG(
-            signal.astype(np.float32), raw.astype(np.float32), self.extractor.sampling_rate, rate, lead_mask, quality, warnings, provenance
+            signal.astype(np.float32),
+            raw.astype(np.float32),
+            self.extractor.sampling_rate,
+            rate,
+            lead_mask,
+            quality,
+            warnings,
+            provenance,
         )

@@ -1,7 +1,8 @@
 """A seeded simulator of 12-lead ECGs with known rhythm, morphology and fiducials.
 
-Every wave is a Hann pulse with a support of its own, so that onsets and ends are exact, and has one amplitude for each of the eight
-independent leads. Test data and examples come from here, since no third party's recording is in the repository.
+Every wave is a Hann pulse with a support of its own, so that onsets and ends are exact, and has one amplitude for each
+of the eight independent leads. Test data and examples come from here, since no third party's recording is in the
+repository.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ FORMS = ("NORM", "LVH", "CLBBB", "CRBBB", "IMI", "AMI", "PVC", "LOWT")
 
 @dataclass
 class SimulatedECG:
-    """`signal` float32 (12, samples) mV, `sampling_rate` Hz, SCP-ECG `statements`, and in seconds: `r_peaks`, and for each beat the
-    `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent and a T wave that the end cuts off."""
+    """`signal` float32 (12, samples) mV, `sampling_rate` Hz, SCP-ECG `statements`, and in seconds: `r_peaks`, and for
+    each beat the `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent and a T wave that the end cuts
+    off.
+    """
 
     signal: np.ndarray
     sampling_rate: int
@@ -39,7 +42,12 @@ class SimulatedECG:
 
 
 def simulate_ecg(
-    rhythm: str = "SR", form: str = "NORM", seconds: float = 10.0, sampling_rate: int = 500, noise_mv: float = 0.01, seed: int = 0
+    rhythm: str = "SR",
+    form: str = "NORM",
+    seconds: float = 10.0,
+    sampling_rate: int = 500,
+    noise_mv: float = 0.01,
+    seed: int = 0,
 ) -> SimulatedECG:
     """One ECG.
 
@@ -53,7 +61,9 @@ def simulate_ecg(
     Raises: `ValueError` for an unknown rhythm or form.
     """
     if rhythm not in RHYTHMS or form not in FORMS:
-        raise ValueError(f"Unknown rhythm {rhythm!r} or form {form!r}; expected one of {list(RHYTHMS)} and one of {list(FORMS)}.")
+        raise ValueError(
+            f"Unknown rhythm {rhythm!r} or form {form!r}; expected one of {list(RHYTHMS)} and one of {list(FORMS)}."
+        )
     rng = np.random.default_rng((seed, sorted(RHYTHMS).index(rhythm), FORMS.index(form)))
     rate = rng.uniform(*RHYTHMS[rhythm])
     time = np.arange(round(seconds * sampling_rate)) / sampling_rate

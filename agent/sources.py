@@ -36,7 +36,9 @@ DOCUMENTS = {".md", ".json", ".html", ".sha256"}
 
 @dataclass
 class Entry:
-    """One record of a source: `path` of the file, the pseudonym of the patient, labels, fold, and `order` within the patient's records."""
+    """One record of a source: `path` of the file, the pseudonym of the patient, labels, fold, and `order` within the
+    patient's records.
+    """
 
     record_id: str
     path: str
@@ -60,13 +62,16 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
     """All records of a source, and those that were rejected, as `{"record": ..., "reason": ...}`.
 
     Args:
-        source: A folder with ptbxl_database.csv (PTB-XL in its official layout), any other folder, or a CSV with a column `path`, and perhaps
-            record_id, patient_id, age, sex, report, scp_codes (a Python or JSON dict) and fold (1 to 10).
+        source: A folder with ptbxl_database.csv (PTB-XL in its official layout), any other folder, or a CSV with a
+            column `path`, and perhaps record_id, patient_id, age, sex, report, scp_codes (a Python or JSON dict) and
+            fold (1 to 10).
         limit: Only the first so many.
 
-    A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are shared out to ten by their hash.
+    A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are
+    shared out to ten by their hash.
 
-    Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV without a column `path`, or without any record.
+    Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV without a column `path`, or without
+        any record.
     """
     source = Path(source)
     if (source / "ptbxl_database.csv").is_file():
@@ -79,11 +84,15 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
             rows = list(csv.DictReader(file))[:limit]
         if not rows or "path" not in rows[0]:
             raise ValueError(f"{source} must have a column 'path'; it has {list(rows[0]) if rows else 'no rows'}.")
-        entries, rejected = _scan([row | {"path": str(source.parent / row["path"])} for row in rows], source.parent, progress)
+        entries, rejected = _scan(
+            [row | {"path": str(source.parent / row["path"])} for row in rows], source.parent, progress
+        )
     else:
         raise FileNotFoundError(f"{source} is neither a folder nor a CSV.")
     if not entries:
-        raise ValueError(f"{source} holds no ECG that can be read; {len(rejected)} rejected, the first because: {rejected[:1]}.")
+        raise ValueError(
+            f"{source} holds no ECG that can be read; {len(rejected)} rejected, the first because: {rejected[:1]}."
+        )
     return entries, rejected
 
 
@@ -106,7 +115,11 @@ def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
                     path=str(folder / row["filename_lr"]),
                     patient_id=row["patient_id"].split(".")[0],
                     fold=int(row["strat_fold"]),
-                    statements={code: float(value) for code, value in ast.literal_eval(row["scp_codes"]).items() if code in STATEMENTS},
+                    statements={
+                        code: float(value)
+                        for code, value in ast.literal_eval(row["scp_codes"]).items()
+                        if code in STATEMENTS
+                    },
                     age=parse_age(row.get("age")),
                     sex=sex,
                     notes={name: (row.get(name) or "").strip() for name in NOTES},
@@ -114,7 +127,12 @@ def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
                 )
             )
         except (KeyError, ValueError, SyntaxError) as error:
-            rejected.append({"record": str(row.get("ecg_id")), "reason": f"row of ptbxl_database.csv: {type(error).__name__} {error}"})
+            rejected.append(
+                {
+                    "record": str(row.get("ecg_id")),
+                    "reason": f"row of ptbxl_database.csv: {type(error).__name__} {error}",
+                }
+            )
     return entries, rejected
 
 
@@ -123,7 +141,11 @@ def _files(folder: Path) -> list[Path]:
     root = folder.resolve()
     found = []
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts) or root not in path.resolve().parents:
+        if (
+            not path.is_file()
+            or any(part.startswith(".") for part in path.relative_to(folder).parts)
+            or root not in path.resolve().parents
+        ):
             continue
         kind = path.suffix.lower()
         if kind in DOCUMENTS or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
@@ -177,4 +199,14 @@ def _entry(name: str, path: Path, row: dict, record: ECGRecord) -> Entry:
     if not 1 <= fold <= 10:
         raise ValueError(f"fold must be from 1 to 10, got {fold}")
     age, sex = parse_age(row.get("age")), parse_sex(row.get("sex"))
-    return Entry(name, str(path), patient, fold, statements, record.age if age is None else age, sex or record.sex, record.notes, name)
+    return Entry(
+        name,
+        str(path),
+        patient,
+        fold,
+        statements,
+        record.age if age is None else age,
+        sex or record.sex,
+        record.notes,
+        name,
+    )

@@ -1,4 +1,6 @@
-"""Classification of PTB-XL's statements from answer probabilities: macro AUC of its label sets, as the field scores them (Strodthoff et al., 2021)."""
+"""Classification of PTB-XL's statements from answer probabilities: macro AUC of its label sets, as the field scores
+them (Strodthoff et al., 2021).
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -50,7 +52,9 @@ def truth(statements: Iterable[str]) -> np.ndarray:
 
 
 def of_set(values: np.ndarray, name: str) -> np.ndarray:
-    """(records, 76), truth or probabilities -> (records, classes of a set). A subclass is as likely as the likeliest of its statements."""
+    """(records, 76), truth or probabilities -> (records, classes of a set). A subclass is as likely as the likeliest of
+    its statements.
+    """
     place = {each: k for k, each in enumerate(NAMES)}
     if name == "super":
         return values[:, [place[f"super:{each}"] for each in SETS[name]]]
@@ -59,9 +63,12 @@ def of_set(values: np.ndarray, name: str) -> np.ndarray:
     return values[:, [place[code] for code in SETS[name]]]
 
 
-def classification_table(items: Sequence[Item], probabilities: np.ndarray, seed: int = 0, draws: int = 1000) -> dict[str, dict]:
-    """Set -> "auc", macro over the classes that have a positive and a negative, "low" and "high" by bootstrap of patients, "classes", and "each",
-    class -> its AUC."""
+def classification_table(
+    items: Sequence[Item], probabilities: np.ndarray, seed: int = 0, draws: int = 1000
+) -> dict[str, dict]:
+    """Set -> "auc", macro over the classes that have a positive and a negative, "low" and "high" by bootstrap of
+    patients, "classes", and "each", class -> its AUC.
+    """
     labels = np.stack([truth(item.statements[0]) for item in items])
     weights = patient_draws([item.patients[0] for item in items], draws, seed)
     table = {}
@@ -72,5 +79,11 @@ def classification_table(items: Sequence[Item], probabilities: np.ndarray, seed:
             continue
         each = {classes[k]: float(macro_auc(those[:, [k]], scores[:, [k]])) for k in kept}
         low, high = interval(macro_auc(those[:, kept], scores[:, kept], weights))
-        table[name] = {"auc": float(np.mean(list(each.values()))), "low": low, "high": high, "classes": len(kept), "each": each}
+        table[name] = {
+            "auc": float(np.mean(list(each.values()))),
+            "low": low,
+            "high": high,
+            "classes": len(kept),
+            "each": each,
+        }
     return table

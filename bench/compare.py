@@ -1,4 +1,6 @@
-"""Two models on the same items: each table's difference, its interval by bootstrap of patients, and whether chance explains it."""
+"""Two models on the same items: each table's difference, its interval by bootstrap of patients, and whether chance
+explains it.
+"""
 
 import numpy as np
 
@@ -8,7 +10,8 @@ from .metrics.statistics import interval, paired_test, patient_draws
 
 
 def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:
-    """Results of `run`, for each table and for each label set: "table", "metric", "one", "other", "difference" (other - one), "low", "high", "p".
+    """Results of `run`, for each table and for each label set: "table", "metric", "one", "other", "difference" (other -
+    one), "low", "high", "p".
 
     Raises: `ValueError` when the two did not answer the same items of the same benchmark.
     """
@@ -26,11 +29,20 @@ def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:
         if table["primary"] == "macro AUC":
             found += _compare_auc(name, ids, one, other, seed)
             continue
-        ids = [each for each in ids if one["items"][each]["score"] is not None and other["items"][each]["score"] is not None]
+        ids = [
+            each
+            for each in ids
+            if one["items"][each]["score"] is not None and other["items"][each]["score"] is not None
+        ]
         if ids:
             scores = [[result["items"][each]["score"] for each in ids] for result in (one, other)]
             patients = [one["items"][each]["patient"] for each in ids]
-            row = {"table": name, "metric": table["primary"], "one": float(np.mean(scores[0])), "other": float(np.mean(scores[1]))}
+            row = {
+                "table": name,
+                "metric": table["primary"],
+                "one": float(np.mean(scores[0])),
+                "other": float(np.mean(scores[1])),
+            }
             found.append(row | paired_test(*scores, patients, seed=seed))
     return found
 
@@ -58,8 +70,13 @@ def _compare_auc(name: str, ids: list[str], one: dict, other: dict, seed: int, d
 
 def comparison_lines(one: dict, other: dict, rows: list[dict]) -> list[str]:
     """As a Markdown table."""
-    lines = [f"| table | metric | {one['model']['name']} | {other['model']['name']} | difference | p |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"| table | metric | {one['model']['name']} | {other['model']['name']} | difference | p |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         difference = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        lines.append(f"| {row['table']} | {row['metric']} | {row['one']:.3f} | {row['other']:.3f} | {difference} | {row['p']:.4f} |")
+        lines.append(
+            f"| {row['table']} | {row['metric']} | {row['one']:.3f} | {row['other']:.3f} | {difference} | {row['p']:.4f} |"
+        )
     return lines

@@ -5,7 +5,8 @@ text only               the question without the ECG
 blank ECG               a flat line; paper without a trace
 noise                   noise of usual amplitude; the same, drawn
 another patient's ECG   the next item's of the same kind
-random encoder          the same model with an encoder of random weights; of classification, a linear probe on such an encoder
+random encoder          the same model with an encoder of random weights; of classification, a linear probe on such an
+encoder
 last value, last beat   of predictions: the last sample held, the last beat repeated; the majority is a flat line
 """
 
@@ -27,7 +28,9 @@ NOISE_MV = 0.2
 
 
 def donors(items: list[Item]) -> dict[str, Item]:
-    """id -> the item whose recordings stand in: the next one of the same task, group and modality, of other patients. Where there is none, none."""
+    """id -> the item whose recordings stand in: the next one of the same task, group and modality, of other patients.
+    Where there is none, none.
+    """
     found = {}
     kinds: dict[tuple, list[Item]] = {}
     for item in items:
@@ -59,12 +62,15 @@ def _replaced(part: dict, rng: np.random.Generator, amplitude: float) -> dict:
     if part["type"] == "image":
         noise = rng.normal(0, amplitude, (len(LEADS), 1000)) if amplitude else np.full((len(LEADS), 1000), np.nan)
         return {"type": "image", "image": draw_ecg(noise, 100, "3x4+R", dpi=100, size=(1100, 850))}
-    # A processor rightly refuses a line without any change, as of a cable that is off: one microvolt of noise lets it pass.
+    # A processor rightly refuses a line without any change, as of a cable that is off: one microvolt of noise lets it
+    # pass.
     return {**part, "ecg": rng.normal(0, amplitude or 0.001, part["ecg"].shape).astype(np.float32)}
 
 
 def majority_answer(item: Item, majority: dict) -> str:
-    """The option that is most often right on the training split, the first of equals by name; of open questions the commonest answer."""
+    """The option that is most often right on the training split, the first of equals by name; of open questions the
+    commonest answer.
+    """
     if item.options:
         counts = majority["closed"].get(item.topic, {})
         return max(sorted(item.options), key=lambda option: counts.get(option.casefold(), 0))

@@ -1,5 +1,6 @@
-"""The invariance report: the same records at other rates, with fewer leads, as pictures of every layout and scale, and as photographs; and how often the
-answer changes. An answer that turns with the paper speed is no finding."""
+"""The invariance report: the same records at other rates, with fewer leads, as pictures of every layout and scale, and
+as photographs; and how often the answer changes. An answer that turns with the paper speed is no finding.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,20 +15,41 @@ from .variants import BASE, VARIANTS
 
 
 def invariance(
-    which: Which, data: str | Path, out: str | Path, manifest: dict, settings: Settings, workers: int = 1, progress: bool = True
+    which: Which,
+    data: str | Path,
+    out: str | Path,
+    manifest: dict,
+    settings: Settings,
+    workers: int = 1,
+    progress: bool = True,
 ) -> dict:
-    """Asks the closed questions about signals in every variant, or goes on with it; arguments as `heartcare.bench.run.run`.
+    """Asks the closed questions about signals in every variant, or goes on with it; arguments as
+    `heartcare.bench.run.run`.
 
-    Returns: what is written to NAME.invariance.json: "rows", variant -> "changed", the share of questions whose answer is another one than about the
-    signal as recorded (another choice, or none where there was one); "kappa", their agreement beyond chance; "accuracy"; "invalid".
+    Returns: what is written to NAME.invariance.json: "rows", variant -> "changed", the share of questions whose answer
+        is another one than about the
+    signal as recorded (another choice, or none where there was one); "kappa", their agreement beyond chance;
+    "accuracy"; "invalid".
     """
     out, head = Path(out), describe_run(which, manifest, settings)
     items = read_items(data, manifest, ("S",), ("closed-qa",), settings.limit)
     file = f"{head['model']['name'].replace('/', '--')}.invariance"
-    rows = collect(variant_batches(items, settings.batch_size), out / f"{file}.answers.jsonl", head, which, settings, workers, progress)
-    choices = {name: [read_choice(rows[name][item.id]["text"], item.options).index for item in items] for name in VARIANTS}
+    rows = collect(
+        variant_batches(items, settings.batch_size),
+        out / f"{file}.answers.jsonl",
+        head,
+        which,
+        settings,
+        workers,
+        progress,
+    )
+    choices = {
+        name: [read_choice(rows[name][item.id]["text"], item.options).index for item in items] for name in VARIANTS
+    }
     # Options are told apart by their text, since two questions have the same index for different options.
-    named = {name: [None if c is None else item.options[c] for c, item in zip(each, items)] for name, each in choices.items()}
+    named = {
+        name: [None if c is None else item.options[c] for c, item in zip(each, items)] for name, each in choices.items()
+    }
     table = {}
     for name, each in named.items():
         same = agreement(named[BASE], each)

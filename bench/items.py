@@ -1,4 +1,5 @@
-"""What is asked: items out of a data set that HeartAgent built, frozen by a manifest of ids and hashes, so that everybody scores the same.
+"""What is asked: items out of a data set that HeartAgent built, frozen by a manifest of ids and hashes, so that
+everybody scores the same.
 
 python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
 freeze(DATA) -> manifest                                       so many of each kind, chosen by the hash of their ids
@@ -37,8 +38,8 @@ class Item:
         id: As in the data set.
         subset: "S" signal, "I" image, "C" comparison of two.
         task: One of `TASKS`.
-        group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one patient) or "irrelevant" (two); of ECG-QA the
-            type of question.
+        group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one
+            patient) or "irrelevant" (two); of ECG-QA the type of question.
         topic: What is asked about; finer than the dimension.
         modality: "signal", "image", "signal-signal", "image-image", "signal-image".
         question, options, answer: Texts; no options but for closed questions.
@@ -69,7 +70,9 @@ class Item:
         return next(option for option in self.options if option.casefold() == self.answer.rstrip(".").casefold())
 
     def parts(self) -> list[dict]:
-        """The recordings and pictures as content of a chat: `{"type": "ecg", "ecg": (leads, samples) mV, ...}`, `{"type": "image", "image": RGB}`."""
+        """The recordings and pictures as content of a chat: `{"type": "ecg", "ecg": (leads, samples) mV, ...}`,
+        `{"type": "image", "image": RGB}`.
+        """
         ecgs, images = iter(self.ecgs), iter(self.images)
         found = []
         for part in self.modality.split("-"):
@@ -89,11 +92,17 @@ def kind_of(row: dict) -> tuple[str, str, str] | None:
         return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
     if task == "comparison-qa":
         form = "closed" if row["options"] else "open"
-        return subset, task, f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}"
+        return (
+            subset,
+            task,
+            f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}",
+        )
     return (subset, task, row["dimension"]) if task in TASKS else None
 
 
-def freeze(data: str | Path, split: str = "test", name: str = "heartcare-bench", per_group: int = PER_GROUP, seed: int = 0) -> dict:
+def freeze(
+    data: str | Path, split: str = "test", name: str = "heartcare-bench", per_group: int = PER_GROUP, seed: int = 0
+) -> dict:
     """Chooses the items of a benchmark.
 
     Args:
@@ -103,7 +112,8 @@ def freeze(data: str | Path, split: str = "test", name: str = "heartcare-bench",
         per_group: At most so many of each task, dimension and modality; records are classified all, of pictures 500.
         seed: Another one chooses others.
 
-    Returns: the manifest: "items", a list of [id, hash of question, truth and signals, hash of the pictures], and "majority", what who never looks at an
+    Returns: the manifest: "items", a list of [id, hash of question, truth and signals, hash of the pictures], and
+        "majority", what who never looks at an
     ECG should answer, counted on the training split (on this one, where there is no training split).
 
     Raises: `ValueError` when the data set has no such split.
@@ -146,7 +156,9 @@ def _classification_id(row_id: str) -> str:
 
 
 def count_majority(data: Path, shards: list[str]) -> dict:
-    """ "closed": topic -> answer -> how often it is right; "open": "task/topic" -> the commonest answer; of reports the commonest but for age and sex."""
+    """ "closed": topic -> answer -> how often it is right; "open": "task/topic" -> the commonest answer; of reports the
+    commonest but for age and sex.
+    """
     closed: dict[str, Counter] = {}
     texts: dict[str, Counter] = {}
     for shard in tqdm(shards, desc="counting answers"):
@@ -161,14 +173,19 @@ def count_majority(data: Path, shards: list[str]) -> dict:
                 body = _BODY.search(answer) if kind[1] == "report" else None
                 texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
     first = {key: max(count.items(), key=lambda each: (each[1], each[0]))[0] for key, count in texts.items()}
-    return {"closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())}, "open": dict(sorted(first.items()))}
+    return {
+        "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
+        "open": dict(sorted(first.items())),
+    }
 
 
 def _topic(row_id: str, kind: tuple) -> str:
     return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
 
 
-def read_items(data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=TASKS, limit: int | None = None) -> list[Item]:
+def read_items(
+    data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=TASKS, limit: int | None = None
+) -> list[Item]:
     """The items of a manifest, in its order.
 
     Args:
@@ -182,7 +199,9 @@ def read_items(data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=T
     data = Path(data)
     frozen = {item_id: (content, pictures) for item_id, content, pictures in manifest["items"]}
     wanted = set(frozen)
-    items = sorted(_read(data, _shards(_manifest_of(data), manifest["split"]), wanted, subsets, tasks), key=lambda item: item.id)
+    items = sorted(
+        _read(data, _shards(_manifest_of(data), manifest["split"]), wanted, subsets, tasks), key=lambda item: item.id
+    )
     if torn := [item.id for item in items if content_hash(item) != frozen[item.id][0]]:
         raise ValueError(
             f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build the data set as it says."
@@ -195,7 +214,9 @@ def read_items(data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=T
         raise ValueError(f"{data} lacks {len(gone)} items of {manifest['name']}, for example {min(gone)}.")
     redrawn = sum(picture_hash(item) != frozen[item.id][1] for item in items)
     if redrawn:
-        tqdm.write(f"{redrawn} items have pictures drawn the same way, but with other pixels (another version of Pillow).")
+        tqdm.write(
+            f"{redrawn} items have pictures drawn the same way, but with other pixels (another version of Pillow)."
+        )
     if limit is None:
         return items
     count: Counter = Counter()
@@ -242,7 +263,9 @@ def _shards(source: dict, split: str) -> list[str]:
 
 
 def _light_rows(path: Path, *columns: str) -> list[dict]:
-    """The rows of a shard without what is heavy in them; of ECG-QA's with their provenance, which alone knows the type of question."""
+    """The rows of a shard without what is heavy in them; of ECG-QA's with their provenance, which alone knows the type
+    of question.
+    """
     columns = [*_LIGHT, *columns]
     first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
     if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
@@ -295,14 +318,19 @@ def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> It
 
 def content_hash(item: Item) -> str:
     """Of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
-    ecgs = [{key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()} for ecg in item.ecgs]
+    ecgs = [
+        {key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()}
+        for ecg in item.ecgs
+    ]
     drawings = [image["drawing"] for image in item.images]
     content = [item.id, item.question, item.options, item.answer, item.label, item.statements, ecgs, drawings]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def picture_hash(item: Item) -> str:
-    """Of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another one is a remark and no error."""
+    """Of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another one is a remark
+    and no error.
+    """
     return hashlib.sha256(b"".join(image["bytes"] for image in item.images)).hexdigest()[:16] if item.images else ""
 
 

@@ -1,6 +1,8 @@
-"""The models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible endpoint.
+"""The models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible
+endpoint.
 
-Each answers prompts of recordings, pictures and a question. A model that takes no signals gets them drawn as pictures, as the paper does for its baselines.
+Each answers prompts of recordings, pictures and a question. A model that takes no signals gets them drawn as pictures,
+as the paper does for its baselines.
 """
 
 import base64
@@ -25,7 +27,9 @@ LETTERS = "ABCDEFGH"
 
 
 class Prompt(NamedTuple):
-    """`parts`, content of a chat without its text; the `question`; its `options`, if it is closed; `seconds` to forecast, if it is a prediction."""
+    """`parts`, content of a chat without its text; the `question`; its `options`, if it is closed; `seconds` to
+    forecast, if it is a prediction.
+    """
 
     parts: list[dict]
     question: str
@@ -34,7 +38,9 @@ class Prompt(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`text`; `confidence`, the probability that the model gave to it, or None; `forecast`, (12, samples) mV at 100 Hz, if there is one."""
+    """`text`; `confidence`, the probability that the model gave to it, or None; `forecast`, (12, samples) mV at 100 Hz,
+    if there is one.
+    """
 
     text: str
     confidence: float | None = None
@@ -72,7 +78,9 @@ class ChatModel:
     def load(self, trust_remote_code: bool):
         dtype = torch.float32 if self.device == "cpu" else "auto"
         self.processor = AutoProcessor.from_pretrained(self.name, trust_remote_code=trust_remote_code)
-        self.model = AutoModelForImageTextToText.from_pretrained(self.name, trust_remote_code=trust_remote_code, dtype=dtype)
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            self.name, trust_remote_code=trust_remote_code, dtype=dtype
+        )
 
     def randomise(self, seed: int = 0):
         """Replaces the trained encoder by one of random weights: the control that shows what the encoder has learnt."""
@@ -83,7 +91,9 @@ class ChatModel:
             if name.split(".")[-1] in ("vision_tower", "vision_model", "visual", "vision_encoder")
         ]
         if not towers:
-            raise ValueError(f"{type(self.model).__name__} has no vision tower of a known name, so that its encoder cannot be made random.")
+            raise ValueError(
+                f"{type(self.model).__name__} has no vision tower of a known name, so that its encoder cannot be made random."
+            )
         for module in towers[0].modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
@@ -112,7 +122,9 @@ class ChatModel:
         ended = torch.isin(ids, ends).int()
         lengths = torch.where(ended.any(1), ended.argmax(1) + 1, ids.shape[1]).tolist()
         texts = self.processor.batch_decode(ids, skip_special_tokens=True)
-        forecasts = self.forecast(prompts, inputs, ids) if any(prompt.seconds for prompt in prompts) else [None] * len(prompts)
+        forecasts = (
+            self.forecast(prompts, inputs, ids) if any(prompt.seconds for prompt in prompts) else [None] * len(prompts)
+        )
         return [Answer(text.strip(), *rest) for text, *rest in zip(texts, sureness.confidence(lengths), forecasts)]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
@@ -120,7 +132,9 @@ class ChatModel:
 
     @torch.no_grad()
     def choose(self, prompts: list[Prompt]) -> list[Answer]:
-        """The likeliest option of each closed question, and its share of the probability of all of them: `answer` without the chance to answer anything else."""
+        """The likeliest option of each closed question, and its share of the probability of all of them: `answer`
+        without the chance to answer anything else.
+        """
         scores = self.option_scores(prompts)
         found = [each.double().softmax(0).max(0) for each in scores]
         return [Answer(prompt.options[int(best.indices)], float(best.values)) for prompt, best in zip(prompts, found)]
@@ -129,15 +143,22 @@ class ChatModel:
         """For each prompt the log-probability of each option's letter, (options,)."""
         logits = self.model(**self.inputs(prompts), logits_to_keep=1).logits[:, -1]
         letters = [[self.first_tokens(letter) for letter in LETTERS[: len(prompt.options)]] for prompt in prompts]
-        return [torch.stack([torch.logsumexp(row[tokens], -1) for tokens in each]) for row, each in zip(logits, letters)]
+        return [
+            torch.stack([torch.logsumexp(row[tokens], -1) for tokens in each]) for row, each in zip(logits, letters)
+        ]
 
     @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
-        """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64 (questions,)."""
+        """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64
+        (questions,).
+        """
         found = []
         for start in range(0, len(questions), batch_size):
             inputs = self.inputs(
-                [Prompt(parts, f"{question} Reply with yes or no alone.") for question in questions[start : start + batch_size]]
+                [
+                    Prompt(parts, f"{question} Reply with yes or no alone.")
+                    for question in questions[start : start + batch_size]
+                ]
             )
             found.append(self.yes_share(self.model(**inputs, logits_to_keep=1).logits[:, -1]))
         return np.concatenate(found)
@@ -179,19 +200,25 @@ class HeartcareModel(ChatModel):
         ecg = {name: inputs[name] for name in ("input_values", "ecg_attention_mask", "lead_mask")}
         made = self.model.forecast(**ecg, seconds=max(prompt.seconds for prompt in prompts)).cpu().numpy()
         bench = BeatFeatureExtractor()
-        return [bench.resample(one[:, : prompt.seconds * rate], rate) if said else None for one, prompt, said in zip(made, prompts, asked)]
+        return [
+            bench.resample(one[:, : prompt.seconds * rate], rate) if said else None
+            for one, prompt, said in zip(made, prompts, asked)
+        ]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
         """Of whole answers, as the pipeline does it."""
-        return self.model.score_answers([self.processor.answer_ids(prompt.options) for prompt in prompts], **self.inputs(prompts))
+        return self.model.score_answers(
+            [self.processor.answer_ids(prompt.options) for prompt in prompts], **self.inputs(prompts)
+        )
 
     def first_tokens(self, word: str) -> list[int]:
         return [self.tokenizer(f"{word.capitalize()}.", add_special_tokens=False)["input_ids"][0]]
 
     @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
-        """As branches of one prompt: each question sees the recording and itself, and counts its positions from the recording on, so that its answer is
-        what it would be in a prompt of its own, at a third of the cost."""
+        """As branches of one prompt: each question sees the recording and itself, and counts its positions from the
+        recording on, so that its answer is what it would be in a prompt of its own, at a third of the cost.
+        """
         marker = "\x00"
         message = [{"role": "user", "content": [*parts, {"type": "text", "text": marker}]}]
         inputs = self.processor.apply_chat_template(
@@ -204,9 +231,15 @@ class HeartcareModel(ChatModel):
         branches = [self.tokenizer(question, add_special_tokens=False)["input_ids"] + ids for question in questions]
         branch = torch.tensor([0] * len(prefix) + [k for k, each in enumerate(branches, 1) for _ in each])
         tokens = torch.tensor([prefix + [token for each in branches for token in each]])
-        positions = torch.tensor([[*range(len(prefix)), *(len(prefix) + k for each in branches for k in range(len(each)))]])
-        sees = torch.ones(len(branch), len(branch), dtype=torch.bool).tril() & ((branch == 0)[None] | (branch[:, None] == branch[None]))
-        mask = torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)[None, None].to(self.model.dtype)
+        positions = torch.tensor(
+            [[*range(len(prefix)), *(len(prefix) + k for each in branches for k in range(len(each)))]]
+        )
+        sees = torch.ones(len(branch), len(branch), dtype=torch.bool).tril() & (
+            (branch == 0)[None] | (branch[:, None] == branch[None])
+        )
+        mask = (
+            torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)[None, None].to(self.model.dtype)
+        )
         last = torch.tensor(np.cumsum([len(each) for each in branches]) + len(prefix) - 1)
         inputs.pop("attention_mask")
         logits = self.model(
@@ -225,7 +258,8 @@ class Endpoint:
     Args:
         url: For example "http://localhost:8000/v1".
         name: Of the model there.
-        retries: A request that fails so often more ends the run, which goes on from there when it is started again: a failure of the server is no answer.
+        retries: A request that fails so often more ends the run, which goes on from there when it is started again: a
+            failure of the server is no answer.
     """
 
     forecasts = False
@@ -244,7 +278,9 @@ class Endpoint:
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
         for attempt in range(1 + self.retries):
             try:
-                return chat(self.url, self.name, messages, self.timeout, temperature=0, seed=self.seed, logprobs=True, **options)
+                return chat(
+                    self.url, self.name, messages, self.timeout, temperature=0, seed=self.seed, logprobs=True, **options
+                )
             except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
                 failure = error
         raise ConnectionError(
@@ -261,7 +297,9 @@ class Endpoint:
         return answers
 
     def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
-        """From the probabilities of the first token where the server gives them; else 1 for an answer "yes", 0 for "no", 0.5 for neither."""
+        """From the probabilities of the first token where the server gives them; else 1 for an answer "yes", 0 for
+        "no", 0.5 for neither.
+        """
         found = []
         for question in questions:
             choice = self.ask(parts, f"{question} Reply with yes or no alone.", max_tokens=4, top_logprobs=20)
@@ -279,7 +317,9 @@ class Endpoint:
         return np.array(found)
 
 
-def load_model(name: str, url: str | None = None, device: str | None = None, trust_remote_code: bool = False, seed: int = 0):
+def load_model(
+    name: str, url: str | None = None, device: str | None = None, trust_remote_code: bool = False, seed: int = 0
+):
     """A folder or Hub id, or with a `url` the name of a model there -> the model to ask."""
     if url:
         return Endpoint(url, name, seed)
@@ -306,7 +346,10 @@ def as_picture(part: dict) -> dict:
         return part
     extractor = BeatFeatureExtractor()
     signal, lead_mask, _ = extractor.prepare({key: value for key, value in part.items() if key != "type"})
-    return {"type": "image", "image": draw_ecg(signal, extractor.sampling_rate, "3x4+R", dpi=100, lead_mask=lead_mask, size=(1100, 850))}
+    return {
+        "type": "image",
+        "image": draw_ecg(signal, extractor.sampling_rate, "3x4+R", dpi=100, lead_mask=lead_mask, size=(1100, 850)),
+    }
 
 
 def instruction(prompt: Prompt) -> str:

@@ -1,4 +1,6 @@
-"""The control that much of pre-training does not beat (arXiv 2602.17531): a linear probe on an encoder of random weights."""
+"""The control that much of pre-training does not beat (arXiv 2602.17531): a linear probe on an encoder of random
+weights.
+"""
 
 from pathlib import Path
 
@@ -18,10 +20,14 @@ RECORDS = 4000
 
 @torch.no_grad()
 def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> torch.Tensor:
-    """Mean, deviation and maximum over time of the encoder's states, before they are quantized, and the gain: float32 (records, 3 * width + 1)."""
+    """Mean, deviation and maximum over time of the encoder's states, before they are quantized, and the gain: float32
+    (records, 3 * width + 1).
+    """
     states: list[torch.Tensor] = []
     hook = beat.encoder.register_forward_hook(lambda module, inputs, output: states.append(output))
-    extractor = BeatFeatureExtractor(sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent)
+    extractor = BeatFeatureExtractor(
+        sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent
+    )
     found = []
     for item in tqdm(items, desc="random encoder", disable=not progress):
         ecg = unpack_ecg(item.ecgs[0])
@@ -34,7 +40,9 @@ def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> 
 
 
 def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3) -> torch.nn.Linear:
-    """Logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n, labels) -> linear map to logits."""
+    """Logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n, labels) -> linear map
+    to logits.
+    """
     probe = torch.nn.Linear(features.shape[1], labels.shape[1])
     torch.nn.init.zeros_(probe.weight)
     torch.nn.init.zeros_(probe.bias)
@@ -42,7 +50,11 @@ def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3)
 
     def closure():
         optimizer.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(probe(features), labels.float(), reduction="none").mean(0).sum()
+        loss = (
+            torch.nn.functional.binary_cross_entropy_with_logits(probe(features), labels.float(), reduction="none")
+            .mean(0)
+            .sum()
+        )
         loss = loss + decay * probe.weight.square().sum()
         loss.backward()
         return loss
@@ -51,8 +63,12 @@ def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3)
     return probe
 
 
-def random_encoder_probe(data: str | Path, items: list[Item], seed: int = 0, progress: bool = True) -> dict[str, list[float]] | None:
-    """Trains on records of the training split, and gives the probabilities of the items' classes: id -> 76 numbers; None without a training split."""
+def random_encoder_probe(
+    data: str | Path, items: list[Item], seed: int = 0, progress: bool = True
+) -> dict[str, list[float]] | None:
+    """Trains on records of the training split, and gives the probabilities of the items' classes: id -> 76 numbers;
+    None without a training split.
+    """
     training = read_training_records(data, RECORDS)
     if not training:
         return None

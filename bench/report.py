@@ -1,4 +1,6 @@
-"""One HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. No script, no font and no picture from elsewhere."""
+"""One HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. No script, no
+font and no picture from elsewhere.
+"""
 
 import base64
 import html
@@ -56,7 +58,9 @@ def summary_lines(result: dict) -> list[str]:
     for name, table in result["tables"].items():
         cells = [_number(table["rows"].get(row, {}).get("score"), row == MODEL) for row in used]
         better = " (lower is better)" if table["lower_is_better"] else ""
-        lines.append(f"| {name} | {table['primary']}{better} | {table['rows'][MODEL]['n']} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {name} | {table['primary']}{better} | {table['rows'][MODEL]['n']} | " + " | ".join(cells) + " |"
+        )
     return lines
 
 
@@ -123,13 +127,21 @@ def _overview(results: list[dict]) -> str:
     for name in names:
         tables = [result["tables"].get(name) for result in results]
         metric = next(table["primary"] for table in tables if table)
-        rows.append([name, metric, *(_number(table["rows"][MODEL]["score"], True) if table else "–" for table in tables)])
-    return "<section class='card'>" + _table(["table", "metric", *(result["model"]["name"] for result in results)], rows) + "</section>"
+        rows.append(
+            [name, metric, *(_number(table["rows"][MODEL]["score"], True) if table else "–" for table in tables)]
+        )
+    return (
+        "<section class='card'>"
+        + _table(["table", "metric", *(result["model"]["name"] for result in results)], rows)
+        + "</section>"
+    )
 
 
 def _radars(results: list[dict]) -> list[str]:
     """One radar for each table of closed questions that has at least three groups."""
-    names = dict.fromkeys(name for result in results for name, table in result["tables"].items() if table["primary"] == "accuracy")
+    names = dict.fromkeys(
+        name for result in results for name, table in result["tables"].items() if table["primary"] == "accuracy"
+    )
     found = []
     for name in names:
         tables = [(result["model"]["name"], result["tables"][name]) for result in results if name in result["tables"]]
@@ -138,11 +150,17 @@ def _radars(results: list[dict]) -> list[str]:
             continue
         series = [(model, COLOURS[k % len(COLOURS)], table["rows"][MODEL]) for k, (model, table) in enumerate(tables)]
         controls = tables[0][1]["rows"]
-        series += [(row, colour, controls[row]) for row, colour in ((MAJORITY, GREY), (OTHER, "#d08a3c")) if row in controls]
+        series += [
+            (row, colour, controls[row]) for row, colour in ((MAJORITY, GREY), (OTHER, "#d08a3c")) if row in controls
+        ]
         values = [[row["groups"].get(group, {}).get("score", [0])[0] for group in groups] for _, _, row in series]
-        legend = "".join(f"<span class='key' style='background:{colour}'></span>{_text(label)}" for label, colour, _ in series)
+        legend = "".join(
+            f"<span class='key' style='background:{colour}'></span>{_text(label)}" for label, colour, _ in series
+        )
         shape = _radar(groups, [(colour, each) for (_, colour, _), each in zip(series, values)])
-        found.append(f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>")
+        found.append(
+            f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>"
+        )
     return found
 
 
@@ -184,7 +202,9 @@ def _bars(table: dict) -> str:
     for k, (row, (value, low, high)) in enumerate(rows):
         y, colour = 8 + k * step, COLOURS[0] if row == MODEL else "#b9c2cc"
         parts.append(f"<text x='{left - 8}' y='{y + 13}' text-anchor='end'>{_text(row)}</text>")
-        parts.append(f"<rect x='{left}' y='{y}' width='{max(0, value * scale):.1f}' height='17' rx='2' fill='{colour}'/>")
+        parts.append(
+            f"<rect x='{left}' y='{y}' width='{max(0, value * scale):.1f}' height='17' rx='2' fill='{colour}'/>"
+        )
         ends = [left + each * scale for each in (low, high)]
         parts.append(f"<path d='M{ends[0]:.1f} {y + 8.5}H{ends[1]:.1f}' stroke='{INK}' stroke-width='1.4'/>")
         parts += [f"<path d='M{end:.1f} {y + 4}v9' stroke='{INK}' stroke-width='1.4'/>" for end in ends]
@@ -211,7 +231,9 @@ def _model_section(result: dict) -> list[str]:
     for name, table in result["tables"].items():
         lower = ", lower is better" if table["lower_is_better"] else ""
         details = _details(table)
-        parts.append(f"<section class='card'><h3>{_text(name)}: {_text(table['primary'])}{lower}</h3>{_bars(table)}{details}</section>")
+        parts.append(
+            f"<section class='card'><h3>{_text(name)}: {_text(table['primary'])}{lower}</h3>{_bars(table)}{details}</section>"
+        )
     return [*parts, "</div>"]
 
 
@@ -232,12 +254,21 @@ def _details(table: dict) -> str:
         return _table(["macro AUC", "classes", *shown, "interval of the model"], lines)
     lines = []
     if len(rows[0]["groups"]) > 1:
-        lines = [[group, *(_number(row["groups"].get(group, {}).get("score")) for row in rows)] for group in rows[0]["groups"]]
+        lines = [
+            [group, *(_number(row["groups"].get(group, {}).get("score")) for row in rows)]
+            for group in rows[0]["groups"]
+        ]
     for name, path in METRICS.items():
         values = [_dig(row, path) for row in rows]
         if values[0] is not None:
             lines.append(
-                [name, *("–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)]
+                [
+                    name,
+                    *(
+                        "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+                        for value in values
+                    ),
+                ]
             )
     return _table([f"n = {rows[0]['n']}", *shown], lines) if lines else ""
 
@@ -250,12 +281,18 @@ def _dig(row: dict, path: str):
 
 
 def worst_cases(result: dict) -> list[str]:
-    """Ids of the answers that were surest and most wrong, some of each table; reports and open answers only where they say nothing right."""
+    """Ids of the answers that were surest and most wrong, some of each table; reports and open answers only where they
+    say nothing right.
+    """
     found = []
     for name, table in result["tables"].items():
         if table["primary"] not in ("accuracy", "ECG-entity F1"):
             continue
-        wrong = [(each, answer) for each, answer in result["items"].items() if answer["table"] == name and answer["score"] == 0]
+        wrong = [
+            (each, answer)
+            for each, answer in result["items"].items()
+            if answer["table"] == name and answer["score"] == 0
+        ]
         wrong.sort(key=lambda each: (-(each[1]["confidence"] or 0), each[0]))
         found += [each for each, _ in wrong[:WORST]]
     return found
@@ -284,13 +321,21 @@ def _pictures(item: Item) -> str:
         drawn = part["type"] == "ecg"
         page = as_picture(part)["image"]
         encoded = base64.b64encode(encode_png(page) if drawn else encode_jpeg(page)).decode()
-        shown.append(f"<img alt='the ECG' loading='lazy' src='data:image/{'png' if drawn else 'jpeg'};base64,{encoded}'>")
+        shown.append(
+            f"<img alt='the ECG' loading='lazy' src='data:image/{'png' if drawn else 'jpeg'};base64,{encoded}'>"
+        )
     return "".join(shown)
 
 
 def _invariance_section(found: dict) -> list[str]:
     rows = [
-        [name, f"{100 * row['changed']:.1f} %", f"{row['kappa']:.2f}", f"{row['accuracy']:.3f}", f"{100 * row['invalid']:.1f} %"]
+        [
+            name,
+            f"{100 * row['changed']:.1f} %",
+            f"{row['kappa']:.2f}",
+            f"{row['accuracy']:.3f}",
+            f"{100 * row['invalid']:.1f} %",
+        ]
         for name, row in found["rows"].items()
     ]
     table = _table(["the same records", "answer changed", "kappa", "accuracy", "no single option"], rows)

@@ -1,9 +1,10 @@
 """Asks a model everything that the benchmark asks, with its control rows, and writes one result file.
 
-    items --batches of fixed content--> workers, each with the model --answers.jsonl, a line as each batch is done--> score --> NAME.json
+    items --batches of fixed content--> workers, each with the model --answers.jsonl, a line as each batch is done-->
+    score --> NAME.json
 
-A batch is the same whoever runs it and whenever, and a worker uses a fixed number of threads, so that any number of workers, and a run that was killed
-and went on, give the same file to the last digit.
+A batch is the same whoever runs it and whenever, and a worker uses a fixed number of threads, so that any number of
+workers, and a run that was killed and went on, give the same file to the last digit.
 """
 
 import json
@@ -45,9 +46,11 @@ FORMAT = 1  # of the result file
 
 @dataclass(frozen=True)
 class Settings:
-    """What a result depends on, beside the model and the items: `limit` of items of each group, `controls`, whether the control rows are run, `batch_size`,
-    `threads` of each worker, `seed` of the random encoder, the noise, the bootstrap and the endpoint; `choose`, whether closed questions are answered by the
-    likeliest option instead of what the model writes."""
+    """What a result depends on, beside the model and the items: `limit` of items of each group, `controls`, whether the
+    control rows are run, `batch_size`, `threads` of each worker, `seed` of the random encoder, the noise, the bootstrap
+    and the endpoint; `choose`, whether closed questions are answered by the likeliest option instead of what the model
+    writes.
+    """
 
     subsets: tuple[str, ...] = ("S", "I", "C")
     tasks: tuple[str, ...] = TASKS
@@ -72,7 +75,9 @@ class Which:
 
 @dataclass(frozen=True)
 class Batch:
-    """Items of one task that are asked together in one row; `donors` stand in for them where another patient's ECG is given."""
+    """Items of one task that are asked together in one row; `donors` stand in for them where another patient's ECG is
+    given.
+    """
 
     row: str
     number: int
@@ -109,7 +114,8 @@ def run(
 
     Returns: the result.
 
-    Raises: `ValueError` when `out` holds answers of another model, other items or other settings under this name, or for `choose` with an endpoint.
+    Raises: `ValueError` when `out` holds answers of another model, other items or other settings under this name, or
+        for `choose` with an endpoint.
     """
     if settings.choose and which.url:
         raise ValueError(
@@ -118,9 +124,19 @@ def run(
     out, head = Path(out), describe_run(which, manifest, settings)
     items = read_items(data, manifest, settings.subsets, settings.tasks, settings.limit)
     file = head["model"]["name"].replace("/", "--")
-    rows = collect(make_batches(items, settings, bool(which.url)), out / f"{file}.answers.jsonl", head, which, settings, workers, progress)
+    rows = collect(
+        make_batches(items, settings, bool(which.url)),
+        out / f"{file}.answers.jsonl",
+        head,
+        which,
+        settings,
+        workers,
+        progress,
+    )
     probe = None
-    if settings.controls and (classified := [item for item in items if item.task == "classification" and item.subset == "S"]):
+    if settings.controls and (
+        classified := [item for item in items if item.task == "classification" and item.subset == "S"]
+    ):
         probe = _kept(out / "probe.json", head, lambda: random_encoder_probe(data, classified, settings.seed, progress))
     result = head | score(items, rows, manifest["majority"], settings.seed, probe, **(extras or {}))
     write_json(out / f"{file}.json", result)
@@ -132,8 +148,13 @@ def describe_run(which: Which, manifest: dict, settings: Settings) -> dict:
     return {
         "format": FORMAT,
         "model": describe(which.name, which.url) | ({"name": which.called} if which.called else {}),
-        "benchmark": {**{key: manifest[key] for key in ("name", "version", "split", "source")}, "manifest": manifest_hash(manifest)},
-        "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()},
+        "benchmark": {
+            **{key: manifest[key] for key in ("name", "version", "split", "source")},
+            "manifest": manifest_hash(manifest),
+        },
+        "settings": {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()
+        },
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -144,14 +165,28 @@ def describe_run(which: Which, manifest: dict, settings: Settings) -> dict:
 
 
 def collect(
-    batches: Iterable[Batch], place: Path, head: dict, which: Which, settings: Settings, workers: int, progress: bool = True
+    batches: Iterable[Batch],
+    place: Path,
+    head: dict,
+    which: Which,
+    settings: Settings,
+    workers: int,
+    progress: bool = True,
 ) -> dict[str, dict[str, dict]]:
-    """Asks what `place` does not have yet, and adds each batch to it as soon as it is answered. Returns row -> id -> answer."""
+    """Asks what `place` does not have yet, and adds each batch to it as soon as it is answered. Returns row -> id ->
+    answer.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     batches = list(batches)
     answers = _read_answers(place, head)
     missing = [batch for batch in batches if batch.key not in answers]
-    bar = tqdm(total=len(batches), initial=len(batches) - len(missing), desc=head["model"]["name"], unit="batch", disable=not progress)
+    bar = tqdm(
+        total=len(batches),
+        initial=len(batches) - len(missing),
+        desc=head["model"]["name"],
+        unit="batch",
+        disable=not progress,
+    )
     with open(place, "a", encoding="utf-8") as file:
         if not place.stat().st_size:
             file.write(json.dumps(head) + "\n")
@@ -178,13 +213,19 @@ def make_batches(items: list[Item], settings: Settings, endpoint: bool) -> Itera
         if row == RANDOM and endpoint:
             continue
         for (_, task), same in sorted(kinds.items()):
-            # Who sees no record ranks none above another; another patient's ECG has that patient's probabilities; for the random encoder there is a probe.
+            # Who sees no record ranks none above another; another patient's ECG has that patient's probabilities; for
+            # the random encoder there is a probe.
             if task == "classification" and row != MODEL or task == "prediction" and row == TEXT:
                 continue
             size = 8 if task == "classification" else settings.batch_size
             for number, start in enumerate(range(0, len(same), size)):
                 part = same[start : start + size]
-                yield Batch(row, number, part, [standing_in.get(item.id) for item in part] if row == OTHER else [None] * len(part))
+                yield Batch(
+                    row,
+                    number,
+                    part,
+                    [standing_in.get(item.id) for item in part] if row == OTHER else [None] * len(part),
+                )
 
 
 def _answered(batches: list[Batch], which: Which, settings: Settings, workers: int) -> Iterator[tuple[str, list]]:
@@ -194,7 +235,9 @@ def _answered(batches: list[Batch], which: Which, settings: Settings, workers: i
         for batch in batches:
             yield batch.key, ask(batch)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(which, settings)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(which, settings)
+    ) as pool:
         # A few at a time, so that the pictures of all batches are not copied at once.
         waiting, left = {}, iter(batches)
         try:
@@ -231,8 +274,10 @@ def _model(random: bool):
 
 
 def ask(batch: Batch) -> list[dict | None]:
-    """The answers of a batch, one dict for each item: "text" and "confidence", or "yes", the probabilities of a classification; None where the row has no
-    ECG to give. Of predictions the forecast itself is not kept, but its "metrics"."""
+    """The answers of a batch, one dict for each item: "text" and "confidence", or "yes", the probabilities of a
+    classification; None where the row has no ECG to give. Of predictions the forecast itself is not kept, but its
+    "metrics".
+    """
     model = _model(batch.row == RANDOM)
     if batch.row in VARIANTS:
         parts = [VARIANTS[batch.row](item) for item in batch.items]
@@ -240,7 +285,10 @@ def ask(batch: Batch) -> list[dict | None]:
         parts = [parts_for(batch.row, item, donor) for item, donor in zip(batch.items, batch.donors)]
     task = batch.items[0].task
     if task == "classification":
-        return [{"yes": [round(float(p), 7) for p in model.yes_probabilities(each, list(QUESTIONS.values()))]} for each in parts]
+        return [
+            {"yes": [round(float(p), 7) for p in model.yes_probabilities(each, list(QUESTIONS.values()))]}
+            for each in parts
+        ]
     asked = [k for k, each in enumerate(parts) if each is not None]
     prompts = []
     for k in asked:
@@ -265,7 +313,9 @@ def _answers(model, prompts: list[Prompt], max_new_tokens: int) -> list[Answer]:
 
 
 def forecast_metrics(item: Item, forecast: np.ndarray | None, with_controls: bool) -> dict[str, dict | None]:
-    """Row -> `signal_prediction` of a forecast, and of the simple ones. What followed is cleaned together with what came before, at the processor's rate."""
+    """Row -> `signal_prediction` of a forecast, and of the simple ones. What followed is cleaned together with what
+    came before, at the processor's rate.
+    """
     ecg = unpack_ecg(item.ecgs[0])
     whole = np.concatenate([ecg["ecg"], ecg.pop("target")], axis=1)
     extractor = BeatFeatureExtractor()
@@ -289,7 +339,9 @@ def _read_answers(place: Path, head: dict) -> dict[str, list]:
     if not lines:
         return {}
     if json.loads(lines[0]) != head:
-        raise ValueError(f"{place} holds answers of another model, benchmark, setting or version; choose another --out or remove it.")
+        raise ValueError(
+            f"{place} holds answers of another model, benchmark, setting or version; choose another --out or remove it."
+        )
     return dict(json.loads(line) for line in lines[1:])
 
 

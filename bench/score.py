@@ -1,6 +1,8 @@
-"""Answers -> scores: each task by its own primary score with a patient-bootstrap interval, beside every control row, and a verdict in words.
+"""Answers -> scores: each task by its own primary score with a patient-bootstrap interval, beside every control row,
+and a verdict in words.
 
-Primaries: closed questions, strict accuracy; open ones and reports, ECG-entity F1; predictions, mean squared error in variances; classification, macro AUC;
+Primaries: closed questions, strict accuracy; open ones and reports, ECG-entity F1; predictions, mean squared error in
+    variances; classification, macro AUC;
 ECG-QA, exact match of the set of answers.
 """
 
@@ -48,7 +50,9 @@ LOWER_IS_BETTER = {"prediction"}
 
 def table_name(item: Item) -> str:
     """Of the table that an item is scored in: "S/closed-qa", "C/comparison-qa closed", ..."""
-    return f"{item.subset}/{item.task}" + ((" closed" if item.options else " open") if item.task == "comparison-qa" else "")
+    return f"{item.subset}/{item.task}" + (
+        (" closed" if item.options else " open") if item.task == "comparison-qa" else ""
+    )
 
 
 def kind_of(item: Item) -> str:
@@ -76,9 +80,11 @@ def score(
         seed: Of bootstrap and permutations.
         probe: Of the random encoder: id -> probabilities.
         judge: Grades the model's reports, too.
-        biobert, biobert_layer, radgraph: For F1-Bio and F1-RadGraph of the model's open answers and reports; null without.
+        biobert, biobert_layer, radgraph: For F1-Bio and F1-RadGraph of the model's open answers and reports; null
+            without.
 
-    Returns: "tables", name -> "primary", "lower_is_better", "rows": row -> "n", "score" [value, low, high], "groups" and the other metrics; "verdicts",
+    Returns: "tables", name -> "primary", "lower_is_better", "rows": row -> "n", "score" [value, low, high], "groups"
+        and the other metrics; "verdicts",
     sentences; "items", id -> the model's answer and its score.
     """
     tables: dict[str, list[Item]] = {}
@@ -98,7 +104,9 @@ def score(
                 answers[MAJORITY] = [{"text": majority_answer(item, majority), "confidence": None} for item in same]
             if kind == "prediction":
                 answers = _forecast_rows(answers)
-            scored = {row: score_row(kind, same, each, seed, extras if row == MODEL else {}) for row, each in answers.items()}
+            scored = {
+                row: score_row(kind, same, each, seed, extras if row == MODEL else {}) for row, each in answers.items()
+            }
             table = {
                 "primary": PRIMARY[kind],
                 "lower_is_better": kind in LOWER_IS_BETTER,
@@ -110,7 +118,12 @@ def score(
             verdicts += _classification_verdict(name, table)
         found[name] = table
         for item, value in zip(same, scores[MODEL]):
-            told[item.id] = {"table": name, "patient": item.patients[0], "score": _rounded(value), **rows[MODEL][item.id]}
+            told[item.id] = {
+                "table": name,
+                "patient": item.patients[0],
+                "score": _rounded(value),
+                **rows[MODEL][item.id],
+            }
             if kind == "classification":
                 told[item.id]["statements"] = item.statements[0]
     return {"tables": _rounded(found), "verdicts": verdicts, "items": told}
@@ -120,7 +133,9 @@ def _order(name: str) -> tuple[int, str]:
     return "SIC".index(name[0]), name
 
 
-def score_row(kind: str, items: Sequence[Item], answers: Sequence[dict | None], seed: int, extras: dict) -> tuple[dict, list[float | None]]:
+def score_row(
+    kind: str, items: Sequence[Item], answers: Sequence[dict | None], seed: int, extras: dict
+) -> tuple[dict, list[float | None]]:
     """One row of one table, and the primary score of each item, None for those that it has none of."""
     texts = [(answer or {}).get("text", "") for answer in answers]
     truths = [item.answer for item in items]
@@ -128,7 +143,9 @@ def score_row(kind: str, items: Sequence[Item], answers: Sequence[dict | None], 
         choices = [read_choice(text, item.options) for text, item in zip(texts, items)]
         each = [float(c.index is not None and item.options[c.index] == item.right) for c, item in zip(choices, items)]
         metrics = {"invalid": float(np.mean([choice.index is None for choice in choices]))}
-        metrics["reasons"] = {reason: sum(c.reason == reason for c in choices) for reason in ("empty", "too long", "no option", "several")}
+        metrics["reasons"] = {
+            reason: sum(c.reason == reason for c in choices) for reason in ("empty", "too long", "no option", "several")
+        }
         sure = [(answer or {}).get("confidence") for answer in answers]
         known = None not in sure
         metrics["ece"] = expected_calibration_error(each, sure) if known else None
@@ -186,7 +203,9 @@ def _with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] |
 
 
 def _forecast_rows(answers: dict[str, list]) -> dict[str, list]:
-    """Every answer's own forecast in its row, and the simple forecasts, which the model's row has beside it, in rows of their own."""
+    """Every answer's own forecast in its row, and the simple forecasts, which the model's row has beside it, in rows of
+    their own.
+    """
     rows = {row: [answer and {"metrics": answer["metrics"][MODEL]} for answer in each] for row, each in answers.items()}
     for simple in (MAJORITY, LAST_VALUE, LAST_BEAT):
         if all(simple in answer["metrics"] for answer in answers[MODEL]):
@@ -208,7 +227,11 @@ def _classification(items: list[Item], rows: dict, probe: dict | None, seed: int
     for row, values in probabilities.items():
         sets = classification_table(items, values, seed)
         first = sets.get("super")
-        table["rows"][row] = {"n": len(items), "score": first and [first["auc"], first["low"], first["high"]], "sets": sets}
+        table["rows"][row] = {
+            "n": len(items),
+            "score": first and [first["auc"], first["low"], first["high"]],
+            "sets": sets,
+        }
     return table, {MODEL: [None] * len(items)}
 
 
@@ -223,18 +246,21 @@ def _verdict(name: str, table: dict, items: list[Item], scores: dict[str, list],
     best = max(controls, key=lambda row: sign * controls[row])
     both = [k for k in range(len(items)) if scores[MODEL][k] is not None and scores[best][k] is not None]
     patients = [items[k].patients[0] for k in both]
-    test = paired_test([sign * scores[best][k] for k in both], [sign * scores[MODEL][k] for k in both], patients, seed=seed)
-    value, low, high = rows[MODEL]["score"]
-    text = (
-        f"{name}: {table['primary']} {value:.3f} [{low:.3f}, {high:.3f}] against {controls[best]:.3f} of the strongest control ({best}). "
+    test = paired_test(
+        [sign * scores[best][k] for k in both], [sign * scores[MODEL][k] for k in both], patients, seed=seed
     )
+    value, low, high = rows[MODEL]["score"]
+    text = f"{name}: {table['primary']} {value:.3f} [{low:.3f}, {high:.3f}] against {controls[best]:.3f} of the strongest control ({best}). "
     if table["lower_is_better"]:
         better, worse = (
             "It beats every control: its forecast uses what it saw.",
             "It does NOT beat that control: its forecast uses nothing that it saw.",
         )
     else:
-        better, worse = "It beats every control: it reads the ECG.", "It does NOT beat that control: here it is not reading the ECG."
+        better, worse = (
+            "It beats every control: it reads the ECG.",
+            "It does NOT beat that control: here it is not reading the ECG.",
+        )
     text += better if test["low"] > 0 else worse
     if missing := rows[MODEL].get("missing"):
         text += f" For {100 * missing:.1f} % it gave no forecast."

@@ -14,7 +14,9 @@ def _rate(hz: int) -> Callable[[Item], list[dict]]:
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         extractor = BeatFeatureExtractor(sampling_rate=hz)
-        return [{**ecg, "ecg": extractor.resample(ecg["ecg"].astype(np.float64), ecg["sampling_rate"]), "sampling_rate": hz}]
+        return [
+            {**ecg, "ecg": extractor.resample(ecg["ecg"].astype(np.float64), ecg["sampling_rate"]), "sampling_rate": hz}
+        ]
 
     return parts
 
@@ -28,7 +30,9 @@ def _leads(*leads: str) -> Callable[[Item], list[dict]]:
     return parts
 
 
-def _picture(layout: str = "3x4+R", speed: float = 25, gain: float = 10, artefacts: float = 0.0) -> Callable[[Item], list[dict]]:
+def _picture(
+    layout: str = "3x4+R", speed: float = 25, gain: float = 10, artefacts: float = 0.0
+) -> Callable[[Item], list[dict]]:
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         extractor = BeatFeatureExtractor()

@@ -3,9 +3,10 @@
     python examples/beat_fidelity.py --models . --ptbxl PTBXL_FOLDER                 # fold 10, 100 Hz
     python examples/beat_fidelity.py --models . --records FOLDER --picture out.png   # any ECG files, at their own rate
 
-"Before" is the signal as the processor cleans it, at the record's own sampling rate, so that what a lower rate of Beat cuts off counts as an error; "after" is
-decoded from the codes and brought to that rate (but for DTW, which is of both at Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the records
-in which both have the number. Prints a Markdown table.
+"Before" is the signal as the processor cleans it, at the record's own sampling rate, so that what a lower rate of Beat
+cuts off counts as an error; "after" is decoded from the codes and brought to that rate (but for DTW, which is of both
+at Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the
+records in which both have the number. Prints a Markdown table.
 """
 
 import argparse
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from tqdm import tqdm
+
 from heartcare import BeatFeatureExtractor, BeatModel
 from heartcare.agent.delineate import Measurements, measure_ecg
 from heartcare.agent.measure import find_r_peaks, match_peaks
@@ -22,8 +26,6 @@ from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
 from heartcare.bench.metrics.signal import dtw
 from heartcare.processing_heartcare import LEADS
-from PIL import Image
-from tqdm import tqdm
 
 INTERVALS = (
     ("heart_rate", "heart rate", "beats/min"),
@@ -36,7 +38,9 @@ INTERVALS = (
 
 def files(args) -> list[Path]:
     if args.records:
-        return sorted(path for path in Path(args.records).rglob("*") if path.suffix in (".hea", ".npz", ".npy", ".csv"))[: args.limit]
+        return sorted(
+            path for path in Path(args.records).rglob("*") if path.suffix in (".hea", ".npz", ".npy", ".csv")
+        )[: args.limit]
     with open(Path(args.ptbxl) / "ptbxl_database.csv", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if int(row["strat_fold"]) == args.fold][: args.limit]
     return [Path(args.ptbxl) / f"{row['filename_lr']}.hea" for row in rows]
@@ -96,12 +100,17 @@ class Fidelity:
             "rmse": 1000 * np.sqrt(np.square(error[present]).mean()),
             "lead_rmse": np.where(present, 1000 * np.sqrt(np.square(error).mean(1)), np.nan),
             "correlation": np.mean(
-                [np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0 for k in np.flatnonzero(present)]
+                [
+                    np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0
+                    for k in np.flatnonzero(present)
+                ]
             ),
             "dtw": 1000 * dtw(*(self.at_own_rate(each[present], rate) for each in (decoded, signal))).mean(),
             "beats": (match_peaks(peaks, found, 0.05 * rate), len(peaks), len(found)),
             "p": (before.pr is not None, after.pr is not None),
-            "st": np.nan if before.st is None or after.st is None else 1000 * np.abs(before.st - after.st)[present].mean(),
+            "st": np.nan
+            if before.st is None or after.st is None
+            else 1000 * np.abs(before.st - after.st)[present].mean(),
         }
         for name, _, _ in INTERVALS:
             a, b = getattr(before, name), getattr(after, name)
@@ -126,7 +135,9 @@ class Fidelity:
             "R-peak F1, 50 ms": f"{2 * matched / (true + found):.4f}",
             **{f"error of {words}, {unit}": mean(name, 2) for name, words, unit in INTERVALS},
             "error of ST level, uV": mean("st"),
-            "P waves kept / invented": f"{p[p[:, 0], 1].mean():.1%} / {p[~p[:, 0], 1].mean():.1%}" if 0 < p[:, 0].sum() < len(p) else "–",
+            "P waves kept / invented": f"{p[p[:, 0], 1].mean():.1%} / {p[~p[:, 0], 1].mean():.1%}"
+            if 0 < p[:, 0].sum() < len(p)
+            else "–",
             "codes used, each level": " / ".join(f"{share:.1%}" for share in self.used.mean(1)),
         }
 
@@ -145,14 +156,20 @@ def picture(signal: np.ndarray, decoded: np.ndarray, rate: float) -> Image.Image
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories, one for each bitrate")
+    parser.add_argument(
+        "--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories, one for each bitrate"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ptbxl", help="PTB-XL in its official layout")
     source.add_argument("--records", help="folder of WFDB, .npz, .npy or .csv files")
     parser.add_argument("--fold", type=int, default=10)
     parser.add_argument("--limit", type=int)
     parser.add_argument(
-        "--refine", type=int, default=0, metavar="STEPS", help="of the encoder's search for codes that decode to what is nearer to the ECG"
+        "--refine",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="of the encoder's search for codes that decode to what is nearer to the ECG",
     )
     parser.add_argument("--picture", help="a PNG of the record that the first model decodes in the middling way")
     args = parser.parse_args()

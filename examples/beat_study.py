@@ -1,11 +1,14 @@
 """Rate and distortion of Beat: which design keeps more of an ECG at the same bits per second, and what more bits bring.
 
-    python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study                       # every variant of beat_variants.py, one after another
-    python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study --only base fsq
-    python examples/beat_study.py --output runs/study --table --plot runs/study.svg              # what is done so far
+    python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study                       # every variant of
+    beat_variants.py, one after another python examples/beat_study.py --ptbxl PTBXL_FOLDER --output runs/study --only
+    base fsq python examples/beat_study.py --output runs/study --table --plot runs/study.svg              # what is done
+    so far
 
-Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps and seed, and scored on the whole records of
-fold 9: the decoded against the cleaned signal, all twelve leads, in mV. A variant that is done is not done again; several runs, of other variants, may share a folder.
+Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps and seed,
+and scored on the whole records of
+fold 9: the decoded against the cleaned signal, all twelve leads, in mV. A variant that is done is not done again;
+    several runs, of other variants, may share a folder.
 """
 
 import argparse
@@ -17,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from beat_variants import VARIANTS, Variant
-from heartcare.tokenization_beat import BeatEncoderOutput, BeatModel
 from ptbxl import PTBXL
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
+
+from heartcare.tokenization_beat import BeatEncoderOutput, BeatModel
 
 LIMB = {2: (-1, 1), 3: (-0.5, -0.5), 4: (1, -0.5), 5: (-0.5, 1)}  # III, aVR, aVL, aVF of I and II
 
@@ -70,7 +74,12 @@ class Feed:
             lead_mask[k] = torch.from_numpy(rng.random(len(leads)) < rng.choice([0.2, 0.5, 0.9]))
             lead_mask[k, int(rng.integers(len(leads)))] = 1
         target = x[..., : self.context] * mask[:, None]
-        batch = {"input_values": target * lead_mask[..., None], "ecg_attention_mask": mask, "lead_mask": lead_mask, "target_values": target}
+        batch = {
+            "input_values": target * lead_mask[..., None],
+            "ecg_attention_mask": mask,
+            "lead_mask": lead_mask,
+            "target_values": target,
+        }
         if length == self.context + self.future:
             batch["future_values"] = x[..., self.context :]
         return batch
@@ -151,7 +160,11 @@ class TrainedVariant:
 
 def rows(folder: Path) -> dict[str, dict]:
     """Name -> result of each variant that is done, in the order of `VARIANTS`."""
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in VARIANTS if (folder / f"{name}.json").exists()}
+    return {
+        name: json.loads((folder / f"{name}.json").read_text())
+        for name in VARIANTS
+        if (folder / f"{name}.json").exists()
+    }
 
 
 def table(found: dict[str, dict]) -> str:
@@ -179,7 +192,10 @@ def plot(found: dict[str, dict]) -> str:
     low, high = (math.log(each) for each in (40, 420))
     bottom_prd, top_prd = (
         math.log(each)
-        for each in (min(row["prd"] for row in found.values()) * 0.95, min(120, max(row["prd"] for row in found.values()) * 1.05))
+        for each in (
+            min(row["prd"] for row in found.values()) * 0.95,
+            min(120, max(row["prd"] for row in found.values()) * 1.05),
+        )
     )
 
     def at(bits: float, prd: float) -> tuple[float, float]:
@@ -201,7 +217,9 @@ def plot(found: dict[str, dict]) -> str:
             out.append(
                 f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/><text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{prd}</text>'
             )
-    out.append(f'<text x="{(left + width) / 2}" y="{height - 10}" text-anchor="middle">bits per second, twelve leads</text>')
+    out.append(
+        f'<text x="{(left + width) / 2}" y="{height - 10}" text-anchor="middle">bits per second, twelve leads</text>'
+    )
     out.append(f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">PRD, %</text>')
     for name, row in found.items():
         x, y = at(row["bits_per_second"], row["prd"])
@@ -209,8 +227,13 @@ def plot(found: dict[str, dict]) -> str:
         out.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{VARIANTS[name].words}: {row["prd"]:.1f} %</title></circle>'
         )
-    for y, colour, words in ((34, "#1f4e79", "Beat, and one thing changed"), (52, "#c0392b", "the paper's design, and towards it")):
-        out.append(f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/><text x="{width - 218}" y="{y + 4}">{words}</text>')
+    for y, colour, words in (
+        (34, "#1f4e79", "Beat, and one thing changed"),
+        (52, "#c0392b", "the paper's design, and towards it"),
+    ):
+        out.append(
+            f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/><text x="{width - 218}" y="{y + 4}">{words}</text>'
+        )
     return "\n".join([*out, "</svg>", ""])
 
 
@@ -218,11 +241,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
     parser.add_argument("--output", default="runs/study", help="a JSON file and weights for each variant")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
+    parser.add_argument(
+        "--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS)
+    )
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument(
-        "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
+        "--bf16",
+        action="store_true",
+        help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere",
     )
     parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
     parser.add_argument("--limit", type=int, help="only so many records of either side")
@@ -235,7 +262,10 @@ def main():
     if not args.table:
         if not args.ptbxl:
             parser.error("--ptbxl is needed, unless --table is given.")
-        data, validation = PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit), PTBXL(args.ptbxl, [9], args.cache, args.limit)
+        data, validation = (
+            PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
+            PTBXL(args.ptbxl, [9], args.cache, args.limit),
+        )
         for name in args.only:
             path = folder / f"{name}.json"
             if path.exists():

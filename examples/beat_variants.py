@@ -1,4 +1,5 @@
-"""The designs that `beat_study.py` compares: each a change of configuration, of one part of Beat, or of what is fed to it.
+"""The designs that `beat_study.py` compares: each a change of configuration, of one part of Beat, or of what is fed to
+it.
 
 What wins moves into Beat itself; what loses stays here, so that the model carries no option that nobody sets.
 """
@@ -9,11 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from heartcare.configuration_heartcare import BeatConfig
-from heartcare.tokenization_beat import ABSENT, BeatModel, QuantizerOutput
 from optimizers import MuonWithAdamW
 from torch import nn
 from torch.nn import functional as F
+
+from heartcare.configuration_heartcare import BeatConfig
+from heartcare.tokenization_beat import ABSENT, BeatModel, QuantizerOutput
 
 INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1..V6
 
@@ -48,7 +50,11 @@ class Variant:
     @staticmethod
     def bits(model: BeatModel) -> float:
         """Of one latent."""
-        return model.quantizer.bits if hasattr(model.quantizer, "bits") else model.config.num_levels * math.log2(model.config.codebook_size)
+        return (
+            model.quantizer.bits
+            if hasattr(model.quantizer, "bits")
+            else model.config.num_levels * math.log2(model.config.codebook_size)
+        )
 
 
 def adamw(model: BeatModel) -> torch.optim.Optimizer:
@@ -78,12 +84,16 @@ def without_core(latents: torch.Tensor, codes: torch.LongTensor, loss: torch.Ten
 
 
 class PublishedQuantizer(nn.Module):
-    """One codebook for all levels, learnt by gradient (codebook and commitment terms, straight-through), nothing revived."""
+    """One codebook for all levels, learnt by gradient (codebook and commitment terms, straight-through), nothing
+    revived.
+    """
 
     def __init__(self, config: BeatConfig):
         super().__init__()
         self.num_levels = config.num_levels
-        self.codebook = nn.Parameter(torch.empty(config.codebook_size, config.hidden_size).uniform_(-1, 1) / config.codebook_size)
+        self.codebook = nn.Parameter(
+            torch.empty(config.codebook_size, config.hidden_size).uniform_(-1, 1) / config.codebook_size
+        )
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         return (self.codebook[codes.clamp(min=0)] * (codes != ABSENT)[..., None]).sum(1)
@@ -119,7 +129,9 @@ class CosineQuantizer(nn.Module):
         self.codebooks = nn.Parameter(torch.randn(config.num_levels, config.codebook_size, width))
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        parts = [self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)]
+        parts = [
+            self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)
+        ]
         return sum(parts) * (codes[:, 0] != ABSENT)[..., None]
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
@@ -128,7 +140,10 @@ class CosineQuantizer(nn.Module):
             z, book = F.normalize(down(residual), dim=-1), F.normalize(codebook, dim=-1)
             codes.append((z @ book.T).argmax(-1))
             found = book[codes[-1]]
-            losses.append((z.detach() - found)[mask].square().sum(-1).mean() + 0.25 * (z - found.detach())[mask].square().sum(-1).mean())
+            losses.append(
+                (z.detach() - found)[mask].square().sum(-1).mean()
+                + 0.25 * (z - found.detach())[mask].square().sum(-1).mean()
+            )
             part = up(z + (found - z).detach())
             latents, residual = latents + part, residual - part
         codes = torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
@@ -173,7 +188,9 @@ def quantizer(kind: type[nn.Module], **options) -> Callable[[BeatModel], None]:
 
 
 def free_queries(model: BeatModel):
-    """Queries that start the same wherever they stand, and a decoder that is told nothing but the positions of its slots: the published design."""
+    """Queries that start the same wherever they stand, and a decoder that is told nothing but the positions of its
+    slots: the published design.
+    """
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
     def encode(segments, sample_mask, lead_mask):
@@ -212,7 +229,9 @@ class ConvStem(nn.Module):
         super().__init__()
         self.leads, self.patch = config.num_leads, config.patch_size
         self.filter = nn.Conv1d(config.num_leads, channels, 7, padding=3)
-        self.gather = nn.Conv1d(channels, config.hidden_size, 2 * self.patch, stride=self.patch, padding=self.patch // 2)
+        self.gather = nn.Conv1d(
+            channels, config.hidden_size, 2 * self.patch, stride=self.patch, padding=self.patch // 2
+        )
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         middle = patches.unflatten(-1, (self.leads, -1))[..., self.patch // 2 : self.patch // 2 + self.patch]
@@ -225,7 +244,9 @@ def conv_stem(model: BeatModel, channels: int):
 
 def two_layers(model: BeatModel, hidden: int):
     width = 2 * model.config.num_leads * model.config.patch_size
-    model.encoder.patch_embedding = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, model.config.hidden_size))
+    model.encoder.patch_embedding = nn.Sequential(
+        nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, model.config.hidden_size)
+    )
 
 
 def blocks(model: BeatModel):
@@ -246,7 +267,9 @@ def with_loss(extra: Callable) -> Callable[[BeatModel], None]:
 
         def loss(signal, target, weight, gain):
             w = weight.expand_as(signal)
-            return plain(signal, target, weight, gain) + extra(signal / gain[:, None, None] * w, target / gain[:, None, None] * w)
+            return plain(signal, target, weight, gain) + extra(
+                signal / gain[:, None, None] * w, target / gain[:, None, None] * w
+            )
 
         model._masked_mse = loss
 
@@ -274,7 +297,9 @@ def root(model: BeatModel):
 
     def loss(signal, target, weight, gain):
         w = weight.expand_as(signal)
-        error, energy = (((each / gain[:, None, None]).square() * w).flatten(1).sum(1) for each in (signal - target, target))
+        error, energy = (
+            ((each / gain[:, None, None]).square() * w).flatten(1).sum(1) for each in (signal - target, target)
+        )
         kept = energy > 0
         return (error[kept] / energy[kept] + 1e-4).sqrt().mean()
 

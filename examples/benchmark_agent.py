@@ -3,8 +3,10 @@
     pip install neurokit2 "ecg_plot<0.3" matplotlib    # the references
     python examples/benchmark_agent.py --record WFDB_RECORD
 
-Read and clean: ours (read_ecg and Optimizer: read, clean, resample to 100 Hz, quality of each lead, best window, lead reversal) against
-wfdb.rdsamp, neurokit2.ecg_clean of each lead, neurokit2.ecg_quality (of each lead, as ours, or of lead II alone) and scipy.signal.resample. Drawing: draw_ecg against ecg_plot, both
+Read and clean: ours (read_ecg and Optimizer: read, clean, resample to 100 Hz, quality of each lead, best window, lead
+    reversal) against
+wfdb.rdsamp, neurokit2.ecg_clean of each lead, neurokit2.ecg_quality (of each lead, as ours, or of lead II alone) and
+    scipy.signal.resample. Drawing: draw_ecg against ecg_plot, both
 at 1650 x 1275 before encoding, and the PNG encoding beside them.
 """
 
@@ -19,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+
 from heartcare.agent.qa import Labels, QuestionBuilder
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import add_artefacts, draw_ecg, encode_png
@@ -101,7 +104,9 @@ def main():
     ours = next(iter(rows.values()))
     for each, what in ((True, "quality of each lead"), (False, "quality of lead II alone")):
         reference = seconds(lambda each=each: reference_read(args.record, each))
-        print(f"{f'reference: read and clean, {what}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")
+        print(
+            f"{f'reference: read and clean, {what}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast"
+        )
     reference = seconds(lambda: reference_draw(record.signal, record.sampling_rate))
     ours = rows[f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz"]
     print(f"{'reference: ecg_plot':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")

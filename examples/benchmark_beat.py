@@ -1,12 +1,17 @@
-"""How fast Beat is, beside the paper's settings in plain torch, in one run: encode, decode, training step, a day of streaming.
+"""How fast Beat is, beside the paper's settings in plain torch, in one run: encode, decode, training step, a day of
+streaming.
 
     python examples/benchmark_beat.py --model .
     python examples/benchmark_beat.py --model . --onnx --compile --bf16 --hours 24
 
-Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is the paper's design at the paper's scale (250 Hz, 6 + 6
-layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position computed in every layer. Each is given
-windows of its own length: 4 s, and Beat's. "Codes from a signal, as published" is the reference's whole forward, decoder included, since the published code
-has no other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by --peak-tflops.
+Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is the paper's
+design at the paper's scale (250 Hz, 6 + 6
+layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position
+    computed in every layer. Each is given
+windows of its own length: 4 s, and Beat's. "Codes from a signal, as published" is the reference's whole forward,
+    decoder included, since the published code
+has no other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by
+--peak-tflops.
 """
 
 import argparse
@@ -20,11 +25,18 @@ from pathlib import Path
 
 import torch
 from beat_variants import published
+
 from heartcare import BeatConfig, BeatFeatureExtractor, BeatModel
 from heartcare.agent.simulate import simulate_ecg
 
 PAPER = dict(
-    sampling_rate=250, patch_size=25, segment_length=1000, num_encoder_layers=6, num_decoder_layers=6, num_attention_heads=8, head_dim=64
+    sampling_rate=250,
+    patch_size=25,
+    segment_length=1000,
+    num_encoder_layers=6,
+    num_decoder_layers=6,
+    num_attention_heads=8,
+    head_dim=64,
 )
 
 
@@ -39,8 +51,9 @@ def paper(device: str) -> BeatModel:
 
 
 def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, least: float = 0.3) -> dict[str, float]:
-    """Median time of each call. They take turns of at least `least` seconds, after one call that does not count, so that what else the machine does
-    falls on all of them."""
+    """Median time of each call. They take turns of at least `least` seconds, after one call that does not count, so
+    that what else the machine does falls on all of them.
+    """
     times: dict[str, list[float]] = {who: [] for who in calls}
     for _ in range(rounds):
         for who, call in calls.items():
@@ -74,7 +87,9 @@ def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None =
     return step
 
 
-def codes_and_decodes(reference: BeatModel, model: BeatModel, batch: int, args) -> tuple[dict[str, Callable], dict[str, Callable]]:
+def codes_and_decodes(
+    reference: BeatModel, model: BeatModel, batch: int, args
+) -> tuple[dict[str, Callable], dict[str, Callable]]:
     """who -> the call that gives codes, who -> the one that decodes them."""
     x = {each: ecgs(each, batch) for each in (reference, model)}
     tokens = {each: each.encode(values) for each, values in x.items()}
@@ -84,7 +99,8 @@ def codes_and_decodes(reference: BeatModel, model: BeatModel, batch: int, args) 
         "Beat": lambda: model.encode(x[model]),
     }
     decode = {
-        who: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain) for who, each in (("paper", reference), ("Beat", model))
+        who: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain)
+        for who, each in (("paper", reference), ("Beat", model))
     }
     if args.compile:
         compiled = torch.compile(model.encode)
@@ -120,10 +136,15 @@ def training_steps(model: BeatModel, batch: int, args) -> dict[str, Callable]:
 
 def measure(reference: BeatModel, model: BeatModel, batch: int, args) -> dict[str, dict[str, float]]:
     """what -> who -> ECG-seconds per second."""
-    window = {each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)}  # s of ECG in a call
+    window = {
+        each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)
+    }  # s of ECG in a call
     with torch.no_grad():
         encode, decode = codes_and_decodes(reference, model, batch, args)
-        found = {"codes from a signal": median_seconds(encode, args.device), "decode": median_seconds(decode, args.device)}
+        found = {
+            "codes from a signal": median_seconds(encode, args.device),
+            "decode": median_seconds(decode, args.device),
+        }
     if batch > 1:
         found["training step"] = median_seconds(training_steps(model, batch, args), args.device)
     return {
@@ -144,7 +165,10 @@ def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250):
     """A recording of many hours, pushed minute by minute."""
     minute = simulate_ecg("SR", "NORM", seconds=60, sampling_rate=sampling_rate, seed=1).signal
     stream = model.stream(
-        BeatFeatureExtractor(sampling_rate=model.config.sampling_rate, samples_per_latent=model.config.samples_per_latent), sampling_rate
+        BeatFeatureExtractor(
+            sampling_rate=model.config.sampling_rate, samples_per_latent=model.config.samples_per_latent
+        ),
+        sampling_rate,
     )
     started, segments = time.perf_counter(), 0
     for _ in range(round(60 * hours)):
@@ -161,7 +185,12 @@ def flops(model: BeatModel, tokens: int, layers: int) -> float:
     """Multiplications and additions of one pass of a transformer over one segment."""
     config = model.config
     inner = config.num_attention_heads * config.head_dim
-    return 2 * layers * tokens * (4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner)
+    return (
+        2
+        * layers
+        * tokens
+        * (4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner)
+    )
 
 
 def main():
@@ -191,7 +220,9 @@ def main():
             config = model.config
             tokens = config.num_patches + config.num_queries
             each = flops(model, tokens, config.num_encoder_layers) * config.sampling_rate / config.segment_length
-            achieved = max(rate for who, rate in found["codes from a signal"].items() if who.startswith("Beat")) * each / 1e12
+            achieved = (
+                max(rate for who, rate in found["codes from a signal"].items() if who.startswith("Beat")) * each / 1e12
+            )
             print(f"\nEncoding at batch {batch}: {achieved:.3f} TFLOP/s, {achieved / args.peak_tflops:.1%} of the peak")
 
 

@@ -1,9 +1,11 @@
-"""How the server holds up: cold start, requests per second and waiting times at 1, 8 and 32 clients, with and without dynamic batching, memory over many requests.
+"""How the server holds up: cold start, requests per second and waiting times at 1, 8 and 32 clients, with and without
+dynamic batching, memory over many requests.
 
     pip install -e ".[serve]"
     python examples/benchmark_serving.py --model . --requests 2000
 
-Starts `serve.py` in a process of its own for each setting, and asks it over HTTP for reports and closed answers about simulated ECGs of 10 s. Prints Markdown tables.
+Starts `serve.py` in a process of its own for each setting, and asks it over HTTP for reports and closed answers about
+simulated ECGs of 10 s. Prints Markdown tables.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 
 OPTIONS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "sinus bradycardia"]
@@ -129,7 +132,8 @@ def main():
                     rates[kind, clients, max_batch] = rate
                     way = "up to 32" if max_batch > 1 else "none"
                     print(
-                        f"| {kind} | {clients} | {way} | {rate:.1f} | {np.median(times):.3f} | {np.percentile(times, 99):.3f} |", flush=True
+                        f"| {kind} | {clients} | {way} | {rate:.1f} | {np.median(times):.3f} | {np.percentile(times, 99):.3f} |",
+                        flush=True,
                     )
     for kind in made:
         gains = [f"{rates[kind, clients, 32] / rates[kind, clients, 1]:.2f} at {clients}" for clients in args.clients]
@@ -142,7 +146,9 @@ def main():
             load(port, [several[k % len(several)] for k in range(done, until)], 8)
             memory[until] = resident_mib(process)
         first, last = memory.values()
-        print(f"memory after {list(memory)} requests: {first:.0f} and {last:.0f} MiB, {100 * (last / first - 1):+.1f} %")
+        print(
+            f"memory after {list(memory)} requests: {first:.0f} and {last:.0f} MiB, {100 * (last / first - 1):+.1f} %"
+        )
 
 
 if __name__ == "__main__":

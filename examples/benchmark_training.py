@@ -1,10 +1,12 @@
-"""How fast the language model learns: the published loop, one question at a time, beside what this repository does, in one run.
+"""How fast the language model learns: the published loop, one question at a time, beside what this repository does, in
+one run.
 
     python examples/benchmark_training.py --model . --data HEARTCARE_400K --bf16
 
-Prints a Markdown table of questions per second, forward, backward and optimizer step included, and of the ratio to the first row. The same model, questions and
-machine in all rows; each row adds one thing. Beat and the ViT are frozen, as in the recipe of the default checkpoint; what they make of an ECG is kept where the table
-says so, as `train_heartcare.py` keeps it.
+Prints a Markdown table of questions per second, forward, backward and optimizer step included, and of the ratio to the
+first row. The same model, questions and machine in all rows; each row adds one thing. Beat and the ViT are frozen, as
+in the recipe of the default checkpoint; what they make of an ECG is kept where the table says so, as
+`train_heartcare.py` keeps it.
 """
 
 import argparse
@@ -13,12 +15,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare_data import HeartcareData
 from packing import QuestionPacker
 from recipe import StageRecipe
 from train_heartcare import ECGQuestions, prepare
+
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import HeartcareProcessor
 
 
 def learner(model: HeartcareForConditionalGeneration, bf16: bool) -> Callable[[dict], None]:
@@ -83,7 +86,11 @@ def main():
     def raw(item: dict) -> dict:
         """With signals and tiles, which the encoders are to read in the step; any will do."""
         signals = [(data.signal(i), np.ones(12, np.int64)) for i in range(len(item["codes"]))]
-        return {"questions": item["questions"], "signals": signals, "tiles": [data.tiles[i] for i in range(len(item["slots"]))]}
+        return {
+            "questions": item["questions"],
+            "signals": signals,
+            "tiles": [data.tiles[i] for i in range(len(item["slots"]))],
+        }
 
     size = args.batch_size
     rows = [
@@ -94,7 +101,9 @@ def main():
     ]  # fmt: skip
     if args.bf16:
         rows.append(("in bfloat16", rows[-1][1], packer, True))
-    print(f"| {args.device}, {torch.get_num_threads()} threads | questions per second | of the published loop's |\n|---|---|---|")
+    print(
+        f"| {args.device}, {torch.get_num_threads()} threads | questions per second | of the published loop's |\n|---|---|---|"
+    )
     first = None
     for words, batches, collate, bf16 in rows:
         model.set_attn_implementation("eager" if bf16 and args.device == "cpu" else "sdpa")

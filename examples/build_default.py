@@ -1,4 +1,5 @@
-"""Assembles the untrained default model: a BPE tokenizer trained on the questions of a data set built by HeartAgent, a small LM and ViT, and Beat.
+"""Assembles the untrained default model: a BPE tokenizer trained on the questions of a data set built by HeartAgent, a
+small LM and ViT, and Beat.
 
 python examples/build_default.py --data runs/heartcare400k --beat runs/beat --output runs/init
 """
@@ -7,11 +8,12 @@ import argparse
 import tempfile
 
 import torch
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare_data import HeartcareData
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, SiglipVisionConfig, SiglipVisionModel
+
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import HeartcareProcessor
 
 MARKS = {"user": "<|user|>", "assistant": "<|assistant|>", "end": "<|end|>", "pad": "<|pad|>"}
 
@@ -58,7 +60,11 @@ def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=MARKS["end"], pad_token=MARKS["pad"], padding_side="left", model_max_length=2048
+        tokenizer_object=tokenizer,
+        eos_token=MARKS["end"],
+        pad_token=MARKS["pad"],
+        padding_side="left",
+        model_max_length=2048,
     )
 
 
@@ -66,7 +72,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--beat", default="runs/beat")
-    parser.add_argument("--vision", help="folder of a ViT trained by train_vision.py; a random one of that shape by default")
+    parser.add_argument(
+        "--vision", help="folder of a ViT trained by train_vision.py; a random one of that shape by default"
+    )
     parser.add_argument("--output", default="runs/init")
     parser.add_argument("--vocab-size", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,11 @@
-"""Questions that are made anew each time an ECG is trained on, out of what the cardiologists said of it, in place of the few of a data set."""
+"""Questions that are made anew each time an ECG is trained on, out of what the cardiologists said of it, in place of
+the few of a data set.
+"""
 
 from dataclasses import replace
 
 import numpy as np
+
 from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
 from heartcare.bench.classify import NAMES, WORDING, truth
 
@@ -24,8 +27,9 @@ def worded(rng: np.random.Generator) -> str:
 
 
 def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Question]:
-    """Whether `number` of the statements and superclasses are there, at most half of them such as are, closed questions with other options each time, and a
-    report that knows nothing of the patient."""
+    """Whether `number` of the statements and superclasses are there, at most half of them such as are, closed questions
+    with other options each time, and a report that knows nothing of the patient.
+    """
     there = truth(labels.statements)
     places = rng.permutation(DIFFERENT)
     yes, no = places[there[places]][: number // 2], places[~there[places]]
@@ -36,7 +40,11 @@ def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Questio
     ]
     builder = QuestionBuilder(rng, plain=True)
     report = replace(builder.report(labels), question=str(rng.choice(REPORT)))
-    return [*checks, *(question for topic in TOPICS if (question := builder.not_too_common(builder.closed(labels, topic)))), report]
+    return [
+        *checks,
+        *(question for topic in TOPICS if (question := builder.not_too_common(builder.closed(labels, topic)))),
+        report,
+    ]
 
 
 def drill_pair(first: Labels, second: Labels, questions: list[Question], rng: np.random.Generator) -> list[Question]:

@@ -7,10 +7,11 @@ import argparse
 
 import numpy as np
 import torch
-from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
-from heartcare.tokenization_beat import BeatModel
 from ptbxl import PTBXL
 from tqdm import tqdm
+
+from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
+from heartcare.tokenization_beat import BeatModel
 
 
 @torch.no_grad()
@@ -53,7 +54,10 @@ def evaluate(model: BeatModel, data: PTBXL, batch_size: int = 64) -> dict[str, f
         "codes used, level 1 (%)": 100 * float(used[0].mean()),
         "codes used, level 2 (%)": 100 * float(used[1].mean()),
         "decode(encode(x)) equals the model's own reconstruction, bit for bit": exact,
-        **{f"MSE of the next {horizon / rate:g} s, in variances: {name}": float(np.mean(e)) for name, e in errors.items()},
+        **{
+            f"MSE of the next {horizon / rate:g} s, in variances: {name}": float(np.mean(e))
+            for name, e in errors.items()
+        },
     }
 
 

@@ -2,8 +2,10 @@
 
     python examples/evaluate_lexicon.py --ptbxl PTBXL_FOLDER --folds 9
 
-The truth is what PTB-XL lists at any likelihood. Its cardiologists often corrected the machine's report, so that perfect reading of the text is
-not perfect agreement: `P-sinistrocardiale` for example is left atrial enlargement, which PTB-XL lists in 9 % of such reports.
+The truth is what PTB-XL lists at any likelihood. Its cardiologists often corrected the machine's report, so that
+perfect reading of the text is
+not perfect agreement: `P-sinistrocardiale` for example is left atrial enlargement, which PTB-XL lists in 9 % of such
+    reports.
 """
 
 import argparse

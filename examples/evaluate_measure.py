@@ -1,11 +1,13 @@
-"""How well the waves are found: on simulated ECGs, whose onsets and ends are known, and on PTB-XL by what its statements imply.
+"""How well the waves are found: on simulated ECGs, whose onsets and ends are known, and on PTB-XL by what its
+statements imply.
 
     python examples/evaluate_measure.py                          # simulated
     python examples/evaluate_measure.py --neurokit               # and neurokit2 beside it, where it is installed
     python examples/evaluate_measure.py --ptbxl PTBXL_FOLDER     # and PTB-XL
 
-Prints Markdown tables. Errors are mean absolute ones in ms, of the waves that were found; "found" and "invented" are shares of the beats that have the
-wave and of those that have none. Neurokit2 works on one lead, lead II, by its wavelet method.
+Prints Markdown tables. Errors are mean absolute ones in ms, of the waves that were found; "found" and "invented" are
+shares of the beats that have the wave and of those that have none. Neurokit2 works on one lead, lead II, by its wavelet
+method.
 """
 
 import argparse
@@ -15,12 +17,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
+
 from heartcare.agent.delineate import Waves, delineate, measure_ecg
 from heartcare.agent.measure import match_peaks
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.processing_heartcare import BeatFeatureExtractor
-from tqdm import tqdm
 
 EDGES = ("QRS onset", "QRS end", "T end", "P onset", "P end")
 
@@ -44,8 +47,9 @@ def neurokit(signal: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, list
 
 
 def simulated(method, seeds: int, sampling_rate: int) -> dict[str, dict]:
-    """rhythm -> its sums over all forms and seeds: "errors", edge -> seconds; "beats", (matched, true, found); "p", "t", counts of (there, found of these,
-    not there, found all the same)."""
+    """rhythm -> its sums over all forms and seeds: "errors", edge -> seconds; "beats", (matched, true, found); "p",
+    "t", counts of (there, found of these, not there, found all the same).
+    """
     extractor = BeatFeatureExtractor(sampling_rate=sampling_rate)
     table = {}
     for rhythm in RHYTHMS:
@@ -77,7 +81,9 @@ def compare(ecg, peaks: np.ndarray, beats: list[Waves], row: dict):
 
 
 def print_simulated(title: str, table: dict[str, dict]):
-    print(f"\n| {title} | R F1 | {' | '.join(EDGES)} | P found | P invented | T found |\n|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        f"\n| {title} | R F1 | {' | '.join(EDGES)} | P found | P invented | T found |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
     everything = {"errors": defaultdict(list), "beats": 0, "P": 0, "T": 0}
     for row in table.values():
         for key in ("beats", "P", "T"):
@@ -86,7 +92,9 @@ def print_simulated(title: str, table: dict[str, dict]):
             everything["errors"][edge] += values
     for name, row in {**table, "all": everything}.items():
         matched, true, found = row["beats"]
-        errors = [f"{1000 * np.mean(np.abs(row['errors'][edge])):.1f}" if row["errors"][edge] else "–" for edge in EDGES]
+        errors = [
+            f"{1000 * np.mean(np.abs(row['errors'][edge])):.1f}" if row["errors"][edge] else "–" for edge in EDGES
+        ]
         shares = [f"{a / b:.1%}" if b else "–" for b, a in (row["P"][:2], row["P"][2:], row["T"][:2])]
         print(f"| {name} | {2 * matched / (true + found):.4f} | {' | '.join(errors)} | {' | '.join(shares)} |")
 
@@ -111,7 +119,9 @@ def print_ptbxl(folder: Path, fold: int, limit: int | None):
         has = np.array([code in each for each in codes])
         values = np.array([np.nan if getattr(each, name) is None else getattr(each, name) for each in measured])
         there = ~np.isnan(values)
-        medians = " / ".join(f"{np.median(values[there & group]):.0f}" if (there & group).any() else "–" for group in (has, ~has))
+        medians = " / ".join(
+            f"{np.median(values[there & group]):.0f}" if (there & group).any() else "–" for group in (has, ~has)
+        )
         absent = " / ".join(f"{1 - there[group].mean():.1%}" if group.any() else "–" for group in (has, ~has))
         score = f"{auc(has[there], sign * values[there]):.3f}" if sign and 0 < has[there].sum() < there.sum() else "–"
         print(f"| {code} | {has.sum()} | {name} | {medians} | {absent} | {score} |")

@@ -1,4 +1,5 @@
-"""Writes Beat, the ECG tokenizer, as a repository of its own: weights, code, preprocessing and a card; loads without the rest of HeartcareGPT.
+"""Writes Beat, the ECG tokenizer, as a repository of its own: weights, code, preprocessing and a card; loads without
+the rest of HeartcareGPT.
 
 python examples/export_beat.py --model . --output BEAT
 python examples/export_beat.py --model . --output BEAT --push-to-hub USER/Beat
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from heartcare import BeatModel
 from huggingface_hub import HfApi
 from transformers import AutoFeatureExtractor
+
+from heartcare import BeatModel
 
 CARD = """---
 license: apache-2.0
@@ -72,7 +74,9 @@ def main():
     model.config.name_or_path = ""  # where it once lay means nothing to anybody else
     model.save_pretrained(output)
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
-    extractor.auto_map = {"AutoFeatureExtractor": "processing_heartcare.BeatFeatureExtractor"}  # the whole processor is not there
+    extractor.auto_map = {
+        "AutoFeatureExtractor": "processing_heartcare.BeatFeatureExtractor"
+    }  # the whole processor is not there
     extractor.save_pretrained(output)
     (output / "README.md").write_text(card(model, args.push_to_hub or str(args.output)), encoding="utf-8")
     print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))}")

@@ -1,6 +1,8 @@
-"""Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks in float32.
+"""Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks in
+float32.
 
-    python examples/export_default.py --model runs/joint --output .            # of several --model, the mean of their weights
+    python examples/export_default.py --model runs/joint --output .            # of several --model, the mean of their
+    weights
 
 The configuration keeps dtype float32, so that loading widens the weights again.
 """
@@ -11,15 +13,18 @@ import tempfile
 from pathlib import Path
 
 import torch
-from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 
 
 @torch.no_grad()
 def average(model: nn.Module, others: list[nn.Module]):
     """Sets the weights that differ to the mean of all. Raises: `ValueError` for models of other shapes."""
-    weights, *rest = ({**dict(each.named_parameters()), **dict(each.named_buffers())} for each in (model, *others))  # tied ones once
+    weights, *rest = (
+        {**dict(each.named_parameters()), **dict(each.named_buffers())} for each in (model, *others)
+    )  # tied ones once
     for name, tensor in weights.items():
         found = [each.get(name) for each in rest]
         if any(each is None or each.shape != tensor.shape for each in found):
@@ -31,11 +36,16 @@ def average(model: nn.Module, others: list[nn.Module]):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", nargs="+", required=True, help="one, or several trained on from the same start; the first gives all but the weights"
+        "--model",
+        nargs="+",
+        required=True,
+        help="one, or several trained on from the same start; the first gives all but the weights",
     )
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    model, *others = (HeartcareForConditionalGeneration.from_pretrained(each, dtype=torch.float32) for each in args.model)
+    model, *others = (
+        HeartcareForConditionalGeneration.from_pretrained(each, dtype=torch.float32) for each in args.model
+    )
     average(model, others)
     model.config.dtype = torch.float32
     for config in (model.config.beat_config, model.config.vision_config, model.config.text_config):

@@ -1,26 +1,34 @@
-"""The language model alone, as a plain transformers model that vLLM, TGI and others serve, and prompts as it sees them: with the ECGs already in their places.
+"""The language model alone, as a plain transformers model that vLLM, TGI and others serve, and prompts as it sees them:
+with the ECGs already in their places.
 
     python examples/export_language_model.py --model . --output runs/language_model
     python examples/export_language_model.py --model . --ecg RECORD --question "What is the rhythm?" --embeds prompt.pt
 
-The second command writes `prompt_embeds` float32 (tokens, width), for servers that take them in place of text, such as vLLM:
+The second command writes `prompt_embeds` float32 (tokens, width), for servers that take them in place of text, such as
+vLLM:
 
     vllm serve runs/language_model --enable-prompt-embeds
     content = base64.b64encode(Path("prompt.pt").read_bytes()).decode()
-    OpenAI(base_url="http://localhost:8000/v1", api_key="-").completions.create(model="runs/language_model", prompt="", extra_body={"prompt_embeds": content})
+    OpenAI(base_url="http://localhost:8000/v1", api_key="-").completions.create(model="runs/language_model", prompt="",
+    extra_body={"prompt_embeds": content})
 """
 
 import argparse
 
 import torch
+
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.pipeline_heartcare import as_part
 
 
-def prompt_embeds(model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, ecg, question: str) -> torch.Tensor:
+def prompt_embeds(
+    model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, ecg, question: str
+) -> torch.Tensor:
     """(tokens, width) of a question about one ECG or picture in any form that the pipeline takes."""
     message = {"role": "user", "content": [as_part(ecg), {"type": "text", "text": question}]}
-    inputs = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+    inputs = processor.apply_chat_template(
+        [message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
     return model.get_prompt_embeds(**inputs)[0]
 
 
@@ -41,7 +49,9 @@ def main():
         model.language_model.save_pretrained(args.output)
         model.generation_config.save_pretrained(args.output)
         processor.tokenizer.save_pretrained(args.output)
-        print(f"{model.language_model.num_parameters():,} parameters, {type(model.language_model).__name__} -> {args.output}")
+        print(
+            f"{model.language_model.num_parameters():,} parameters, {type(model.language_model).__name__} -> {args.output}"
+        )
     if args.ecg and args.embeds:
         embeds = prompt_embeds(model, processor, args.ecg, args.question)
         torch.save(embeds, args.embeds)

@@ -3,11 +3,13 @@
     pip install -e ".[onnx]"
     python examples/export_onnx.py --model . --output runs/onnx
 
-beat_encoder.onnx    input_values float32 (ecgs, 12, samples) mV, ecg_attention_mask int64 (ecgs, samples), lead_mask int64 (ecgs, 12)
+beat_encoder.onnx    input_values float32 (ecgs, 12, samples) mV, ecg_attention_mask int64 (ecgs, samples), lead_mask
+int64 (ecgs, 12)
                      -> codes int64 (ecgs, levels, latents), gain float32 (ecgs,)
 beat_decoder.onnx    codes, gain -> signal float32 (ecgs, 12, latents * samples_per_latent) mV
 
-The files are compared with PyTorch on random signals of several lengths, with padding and absent leads, before this says that they are done.
+The files are compared with PyTorch on random signals of several lengths, with padding and absent leads, before this
+says that they are done.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+
 from heartcare import BeatModel
 
 ENCODER_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
@@ -58,7 +61,8 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     config = beat.config
     paths = folder / "beat_encoder.onnx", folder / "beat_decoder.onnx"
     ecgs, samples, latents = (
-        torch.export.Dim(name, min=1, max=most) for name, most in (("ecgs", 4096), ("samples", 2**20), ("latents", 2**16))
+        torch.export.Dim(name, min=1, max=most)
+        for name, most in (("ecgs", 4096), ("samples", 2**20), ("latents", 2**16))
     )
     inputs = example(beat, 2, config.segment_length * 5 // 2)
     tokens = beat.encode(**inputs)
@@ -98,7 +102,9 @@ def main():
     found = compare(beat, paths)
     for path in paths:
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
-    print(f"codes the same as PyTorch's: {found['codes']:.2%}; decoded signal at most {1000 * found['signal']:.4f} uV apart")
+    print(
+        f"codes the same as PyTorch's: {found['codes']:.2%}; decoded signal at most {1000 * found['signal']:.4f} uV apart"
+    )
     if found["codes"] < 1:
         raise SystemExit("Not all codes are the same.")
 

@@ -1,9 +1,12 @@
-"""A data set built by HeartAgent as the training scripts see it: each recording, picture or pair once, with all the questions about it.
+"""A data set built by HeartAgent as the training scripts see it: each recording, picture or pair once, with all the
+questions about it.
 
     python -m heartcare.agent build --source PTBXL --out HEARTCARE_400K --workers 2
 
-[`HeartcareData`] is for a folder: signals go through the processor's own code and tiles through its image processor once, and what frozen encoders make of
-them is kept, so that training reads memory maps. [`StreamedQuestions`] is for a data set too large for that, on the Hub or not.
+[`HeartcareData`] is for a folder: signals go through the processor's own code and tiles through its image processor
+    once, and what frozen encoders make of
+them is kept, so that training reads memory maps. [`StreamedQuestions`] is for a data set too large for that, on the Hub
+or not.
 """
 
 import json
@@ -13,15 +16,27 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
-from heartcare.agent.samples import open_image, unpack_ecg
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
 from recipe import StageRecipe
 from torch import nn
 from tqdm import tqdm
 
-COLUMNS = ["task", "dimension", "modality", "question", "options", "answer", "answer_label", "ecgs", "images", "provenance"]
+from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
+from heartcare.agent.samples import open_image, unpack_ecg
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+
+COLUMNS = [
+    "task",
+    "dimension",
+    "modality",
+    "question",
+    "options",
+    "answer",
+    "answer_label",
+    "ecgs",
+    "images",
+    "provenance",
+]
 
 
 def cleaned(stored: dict, processor: HeartcareProcessor) -> np.ndarray:
@@ -62,7 +77,9 @@ def fingerprint(part: nn.Module) -> str:
 
 
 def view_of(signal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A record as it might have been taken: half of the time only a part of it, now and then with leads left out. -> signal, lead_mask (12,)"""
+    """A record as it might have been taken: half of the time only a part of it, now and then with leads left out. ->
+    signal, lead_mask (12,)
+    """
     leads = np.ones(12, np.int64)
     if rng.random() < 0.5:
         length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
@@ -84,16 +101,26 @@ class HeartcareData:
         processor: Whose feature extractor and image processor are used; None for the texts alone.
         pictures: Of so many records the pictures are used, and of all the signals.
 
-    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`. `labels` and `drawings` have for each record
+    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`.
+        `labels` and `drawings` have for each record
     what the cardiologists said of it, without age and sex, and how its picture was drawn.
     """
 
-    def __init__(self, folder: str | Path, split: str, cache: str | Path, processor: HeartcareProcessor | None, pictures: int = 4000):
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        cache: str | Path,
+        processor: HeartcareProcessor | None,
+        pictures: int = 4000,
+    ):
         folder = Path(folder)
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         shards = [shard for shard in manifest["shards"] if shard["name"].startswith(f"{split}-")]
         if not shards:
-            raise ValueError(f"{folder} has no split {split!r}; its shards are {[shard['name'] for shard in manifest['shards']][:4]}.")
+            raise ValueError(
+                f"{folder} has no split {split!r}; its shards are {[shard['name'] for shard in manifest['shards']][:4]}."
+            )
         names = [name for shard in shards for name in shard["records"]]
         self.record = {name: i for i, name in enumerate(names)}
         self.items: list[dict] = []
@@ -131,7 +158,9 @@ class HeartcareData:
                     if any(part == "image" and record >= pictures for part, record in zip(parts, records)) and pictures:
                         continue
                     self._keep(row, parts, records, processor, *out)
-                    item = grouped.setdefault((row["modality"], *records), {"signals": [], "tiles": [], "questions": []})
+                    item = grouped.setdefault(
+                        (row["modality"], *records), {"signals": [], "tiles": [], "questions": []}
+                    )
                     if not item["questions"]:
                         for part, record in zip(parts, records):
                             item["signals" if part == "signal" else "tiles"].append(record)
@@ -144,7 +173,10 @@ class HeartcareData:
     def _caches(self, processor, paths, pictures: int):
         size = processor.image_processor.size
         extractor = processor.feature_extractor
-        shapes = (len(self.record), 12, 10 * extractor.sampling_rate), (max(1, pictures), 12, size["height"], size["width"])
+        shapes = (
+            (len(self.record), 12, 10 * extractor.sampling_rate),
+            (max(1, pictures), 12, size["height"], size["width"]),
+        )
         self._done: set = set()
         return [
             np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", dtype, shape)
@@ -177,15 +209,19 @@ class HeartcareData:
 
     @torch.no_grad()
     def encode_signals(self, model: HeartcareForConditionalGeneration, views: int, seed: int, batch_size: int = 64):
-        """Beat's tokens of every record, once: of the whole, and of `views` - 1 views at random (`view_of`). Sets `codes` int16 (records, views, levels,
-        latents), -1 on the left where a view is shorter, and `gains` float32 (records, views), mV."""
+        """Beat's tokens of every record, once: of the whole, and of `views` - 1 views at random (`view_of`). Sets
+        `codes` int16 (records, views, levels, latents), -1 on the left where a view is shorter, and `gains` float32
+        (records, views), mV.
+        """
         beat = model.beat.eval()
         stem = self.cache / f"{self.key}_{fingerprint(beat)}_{views}x{seed}"
         paths = [stem.with_name(f"{stem.name}_{what}.npy") for what in ("codes", "gains")]
         if not paths[1].exists():
             shape = (len(self.signals), views, beat.config.num_levels, beat.num_latents(self.signals.shape[2]))
             codes, gains = np.full(shape, -1, np.int16), np.zeros(shape[:2], np.float32)
-            extractor = BeatFeatureExtractor(sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent)
+            extractor = BeatFeatureExtractor(
+                sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent
+            )
             every = [(record, view) for record in range(len(codes)) for view in range(views)]
             for start in tqdm(range(0, len(every), batch_size), desc="encoding signals"):
                 places = every[start : start + batch_size]
@@ -195,7 +231,9 @@ class HeartcareData:
                     else (self.signal(record), np.ones(12, np.int64))
                     for record, view in places
                 ]
-                batch = extractor.pad([(signal, leads, {}) for signal, leads in seen], return_tensors="pt").to(beat.device)
+                batch = extractor.pad([(signal, leads, {}) for signal, leads in seen], return_tensors="pt").to(
+                    beat.device
+                )
                 tokens = beat.encode(**batch)
                 for place, each, gain in zip(places, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
                     codes[place][:, codes.shape[-1] - each.shape[-1] :] = each
@@ -206,8 +244,13 @@ class HeartcareData:
 
     @torch.no_grad()
     def encode_pictures(self, model: HeartcareForConditionalGeneration, packer, batch_size: int = 16):
-        """What the projector takes of every picture, once, for a ViT that is not trained. Sets `slots` float16 (pictures, tiles * slots, width)."""
-        path = self.cache / f"{self.key}_{fingerprint(model.vision_tower)}_slots{len(self.tiles)}x{model.config.image_slots_per_tile}.npy"
+        """What the projector takes of every picture, once, for a ViT that is not trained. Sets `slots` float16
+        (pictures, tiles * slots, width).
+        """
+        path = (
+            self.cache
+            / f"{self.key}_{fingerprint(model.vision_tower)}_slots{len(self.tiles)}x{model.config.image_slots_per_tile}.npy"
+        )
         if not path.exists():
             done = []
             for start in tqdm(range(0, len(self.tiles), batch_size), desc="encoding pictures"):
@@ -233,7 +276,8 @@ class Records:
 
 
 class StreamedQuestions(torch.utils.data.IterableDataset):
-    """One question after the other, as they come: nothing is kept but a buffer for shuffling. Processes and workers share the shards.
+    """One question after the other, as they come: nothing is kept but a buffer for shuffling. Processes and workers
+    share the shards.
 
     Args:
         source: A data set on the Hub, or the folder of one.

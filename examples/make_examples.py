@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import wfdb
+
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LEADS
@@ -43,7 +44,9 @@ def main():
     for name, options in EXAMPLES.items():
         ecg = simulate_ecg(**options)
         write_wfdb(Path(args.output), name, ecg.signal, ecg.sampling_rate)
-        draw_ecg(ecg.signal, ecg.sampling_rate, header=name).quantize(32).save(Path(args.output) / f"{name}.png", optimize=True)
+        draw_ecg(ecg.signal, ecg.sampling_rate, header=name).quantize(32).save(
+            Path(args.output) / f"{name}.png", optimize=True
+        )
         print(name, ecg.statements, f"{ecg.heart_rate:.0f} bpm")
 
 

@@ -1,19 +1,24 @@
-"""How much memory training takes on each GPU: counted from the shapes of a model, not measured, but for a GPU of this machine, where `--dry-run` measures.
+"""How much memory training takes on each GPU: counted from the shapes of a model, not measured, but for a GPU of this
+machine, where `--dry-run` measures.
 
-    python examples/memory.py --tokens 512 --batch-size 16 --gpus 1 8 64      # the paper's two models, whole and by LoRA; a Markdown table
+    python examples/memory.py --tokens 512 --batch-size 16 --gpus 1 8 64      # the paper's two models, whole and by
+    LoRA; a Markdown table
 
-Weights, gradients and optimizer states are exact. Activations are those of a transformer with gradient checkpointing: one hidden state per layer and token, the
-inside of one layer, and the logits three times (in float32, and their gradient). Buffers of communication are the largest layer, twice.
+Weights, gradients and optimizer states are exact. Activations are those of a transformer with gradient checkpointing:
+    one hidden state per layer and token, the
+inside of one layer, and the logits three times (in float32, and their gradient). Buffers of communication are the
+largest layer, twice.
 """
 
 import argparse
 import math
 
 import torch
-from heartcare import BeatConfig, HeartcareConfig, HeartcareForConditionalGeneration
 from optimizers import inner_matrices
 from torch import nn
 from transformers import Phi3Config, PretrainedConfig, Qwen2Config, SiglipVisionConfig, TrainingArguments
+
+from heartcare import BeatConfig, HeartcareConfig, HeartcareForConditionalGeneration
 
 GIB = 2**30
 SIGLIP = dict(
@@ -34,7 +39,9 @@ BACKBONES = {  # as published
 
 
 def held(model: nn.Module, muon: bool = False) -> dict[str, float]:
-    """Bytes of a model in training: its weights, the gradients of what learns, and for each of those what the optimizer keeps: two numbers, or one by Muon."""
+    """Bytes of a model in training: its weights, the gradients of what learns, and for each of those what the optimizer
+    keeps: two numbers, or one by Muon.
+    """
     learns = [each for each in model.parameters() if each.requires_grad]
     weights = sum(each.numel() * each.element_size() for each in [*model.parameters(), *model.buffers()])
     gradients = sum(each.numel() * each.element_size() for each in learns)
@@ -45,7 +52,11 @@ def held(model: nn.Module, muon: bool = False) -> dict[str, float]:
 def activations(config: PretrainedConfig, tokens: int, batch_size: int, bytes_each: int = 2) -> float:
     """Of the language model with gradient checkpointing."""
     layer = 10 * config.hidden_size + 3 * config.intermediate_size
-    return tokens * batch_size * (bytes_each * (config.num_hidden_layers * config.hidden_size + layer) + 3 * 4 * config.vocab_size)
+    return (
+        tokens
+        * batch_size
+        * (bytes_each * (config.num_hidden_layers * config.hidden_size + layer) + 3 * 4 * config.vocab_size)
+    )
 
 
 def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict:
@@ -72,18 +83,28 @@ def main():
     )
     for name, text in BACKBONES.items():
         with torch.device("meta"):
-            config = HeartcareConfig(beat_config=BeatConfig(), vision_config=SiglipVisionConfig(**SIGLIP), text_config=text)
+            config = HeartcareConfig(
+                beat_config=BeatConfig(), vision_config=SiglipVisionConfig(**SIGLIP), text_config=text
+            )
             model = HeartcareForConditionalGeneration(config).to(torch.bfloat16)
         layers = [each for each in model.language_model.modules() if isinstance(each, nn.Linear)]
         lora = sum(args.rank * (each.in_features + each.out_features) for each in layers[:-1])
         model.freeze_towers()
-        largest = max(sum(p.numel() for p in block.parameters()) for block in (model.get_input_embeddings(), model.get_decoder().layers[0]))
+        largest = max(
+            sum(p.numel() for p in block.parameters())
+            for block in (model.get_input_embeddings(), model.get_decoder().layers[0])
+        )
         work = activations(text, args.tokens, args.batch_size)
         whole = held(model)
         adapter = {"weights": whole["weights"] + 2 * lora, "gradients": 2 * lora, "optimizer": 2 * 2 * lora}
-        for how, parts, sharded in (("whole, DDP", whole, False), ("whole, FSDP2 or ZeRO-3", whole, True), ("LoRA, DDP", adapter, False)):
+        for how, parts, sharded in (
+            ("whole, DDP", whole, False),
+            ("whole, FSDP2 or ZeRO-3", whole, True),
+            ("LoRA, DDP", adapter, False),
+        ):
             each = [
-                (sum(parts.values()) / (n if sharded else 1) + (2 * 2 * largest if sharded and n > 1 else 0) + work) / GIB
+                (sum(parts.values()) / (n if sharded else 1) + (2 * 2 * largest if sharded and n > 1 else 0) + work)
+                / GIB
                 for n in args.gpus
             ]
             print(f"| {name}, {how} | {' | '.join(str(math.ceil(value)) for value in each)} |")

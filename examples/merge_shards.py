@@ -1,6 +1,7 @@
 """Sharded checkpoint of an FSDP2 run -> one folder that `from_pretrained` reads.
 
-    python examples/merge_shards.py --shards OUTPUT/joint/checkpoint-1000/pytorch_model_fsdp_0 --model OUTPUT/warmup --output OUTPUT/merged
+    python examples/merge_shards.py --shards OUTPUT/joint/checkpoint-1000/pytorch_model_fsdp_0 --model OUTPUT/warmup
+    --output OUTPUT/merged
 
 `--model` is where the run started: its configuration and processor are those of the result.
 """
@@ -9,6 +10,7 @@ import argparse
 
 import torch
 import torch.distributed.checkpoint as checkpoint
+
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 
 

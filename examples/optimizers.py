@@ -1,11 +1,15 @@
-"""The optimizer of this repository's training: Muon for the matrices inside of transformers, AdamW for all else, as one that the Trainer can save and resume."""
+"""The optimizer of this repository's training: Muon for the matrices inside of transformers, AdamW for all else, as one
+that the Trainer can save and resume.
+"""
 
 import torch
 from torch import nn
 
 
 def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of the linear maps in the layers of Beat, of the language model and of the ViT; not embeddings, heads and projectors."""
+    """The weights of the linear maps in the layers of Beat, of the language model and of the ViT; not embeddings, heads
+    and projectors.
+    """
     return [
         part.weight
         for name, part in model.named_modules()
@@ -25,13 +29,22 @@ class MuonWithAdamW(torch.optim.Optimizer):
         weight_decay: Of both.
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float = 2e-3, muon_learning_rate: float = 0.03, weight_decay: float = 0.01):
+    def __init__(
+        self,
+        model: nn.Module,
+        learning_rate: float = 2e-3,
+        muon_learning_rate: float = 0.03,
+        weight_decay: float = 0.01,
+    ):
         matrices = inner_matrices(model)
         of_muon = {id(each) for each in matrices}
         others = [each for each in model.parameters() if each.requires_grad and id(each) not in of_muon]
         self.parts = [
             kind(each, lr=rate, weight_decay=weight_decay)
-            for kind, each, rate in ((torch.optim.Muon, matrices, muon_learning_rate), (torch.optim.AdamW, others, learning_rate))
+            for kind, each, rate in (
+                (torch.optim.Muon, matrices, muon_learning_rate),
+                (torch.optim.AdamW, others, learning_rate),
+            )
             if each
         ]
         super().__init__([group for part in self.parts for group in part.param_groups], {})

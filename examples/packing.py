@@ -1,19 +1,27 @@
-"""The collator of the training scripts: questions about the same ECGs share them, in one prompt with branches, and the loss is that of the answers alone."""
+"""The collator of the training scripts: questions about the same ECGs share them, in one prompt with branches, and the
+loss is that of the answers alone.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from heartcare.configuration_heartcare import ECG_TOKENS
-from heartcare.processing_heartcare import HeartcareProcessor
 from transformers.utils.chat_template_utils import render_jinja_template
 
-QUESTION, ANSWER = "\ue000", "\ue001"  # stand for the two while the chat template is rendered; of Unicode's private use area
+from heartcare.configuration_heartcare import ECG_TOKENS
+from heartcare.processing_heartcare import HeartcareProcessor
+
+QUESTION, ANSWER = (
+    "\ue000",
+    "\ue001",
+)  # stand for the two while the chat template is rendered; of Unicode's private use area
 PLACEHOLDERS = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
 
 
 def fill_rows(lengths: list[int]) -> list[list[int]]:
-    """Places of items -> rows no longer than the longest item, the longest items first, each in the first row that has room."""
+    """Places of items -> rows no longer than the longest item, the longest items first, each in the first row that has
+    room.
+    """
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -29,22 +37,25 @@ def fill_rows(lengths: list[int]) -> list[list[int]]:
 class QuestionPacker:
     """A list of items -> the model's inputs, with labels.
 
-    An item is a dict of `questions` (each with `question` and `answer`) and what they are about, in the order of the prompt: `codes`, (codes (levels, latents),
-    gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask (12,)) of each; and `tiles`, uint8 (12, height, width) of each picture, or `slots`, of
-    `get_image_slots`. Its `glances` are items that have no questions, but `statements` that are to be read from the ECG alone; the batch then has
-    `glances`, bool, the last token of each, and `statements`, float32 (glances, statements) in their order.
+    An item is a dict of `questions` (each with `question` and `answer`) and what they are about, in the order of the
+        prompt: `codes`, (codes (levels, latents),
+    gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask (12,)) of each; and `tiles`, uint8 (12, height, width)
+    of each picture, or `slots`, of `get_image_slots`. Its `glances` are items that have no questions, but `statements`
+    that are to be read from the ECG alone; the batch then has `glances`, bool, the last token of each, and
+    `statements`, float32 (glances, statements) in their order.
 
-    The questions of an item are branches of one prompt. Each sees the ECGs and itself, not the others, and counts its positions from the ECGs on, so that its
-    answer has exactly the loss that it would have in a prompt of its own. The prompt is the processor's chat template, token by token; labels are -100 outside
-    of its generation blocks.
+    The questions of an item are branches of one prompt. Each sees the ECGs and itself, not the others, and counts its
+    positions from the ECGs on, so that its answer has exactly the loss that it would have in a prompt of its own. The
+    prompt is the processor's chat template, token by token; labels are -100 outside of its generation blocks.
 
-    Several items share a row of the batch, where there is room for them beside the longest; they do not see each other either. With one question in each item, the
-    batch is an ordinary one, an item a row, padded on the right, for attention kernels that take no mask of four dimensions.
+    Several items share a row of the batch, where there is room for them beside the longest; they do not see each other
+    either. With one question in each item, the batch is an ordinary one, an item a row, padded on the right, for
+    attention kernels that take no mask of four dimensions.
 
     Args:
         processor: Its chat template must mark what the assistant says by {% generation %}.
-        branches: So many questions share one prompt at most; others get another one about the same ECGs, since the cost of attention grows with the square of
-            a prompt, even where nothing is seen. All of them by default.
+        branches: So many questions share one prompt at most; others get another one about the same ECGs, since the cost
+            of attention grows with the square of a prompt, even where nothing is seen. All of them by default.
     """
 
     def __init__(self, processor: HeartcareProcessor, branches: int | None = None):
@@ -52,7 +63,8 @@ class QuestionPacker:
         self.rendered: dict[tuple[int, int], tuple[str, str, str, str]] = {}  # by the numbers of ECGs and images
 
     def parts(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
-        """The rendered template before the question, between question and answer, and after the answer: what is still learnt, and what is not.
+        """The rendered template before the question, between question and answer, and after the answer: what is still
+        learnt, and what is not.
 
         Raises: `ValueError` for a template that does not mark answers.
         """
@@ -62,9 +74,15 @@ class QuestionPacker:
 
     def _render(self, ecgs: int, images: int) -> tuple[str, str, str, str]:
         content = [{"type": "ecg"}] * ecgs + [{"type": "image"}] * images + [{"type": "text", "text": QUESTION}]
-        chat = [{"role": "user", "content": content}, {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}]
+        chat = [
+            {"role": "user", "content": content},
+            {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]},
+        ]
         (text,), (spans,) = render_jinja_template(
-            [chat], chat_template=self.processor.chat_template, return_assistant_tokens_mask=True, **self.tokenizer.special_tokens_map
+            [chat],
+            chat_template=self.processor.chat_template,
+            return_assistant_tokens_mask=True,
+            **self.tokenizer.special_tokens_map,
         )
         if not spans:
             raise ValueError(
@@ -88,7 +106,9 @@ class QuestionPacker:
             len(item.get("codes", item.get("signals", ()))), len(item.get("slots", item.get("tiles", ())))
         )
         head = self.expand(head, self.latents(item))
-        shared = max([head.rfind(token) + len(token) for token in PLACEHOLDERS if token in head], default=0)  # in characters
+        shared = max(
+            [head.rfind(token) + len(token) for token in PLACEHOLDERS if token in head], default=0
+        )  # in characters
         if not item["questions"]:
             ids = self.tokenizer(head[:shared], add_special_tokens=self._begins(head))["input_ids"]
             return ids, [-100] * len(ids), list(range(len(ids))), [0] * len(ids)
@@ -97,11 +117,15 @@ class QuestionPacker:
         texts = [head + q.question + middle + q.answer + learnt + after for q in item["questions"]]
         encoded = self.tokenizer(texts, add_special_tokens=self._begins(head), return_offsets_mapping=True)
         ids, labels, positions, branch = [], [], [], []
-        for k, (tokens, offsets, start, end) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1):
+        for k, (tokens, offsets, start, end) in enumerate(
+            zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1
+        ):
             common = next((i for i, (_, stop) in enumerate(offsets) if stop > shared), 0) if shared else 0
             first = common if k > 1 else 0  # what is shared is written once
             ids += tokens[first:]
-            labels += [token if start < stop and at < end else -100 for token, (at, stop) in zip(tokens, offsets)][first:]
+            labels += [token if start < stop and at < end else -100 for token, (at, stop) in zip(tokens, offsets)][
+                first:
+            ]
             positions += range(first, len(tokens))
             branch += [0] * (common - first) + [k] * (len(tokens) - common)
         return ids, labels, positions, branch
@@ -133,13 +157,16 @@ class QuestionPacker:
             return torch.tensor([row + [fill] * (longest - len(row)) for row in values])
 
         ids, labels, positions, branch = (
-            batch(lambda i: packed[i][part], fill) for part, fill in enumerate((self.tokenizer.pad_token_id, -100, 0, -1))
+            batch(lambda i: packed[i][part], fill)
+            for part, fill in enumerate((self.tokenizer.pad_token_id, -100, 0, -1))
         )
         if plain:
             mask = (branch >= 0).long()
         else:
             item = batch(lambda i: [i] * len(packed[i][0]), -1)
-            same = (item[:, None, :] == item[:, :, None]) & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
+            same = (item[:, None, :] == item[:, :, None]) & (
+                (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+            )
             sees = same & torch.ones(longest, longest, dtype=torch.bool).tril()
             mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None]
         # What is put into the placeholders comes in their order, row by row.

@@ -1,10 +1,13 @@
-"""Do the tokens carry the diagnosis? Linear probes on frozen, quantized latents of Beat, PTB-XL's label sets, macro AUC with intervals by patient.
+"""Do the tokens carry the diagnosis? Linear probes on frozen, quantized latents of Beat, PTB-XL's label sets, macro AUC
+with intervals by patient.
 
-    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d --study runs/study --designs paper
+    python examples/probe_beat.py --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d --study runs/study
+    --designs paper
 
-Trains on folds 1-8, reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a record's latents, and on a weighted mean
-whose weights are learnt (attention pooling). `--random` adds a Beat of the first model's shape whose weights were never trained: what it reaches is owed to
-the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
+Trains on folds 1-8, reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a
+record's latents, and on a weighted mean
+whose weights are learnt (attention pooling). `--random` adds a Beat of the first model's shape whose weights were never
+trained: what it reaches is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
 """
 
 import argparse
@@ -15,14 +18,15 @@ import numpy as np
 import torch
 from beat_study import TrainedVariant
 from beat_variants import VARIANTS
-from heartcare import BeatModel
-from heartcare.bench.classify import SETS, classification_table, truth
-from heartcare.bench.probe import fit_probe
 from pooling import AttentionPooling
 from ptbxl import PTBXL
 from resnet1d import load, logits
 from torch import nn
 from tqdm import tqdm
+
+from heartcare import BeatModel
+from heartcare.bench.classify import SETS, classification_table, truth
+from heartcare.bench.probe import fit_probe
 
 
 @torch.no_grad()
@@ -38,9 +42,16 @@ def latents(model: BeatModel, data: PTBXL, batch_size: int = 64) -> tuple[torch.
 
 
 def fit_attention(
-    start: nn.Linear, scale: torch.Tensor, states: torch.Tensor, gain: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
+    start: nn.Linear,
+    scale: torch.Tensor,
+    states: torch.Tensor,
+    gain: torch.Tensor,
+    labels: torch.Tensor,
+    epochs: int,
+    seed: int,
 ) -> AttentionPooling:
-    """By AdamW on binary cross entropy, with a cosine schedule; from the probe of the plain mean on, `start`, whose inputs are the mean latent times `scale`,
+    """By AdamW on binary cross entropy, with a cosine schedule; from the probe of the plain mean on, `start`, whose
+    inputs are the mean latent times `scale`,
     and the gain: rare classes are learnt from too few records to find their way from nothing."""
     torch.manual_seed(seed)
     probe = AttentionPooling(len(scale), labels.shape[1])
@@ -82,19 +93,27 @@ def probed(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) 
     centre, scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
     states, test_states = (((each.float() - centre) / scale).half() for each in (states, test_states))
     attention = fit_attention(of_mean, scale / (pooled.std(0)[:-1] + 1e-6), states, mean[:, -1:], labels, epochs, seed)
-    return {"mean": probabilities(of_mean, test_mean), "attention": probabilities(attention, test_states, test_mean[:, -1:])}
+    return {
+        "mean": probabilities(of_mean, test_mean),
+        "attention": probabilities(attention, test_states, test_mean[:, -1:]),
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument(
-        "--models", nargs="*", default=["."], help="Beat or HeartcareGPT repositories; none for the rows of the other options"
+        "--models",
+        nargs="*",
+        default=["."],
+        help="Beat or HeartcareGPT repositories; none for the rows of the other options",
     )
     parser.add_argument("--random", action="store_true", help="and one of random weights")
     parser.add_argument("--supervised", help="folder of a ResNet1d trained by resnet1d.py, for a row of its own")
     parser.add_argument("--study", type=Path, default="runs/study", help="folder of beat_study.py")
-    parser.add_argument("--designs", nargs="+", default=[], metavar="NAME", help="variants that it has trained, such as paper")
+    parser.add_argument(
+        "--designs", nargs="+", default=[], metavar="NAME", help="variants that it has trained, such as paper"
+    )
     parser.add_argument("--fold", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=10, help="of the attention probe")
     parser.add_argument("--cache", default="runs/cache")
@@ -103,7 +122,10 @@ def main():
     args = parser.parse_args()
     if args.random and not args.models:
         parser.error("--random takes its shape from the first of --models: name one.")
-    train, test = PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit), PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
+    train, test = (
+        PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
+        PTBXL(args.ptbxl, [args.fold], args.cache, args.limit),
+    )
     models = {name: BeatModel.from_pretrained(name, dtype=torch.float32).eval() for name in args.models}
     if args.random:
         torch.manual_seed(args.seed)
@@ -118,7 +140,8 @@ def main():
     def print_row(name: str, pooling: str, values: np.ndarray):
         table = classification_table(items, values, args.seed)
         cells = [
-            f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–" for each in SETS
+            f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–"
+            for each in SETS
         ]
         print(f"| {name} | {pooling} | {' | '.join(cells)} |", flush=True)
 

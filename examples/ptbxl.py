@@ -1,4 +1,5 @@
-"""PTB-XL as the training scripts see it: official folds, cleaned by the processor's own code, cached as int16 microvolts.
+"""PTB-XL as the training scripts see it: official folds, cleaned by the processor's own code, cached as int16
+microvolts.
 
 The folder is the official layout: ptbxl_database.csv, records100/.
 """
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
+
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.processing_heartcare import BeatFeatureExtractor
-from tqdm import tqdm
 
 
 class PTBXL:
@@ -59,7 +61,8 @@ class PTBXL:
 
 
 class WithSimulated:
-    """Records of PTB-XL, and behind them some of the simulator: other shapes than those of one maker's devices, so that Beat keeps the beats of these, too.
+    """Records of PTB-XL, and behind them some of the simulator: other shapes than those of one maker's devices, so that
+    Beat keeps the beats of these, too.
 
     Args:
         data: Records of PTB-XL.
@@ -76,7 +79,9 @@ class WithSimulated:
             rhythm, form = list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k // len(RHYTHMS) % len(FORMS)]
             ecg = simulate_ecg(rhythm, form, noise_mv=(0.002, 0.01, 0.03)[k % 3], seed=seed + k)
             self.rows.append({"scp_codes": ecg.statements})
-            self.simulated.append(extractor.prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})[0])
+            self.simulated.append(
+                extractor.prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})[0]
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,8 +94,8 @@ class WithSimulated:
 class BeatWindows(torch.utils.data.Dataset):
     """Random windows of a segment and what follows it, with leads left out and short beginnings at random.
 
-    Item i is the same in every run with the same seed, so that a resumed run sees what an uninterrupted one would. With `statements`, a number for each record
-    and statement, an item has those of its record, too.
+    Item i is the same in every run with the same seed, so that a resumed run sees what an uninterrupted one would. With
+    `statements`, a number for each record and statement, an item has those of its record, too.
     """
 
     def __init__(
@@ -102,7 +107,14 @@ class BeatWindows(torch.utils.data.Dataset):
         seed: int = 0,
         statements: np.ndarray | None = None,
     ):
-        self.data, self.context, self.future, self.augment, self.seed, self.statements = data, context, future, augment, seed, statements
+        self.data, self.context, self.future, self.augment, self.seed, self.statements = (
+            data,
+            context,
+            future,
+            augment,
+            seed,
+            statements,
+        )
 
     def __len__(self) -> int:
         return len(self.data) * (8 if self.augment else 1)

@@ -1,10 +1,13 @@
-"""Publishes this repository: weights, code, pipeline, handler and card as a model, and the Space; then loads it back from a clean cache, as a stranger would.
+"""Publishes this repository: weights, code, pipeline, handler and card as a model, and the Space; then loads it back
+from a clean cache, as a stranger would.
 
     hf auth login
-    python examples/push_to_hub.py --repo YOU/HeartcareGPT                 # --private, --no-space, --model FOLDER for weights of your own
+    python examples/push_to_hub.py --repo YOU/HeartcareGPT                 # --private, --no-space, --model FOLDER for
+    weights of your own
 
-Files that git does not track are not published. The name USER/HeartcareGPT in card and Space becomes that of the repository. What is loaded back is the very commit that was
-made, over HTTP, and must answer as the folder does; the revision to pin is printed.
+Files that git does not track are not published. The name USER/HeartcareGPT in card and Space becomes that of the
+repository. What is loaded back is the very commit that was made, over HTTP, and must answer as the folder does; the
+revision to pin is printed.
 """
 
 import argparse
@@ -61,7 +64,11 @@ def read_back(model: str, revision: str, **environment) -> str:
         ecg = ROOT / "examples/ecgs/right_bundle_branch_block"
         command = [sys.executable, "-W", "ignore", "-c", READ_BACK, model, revision, ecg, ecg.with_suffix(".png")]
         done = subprocess.run(
-            [*map(str, command)], capture_output=True, text=True, cwd=empty, env={**os.environ, "HF_HOME": empty, **environment}
+            [*map(str, command)],
+            capture_output=True,
+            text=True,
+            cwd=empty,
+            env={**os.environ, "HF_HOME": empty, **environment},
         )
     if done.returncode:
         raise RuntimeError(f"{model} cannot be loaded:\n{done.stderr[-2000:]}")
@@ -78,7 +85,11 @@ def main():
 
     api = HfApi()
     # A clean cache has no login, so that the token is passed on.
-    token = {"HF_TOKEN": api.token or os.environ.get("HF_TOKEN") or ""} if args.private or os.environ.get("HF_TOKEN") else {}
+    token = (
+        {"HF_TOKEN": api.token or os.environ.get("HF_TOKEN") or ""}
+        if args.private or os.environ.get("HF_TOKEN")
+        else {}
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "repo"
         gather(folder, args.repo, args.model)
@@ -92,7 +103,12 @@ def main():
         if not args.no_space:
             space = f"{args.repo}-demo"
             api.create_repo(space, repo_type="space", space_sdk="gradio", private=args.private, exist_ok=True)
-            api.upload_folder(folder_path=folder / "examples/space", repo_id=space, repo_type="space", commit_message="HeartcareGPT's demo")
+            api.upload_folder(
+                folder_path=folder / "examples/space",
+                repo_id=space,
+                repo_type="space",
+                commit_message="HeartcareGPT's demo",
+            )
             api.add_space_variable(space, "REVISION", commit.oid)
             print(f"{space} is the Space")
 

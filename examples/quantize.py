@@ -1,19 +1,22 @@
-"""The language model in int8 (torchao) or 4 bits (bitsandbytes), the encoders and projectors left alone: memory, and what it does to the answers.
+"""The language model in int8 (torchao) or 4 bits (bitsandbytes), the encoders and projectors left alone: memory, and
+what it does to the answers.
 
     pip install -e ".[quantize]"
     python examples/quantize.py --model . --data HEARTCARE_400K --limit 300
 
-For weights that are read once per token and that fit nowhere else: of use for language models of billions of parameters, not for the default checkpoint, on which
+For weights that are read once per token and that fit nowhere else: of use for language models of billions of
+    parameters, not for the default checkpoint, on which
 it is shown. Asks closed questions of the test split, and prints a Markdown table.
 """
 
 import argparse
 
 import torch
-from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare_data import HeartcareData
 from transformers import BitsAndBytesConfig
+
+from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 
 LEFT_ALONE = ["beat", "vision_tower", "signal_projector", "image_projector", "lm_head"]
 
@@ -32,7 +35,9 @@ def quantized(name: str, kind: str, dtype: torch.dtype = torch.float32, **kwargs
         )
     elif kind != "none":
         raise ValueError(f"kind must be 'none', 'int8' or 'nf4', got {kind!r}.")
-    return HeartcareForConditionalGeneration.from_pretrained(name, dtype=dtype, quantization_config=config, **kwargs).eval()
+    return HeartcareForConditionalGeneration.from_pretrained(
+        name, dtype=dtype, quantization_config=config, **kwargs
+    ).eval()
 
 
 def stored_bytes(tensor: torch.Tensor) -> int:
@@ -40,7 +45,9 @@ def stored_bytes(tensor: torch.Tensor) -> int:
     if hasattr(tensor, "__tensor_flatten__") and type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return sum(stored_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
     state = getattr(tensor, "quant_state", None)
-    return tensor.numel() * tensor.element_size() + (state.absmax.numel() * state.absmax.element_size() if state is not None else 0)
+    return tensor.numel() * tensor.element_size() + (
+        state.absmax.numel() * state.absmax.element_size() if state is not None else 0
+    )
 
 
 def megabytes(part: torch.nn.Module) -> float:
@@ -74,7 +81,9 @@ def main():
         }
         for record, question in asked
     ]
-    print("| language model | its weights, MB | of them in layers, MB | accuracy | mean change of a probability |\n|---|---|---|---|---|")
+    print(
+        "| language model | its weights, MB | of them in layers, MB | accuracy | mean change of a probability |\n|---|---|---|---|---|"
+    )
     before = None
     for kind in ("none", "int8", "nf4"):
         model = quantized(args.model, kind)

@@ -1,9 +1,8 @@
 """Reads one ECG: prints a report and answers, and draws the ECG on standard paper with the answers below it.
 
 python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
-python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
-python examples/read_ecg.py hospital.dcm
-python examples/read_ecg.py scanned.png
+python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this
+ECG?" python examples/read_ecg.py hospital.dcm python examples/read_ecg.py scanned.png
 """
 
 import argparse
@@ -13,10 +12,11 @@ import time
 from pathlib import Path
 
 import torch
-from heartcare.agent.readers import read_ecg as read_any
-from heartcare.agent.render import add_text, draw_ecg
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
+
+from heartcare.agent.readers import read_ecg as read_any
+from heartcare.agent.render import add_text, draw_ecg
 
 QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("record", help="a WFDB record, .npy, .npz, .csv, any other ECG file that HeartAgent reads, or a picture")
+    parser.add_argument(
+        "record", help="a WFDB record, .npy, .npz, .csv, any other ECG file that HeartAgent reads, or a picture"
+    )
     parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
     parser.add_argument("--sampling-rate", type=float, help="Hz, for files that do not say it")
     parser.add_argument("--lead-names", help="comma-separated, for files that do not say it")
@@ -43,7 +45,13 @@ def main():
         part, warnings = {"type": "image", "image": page}, []
     else:
         names = args.lead_names.split(",") if args.lead_names else None
-        part = {"type": "ecg", "path": args.record, "sampling_rate": args.sampling_rate, "lead_names": names, "units": args.units}
+        part = {
+            "type": "ecg",
+            "path": args.record,
+            "sampling_rate": args.sampling_rate,
+            "lead_names": names,
+            "units": args.units,
+        }
         extractor = processor.feature_extractor
         try:
             if Path(args.record).suffix.lower() not in ("", ".hea", ".dat", ".npy", ".npz", ".csv"):

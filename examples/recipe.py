@@ -1,4 +1,6 @@
-"""Recipes of training, in YAML: of which parts a model is made, on what it is trained, and how, stage by stage. See the files in recipes/."""
+"""Recipes of training, in YAML: of which parts a model is made, on what it is trained, and how, stage by stage. See the
+files in recipes/.
+"""
 
 import re
 from dataclasses import dataclass, field, fields
@@ -16,7 +18,9 @@ Loader.yaml_implicit_resolvers = {
     for first, resolvers in Loader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false", re.IGNORECASE), list("tTfF"))
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789"))
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)
 
 
 @dataclass
@@ -70,12 +74,15 @@ class StageRecipe:
         pairs: Whether comparisons of two ECGs are among the items.
         shares: Of the items, how many are about a signal, a picture, two ECGs; 0 leaves them out.
         questions: At most so many about one item, the closed ones first.
-        drill: So many more about a signal or a picture, and some about a pair, made anew each time from what the cardiologists said (drill.py).
-        glances: So many ECGs beside each item are only looked at: a linear head, thrown away afterwards, reads the statements from where their questions would
-            begin. It costs the tokens of the ECG alone, where questions take ten times as many.
+        drill: So many more about a signal or a picture, and some about a pair, made anew each time from what the
+            cardiologists said (drill.py).
+        glances: So many ECGs beside each item are only looked at: a linear head, thrown away afterwards, reads the
+            statements from where their questions would begin. It costs the tokens of the ECG alone, where questions
+            take ten times as many.
         branches: So many questions share a prompt at most (packing.py); all of an item by default.
         lora: Of [`peft.LoraConfig`]; the parts in `train` beside the language model learn in full, too.
-        muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of `training`.
+        muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of
+            `training`.
         patience: The run ends after so many evaluations without a better one, and the best is kept.
         training: Of [`transformers.TrainingArguments`].
     """

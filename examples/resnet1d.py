@@ -1,9 +1,11 @@
-"""A supervised ResNet1d on PTB-XL's statements: the bar for probes on frozen tokens, and the teacher of Beat's core level.
+"""A supervised ResNet1d on PTB-XL's statements: the bar for probes on frozen tokens, and the teacher of Beat's core
+level.
 
-    python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d    # trains on folds 1-8, prints the macro AUC on fold 9
+    python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d    # trains on folds 1-8, prints the macro
+    AUC on fold 9
 
-The shape is that of resnet1d_wang (Wang et al., 2017; Strodthoff et al., 2021), with a stride in each block. Trained on random crops of 5 s; a record's
-answer is the mean over its crops.
+The shape is that of resnet1d_wang (Wang et al., 2017; Strodthoff et al., 2021), with a stride in each block. Trained on
+random crops of 5 s; a record's answer is the mean over its crops.
 """
 
 import argparse
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from heartcare.bench.classify import NAMES, SETS, of_set, truth
-from heartcare.bench.metrics.probability import macro_auc
 from ptbxl import PTBXL
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
+
+from heartcare.bench.classify import NAMES, SETS, of_set, truth
+from heartcare.bench.metrics.probability import macro_auc
 
 CROP = 500  # samples at 100 Hz
 
@@ -41,7 +44,9 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet1d(nn.Module):
-    """12 leads in mV at 100 Hz (B, 12, n) -> logits of all classes (B, 76), in the order of `heartcare.bench.classify.NAMES`."""
+    """12 leads in mV at 100 Hz (B, 12, n) -> logits of all classes (B, 76), in the order of
+    `heartcare.bench.classify.NAMES`.
+    """
 
     def __init__(self, width: int = 128, classes: int = len(NAMES), dropout: float = 0.5):
         super().__init__()
@@ -61,7 +66,9 @@ def logits(model: ResNet1d, data: PTBXL, batch_size: int = 128) -> torch.Tensor:
     found = []
     for start in range(0, len(data), batch_size):
         x = torch.from_numpy(np.stack([data.signal(i) for i in range(start, min(start + batch_size, len(data)))]))
-        found.append(model(x.unflatten(2, (-1, CROP)).transpose(1, 2).flatten(0, 1)).view(len(x), -1, len(NAMES)).mean(1))
+        found.append(
+            model(x.unflatten(2, (-1, CROP)).transpose(1, 2).flatten(0, 1)).view(len(x), -1, len(NAMES)).mean(1)
+        )
     return torch.cat(found)
 
 
@@ -106,7 +113,10 @@ def main():
     parser.add_argument("--limit", type=int, help="only so many records of either side")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    data, validation = PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit), PTBXL(args.ptbxl, [9], args.cache, args.limit)
+    data, validation = (
+        PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
+        PTBXL(args.ptbxl, [9], args.cache, args.limit),
+    )
     model = train(data, args.epochs, args.seed)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), Path(args.output) / "resnet1d.safetensors")

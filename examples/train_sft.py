@@ -1,22 +1,24 @@
-"""The same training by TRL's SFTTrainer: rows of a data set as they are, the processor's chat template, LoRA on the language model.
+"""The same training by TRL's SFTTrainer: rows of a data set as they are, the processor's chat template, LoRA on the
+language model.
 
     pip install -e ".[train]"
     python examples/train_sft.py --model . --data runs/heartcare400k --output runs/sft --steps 500
 
-Everything that TRL's recipes for vision-language models do works here; the collator below is all that an ECG adds. `train_heartcare.py` is several times faster, since
-it packs the questions of an ECG and keeps Beat's tokens.
+Everything that TRL's recipes for vision-language models do works here; the collator below is all that an ECG adds.
+`train_heartcare.py` is several times faster, since it packs the questions of an ECG and keeps Beat's tokens.
 """
 
 import argparse
 
 import torch
 from datasets import load_dataset
-from heartcare.agent.samples import conversation
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import HeartcareProcessor
 from peft import LoraConfig
 from transformers import Trainer
 from trl import SFTConfig, SFTTrainer
+
+from heartcare.agent.samples import conversation
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import HeartcareProcessor
 
 
 class ConversationCollator:
@@ -34,7 +36,9 @@ class ConversationCollator:
 
 
 class ECGTrainer(SFTTrainer):
-    """TRL multiplies by the language model's head itself, for which it needs the model without; here the model's own loss is taken, as by the Trainer."""
+    """TRL multiplies by the language model's head itself, for which it needs the model without; here the model's own
+    loss is taken, as by the Trainer.
+    """
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
@@ -43,7 +47,9 @@ class ECGTrainer(SFTTrainer):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
-    parser.add_argument("--data", required=True, help="a data set built by HeartAgent: its folder, or its name on the Hub")
+    parser.add_argument(
+        "--data", required=True, help="a data set built by HeartAgent: its folder, or its name on the Hub"
+    )
     parser.add_argument("--output", default="runs/sft")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=8)
@@ -75,7 +81,12 @@ def main():
         modules_to_save=["signal_projector", "image_projector"],
     )
     trainer = ECGTrainer(
-        model, arguments, ConversationCollator(processor), train_dataset=rows, processing_class=processor, peft_config=adapter
+        model,
+        arguments,
+        ConversationCollator(processor),
+        train_dataset=rows,
+        processing_class=processor,
+        peft_config=adapter,
     )
     trainer.train()
     trainer.save_model()

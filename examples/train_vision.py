@@ -1,10 +1,13 @@
-"""Before stage 2: train the default checkpoint's small ViT, which starts from nothing, on the pictures of a data set built by HeartAgent, so that it can be frozen afterwards.
+"""Before stage 2: train the default checkpoint's small ViT, which starts from nothing, on the pictures of a data set
+built by HeartAgent, so that it can be frozen afterwards.
 
-    python examples/train_vision.py --data HEARTCARE_400K --teacher runs/resnet1d --output runs/vision    # goes on after an interruption with --resume
+    python examples/train_vision.py --data HEARTCARE_400K --teacher runs/resnet1d --output runs/vision    # goes on
+    after an interruption with --resume
 
-From the few slots of each lead tile, which are all that the language model sees of it, two things are read: the trace itself, in mV, and, from all tiles together,
-PTB-XL's statements, half as the cardiologists gave them and half as a teacher sees them in the signal. What reads them is thrown away afterwards. A pretrained
-SigLIP needs none of this.
+From the few slots of each lead tile, which are all that the language model sees of it, two things are read: the trace
+    itself, in mV, and, from all tiles together,
+PTB-XL's statements, half as the cardiologists gave them and half as a teacher sees them in the signal. What reads them
+is thrown away afterwards. A pretrained SigLIP needs none of this.
 """
 
 import argparse
@@ -12,6 +15,14 @@ import argparse
 import numpy as np
 import torch
 from build_default import VISION
+from heartcare_data import HeartcareData, Records
+from optimizers import MuonWithAdamW
+from pooling import AttentionPooling
+from resnet1d import load, logits
+from torch import nn
+from transformers import SiglipVisionModel, Trainer, TrainingArguments, get_cosine_schedule_with_warmup
+from transformers.utils import ModelOutput
+
 from heartcare.agent.records import IMAGE_DPI, IMAGE_SIZE
 from heartcare.agent.render import CALIBRATION_MM, MARGIN_MM
 from heartcare.bench.classify import NAMES, SETS, of_set, truth
@@ -20,13 +31,6 @@ from heartcare.configuration_heartcare import HeartcareConfig
 from heartcare.image_processing_heartcare import LAYOUTS, ECGImageProcessor
 from heartcare.modeling_heartcare import ImageProjector
 from heartcare.processing_heartcare import BeatFeatureExtractor
-from heartcare_data import HeartcareData, Records
-from optimizers import MuonWithAdamW
-from pooling import AttentionPooling
-from resnet1d import load, logits
-from torch import nn
-from transformers import SiglipVisionModel, Trainer, TrainingArguments, get_cosine_schedule_with_warmup
-from transformers.utils import ModelOutput
 
 POINTS = 62  # of the trace in each slot: 25 ms of a quarter of 6.2 s, 10 ms of a quarter of 2.5 s
 
@@ -43,7 +47,9 @@ class PictureReader(nn.Module):
 
     def __init__(self, vision: SiglipVisionModel, weight: float):
         super().__init__()
-        config = HeartcareConfig(vision_config=vision.config.to_dict(), text_config={"model_type": "llama", "hidden_size": 256})
+        config = HeartcareConfig(
+            vision_config=vision.config.to_dict(), text_config={"model_type": "llama", "hidden_size": 256}
+        )
         self.vision, self.projector, self.weight = vision, ImageProjector(config), weight
         slots, width = 12 * config.image_slots_per_tile, config.text_config.hidden_size
         self.trace = nn.Linear(vision.config.hidden_size, POINTS)
@@ -67,7 +73,9 @@ class PictureReader(nn.Module):
 
 
 def stretch(drawing: dict, lead: int) -> tuple[float, float, float, float]:
-    """When a tile begins and ends, as the image processor cuts it, and when what it shows of its lead begins and ends; seconds of the recording."""
+    """When a tile begins and ends, as the image processor cuts it, and when what it shows of its lead begins and ends;
+    seconds of the recording.
+    """
     rows, columns = LAYOUTS[drawing["layout"]]
     width, speed = IMAGE_SIZE[0] / IMAGE_DPI * 25.4, drawing["mm_per_s"]
     shown = min(10.0, (width - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
@@ -90,7 +98,14 @@ class Pictures(torch.utils.data.Dataset):
     """
 
     def __init__(self, data: HeartcareData, said: np.ndarray, slots: int, augment: bool, length: int, seed: int = 0):
-        self.data, self.said, self.points, self.augment, self.length, self.seed = data, said, slots * POINTS, augment, length, seed
+        self.data, self.said, self.points, self.augment, self.length, self.seed = (
+            data,
+            said,
+            slots * POINTS,
+            augment,
+            length,
+            seed,
+        )
         self.drawn = [record for record in range(len(data.tiles)) if data.drawings[record]]
         self.rate = Parts.feature_extractor.sampling_rate
 
@@ -98,7 +113,9 @@ class Pictures(torch.utils.data.Dataset):
         return self.length
 
     def trace(self, record: int) -> tuple[np.ndarray, np.ndarray]:
-        """float32 (12, points) in units of the record's RMS, mean of what each point stands for, and where its tile shows it."""
+        """float32 (12, points) in units of the record's RMS, mean of what each point stands for, and where its tile
+        shows it.
+        """
         signal = self.data.signal(record)
         area = np.pad(signal.cumsum(axis=1), ((0, 0), (1, 0))) / self.rate  # mV s up to each sample
         at = np.arange(area.shape[1]) / self.rate
@@ -113,7 +130,9 @@ class Pictures(torch.utils.data.Dataset):
     def __getitem__(self, i: int) -> dict:
         rng = np.random.default_rng((self.seed, i))
         epoch, place = divmod(i, len(self.drawn))
-        record = self.drawn[np.random.default_rng((self.seed, epoch)).permutation(len(self.drawn))[place] if self.augment else place]
+        record = self.drawn[
+            np.random.default_rng((self.seed, epoch)).permutation(len(self.drawn))[place] if self.augment else place
+        ]
         ink = 1 - self.data.tiles[record].astype(np.float32) / 255
         if self.augment:
             ink = np.roll(ink * rng.uniform(0.7, 1.1), int(rng.integers(-6, 7)), axis=1)
@@ -122,7 +141,9 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def what_is_said(data: HeartcareData, teacher: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (records, 76): what is learnt, the mean of the statements, 0 or 1, and of what the teacher sees; and bool, the statements."""
+    """float32 (records, 76): what is learnt, the mean of the statements, 0 or 1, and of what the teacher sees; and
+    bool, the statements.
+    """
     given = np.stack([truth(labels.statements) for labels in data.labels])
     if not teacher:
         return given.astype(np.float32), given
@@ -155,7 +176,9 @@ def main():
     parser.add_argument("--pictures", type=int, default=20000, help="at most so many records' pictures")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--meaning-weight", type=float, default=4.0, help="of the statements' cross entropy in the loss")
+    parser.add_argument(
+        "--meaning-weight", type=float, default=4.0, help="of the statements' cross entropy in the loss"
+    )
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--cache", default="runs/cache", help="where tiles are kept")
     parser.add_argument("--seed", type=int, default=0)
@@ -167,7 +190,9 @@ def main():
     splits = [HeartcareData(args.data, split, args.cache, Parts, args.pictures) for split in ("train", "validation")]
     said = [what_is_said(data, args.teacher) for data in splits]
     vision = SiglipVisionModel.from_pretrained(args.start) if args.start else SiglipVisionModel(VISION)
-    vision.set_attn_implementation("eager" if args.bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
+    vision.set_attn_implementation(
+        "eager" if args.bf16 else "sdpa"
+    )  # in bfloat16, the backward pass of SDPA is slow on CPUs
     model = PictureReader(vision, args.meaning_weight)
     train = Pictures(splits[0], said[0][0], model.projector.slots, True, args.steps * args.batch_size, args.seed)
     watched = Pictures(splits[1], said[1][0], model.projector.slots, False, len(splits[1].tiles), args.seed)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
+
 from heartcare import BeatConfig, BeatModel, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.simulate import simulate_ecg
-from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -134,7 +135,9 @@ def ptbxl_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def llm_server():
-    """(url, requests): an OpenAI-compatible server. The model "good" rephrases well, "wrong" changes the findings, "second" is good at the second try."""
+    """(url, requests): an OpenAI-compatible server. The model "good" rephrases well, "wrong" changes the findings,
+    "second" is good at the second try.
+    """
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -144,7 +147,9 @@ def llm_server():
             row = json.loads(body["messages"][-1]["content"])
             good = {"question": f"Please: {row['question']}", "answer": row["answer"]}
             wrong = good | {"answer": "Left ventricular hypertrophy, 7 mm."}
-            content = json.dumps(good if body["model"] == "good" or (body["model"] == "second" and body["seed"]) else wrong)
+            content = json.dumps(
+                good if body["model"] == "good" or (body["model"] == "second" and body["seed"]) else wrong
+            )
             reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(reply)))
@@ -162,8 +167,9 @@ def llm_server():
 
 @pytest.fixture
 def judge_server():
-    """(url, replies, requests): an OpenAI-compatible server that gives one reply after the other; "error" is a failure of the server. A reply may be a
-    function of the request."""
+    """(url, replies, requests): an OpenAI-compatible server that gives one reply after the other; "error" is a failure
+    of the server. A reply may be a function of the request.
+    """
     replies, asked = [], []
 
     class Handler(http.server.BaseHTTPRequestHandler):

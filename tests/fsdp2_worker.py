@@ -5,9 +5,10 @@ import sys
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
-from heartcare import HeartcareForConditionalGeneration
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from torch.distributed.fsdp import fully_shard
+
+from heartcare import HeartcareForConditionalGeneration
 
 
 def learn(model, batches: list[dict], steps: int) -> list[float]:

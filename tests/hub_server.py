@@ -41,7 +41,9 @@ class Handler(BaseHTTPRequestHandler):
                 return self.reply(404, X_Error_Code="EntryNotFound")
             body = file.read_bytes()
             return self.reply(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', Accept_Ranges="none")
-        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path):
+        if match := re.fullmatch(
+            r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+(?:/(.+))?)?", path
+        ):
             repo, what, below = match.groups()
             if not (self.server.root / repo).is_dir():
                 return self.reply(404, X_Error_Code="RepoNotFound")
@@ -53,7 +55,9 @@ class Handler(BaseHTTPRequestHandler):
             if what == "tree":
                 return self.json([{"type": "file", "path": name, "size": size, "oid": SHA} for name, size in names])
             siblings = [{"rfilename": name} for name, _ in names]
-            return self.json({"id": repo, "modelId": repo, "sha": SHA, "private": False, "tags": [], "siblings": siblings})
+            return self.json(
+                {"id": repo, "modelId": repo, "sha": SHA, "private": False, "tags": [], "siblings": siblings}
+            )
         self.reply(404, X_Error_Code="EntryNotFound")
 
     do_HEAD = do_GET
@@ -75,7 +79,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.json({"errors": [], "warnings": []})
         if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)/preupload/.+", self.path):
             files = json.loads(body)["files"]
-            return self.json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+            return self.json(
+                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+            )
         if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)/commit/.+", self.path):
             for line in body.decode().splitlines():
                 operation = json.loads(line)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.qa import CHOICES, TASKS, TOPICS, Labels, QuestionBuilder, report_text, sentence
 from heartcare.agent.rephrase import Rephraser, find_fault
@@ -14,7 +15,9 @@ def test_simulated_ecgs_are_what_they_say(rhythm, form):
     assert ecg.signal.shape == (12, 5000) and ecg.signal.dtype == np.float32 and ecg.statements[rhythm] == 100
     assert np.array_equal(ecg.signal, simulate_ecg(rhythm, form, noise_mv=0.003, seed=7).signal)
     one, two, three, avr, avl, avf = ecg.signal[:6]
-    np.testing.assert_allclose([three, avr, avl, avf], [two - one, -(one + two) / 2, one - two / 2, two - one / 2], atol=1e-6)
+    np.testing.assert_allclose(
+        [three, avr, avl, avf], [two - one, -(one + two) / 2, one - two / 2, two - one / 2], atol=1e-6
+    )
     assert len(ecg.p) == len(ecg.qrs) == len(ecg.t) == len(ecg.r_peaks)
     if rhythm == "AFIB":
         assert set(ecg.p) == {None}
@@ -39,7 +42,9 @@ def test_no_beats_are_found_in_silence():
 
 
 def random_labels(rng) -> Labels:
-    codes = rng.permutation([code for topic in ("rhythm", "waveform", "diagnosis") for code in CHOICES[topic] if code != "no-form"])[:5]
+    codes = rng.permutation(
+        [code for topic in ("rhythm", "waveform", "diagnosis") for code in CHOICES[topic] if code != "no-form"]
+    )[:5]
     statements = {str(code): float(rng.choice([0, 15, 50, 80, 100])) for code in codes}
     notes = {"heart_axis": str(rng.choice(["", "MID", "LAD"])), "extra_beats": str(rng.choice(["", "1ES", "VES,SVES", "SVES"])),
              "static_noise": str(rng.choice(["", ", alles,"])), "infarction_stadium1": str(rng.choice(["", "Stadium III", "unknown"]))}  # fmt: skip
@@ -56,7 +61,9 @@ def test_questions_are_true(seed):
     builder = QuestionBuilder(rng)
     questions = builder.questions(labels)
     questions += [q for topic in TOPICS if (q := builder.closed(labels, topic))]
-    assert {q.task for q in questions} >= {"open-qa", "verify-qa", "report", "prediction"} and all(q.task in TASKS for q in questions)
+    assert {q.task for q in questions} >= {"open-qa", "verify-qa", "report", "prediction"} and all(
+        q.task in TASKS for q in questions
+    )
     for q in questions:
         if labels.age is not None and q.task != "report":
             assert ("over 89" if labels.age == 90 else f"{labels.age:.0f}") in q.question
@@ -76,7 +83,11 @@ def test_questions_are_true(seed):
                     assert code in q.answer_label or code not in labels.statements
         if q.task == "verify-qa" and q.dimension != "superclass":
             table = TOPICS[q.topic]
-            said = [code for code, name in table.items() if name in q.question or (code == "NORM" and "normal ECG" in q.question)]
+            said = [
+                code
+                for code, name in table.items()
+                if name in q.question or (code == "NORM" and "normal ECG" in q.question)
+            ]
             code = max(said, key=lambda c: len(table[c]))
             assert q.answer == ("Yes." if code in labels.answers(q.topic) else "No."), q
             assert code in labels.answers(q.topic) or code not in labels.statements
@@ -96,15 +107,25 @@ def test_comparisons_are_true(seed):
     for topic in TOPICS:
         first, second = one.answers(topic), other.answers(topic)
         for q in builder.comparison(one, other, bool(seed % 2), topic):
-            assert (("one patient" in q.question or "same patient" in q.question) == bool(seed % 2)) and first and second
+            assert (
+                (("one patient" in q.question or "same patient" in q.question) == bool(seed % 2)) and first and second
+            )
             if q.options:
                 code, wrong = q.answer_label[0], [NAMES[option] for option in q.options if sentence(option) != q.answer]
                 if "both ECGs" in q.question:
                     assert code in first and code in second and not any(c in first and c in second for c in wrong)
                 elif "true of the second" in q.question or "only the second" in q.question:
-                    assert code in second and code not in one.true(topic) and not any(c in second and c not in first for c in wrong)
+                    assert (
+                        code in second
+                        and code not in one.true(topic)
+                        and not any(c in second and c not in first for c in wrong)
+                    )
                 else:
-                    assert code in first and code not in other.true(topic) and not any(c in first and c not in second for c in wrong)
+                    assert (
+                        code in first
+                        and code not in other.true(topic)
+                        and not any(c in first and c not in second for c in wrong)
+                    )
             else:
                 assert ("No difference" in q.answer) == (set(first) == set(second))
                 place = q.answer_label.index("->")
@@ -130,11 +151,20 @@ def test_options_do_not_give_the_answer_away():
 
 
 def test_rules_of_likelihood():
-    labels = Labels({"LVH": 50.0, "IMI": 80.0, "ASMI": 100.0, "SR": 0.0, "PVC": 100.0, "STD_": 0.0}, 63.0, "female", {"heart_axis": ""})
+    labels = Labels(
+        {"LVH": 50.0, "IMI": 80.0, "ASMI": 100.0, "SR": 0.0, "PVC": 100.0, "STD_": 0.0},
+        63.0,
+        "female",
+        {"heart_axis": ""},
+    )
     assert labels.answers("diagnosis") == ["ASMI", "IMI"] and labels.doubtful("diagnosis") == ["LVH"]
     assert labels.answers("rhythm") == ["SR"] and labels.answers("waveform") == ["PVC", "STD_"]
-    assert labels.answers("noise") == ["no-noise"] and labels.answers("ectopy") == ["VES"] and labels.answers("axis") == []
-    assert Labels({"NORM": 100.0}).answers("waveform") == ["no-form"] and Labels({"NORM": 100.0}).answers("rhythm") == []
+    assert (
+        labels.answers("noise") == ["no-noise"] and labels.answers("ectopy") == ["VES"] and labels.answers("axis") == []
+    )
+    assert (
+        Labels({"NORM": 100.0}).answers("waveform") == ["no-form"] and Labels({"NORM": 100.0}).answers("rhythm") == []
+    )
     assert Labels({"IMI": 50.0}).answers("diagnosis") == [] and Labels({}).answers("waveform") == []
     assert Labels({"SR": 0.0}).answers("noise") == []  # not from PTB-XL: empty columns say nothing
 
@@ -151,7 +181,9 @@ def test_report_words_follow_the_likelihood():
         report_text(Labels({"SR": 0.0, "NORM": 100.0}))
         == "Rhythm: sinus rhythm. Waveform: no abnormality of the waveform. Diagnosis: a normal ECG."
     )
-    assert report_text(Labels({"SR": 0.0}, 90.0)).startswith("Over 89 years.") and "no certain diagnosis" in report_text(Labels({}))
+    assert report_text(Labels({"SR": 0.0}, 90.0)).startswith(
+        "Over 89 years."
+    ) and "no certain diagnosis" in report_text(Labels({}))
 
 
 def reply(template, **changes):
@@ -161,7 +193,11 @@ def reply(template, **changes):
 def test_rephrased_text_must_still_be_true():
     builder = QuestionBuilder(np.random.default_rng(1))
     labels = Labels({"AFIB": 0.0, "IMI": 100.0}, 63.0, "female")
-    closed, opened, asked = builder.closed(labels, "rhythm"), builder.open(labels, "diagnosis"), builder.verify(labels, "rhythm")
+    closed, opened, asked = (
+        builder.closed(labels, "rhythm"),
+        builder.open(labels, "diagnosis"),
+        builder.verify(labels, "rhythm"),
+    )
     for question in (closed, opened, asked, builder.report(labels)):
         assert find_fault(question, reply(question)) is None
     assert find_fault(opened, reply(opened, answer="There is an inferior myocardial infarction.")) is None
@@ -195,4 +231,8 @@ def test_rephraser_retries_caches_and_falls_back(tmp_path, llm_server):
     away = Rephraser("http://127.0.0.1:9", "none", tmp_path)
     assert away(question) == (question, False) and away.counts["failed"] == 1
     prediction = builder.prediction(Labels({}))
-    assert rephraser(prediction) == (prediction, False) and dict(rephraser.counts) == {"accepted": 1, "cached": 1, "kept": 1}
+    assert rephraser(prediction) == (prediction, False) and dict(rephraser.counts) == {
+        "accepted": 1,
+        "cached": 1,
+        "kept": 1,
+    }

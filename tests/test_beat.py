@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.testing import assert_close
+
 from heartcare import BeatConfig, BeatModel
 from heartcare.tokenization_beat import BeatQuantizer, rotate_to
-from torch.testing import assert_close
 
 
 @pytest.mark.parametrize("num_samples", [1, 37, 400, 401, 1000])
@@ -47,7 +48,11 @@ def test_padded_equals_unpadded(beat, signals, padding):
     mask = torch.cat([torch.zeros(3, padding), torch.ones(3, 1000)], dim=1)
     padded = beat.encode(torch.cat([garbage, signals], dim=-1), ecg_attention_mask=mask)
     assert torch.equal(padded.codes[..., -50:], tokens.codes) and torch.equal(padded.gain, tokens.gain)
-    assert (padded.codes[..., :-50] == -1).all() and not padded.latent_mask[:, :-50].any() and (padded.latents[:, :-50] == 0).all()
+    assert (
+        (padded.codes[..., :-50] == -1).all()
+        and not padded.latent_mask[:, :-50].any()
+        and (padded.latents[:, :-50] == 0).all()
+    )
     decoded = beat.decode(padded.codes, padded.gain)
     assert_close(decoded[..., -1000:], beat.decode(tokens.codes, tokens.gain), atol=1e-5, rtol=1e-5)
 
@@ -65,7 +70,8 @@ def test_refined_codes_decode_to_what_is_nearer(beat, signals, mode):
         assert_close(distance(beat.encode(signals[[1, 1, 1]], refine=10))[1], distance(refined)[1], rtol=0.05, atol=0)
     assert refined.codes.shape == plain.codes.shape and not torch.equal(refined.codes, plain.codes)
     assert torch.equal(
-        refined.latents, beat.quantizer.decode(refined.codes.unflatten(-1, (2, -1)).transpose(1, 2).flatten(0, 1)).view(3, 50, -1)
+        refined.latents,
+        beat.quantizer.decode(refined.codes.unflatten(-1, (2, -1)).transpose(1, 2).flatten(0, 1)).view(3, 50, -1),
     )
     assert all(torch.equal(level.codebook, book) for level, book in zip(beat.quantizer.levels, books))
     assert all(each.grad is None for each in beat.parameters())
@@ -101,7 +107,9 @@ def test_one_nan_does_not_spoil_the_record(beat, signals):
     spoilt[0, 3, 500] = float("nan")
     one, other = beat.encode(signals), beat.encode(spoilt)
     assert torch.equal(one.codes[1:], other.codes[1:])
-    assert (one.codes[0] == other.codes[0]).float().mean() > 0.9 and beat.decode(other.codes, other.gain).isfinite().all()
+    assert (one.codes[0] == other.codes[0]).float().mean() > 0.9 and beat.decode(
+        other.codes, other.gain
+    ).isfinite().all()
 
 
 @torch.no_grad()
@@ -161,7 +169,9 @@ def test_forecast_is_autoregressive_and_reads_only_codes(beat, signals):
     assert long.shape == (3, 12, once + 250) and torch.equal(long[..., :once], short)
     tokens = beat.encode(signals)
     m = beat.config.num_queries
-    from_codes = beat._predict(beat.quantizer.decode(tokens.codes[..., -m:]), torch.ones(3, m, dtype=torch.bool), tokens.gain, 3)
+    from_codes = beat._predict(
+        beat.quantizer.decode(tokens.codes[..., -m:]), torch.ones(3, m, dtype=torch.bool), tokens.gain, 3
+    )
     assert_close(from_codes, short)
     output = beat(signals)
     assert_close(output.prediction, short)
@@ -181,7 +191,14 @@ def test_errors_say_what_came(beat, signals):
 
 def small_config(**kwargs) -> BeatConfig:
     return BeatConfig(
-        **{"segment_length": 400, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, "codebook_size": 64} | kwargs
+        **{
+            "segment_length": 400,
+            "hidden_size": 64,
+            "num_attention_heads": 2,
+            "intermediate_size": 128,
+            "codebook_size": 64,
+        }
+        | kwargs
     )
 
 
@@ -190,14 +207,25 @@ def test_joint_loss_and_its_gradients(signals):
     model = BeatModel(small_config()).train()
     output = model(signals[..., :400], future_values=signals[..., 400:600])
     config = model.config
-    parts = config.recon_weight * output.recon_loss + config.pred_weight * output.pred_loss + config.vq_weight * output.vq_loss
+    parts = (
+        config.recon_weight * output.recon_loss
+        + config.pred_weight * output.pred_loss
+        + config.vq_weight * output.vq_loss
+    )
     assert_close(output.loss, parts)
     assert output.codebook_usage.shape == (2,) and (output.codebook_perplexity >= 1).all()
-    for loss, weight in ((output.vq_loss, "encoder.patch_embedding.weight"), (output.pred_loss, "encoder.query_embedding")):
+    for loss, weight in (
+        (output.vq_loss, "encoder.patch_embedding.weight"),
+        (output.pred_loss, "encoder.query_embedding"),
+    ):
         (gradient,) = torch.autograd.grad(loss, model.get_parameter(weight), retain_graph=True)
-        assert gradient.abs().sum() > 0, weight  # the VQ loss is used, and the forecast teaches what comes before the codes
+        assert gradient.abs().sum() > 0, (
+            weight
+        )  # the VQ loss is used, and the forecast teaches what comes before the codes
     assert not [
-        name for name, p in model.named_parameters() if torch.autograd.grad(output.loss, p, retain_graph=True, allow_unused=True)[0] is None
+        name
+        for name, p in model.named_parameters()
+        if torch.autograd.grad(output.loss, p, retain_graph=True, allow_unused=True)[0] is None
     ]
 
 
@@ -248,7 +276,9 @@ def test_codebook_starts_by_kmeans_and_revives_dead_codes():
 @pytest.mark.parametrize("num_levels", [1, 2, 3])
 @torch.no_grad()
 def test_levels_are_searched_together(num_levels):
-    """With all choices kept open, the codes are the nearest of all combinations; with few, they are nearly always; one by one, often not."""
+    """With all choices kept open, the codes are the nearest of all combinations; with few, they are nearly always; one
+    by one, often not.
+    """
     torch.manual_seed(0)
     quantizer = BeatQuantizer(small_config(codebook_size=12, hidden_size=6, num_levels=num_levels))
     for level in quantizer.levels:
@@ -264,7 +294,11 @@ def test_levels_are_searched_together(num_levels):
 
     assert_close(error(12**num_levels), nearest)
     few, one = error(BeatQuantizer.beam), error(1)
-    assert (few >= nearest - 1e-5).all() and (one.mean() >= few.mean()) and (num_levels == 1 or one.mean() > few.mean() * 1.02)
+    assert (
+        (few >= nearest - 1e-5).all()
+        and (one.mean() >= few.mean())
+        and (num_levels == 1 or one.mean() > few.mean() * 1.02)
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,6 @@
-"""The benchmark end to end: frozen items, control rows, the same file however it is run, other people's models, and what its report says."""
+"""The benchmark end to end: frozen items, control rows, the same file however it is run, other people's models, and
+what its report says.
+"""
 
 import gzip
 import json
@@ -15,19 +17,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from heartcare.agent.build import Settings as BuildSettings
-from heartcare.agent.build import build
-from heartcare.agent.statements import SUPERCLASS
-from heartcare.bench import items as items_module
-from heartcare.bench import run as run_module
-from heartcare.bench.__main__ import main
-from heartcare.bench.classify import NAMES, QUESTIONS, SETS, classification_table, of_set, truth
-from heartcare.bench.compare import compare
-from heartcare.bench.controls import BLANK, MAJORITY, MODEL, NOISE, OTHER, RANDOM, TEXT, donors, majority_answer, parts_for
-from heartcare.bench.items import OFFICIAL, TASKS, freeze, read_items, write_manifest
-from heartcare.bench.models import Answer, Prompt, describe, instruction, load_model
-from heartcare.bench.run import Settings, Which, run
-from heartcare.bench.variants import BASE, VARIANTS
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessor,
@@ -38,6 +27,31 @@ from transformers import (
     LlavaProcessor,
     pipeline,
 )
+
+from heartcare.agent.build import Settings as BuildSettings
+from heartcare.agent.build import build
+from heartcare.agent.statements import SUPERCLASS
+from heartcare.bench import items as items_module
+from heartcare.bench import run as run_module
+from heartcare.bench.__main__ import main
+from heartcare.bench.classify import NAMES, QUESTIONS, SETS, classification_table, of_set, truth
+from heartcare.bench.compare import compare
+from heartcare.bench.controls import (
+    BLANK,
+    MAJORITY,
+    MODEL,
+    NOISE,
+    OTHER,
+    RANDOM,
+    TEXT,
+    donors,
+    majority_answer,
+    parts_for,
+)
+from heartcare.bench.items import OFFICIAL, TASKS, freeze, read_items, write_manifest
+from heartcare.bench.models import Answer, Prompt, describe, instruction, load_model
+from heartcare.bench.run import Settings, Which, run
+from heartcare.bench.variants import BASE, VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +88,16 @@ def command(*args) -> list[str]:
 
 
 def test_manifest_is_the_same_each_time_and_has_every_kind(data, manifest, manifest_file, items):
-    assert json.loads(manifest_file.read_text()) == json.loads(json.dumps(manifest)) == json.loads(json.dumps(freeze(data, "train", "small", per_group=4)))
-    assert {item.task for item in items} == set(TASKS) - {"ecg-qa"} and {item.subset for item in items} == {"S", "I", "C"}
+    assert (
+        json.loads(manifest_file.read_text())
+        == json.loads(json.dumps(manifest))
+        == json.loads(json.dumps(freeze(data, "train", "small", per_group=4)))
+    )
+    assert {item.task for item in items} == set(TASKS) - {"ecg-qa"} and {item.subset for item in items} == {
+        "S",
+        "I",
+        "C",
+    }
     groups = {}
     for item in items:
         groups.setdefault((item.subset, item.task, item.group), []).append(item)
@@ -83,7 +105,9 @@ def test_manifest_is_the_same_each_time_and_has_every_kind(data, manifest, manif
     assert all(len(found) <= 4 for (_, task, _), found in groups.items() if task != "classification")
     assert len(groups["S", "classification", "all"]) == 32
     assert {group for subset, task, group in groups if task == "comparison-qa"} == {
-        f"{pair} irrelevant {form}" for pair in ("signal-signal", "image-image", "signal-image") for form in ("closed", "open")
+        f"{pair} irrelevant {form}"
+        for pair in ("signal-signal", "image-image", "signal-image")
+        for form in ("closed", "open")
     }
     assert all(item.right in item.options for item in items if item.options)
     assert freeze(data, "train", "small", per_group=4, seed=1)["items"] != manifest["items"]
@@ -121,21 +145,41 @@ def test_official_manifest_is_complete():
     assert ids == sorted(ids) and len(set(ids)) == len(ids)
     tasks = [item_id.rsplit("/", 4)[1:4:2] for item_id in ids]
     count = {(task, modality): sum(each == [task, modality] for each in tasks) for task, modality in map(tuple, tasks)}
-    assert count["closed-qa", "signal"] == count["closed-qa", "image"] == 1000 and count["classification", "signal"] > 2150
-    assert set(manifest["majority"]["closed"]) == {"rhythm", "waveform", "diagnosis", "axis", "stage", "noise", "ectopy"}
+    assert (
+        count["closed-qa", "signal"] == count["closed-qa", "image"] == 1000 and count["classification", "signal"] > 2150
+    )
+    assert set(manifest["majority"]["closed"]) == {
+        "rhythm",
+        "waveform",
+        "diagnosis",
+        "axis",
+        "stage",
+        "noise",
+        "ectopy",
+    }
 
 
 def test_controls_give_what_they_say(items):
     standing_in = donors(items)
     for item in items:
         if donor := standing_in.get(item.id):
-            assert not set(donor.patients) & set(item.patients) and (donor.task, donor.group, donor.modality) == (item.task, item.group, item.modality)
+            assert not set(donor.patients) & set(item.patients) and (donor.task, donor.group, donor.modality) == (
+                item.task,
+                item.group,
+                item.modality,
+            )
     signal = next(item for item in items if item.subset == "S" and item.task == "closed-qa")
     picture = next(item for item in items if item.subset == "I" and item.task == "closed-qa")
     assert parts_for(TEXT, signal, None) == [] and parts_for(OTHER, signal, None) is None
-    (own,), (blank,), (noise,), (other,) = (parts_for(row, signal, standing_in[signal.id]) for row in (MODEL, BLANK, NOISE, OTHER))
+    (own,), (blank,), (noise,), (other,) = (
+        parts_for(row, signal, standing_in[signal.id]) for row in (MODEL, BLANK, NOISE, OTHER)
+    )
     assert own["ecg"].shape == blank["ecg"].shape == noise["ecg"].shape
-    assert np.abs(blank["ecg"]).max() < 0.01 and 0.19 < noise["ecg"].std() < 0.21 and np.abs(other["ecg"] - own["ecg"]).max() > 0.1
+    assert (
+        np.abs(blank["ecg"]).max() < 0.01
+        and 0.19 < noise["ecg"].std() < 0.21
+        and np.abs(other["ecg"] - own["ecg"]).max() > 0.1
+    )
     np.testing.assert_array_equal(other["ecg"], standing_in[signal.id].parts()[0]["ecg"])
     ink = {row: (np.asarray(parts_for(row, picture, None)[0]["image"]).max(2) < 110).mean() for row in (BLANK, NOISE)}
     assert ink[BLANK] < 0.004 < 0.03 < ink[NOISE]  # letters and pulses alone; a band of noise
@@ -143,28 +187,44 @@ def test_controls_give_what_they_say(items):
 
 
 def test_label_sets_are_those_of_the_field(items):
-    assert {name: len(classes) for name, classes in SETS.items()} == {"super": 5, "sub": 23, "diag": 44, "form": 19, "rhythm": 12, "all": 71}
+    assert {name: len(classes) for name, classes in SETS.items()} == {
+        "super": 5,
+        "sub": 23,
+        "diag": 44,
+        "form": 19,
+        "rhythm": 12,
+        "all": 71,
+    }
     found = truth({"IMI": 15.0, "SR": 0.0})
     assert [name for name, there in zip(NAMES, found) if there] == ["super:MI", "SR", "IMI"]
     assert of_set(found[None], "sub")[0][SETS["sub"].index("IMI")] and of_set(found[None], "sub").sum() == 1
     classified = [item for item in items if item.task == "classification" and item.subset == "S"]
     perfect = np.stack([truth(item.statements[0]) for item in classified]).astype(float)
     assert all(row["auc"] == 1 for row in classification_table(classified, perfect).values())
-    assert classification_table(classified, 1 - perfect)["super"]["auc"] == 0 and classification_table(classified, 0 * perfect)["super"]["auc"] == 0.5
+    assert (
+        classification_table(classified, 1 - perfect)["super"]["auc"] == 0
+        and classification_table(classified, 0 * perfect)["super"]["auc"] == 0.5
+    )
 
 
 class Oracle:
-    """Knows the truth of every recording that it is shown with its own question, and of no other; `Parrot` always says the same."""
+    """Knows the truth of every recording that it is shown with its own question, and of no other; `Parrot` always says
+    the same.
+    """
 
     forecasts = False
 
     def __init__(self, items):
         self.truths = {self.key(item.parts(), item.question): item.answer for item in items}
-        self.statements = {self.key(item.parts(), ""): item.statements[0] for item in items if item.task == "classification"}
+        self.statements = {
+            self.key(item.parts(), ""): item.statements[0] for item in items if item.task == "classification"
+        }
 
     @staticmethod
     def key(parts, question):
-        return question, *(part["ecg"].tobytes() if part["type"] == "ecg" else part["image"].tobytes() for part in parts)
+        return question, *(
+            part["ecg"].tobytes() if part["type"] == "ecg" else part["image"].tobytes() for part in parts
+        )
 
     def randomise(self, seed):
         self.truths = {}
@@ -184,7 +244,10 @@ class Oracle:
 
 class Parrot(Oracle):
     def answer(self, prompts, max_new_tokens):
-        return [Answer("Sinus rhythm.", 0.5, np.zeros((12, 100 * prompt.seconds)) if prompt.seconds else None) for prompt in prompts]
+        return [
+            Answer("Sinus rhythm.", 0.5, np.zeros((12, 100 * prompt.seconds)) if prompt.seconds else None)
+            for prompt in prompts
+        ]
 
     def yes_probabilities(self, parts, questions):
         return np.full(len(questions), 0.3)
@@ -202,20 +265,38 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
         value = table["rows"][MODEL]["score"][0]
         assert value == pytest.approx(1, abs=0.01) if "prediction" in name else value == 1, name
         if table["primary"] == "accuracy":
-            assert table["rows"][TEXT]["invalid"] == table["rows"][BLANK]["invalid"] == table["rows"][OTHER]["invalid"] == 1
+            assert (
+                table["rows"][TEXT]["invalid"]
+                == table["rows"][BLANK]["invalid"]
+                == table["rows"][OTHER]["invalid"]
+                == 1
+            )
             assert table["rows"][RANDOM]["score"][0] == 0 and table["rows"][MODEL]["ece"] == pytest.approx(0.1)
-    assert tables["S/report"]["rows"][MODEL]["rubric"]["score"] == 100 and tables["S/report"]["rows"][MODEL]["rouge_l"] == 1
+    assert (
+        tables["S/report"]["rows"][MODEL]["rubric"]["score"] == 100
+        and tables["S/report"]["rows"][MODEL]["rouge_l"] == 1
+    )
     assert tables["S/report"]["rows"][MODEL]["f1_bio"] is None and tables["S/report"]["rows"][MODEL]["judge"] is None
     verdicts = {verdict.split(":")[0]: verdict for verdict in results[Oracle]["verdicts"]}
-    assert "It beats every control: it reads the ECG." in verdicts["S/closed-qa"] and "does NOT beat" in verdicts["S/prediction"]
-    assert tables["S/classification"]["rows"][OTHER]["score"][0] < 0.8 < tables["S/classification"]["rows"][RANDOM]["score"][0]
+    assert (
+        "It beats every control: it reads the ECG." in verdicts["S/closed-qa"]
+        and "does NOT beat" in verdicts["S/prediction"]
+    )
+    assert (
+        tables["S/classification"]["rows"][OTHER]["score"][0]
+        < 0.8
+        < tables["S/classification"]["rows"][RANDOM]["score"][0]
+    )
     for verdict in results[Parrot]["verdicts"]:
         assert "does NOT beat" in verdict and "it reads the ECG" not in verdict
     assert results[Parrot]["tables"]["S/classification"]["rows"][MODEL]["score"][0] == 0.5
     # Between the two there is a difference that chance does not explain, and none between a model and itself.
     rows = {(row["table"], row["metric"]): row for row in compare(results[Parrot], results[Oracle])}
     assert rows["S/closed-qa", "accuracy"]["p"] < 0.01 and rows["S/closed-qa", "accuracy"]["low"] > 0
-    assert rows["S/classification", "macro AUC super"]["difference"] == 0.5 and rows["S/classification", "macro AUC super"]["p"] < 0.01
+    assert (
+        rows["S/classification", "macro AUC super"]["difference"] == 0.5
+        and rows["S/classification", "macro AUC super"]["p"] < 0.01
+    )
     assert all(row["difference"] == 0 and row["p"] == 1 for row in compare(results[Oracle], results[Oracle]))
     with pytest.raises(ValueError, match="two benchmarks"):
         compare(results[Oracle], results[Parrot] | {"benchmark": results[Parrot]["benchmark"] | {"manifest": "x"}})
@@ -224,7 +305,20 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
 
 
 def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, manifest_file, tiny_folder, tmp_path):
-    options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--limit", 2, "--batch-size", 4, "--name", "tiny"]
+    options = [
+        "--model",
+        tiny_folder,
+        "--data",
+        data,
+        "--manifest",
+        manifest_file,
+        "--limit",
+        2,
+        "--batch-size",
+        4,
+        "--name",
+        "tiny",
+    ]
     (one, two, killed) = (tmp_path / name for name in ("one", "two", "killed"))
     done = subprocess.run(command("run", *options, "--out", one), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -232,7 +326,9 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
     subprocess.run(command("run", *options, "--out", two, "--workers", 2), check=True, capture_output=True)
     answers = killed / "tiny.answers.jsonl"
     for _ in range(2):
-        process = subprocess.Popen(command("run", *options, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command("run", *options, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         lines = answers.read_bytes().count(b"\n") if answers.exists() else 0
         while process.poll() is None and not (answers.exists() and answers.read_bytes().count(b"\n") > lines + 3):
             time.sleep(0.02)
@@ -245,7 +341,10 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
     subprocess.run(command("run", *options, "--out", killed), check=True, capture_output=True)
     assert (one / "tiny.json").read_bytes() == (two / "tiny.json").read_bytes() == (killed / "tiny.json").read_bytes()
     result = json.loads((one / "tiny.json").read_text())
-    assert result["model"] == {"name": "tiny", "weights": describe(str(tiny_folder))["weights"]} and result["versions"]["torch"] == torch.__version__
+    assert (
+        result["model"] == {"name": "tiny", "weights": describe(str(tiny_folder))["weights"]}
+        and result["versions"]["torch"] == torch.__version__
+    )
     assert str(tmp_path) not in (one / "tiny.json").read_text()
     # Other settings are no continuation.
     done = subprocess.run(command("run", *options, "--out", one, "--seed", 1), capture_output=True, text=True)
@@ -263,22 +362,48 @@ def test_yes_probabilities_as_branches_are_those_of_separate_prompts(tiny_folder
 
 
 def test_options_are_chosen_as_the_pipeline_chooses(data, manifest_file, items, root, tmp_path):
-    options = ["--data", data, "--manifest", manifest_file, "--out", tmp_path, "--name", "sure", "--subset", "S", "C", "--no-controls"]
+    options = [
+        "--data",
+        data,
+        "--manifest",
+        manifest_file,
+        "--out",
+        tmp_path,
+        "--name",
+        "sure",
+        "--subset",
+        "S",
+        "C",
+        "--no-controls",
+    ]
     tasks = ["--tasks", "closed-qa", "comparison-qa", "--limit", 2]
     assert main([*map(str, ["run", "--model", root, *options, *tasks, "--choose"])]) == 0
     result = json.loads((tmp_path / "sure.json").read_text())
-    assert result["settings"]["choose"] and all(table["rows"][MODEL].get("invalid", 0) == 0 for table in result["tables"].values())
+    assert result["settings"]["choose"] and all(
+        table["rows"][MODEL].get("invalid", 0) == 0 for table in result["tables"].values()
+    )
     pipe = pipeline(model=str(root), trust_remote_code=True)
     closed = [item for item in items if item.options and item.id in result["items"]]
     assert {item.task for item in closed} == {"closed-qa", "comparison-qa"}
     for item in closed:
-        found = pipe([{"role": "user", "content": [*item.parts(), {"type": "text", "text": item.question}]}], options=list(item.options))
+        found = pipe(
+            [{"role": "user", "content": [*item.parts(), {"type": "text", "text": item.question}]}],
+            options=list(item.options),
+        )
         told = result["items"][item.id]
-        assert told["text"] == found["text"] in item.options and told["confidence"] == pytest.approx(found["probabilities"][found["text"]], abs=1e-4)
+        assert told["text"] == found["text"] in item.options and told["confidence"] == pytest.approx(
+            found["probabilities"][found["text"]], abs=1e-4
+        )
     # What has no options is written all the same.
     assert any(" " in told["text"] for told in result["items"].values() if told["table"] == "C/comparison-qa open")
     with pytest.raises(ValueError, match="only write"):
-        run(Which("any", url="http://localhost:9"), data, tmp_path, json.loads(manifest_file.read_text()), Settings(choose=True))
+        run(
+            Which("any", url="http://localhost:9"),
+            data,
+            tmp_path,
+            json.loads(manifest_file.read_text()),
+            Settings(choose=True),
+        )
 
 
 def test_confidence_is_the_probability_of_the_answer(model, processor, items, root):
@@ -294,7 +419,9 @@ def test_confidence_is_the_probability_of_the_answer(model, processor, items, ro
         ids = model.generate(**inputs, max_new_tokens=32, do_sample=False)
         new = ids[0, inputs["input_ids"].shape[1] :]
         with torch.no_grad():
-            logits = model(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[0, -len(new) - 1 : -1]
+            logits = model(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[
+                0, -len(new) - 1 : -1
+            ]
         logits[:, model.generation_config.suppress_tokens] = -torch.inf
         expected = logits.log_softmax(-1).gather(1, new[:, None]).sum().exp().item()
         assert answer.confidence == pytest.approx(expected, rel=1e-3)
@@ -310,9 +437,13 @@ def llava_folder(root, tmp_path_factory) -> Path:
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
     )  # fmt: skip
-    vision = CLIPVisionConfig(image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    vision = CLIPVisionConfig(
+        image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
     image = tokenizer.convert_tokens_to_ids("<|image|>")
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=image, vision_feature_layer=-1, image_seq_length=16)
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=image, vision_feature_layer=-1, image_seq_length=16
+    )
     LlavaForConditionalGeneration(config).save_pretrained(folder)
     template = (
         "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<|image|>{% else %}{{ c['text'] }}{% endif %}"
@@ -330,21 +461,41 @@ def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, ll
     options = ["--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1, "--name", "llava"]
     assert main([*map(str, ["run", "--model", llava_folder, *options])]) == 0
     result = json.loads((tmp_path / "llava.json").read_text())
-    assert {"S/closed-qa", "I/closed-qa", "C/comparison-qa closed", "S/classification", "S/report", "S/prediction"} <= set(result["tables"])
+    assert {
+        "S/closed-qa",
+        "I/closed-qa",
+        "C/comparison-qa closed",
+        "S/classification",
+        "S/report",
+        "S/prediction",
+    } <= set(result["tables"])
     table = result["tables"]["S/closed-qa"]["rows"]
-    assert {MODEL, MAJORITY, TEXT, BLANK, NOISE, RANDOM} == set(table) and table[MODEL]["n"] == 4  # one of each group: nobody stands in
-    assert result["tables"]["S/prediction"]["rows"][MODEL]["missing"] == 1 and result["tables"]["S/prediction"]["rows"][MODEL]["score"] is None
-    assert any("S/prediction: the model gave nothing that could be scored." == verdict for verdict in result["verdicts"])
+    assert {MODEL, MAJORITY, TEXT, BLANK, NOISE, RANDOM} == set(table) and table[MODEL][
+        "n"
+    ] == 4  # one of each group: nobody stands in
+    assert (
+        result["tables"]["S/prediction"]["rows"][MODEL]["missing"] == 1
+        and result["tables"]["S/prediction"]["rows"][MODEL]["score"] is None
+    )
+    assert any(
+        "S/prediction: the model gave nothing that could be scored." == verdict for verdict in result["verdicts"]
+    )
     # What it is shown of a signal is the signal drawn, and its encoder is another one when it is made random.
     model = load_model(str(llava_folder))
     (item,) = read_items(data, json.loads(manifest_file.read_text()), ("S",), ("report",), 1)
     content = model.content(Prompt(item.parts(), "What?", ("a", "b")))
-    assert content[0]["type"] == "image" and content[0]["image"].size == (1100, 850) and content[1]["text"].startswith("What?\nA. a\nB. b\n")
+    assert (
+        content[0]["type"] == "image"
+        and content[0]["image"].size == (1100, 850)
+        and content[1]["text"].startswith("What?\nA. a\nB. b\n")
+    )
     (answer,) = model.choose([Prompt(item.parts(), "What?", ("a", "b", "c"))])
     with torch.no_grad():
         logits = model.model(**model.inputs([Prompt(item.parts(), "What?", ("a", "b", "c"))])).logits[0, -1]
     shares = [sum(logits.softmax(0)[token].item() for token in model.first_tokens(letter)) for letter in "ABC"]
-    assert answer.text == "abc"[int(np.argmax(shares))] and answer.confidence == pytest.approx(max(shares) / sum(shares), rel=1e-4)
+    assert answer.text == "abc"[int(np.argmax(shares))] and answer.confidence == pytest.approx(
+        max(shares) / sum(shares), rel=1e-4
+    )
     before = model.yes_probabilities(item.parts(), ["Is it?", "Does it show sinus rhythm?"])
     model.randomise(0)
     assert np.abs(before - model.yes_probabilities(item.parts(), ["Is it?", "Does it show sinus rhythm?"])).max() > 1e-4
@@ -352,9 +503,31 @@ def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, ll
 
 def test_a_model_behind_an_endpoint(data, manifest_file, judge_server, tmp_path, capsys):
     url, replies, asked = judge_server
-    logprobs = {"content": [{"token": "B", "logprob": -0.5, "top_logprobs": [{"token": "Yes", "logprob": -1.0}, {"token": " no", "logprob": -2.0}]}]}
+    logprobs = {
+        "content": [
+            {
+                "token": "B",
+                "logprob": -0.5,
+                "top_logprobs": [{"token": "Yes", "logprob": -1.0}, {"token": " no", "logprob": -2.0}],
+            }
+        ]
+    }
     replies.append(lambda request: {"message": {"role": "assistant", "content": "B"}, "logprobs": logprobs})
-    options = ["--endpoint", url, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1, "--tasks", "closed-qa", "classification"]
+    options = [
+        "--endpoint",
+        url,
+        "--data",
+        data,
+        "--manifest",
+        manifest_file,
+        "--out",
+        tmp_path,
+        "--limit",
+        1,
+        "--tasks",
+        "closed-qa",
+        "classification",
+    ]
     assert main([*map(str, ["run", "--model", "org/reader", *options])]) == 0
     result = json.loads((tmp_path / "org--reader.json").read_text())
     table = result["tables"]["S/closed-qa"]["rows"]
@@ -363,8 +536,13 @@ def test_a_model_behind_an_endpoint(data, manifest_file, judge_server, tmp_path,
     assert {answer["confidence"] for answer in answers} == {round(float(np.exp(-0.5)), 7)}
     yes = next(answer["yes"] for answer in result["items"].values() if "yes" in answer)
     assert yes[0] == pytest.approx(np.exp(-1) / (np.exp(-1) + np.exp(-2)), abs=1e-5)
-    question = next(each for each in asked if "logprobs" in each and "top_logprobs" not in each)["messages"][0]["content"]
-    assert question[0]["image_url"]["url"].startswith("data:image/png;base64,") and "Reply with the letter" in question[-1]["text"]
+    question = next(each for each in asked if "logprobs" in each and "top_logprobs" not in each)["messages"][0][
+        "content"
+    ]
+    assert (
+        question[0]["image_url"]["url"].startswith("data:image/png;base64,")
+        and "Reply with the letter" in question[-1]["text"]
+    )
     assert asked[0]["temperature"] == 0 and asked[0]["seed"] == 0
     # A server that fails ends the run; what was answered is kept.
     shutil.rmtree(tmp_path)
@@ -383,14 +561,20 @@ def test_ecg_qa_is_scored_by_exact_match_of_the_set(shared, ptbxl_folder, tmp_pa
     build(ptbxl_folder, tmp_path / "data", BuildSettings(ecg_qa=(str(tmp_path / "valid.json"),)), progress=False)
     manifest = freeze(tmp_path / "data", "train", "ecg-qa", per_group=100)
     everything = read_items(tmp_path / "data", manifest)
-    assert {item.task for item in everything} == {"ecg-qa"} and {item.group for item in everything} == {row["question_type"] for row in rows}
+    assert {item.task for item in everything} == {"ecg-qa"} and {item.group for item in everything} == {
+        row["question_type"] for row in rows
+    }
     monkeypatch.setattr(run_module, "load_model", lambda *args: Oracle(everything))
-    result = run(Which(str(tiny_folder)), tmp_path / "data", tmp_path / "out", manifest, Settings(controls=False), progress=False)
+    result = run(
+        Which(str(tiny_folder)), tmp_path / "data", tmp_path / "out", manifest, Settings(controls=False), progress=False
+    )
     for table in result["tables"].values():
         assert table["rows"][MODEL]["score"][0] == 1 and table["primary"] == "exact match", table
 
 
-def test_invariance_asks_the_same_records_in_every_form(data, manifest, manifest_file, items, tiny_folder, tmp_path, capsys):
+def test_invariance_asks_the_same_records_in_every_form(
+    data, manifest, manifest_file, items, tiny_folder, tmp_path, capsys
+):
     item = next(item for item in items if item.subset == "S" and item.task == "closed-qa")
     (own,) = item.parts()
     for hz in (100, 250, 500, 1000):
@@ -402,17 +586,36 @@ def test_invariance_asks_the_same_records_in_every_form(data, manifest, manifest
     assert len(VARIANTS["signal, 6 limb leads"](item)[0]["lead_names"]) == 6
     pages = {name: np.asarray(make(item)[0]["image"]) for name, make in VARIANTS.items() if name.startswith("picture")}
     assert len(pages) == 9 and len({page.tobytes() for page in pages.values()}) == 9
-    options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 2, "--name", "tiny"]
+    options = [
+        "--model",
+        tiny_folder,
+        "--data",
+        data,
+        "--manifest",
+        manifest_file,
+        "--out",
+        tmp_path,
+        "--limit",
+        2,
+        "--name",
+        "tiny",
+    ]
     assert main([*map(str, ["invariance", *options])]) == 0
     result = json.loads((tmp_path / "tiny.invariance.json").read_text())
-    assert set(result["rows"]) == set(VARIANTS) and result["rows"][BASE]["changed"] == result["rows"]["signal, 100 Hz"]["changed"] == 0
+    assert (
+        set(result["rows"]) == set(VARIANTS)
+        and result["rows"][BASE]["changed"] == result["rows"]["signal, 100 Hz"]["changed"] == 0
+    )
     assert "| picture, 3x4+R, bad photograph |" in capsys.readouterr().out
 
 
 def test_report_says_it_in_words_and_needs_nothing_from_elsewhere(data, manifest_file, tiny_folder, tmp_path, capsys):
     options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1]
     for name in ("one", "another <model>"):
-        assert main([*map(str, ["run", *options, "--name", name, "--tasks", "closed-qa", "open-qa", "comparison-qa"])]) == 0
+        assert (
+            main([*map(str, ["run", *options, "--name", name, "--tasks", "closed-qa", "open-qa", "comparison-qa"])])
+            == 0
+        )
     assert main([*map(str, ["report", tmp_path, "--data", data, "--manifest", manifest_file])]) == 0
     page = (tmp_path / "report.html").read_text()
     assert "another &lt;model&gt;" in page and "<model>" not in page
@@ -431,7 +634,22 @@ def test_judge_and_biobert_are_asked_when_they_are_given(data, manifest_file, ti
     count = iter(range(10**6))
     good = json.dumps({str(k): 1 for k in range(1, 18)})
     replies.append(lambda request: {"message": {"role": "assistant", "content": good if next(count) % 4 else "no"}})
-    options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 4, "--tasks", "report", "--name", "x"]
+    options = [
+        "--model",
+        tiny_folder,
+        "--data",
+        data,
+        "--manifest",
+        manifest_file,
+        "--out",
+        tmp_path,
+        "--limit",
+        4,
+        "--tasks",
+        "report",
+        "--name",
+        "x",
+    ]
     assert main([*map(str, ["run", *options, "--no-controls", "--judge", "fake", "--judge-url", url])]) == 0
     result = json.loads((tmp_path / "x.json").read_text())
     judged = result["tables"]["S/report"]["rows"][MODEL]["judge"]
@@ -439,11 +657,44 @@ def test_judge_and_biobert_are_asked_when_they_are_given(data, manifest_file, ti
 
 
 def test_instruction_and_errors(tmp_path, data, manifest_file, capsys):
-    assert instruction(Prompt([], "Which?", ("a", "b"))) == "Which?\nA. a\nB. b\nReply with the letter of the right option alone."
+    assert (
+        instruction(Prompt([], "Which?", ("a", "b")))
+        == "Which?\nA. a\nB. b\nReply with the letter of the right option alone."
+    )
     assert instruction(Prompt([], "Which?")) == "Which?" and set(SUPERCLASS) == set(SETS["super"])
     assert main(["run", "--model", str(tmp_path), "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert main(["run", "--model", "x", "--data", str(data), "--out", str(tmp_path), "--manifest", str(tmp_path / "none.json")]) == 2
+    assert (
+        main(
+            [
+                "run",
+                "--model",
+                "x",
+                "--data",
+                str(data),
+                "--out",
+                str(tmp_path),
+                "--manifest",
+                str(tmp_path / "none.json"),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert "none.json does not exist" in error and "Traceback" not in error
-    assert main(["freeze", "--data", str(data), "--out", str(tmp_path / "m.json"), "--split", "validation", "--per-group", "2"]) == 0
+    assert (
+        main(
+            [
+                "freeze",
+                "--data",
+                str(data),
+                "--out",
+                str(tmp_path / "m.json"),
+                "--split",
+                "validation",
+                "--per-group",
+                "2",
+            ]
+        )
+        == 0
+    )
     assert json.loads((tmp_path / "m.json").read_text())["split"] == "validation" and items_module.VERSION == 1

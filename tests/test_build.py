@@ -1,4 +1,6 @@
-"""The data engine end to end: same bytes for any number of workers, resumption, rejection, leakage, and what readers of the data set see."""
+"""The data engine end to end: same bytes for any number of workers, resumption, rejection, leakage, and what readers of
+the data set see.
+"""
 
 import csv
 import gzip
@@ -14,6 +16,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from make_examples import write_wfdb
+from test_readers import write_ishne
+
 from heartcare.agent.__main__ import main
 from heartcare.agent.build import WORK, LeakageError, Settings, build, check_leakage, plan
 from heartcare.agent.qa import DIMENSIONS, MODALITIES, TASKS
@@ -21,13 +26,13 @@ from heartcare.agent.readers import read_ecg
 from heartcare.agent.samples import SCHEMA, PackedECG, conversation, unpack_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.agent.sources import find_entries
-from make_examples import write_wfdb
-from test_readers import write_ishne
 
 
 def digests(out: Path) -> dict[str, bytes]:
     """What must be the same in every build: shards, manifest, list of rejected records."""
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.suffix in (".parquet", ".json", ".jsonl")}
+    return {
+        path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.suffix in (".parquet", ".json", ".jsonl")
+    }
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -56,14 +61,22 @@ def test_rows_have_every_task_and_tell_the_truth(built):
     manifest = json.loads((built / "manifest.json").read_text())
     assert manifest["samples"] == len(rows) and manifest["records"] == 40 and manifest["rejected"] == 0
     assert {row["task"] for row in rows} == set(TASKS) and {row["modality"] for row in rows} == set(MODALITIES)
-    assert {row["dimension"] for row in rows} >= {*DIMENSIONS} - {"misc"}  # simulated records have none of PTB-XL's columns
+    assert {row["dimension"] for row in rows} >= {*DIMENSIONS} - {
+        "misc"
+    }  # simulated records have none of PTB-XL's columns
     assert len({row["id"] for row in rows}) == len(rows)
     assert find_source(built) is None
     for row in rows:
         parts = row["modality"].split("-")
-        assert [part["type"] for part in row["messages"][0]["content"]] == [*("ecg" if p == "signal" else "image" for p in parts), "text"]
+        assert [part["type"] for part in row["messages"][0]["content"]] == [
+            *("ecg" if p == "signal" else "image" for p in parts),
+            "text",
+        ]
         assert len(row["ecgs"]) == parts.count("signal") and len(row["images"]) == parts.count("image")
-        assert row["messages"][1]["content"][0]["text"] == row["answer"] and row["messages"][0]["content"][-1]["text"] == row["question"]
+        assert (
+            row["messages"][1]["content"][0]["text"] == row["answer"]
+            and row["messages"][0]["content"][-1]["text"] == row["question"]
+        )
         if row["task"] == "prediction":
             seconds = int(row["answer_label"][0])
             assert row["answer"] == "<prediction>" and row["ecgs"][0]["target_samples"] == 100 * seconds
@@ -124,7 +137,9 @@ def test_same_bytes_on_ray(built, ptbxl_folder, tmp_path):
 
 
 def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
-    """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not built again."""
+    """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not
+    built again.
+    """
     code = "import sys, heartcare.agent.build as b; b.UNIT_RECORDS = 8; b.build(sys.argv[1], sys.argv[2], b.Settings(), progress=False)"
     command = [sys.executable, "-W", "ignore", "-c", code, str(ptbxl_folder), str(tmp_path / "out")]
     times = {}
@@ -132,7 +147,11 @@ def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
         before = len(list((tmp_path / "out").glob("*.parquet")))
         process = subprocess.Popen(command)
         started = time.time()
-        while len(list((tmp_path / "out").glob("*.parquet"))) <= before and process.poll() is None and time.time() - started < 120:
+        while (
+            len(list((tmp_path / "out").glob("*.parquet"))) <= before
+            and process.poll() is None
+            and time.time() - started < 120
+        ):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -175,13 +194,18 @@ def folder_of_files(tmp_path) -> Path:
 
 def test_bad_files_are_named_and_never_stop_the_run(folder_of_files, tmp_path):
     manifest = build(folder_of_files, tmp_path / "out", Settings(images=False), progress=False)
-    rejected = {row["record"]: row["reason"] for row in map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())}
+    rejected = {
+        row["record"]: row["reason"]
+        for row in map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
+    }
     assert set(rejected) == {"broken.dcm", "note.pdf", "flat.npz", "flat2.npz", "secret.npy", "traversal"}
     assert "is empty" in rejected["flat.npz"] and "flat:" in rejected["flat2.npz"] and "header" in rejected["traversal"]
     assert str(tmp_path) not in str(rejected)
     assert manifest["records"] == 8 and manifest["rejected"] == 6
     rows = rows_of(tmp_path / "out")
-    assert any("atrial fibrillation" in row["answer"].lower() for row in rows) and all(row["patient_id"] for row in rows)
+    assert any("atrial fibrillation" in row["answer"].lower() for row in rows) and all(
+        row["patient_id"] for row in rows
+    )
     assert {name.name for name in tmp_path.iterdir()} == {"files", "out"}
 
 
@@ -201,11 +225,17 @@ def test_a_table_of_files(folder_of_files, tmp_path):
         and by_id["b"].statements == {"CLBBB": 100.0}
         and by_id["c"].statements == {"SR": 100.0}
     )
-    assert by_id["a"].patient_id == by_id["b"].patient_id != "p1" and (by_id["a"].age, by_id["a"].sex, by_id["a"].fold) == (70, "male", 9)
+    assert by_id["a"].patient_id == by_id["b"].patient_id != "p1" and (
+        by_id["a"].age,
+        by_id["a"].sex,
+        by_id["a"].fold,
+    ) == (70, "male", 9)
     assert {row["record"] for row in rejected} == {"d", "e"}
     manifest = build(folder_of_files / "list.csv", tmp_path / "out", Settings(images=False), progress=False)
     assert manifest["records"] == 3
-    comparisons = [row for row in rows_of(tmp_path / "out") if row["task"] == "comparison-qa" and len(row["patient_id"]) == 1]
+    comparisons = [
+        row for row in rows_of(tmp_path / "out") if row["task"] == "comparison-qa" and len(row["patient_id"]) == 1
+    ]
     assert comparisons and all("patient" in row["question"] and row["id"].startswith("a+b/") for row in comparisons)
 
 
@@ -216,8 +246,13 @@ def test_leakage_fails_the_build(ptbxl_folder, folder_of_files, tmp_path, capsys
         plan(entries)
     # The same recording under two names and patients, in two splits.
     with open(folder_of_files / "twice.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["path", "record_id", "patient_id", "fold"], ["r0.hea", "a", "1", "1"], ["r0.hea", "b", "2", "10"]])
-    assert main(["build", "--source", str(folder_of_files / "twice.csv"), "--out", str(tmp_path / "out"), "--no-images"]) == 1
+        csv.writer(file).writerows(
+            [["path", "record_id", "patient_id", "fold"], ["r0.hea", "a", "1", "1"], ["r0.hea", "b", "2", "10"]]
+        )
+    assert (
+        main(["build", "--source", str(folder_of_files / "twice.csv"), "--out", str(tmp_path / "out"), "--no-images"])
+        == 1
+    )
     assert "LEAKAGE" in capsys.readouterr().err and not (tmp_path / "out/manifest.json").exists()
     units = [{"split": "train", "name": "x"}, {"split": "test", "name": "y"}]
     with pytest.raises(LeakageError, match="patients"):
@@ -243,7 +278,9 @@ def test_load_dataset_and_chat(built, tmp_path, processor, monkeypatch):
             assert len(inputs["input_values"]) == parts.count("signal")
         if "image" in parts:
             assert len(inputs["pixel_values"]) == parts.count("image") and row["images"][0].size == (1100, 850)
-        answer = processor.decode(inputs["input_ids"][0][inputs["assistant_masks"][0].bool()], skip_special_tokens=False)
+        answer = processor.decode(
+            inputs["input_ids"][0][inputs["assistant_masks"][0].bool()], skip_special_tokens=False
+        )
         assert answer.startswith(row["answer"])
     assert seen == set(MODALITIES)
 
@@ -266,11 +303,18 @@ def test_rephrasing_in_a_build(ptbxl_folder, tmp_path, llm_server):
     rows = rows_of(tmp_path / "out")
     assert {row["task"] for row in rows} == {"open-qa", "report", "prediction"}
     for row in rows:
-        assert json.loads(row["provenance"])["rephrased"] == row["question"].startswith("Please: ") == (row["task"] != "prediction")
+        assert (
+            json.loads(row["provenance"])["rephrased"]
+            == row["question"].startswith("Please: ")
+            == (row["task"] != "prediction")
+        )
     card = (tmp_path / "out/README.md").read_text()
     assert "Rephrased by a language model" in card and url not in card + (tmp_path / "out/manifest.json").read_text()
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (accepted|cached|kept|failed)", card)}
-    assert counts["accepted"] + counts["cached"] == sum(row["task"] != "prediction" for row in rows) and "failed" not in counts
+    assert (
+        counts["accepted"] + counts["cached"] == sum(row["task"] != "prediction" for row in rows)
+        and "failed" not in counts
+    )
 
 
 def test_ecg_qa_is_imported_as_published(shared, ptbxl_folder, tmp_path):
@@ -279,7 +323,9 @@ def test_ecg_qa_is_imported_as_published(shared, ptbxl_folder, tmp_path):
     # The records of those questions are not at hand: ours take their places, all in one fold.
     for i, row in enumerate(rows):
         row["ecg_id"] = [10 * (1 + (i + k) % 3) for k in range(len(row["ecg_id"]))]
-    (tmp_path / "valid.json").write_text(json.dumps(rows[:400] + [rows[0] | {"ecg_id": [1, 8]}, rows[0] | {"ecg_id": [999, 10]}]))
+    (tmp_path / "valid.json").write_text(
+        json.dumps(rows[:400] + [rows[0] | {"ecg_id": [1, 8]}, rows[0] | {"ecg_id": [999, 10]}])
+    )
     manifest = build(ptbxl_folder, tmp_path / "out", Settings(ecg_qa=(str(tmp_path / "valid.json"),)), progress=False)
     found = rows_of(tmp_path / "out")
     per = 3 if len(rows[0]["ecg_id"]) == 2 else 2
@@ -292,7 +338,9 @@ def test_ecg_qa_is_imported_as_published(shared, ptbxl_folder, tmp_path):
             row["answer"] == ", ".join(source["answer"] or ["none"])
             and json.loads(row["provenance"])["ecg_qa"]["question_type"] == source["question_type"]
         )
-        assert [record["id"] for record in json.loads(row["provenance"])["records"]] == [str(number) for number in source["ecg_id"]]
+        assert [record["id"] for record in json.loads(row["provenance"])["records"]] == [
+            str(number) for number in source["ecg_id"]
+        ]
 
 
 def test_card_counts_and_pictures(built):
@@ -311,9 +359,16 @@ def test_card_counts_and_pictures(built):
 def test_inspect_prints_and_draws(ptbxl_folder, tmp_path, capsys):
     from PIL import Image
 
-    assert main(["inspect", str(ptbxl_folder / "records100/00000/00001_lr.hea"), "--output", str(tmp_path / "a.png")]) == 0
+    assert (
+        main(["inspect", str(ptbxl_folder / "records100/00000/00001_lr.hea"), "--output", str(tmp_path / "a.png")]) == 0
+    )
     out = capsys.readouterr().out
-    assert "wfdb, 12 leads, 10.00 s at 100 Hz" in out and "heart rate" in out and "noise uV" in out and out.count("\n") > 18
+    assert (
+        "wfdb, 12 leads, 10.00 s at 100 Hz" in out
+        and "heart rate" in out
+        and "noise uV" in out
+        and out.count("\n") > 18
+    )
     assert Image.open(tmp_path / "a.png").width > 1000
     assert main(["inspect", str(tmp_path / "a.png")]) == 2 and "is a picture" in capsys.readouterr().err
 
@@ -357,7 +412,9 @@ def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
             "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
         )
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, str(folder), str(tmp_path / f"out{copies}")], capture_output=True, text=True
+            [sys.executable, "-W", "ignore", "-c", code, str(folder), str(tmp_path / f"out{copies}")],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         peaks.append(int(done.stdout.split()[-1]) / 2**20)

@@ -7,12 +7,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel
+
 from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
 from heartcare.processing_heartcare import BeatFeatureExtractor
-from transformers import AutoModel
 
 
 def test_size_and_format(root):
@@ -70,7 +71,12 @@ def test_beat_of_four_times_the_bits(root, real, beat):
     """PRD of 20 real ECGs of the validation fold by either Beat, and with the search for better codes."""
     _, signal = real
     extractor = BeatFeatureExtractor()
-    ecgs = torch.stack([torch.from_numpy(extractor.prepare({"ecg": signal(i), "sampling_rate": 100, "units": "mV"})[0]) for i in range(20)])
+    ecgs = torch.stack(
+        [
+            torch.from_numpy(extractor.prepare({"ecg": signal(i), "sampling_rate": 100, "units": "mV"})[0])
+            for i in range(20)
+        ]
+    )
     finer = AutoModel.from_pretrained(root, subfolder="beat360", trust_remote_code=True).eval()
     assert type(finer).__name__ == "BeatModel" and finer.config.num_levels * 9 * 10 == 360
 
@@ -84,7 +90,9 @@ def test_beat_of_four_times_the_bits(root, real, beat):
 
 
 def test_reads_real_ecgs_and_not_its_prior(root, real):
-    """P(yes) for "Is this a normal ECG?" ranks 200 real ECGs of the validation fold; with the next record's ECG it does not."""
+    """P(yes) for "Is this a normal ECG?" ranks 200 real ECGs of the validation fold; with the next record's ECG it does
+    not.
+    """
     meta, signal = real
     reader = HeartcareModel(str(root), "cpu")
     ecgs = [{"type": "ecg", "ecg": signal(i), "sampling_rate": 100, "units": "mV"} for i in range(200)]

@@ -1,4 +1,6 @@
-"""The delineator against the simulator, which knows where its waves begin and end, and against itself in other forms of the same record."""
+"""The delineator against the simulator, which knows where its waves begin and end, and against itself in other forms of
+the same record.
+"""
 
 import sys
 
@@ -6,13 +8,16 @@ import numpy as np
 import pytest
 from evaluate_measure import main as evaluate_measure
 from evaluate_measure import ours, simulated
+
 from heartcare.agent.delineate import delineate, measure_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LEADS, BeatFeatureExtractor
 
 
 def cleaned(ecg, sampling_rate=500):
-    return BeatFeatureExtractor(sampling_rate=sampling_rate).prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})[0]
+    return BeatFeatureExtractor(sampling_rate=sampling_rate).prepare(
+        {"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
+    )[0]
 
 
 @pytest.fixture(scope="module", params=[500, 100])
@@ -58,7 +63,12 @@ def test_rate_scale_and_missing_leads_change_little():
     whole = measure_ecg(signal, 500)
     without = signal.copy()
     without[6:9] = 0
-    for other in (measure_ecg(cleaned(ecg, 100), 100), measure_ecg(cleaned(ecg, 1000), 1000), measure_ecg(3 * signal, 500), measure_ecg(without, 500)):
+    for other in (
+        measure_ecg(cleaned(ecg, 100), 100),
+        measure_ecg(cleaned(ecg, 1000), 1000),
+        measure_ecg(3 * signal, 500),
+        measure_ecg(without, 500),
+    ):
         for name, most in (("heart_rate", 0.5), ("pr", 10), ("qrs", 10), ("qt", 12)):
             assert getattr(other, name) == pytest.approx(getattr(whole, name), abs=most), name
 
@@ -72,7 +82,9 @@ def test_ectopic_beats_are_told_apart():
     assert found.median.qrs[1] - found.median.qrs[0] < 0.12
 
 
-@pytest.mark.parametrize("signal", [np.zeros((12, 5000)), np.full((12, 5000), np.nan), np.zeros((12, 40)), np.ones((1, 1000))])
+@pytest.mark.parametrize(
+    "signal", [np.zeros((12, 5000)), np.full((12, 5000), np.nan), np.zeros((12, 40)), np.ones((1, 1000))]
+)
 def test_nothing_is_found_where_nothing_is(signal):
     found = delineate(signal, 500)
     assert not len(found.r_peaks) and found.beats == [] and found.median is None
@@ -93,7 +105,9 @@ def test_short_and_single_beats_do_not_break_it():
 
 
 def test_tables_are_printed(ptbxl_folder, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["x", "--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"])
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"]
+    )
     evaluate_measure()
     printed = capsys.readouterr().out
     assert "| all | " in printed and "| CLBBB | 0 | qrs | – / " in printed

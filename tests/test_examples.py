@@ -12,13 +12,14 @@ import pytest
 import torch
 from beat_variants import VARIANTS
 from export_default import average
+from PIL import Image
+from ptbxl import PTBXL, WithSimulated
+from safetensors.torch import load_file
+
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.processing_heartcare import BeatFeatureExtractor
-from PIL import Image
-from ptbxl import PTBXL, WithSimulated
-from safetensors.torch import load_file
 
 
 def run(root, script, *args, cwd=None, check=True):
@@ -31,7 +32,15 @@ def run(root, script, *args, cwd=None, check=True):
 
 def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
     record = root / "examples/ecgs/atrial_fibrillation"
-    done = run(root, "read_ecg.py", record, "--output", tmp_path / "a.png", "--question", "Is there atrial fibrillation on this ECG?")
+    done = run(
+        root,
+        "read_ecg.py",
+        record,
+        "--output",
+        tmp_path / "a.png",
+        "--question",
+        "Is there atrial fibrillation on this ECG?",
+    )
     assert "Write a report of this ECG.\n    " in done.stdout and "Not for clinical use" in done.stdout
     assert "Is there atrial fibrillation on this ECG?\n    Yes." in done.stdout
     page = Image.open(tmp_path / "a.png")
@@ -84,20 +93,60 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     more = ["--start", tmp_path / "beat", "--set", "num_levels=4", "--output", tmp_path / "beat180"]
     run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, "--simulated", 0, cwd=tmp_path)
     finer = load_file(tmp_path / "beat180/model.safetensors")
-    assert all(np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name)
+    assert all(
+        np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name
+    )
     assert finer["quantizer.levels.3.codebook_uses"].any()
 
     build(ptbxl_folder, tmp_path / "data", Settings(), progress=False)
     data = ["--data", tmp_path / "data"]
-    run(root, "build_default.py", *data, "--beat", tmp_path / "beat", "--output", tmp_path / "init", "--vocab-size", 400, cwd=tmp_path)
+    run(
+        root,
+        "build_default.py",
+        *data,
+        "--beat",
+        tmp_path / "beat",
+        "--output",
+        tmp_path / "init",
+        "--vocab-size",
+        400,
+        cwd=tmp_path,
+    )
     before = load_file(tmp_path / "init/model.safetensors")
-    recipe = ["--config", root / "examples/recipes/default.yaml", "--output", tmp_path, "--set", f"data.source={tmp_path / 'data'}"]
-    recipe += ["--set", f"model.start={tmp_path / 'init'}", "--set", f"data.cache={tmp_path / 'cache'}", "--set", "data.pictures=4"]
+    recipe = [
+        "--config",
+        root / "examples/recipes/default.yaml",
+        "--output",
+        tmp_path,
+        "--set",
+        f"data.source={tmp_path / 'data'}",
+    ]
+    recipe += [
+        "--set",
+        f"model.start={tmp_path / 'init'}",
+        "--set",
+        f"data.cache={tmp_path / 'cache'}",
+        "--set",
+        "data.pictures=4",
+    ]
     for stage in ("language", "warmup", "joint"):
-        short = [f"stages.{stage}.training.{each}" for each in ("max_steps=4", "per_device_train_batch_size=2", "save_steps=2")]
-        run(root, "train_heartcare.py", *recipe, "--stage", stage, *[each for value in short for each in ("--set", value)], cwd=tmp_path)
+        short = [
+            f"stages.{stage}.training.{each}"
+            for each in ("max_steps=4", "per_device_train_batch_size=2", "save_steps=2")
+        ]
+        run(
+            root,
+            "train_heartcare.py",
+            *recipe,
+            "--stage",
+            stage,
+            *[each for value in short for each in ("--set", value)],
+            cwd=tmp_path,
+        )
         after = load_file(tmp_path / stage / "model.safetensors")
-        changed = {name.split(".")[0] for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())}
+        changed = {
+            name.split(".")[0] for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())
+        }
         allowed = {"language": {"language_model"}, "warmup": {"signal_projector", "image_projector"},
                    "joint": {"language_model", "signal_projector", "image_projector", "vision_tower"}}[stage]  # fmt: skip
         assert changed and changed <= allowed, (stage, changed)
@@ -112,7 +161,15 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         want = ((first[name].float() + second[name].float()) / 2).to(tensor.dtype)
         np.testing.assert_array_equal(tensor.numpy(), want.numpy(), err_msg=name)
     assert (tmp_path / "final/modeling_heartcare.py").exists()
-    done = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--model", tmp_path / "final", "--output", tmp_path / "a.png")
+    done = run(
+        root,
+        "read_ecg.py",
+        root / "examples/ecgs/sinus_rhythm",
+        "--model",
+        tmp_path / "final",
+        "--output",
+        tmp_path / "a.png",
+    )
     assert "What is the rhythm?" in done.stdout
     table = run(root, "evaluate_beat.py", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
     assert "| PRD mean (%) |" in table and "bit for bit | True |" in table
@@ -151,8 +208,12 @@ def test_simulated_records_stand_behind_the_real_ones(ptbxl_folder, tmp_path):
     data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
     both, again = WithSimulated(data, 36), WithSimulated(data, 36)
     assert len(both) == len(both.rows) == len(data) + 36 and np.array_equal(both.signal(3), data.signal(3))
-    assert len({both.signal(len(data) + k).tobytes() for k in range(36)}) == 36  # none twice, also where rhythm and form are the same
-    assert all(np.array_equal(both.signal(i), again.signal(i)) and both.signal(i).shape == (12, 1000) for i in range(len(both)))
+    assert (
+        len({both.signal(len(data) + k).tobytes() for k in range(36)}) == 36
+    )  # none twice, also where rhythm and form are the same
+    assert all(
+        np.array_equal(both.signal(i), again.signal(i)) and both.signal(i).shape == (12, 1000) for i in range(len(both))
+    )
     assert {code for row in both.rows[len(data) :] for code in row["scp_codes"]} == {*RHYTHMS, *FORMS}
     rhythm, form = list(RHYTHMS)[0], FORMS[0]
     theirs = simulate_ecg(rhythm, form, noise_mv=0.002, seed=WithSimulated.FIRST_SEED)
@@ -165,32 +226,49 @@ def test_lexicon_table(root, shared, tmp_path):
 
     (tmp_path / "ptbxl_database.csv").write_bytes(gzip.open(shared / "ptbxl_database.csv.gz").read())
     table = run(root, "evaluate_lexicon.py", "--ptbxl", tmp_path, "--folds", 9).stdout
-    assert table.startswith("2183 reports") and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M) and "micro F1" in table
+    assert (
+        table.startswith("2183 reports")
+        and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M)
+        and "micro F1" in table
+    )
 
 
 def test_quality_table(root, ptbxl_folder):
     table = run(root, "evaluate_quality.py", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
-    assert re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M) and "| baseline | baseline_drift | 0 | nan |" in table
+    assert (
+        re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M)
+        and "| baseline | baseline_drift | 0 | nan |" in table
+    )
     assert re.search(r"^\| LA/RA \| [1-9]\d+.\d% ", table, re.M)
 
 
 def test_benchmark_of_the_agent(root, ptbxl_folder):
-    table = run(root, "benchmark_agent.py", "--record", ptbxl_folder / "records100/00000/00001_lr", "--skip-references").stdout
+    table = run(
+        root, "benchmark_agent.py", "--record", ptbxl_folder / "records100/00000/00001_lr", "--skip-references"
+    ).stdout
     rate = float(re.search(r"draw 1650x1275 +[\d.]+ ms +([\d.]+) /s", table)[1])
     assert rate > 5 and "read and clean, 100 Hz" in table and "questions and answers" in table
 
 
 def test_onnx_gives_the_same_codes(root, tmp_path):
     done = run(root, "export_onnx.py", "--model", root, "--output", tmp_path)
-    assert "codes the same as PyTorch's: 100.00%" in done.stdout and float(re.search(r"at most ([\d.]+) uV", done.stdout)[1]) < 0.1
+    assert (
+        "codes the same as PyTorch's: 100.00%" in done.stdout
+        and float(re.search(r"at most ([\d.]+) uV", done.stdout)[1]) < 0.1
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"beat_encoder.onnx", "beat_decoder.onnx"}
 
 
 def test_benchmark_of_beat(root):
     printed = run(root, "benchmark_beat.py", "--model", root, "--batches", 2, "--hours", 0.05).stdout
-    rates = {what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)}
+    rates = {
+        what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)
+    }
     # The README has what a quiet machine does; here other tests may be running.
-    assert rates["codes from a signal: Beat"] > 3 * rates["codes from a signal: paper, as published"] and "training step: Beat" in rates
+    assert (
+        rates["codes from a signal: Beat"] > 3 * rates["codes from a signal: paper, as published"]
+        and "training step: Beat" in rates
+    )
     assert "0.05 h of 12 leads at 250 Hz as a stream: 36 segments" in printed
 
 
@@ -213,16 +291,39 @@ def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     options = ["--models", root, root, "--ptbxl", ptbxl_folder, "--fold", 5, "--picture", drawn]
     printed = run(root, "beat_fidelity.py", *options).stdout
     rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
-    assert rows["bits/s"] == ["90", "90"] and float(rows["correlation"][0]) > 0.8 and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
+    assert (
+        rows["bits/s"] == ["90", "90"]
+        and float(rows["correlation"][0]) > 0.8
+        and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
+    )
     assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
 
 
 def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
-    options = ["--output", tmp_path / "study", "--ptbxl", ptbxl_folder, "--cache", tmp_path, "--steps", 2, "--batch-size", 2]
+    options = [
+        "--output",
+        tmp_path / "study",
+        "--ptbxl",
+        ptbxl_folder,
+        "--cache",
+        tmp_path,
+        "--steps",
+        2,
+        "--batch-size",
+        2,
+    ]
     run(root, "beat_study.py", *options, "--only", "leads_8", cwd=tmp_path)
-    (tmp_path / "study/leads_8.json").write_text((tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3'))
-    printed = run(root, "beat_study.py", *options, "--only", "leads_8", "fsq", "--plot", tmp_path / "a.svg", cwd=tmp_path).stdout
-    assert "8 independent leads" in printed and "finite scalar" in printed and (tmp_path / "a.svg").read_text().startswith("<svg")
+    (tmp_path / "study/leads_8.json").write_text(
+        (tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3')
+    )
+    printed = run(
+        root, "beat_study.py", *options, "--only", "leads_8", "fsq", "--plot", tmp_path / "a.svg", cwd=tmp_path
+    ).stdout
+    assert (
+        "8 independent leads" in printed
+        and "finite scalar" in printed
+        and (tmp_path / "a.svg").read_text().startswith("<svg")
+    )
     assert '"steps": 3' in (tmp_path / "study/leads_8.json").read_text()  # what is done is not done again
 
 
@@ -232,7 +333,9 @@ def test_probe_of_beat(root, tmp_path, ptbxl_folder):
     study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
     run(root, "beat_study.py", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
-    printed = run(root, "probe_beat.py", *options, "--supervised", tmp_path, "--study", tmp_path / "study", "--designs", "paper").stdout
+    printed = run(
+        root, "probe_beat.py", *options, "--supervised", tmp_path, "--study", tmp_path / "study", "--designs", "paper"
+    ).stdout
     assert "| no Beat: ResNet1d, supervised | – | " in printed
     found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
     names = str(root), "random weights", VARIANTS["paper"].words
@@ -251,7 +354,10 @@ def test_readme_python_blocks_run(root, tmp_path):
         # The folder of this clone stands in for the name on the Hub.
         code = block.replace("USER/HeartcareGPT", str(root))
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=root if "examples/" in block else tmp_path
+            [sys.executable, "-W", "ignore", "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=root if "examples/" in block else tmp_path,
         )
         assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
 
@@ -267,7 +373,9 @@ def test_readme_commands_are_those_of_the_repository(root):
         if program := re.match(r"python (-m heartcare\.\w+ \w+|examples/\w+\.py)", command):
             call = program[1]
             if call not in usages:
-                usages[call] = subprocess.run([sys.executable, *call.split(), "--help"], capture_output=True, text=True, cwd=root).stdout
+                usages[call] = subprocess.run(
+                    [sys.executable, *call.split(), "--help"], capture_output=True, text=True, cwd=root
+                ).stdout
             for option in re.findall(r"--[a-z-]+", command):
                 assert option in usages[call], f"{option} of {command}"
     assert len(usages) > 8

@@ -15,13 +15,17 @@ def test_the_language_model_alone_gives_the_same_logits(root, model, processor, 
     command = ["export_language_model.py", "--model", root, "--output", tmp_path / "lm", "--ecg", record, "--question", question,
                "--embeds", tmp_path / "prompt.pt"]  # fmt: skip
     subprocess.run(
-        [sys.executable, "-W", "ignore", root / "examples" / command[0], *map(str, command[1:])], check=True, capture_output=True
+        [sys.executable, "-W", "ignore", root / "examples" / command[0], *map(str, command[1:])],
+        check=True,
+        capture_output=True,
     )
     alone = AutoModelForCausalLM.from_pretrained(tmp_path / "lm").eval()  # no code of ours
     assert type(alone).__module__.startswith("transformers.models.")
     embeds = torch.load(tmp_path / "prompt.pt", weights_only=True)
     message = {"role": "user", "content": [{"type": "ecg", "path": str(record)}, {"type": "text", "text": question}]}
-    inputs = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+    inputs = processor.apply_chat_template(
+        [message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
     assert embeds.shape == (inputs["input_ids"].shape[1], model.config.text_config.hidden_size)
     with torch.no_grad():
         assert torch.equal(alone(inputs_embeds=embeds[None]).logits, model(**inputs).logits)
@@ -36,7 +40,9 @@ def test_the_language_model_shrinks_and_the_encoders_stay(root, model, ask, ecg,
     pytest.importorskip(module)
     small = quantized(str(root), kind)
     for name in LEFT_ALONE[:-1]:
-        for (key, one), two in zip(getattr(model, name).state_dict().items(), getattr(small, name).state_dict().values()):
+        for (key, one), two in zip(
+            getattr(model, name).state_dict().items(), getattr(small, name).state_dict().values()
+        ):
             assert torch.equal(one, two), (name, key)
     assert megabytes(model.language_model.model.layers) > least * megabytes(small.language_model.model.layers)
     inputs = ask("What is the rhythm?", ecgs=[ecg])

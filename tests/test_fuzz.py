@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from test_readers import WRITERS  # noqa: E402
+
 from heartcare.agent.readers import ECGRecord, read_ecg  # noqa: E402
 from heartcare.agent.report_pdf import write_pdf_report  # noqa: E402
 from heartcare.agent.signal import Optimizer  # noqa: E402
 from heartcare.agent.simulate import simulate_ecg  # noqa: E402
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from test_readers import WRITERS  # noqa: E402
 
 INPUTS = int(os.environ.get("HEARTCARE_FUZZ", "2000"))
 NUMBERS = (b"0", b"-1", b"99999999999", b"nan", b"1e308", b"inf", b"", b"\0", b"%s", b"../../etc/passwd")
@@ -81,7 +82,10 @@ def mutate(content: bytes, changes) -> bytes:
 # Half of the changes are near the beginning, where the headers are.
 PLACE = st.one_of(st.integers(0, 1500), st.integers(0, 200_000))
 CHANGE = st.tuples(
-    st.sampled_from(["flip", "cut", "drop", "repeat", "fill", "number", "integer"]), PLACE, st.integers(0, 255), st.integers(1, 64)
+    st.sampled_from(["flip", "cut", "drop", "repeat", "fill", "number", "integer"]),
+    PLACE,
+    st.integers(0, 255),
+    st.integers(1, 64),
 )
 
 
@@ -90,7 +94,13 @@ def test_mutated_files(corpus, tmp_path_factory):
     outcome = {"read": 0, "refused": 0}
     slowest, optimizer = 0.0, Optimizer()
 
-    @settings(max_examples=INPUTS, deadline=None, database=None, derandomize=INPUTS <= 2000, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=INPUTS,
+        deadline=None,
+        database=None,
+        derandomize=INPUTS <= 2000,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.integers(0, len(corpus) - 1), st.integers(0, 3), st.lists(CHANGE, min_size=0, max_size=5))
     def run(which, target, changes):
         nonlocal slowest
@@ -111,7 +121,11 @@ def test_mutated_files(corpus, tmp_path_factory):
             outcome["refused"] += 1
         else:
             assert isinstance(record, ECGRecord) and record.signal.ndim == 2 and record.signal.dtype == np.float32
-            assert len(record.lead_names) == len(record.signal) and 10 <= record.sampling_rate <= 20000 and record.mask.any()
+            assert (
+                len(record.lead_names) == len(record.signal)
+                and 10 <= record.sampling_rate <= 20000
+                and record.mask.any()
+            )
             assert not np.isinf(record.signal).any() and (record.age is None or 0 <= record.age <= 130)
             outcome["read"] += 1
             try:
@@ -121,7 +135,9 @@ def test_mutated_files(corpus, tmp_path_factory):
             else:
                 assert np.isfinite(optimized.signal).all() and optimized.lead_mask.any()
         slowest = max(slowest, time.perf_counter() - started)
-        assert {path: path.read_bytes() for path in here.iterdir()} == before and {path.name for path in folder.iterdir()} == {"case"}
+        assert {path: path.read_bytes() for path in here.iterdir()} == before and {
+            path.name for path in folder.iterdir()
+        } == {"case"}
 
     run()
     print(f"{outcome}, slowest {slowest:.2f} s")

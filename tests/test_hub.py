@@ -1,4 +1,6 @@
-"""The repository as a stranger loads it: by trust_remote_code, out of a bare folder and over HTTP, without this package."""
+"""The repository as a stranger loads it: by trust_remote_code, out of a bare folder and over HTTP, without this
+package.
+"""
 
 import json
 import os
@@ -49,7 +51,9 @@ def client(code: str, *args, tmp_path, **env) -> str:
     """Runs `code` in a process of its own with an empty cache; its printed answer ids."""
     full = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1", **env}
     full.pop("HF_HUB_OFFLINE", None)
-    run = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=full, cwd=tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=full, cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     return next((line for line in run.stdout.splitlines() if line.startswith("IDS")), "")
 
@@ -131,7 +135,9 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
 
 
 def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone, tmp_path):
-    """By the command: model, card with the new name, handler, Space with the commit pinned; and a repository that answers otherwise is told."""
+    """By the command: model, card with the new name, handler, Space with the commit pinned; and a repository that
+    answers otherwise is told.
+    """
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub.url,
@@ -194,11 +200,17 @@ def test_a_data_set_is_pushed(ptbxl_folder, tmp_path):
         "HF_HUB_DISABLE_XET": "1",
     }
     try:
-        done = subprocess.run([*command, "--no-images", "--push-to-hub", "me/ecgs"], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*command, "--no-images", "--push-to-hub", "me/ecgs"], capture_output=True, text=True, env=environment
+        )
     finally:
         server.shutdown()
     assert done.returncode == 0, done.stderr[-3000:]
-    sent = {str(path.relative_to(tmp_path / "hub/me/ecgs")): path for path in (tmp_path / "hub/me/ecgs").rglob("*") if path.is_file()}
+    sent = {
+        str(path.relative_to(tmp_path / "hub/me/ecgs")): path
+        for path in (tmp_path / "hub/me/ecgs").rglob("*")
+        if path.is_file()
+    }
     assert {"README.md", "manifest.json", "rejected.jsonl", "card/dimensions.png"} <= set(sent) and not any(
         ".build" in name for name in sent
     )

@@ -3,12 +3,13 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from heartcare import ECGImageProcessor
 from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import LEADS
 from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, upright
-from PIL import Image
 
 
 @pytest.fixture
@@ -31,7 +32,10 @@ def test_layouts_are_found(image_processor, layout, dpi):
 def test_layouts_are_found_in_photographs(image_processor, layout, strength):
     rng = np.random.default_rng(0)
     forms = ("NORM", "LVH", "CLBBB", "AMI", "IMI", "CRBBB")
-    pages = [draw_ecg(simulate_ecg("SR", form, seed=40 + k).signal, 500, layout, size=(1650, 1275)) for k, form in enumerate(forms)]
+    pages = [
+        draw_ecg(simulate_ecg("SR", form, seed=40 + k).signal, 500, layout, size=(1650, 1275))
+        for k, form in enumerate(forms)
+    ]
     found = [image_processor.find_layout(image_processor.sheet(add_artefacts(page, strength, rng))) for page in pages]
     assert found == [layout] * len(pages)
 
@@ -51,7 +55,8 @@ def test_corners_of_the_grid_are_found_from_aside():
         photo = Image.fromarray((np.asarray(photo) * (0.9, 0.75, 1.0)).astype(np.uint8))
         assert np.abs(find_grid(photo) - corners).max() < 0.004 * page.width
         straight, seen = (
-            np.array(upright(even_light(each), at).resize((400, 300)), float) for each, at in ((page, grid), (photo, corners))
+            np.array(upright(even_light(each), at).resize((400, 300)), float)
+            for each, at in ((page, grid), (photo, corners))
         )
         assert np.abs(straight - seen).mean() < 4
 
@@ -111,7 +116,9 @@ def test_drawing_is_true_to_scale():
 @pytest.mark.parametrize("gain", [5, 10, 20])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_sheets_of_any_size_are_true_to_scale(layout, speed, gain):
-    """A pulse of 0.5 mV for 0.2 s in lead V1 on a Letter sheet: as high and as wide as speed and gain say, in the place of V1."""
+    """A pulse of 0.5 mV for 0.2 s in lead V1 on a Letter sheet: as high and as wide as speed and gain say, in the place
+    of V1.
+    """
     px = 150 / 25.4
     rows, columns = LAYOUTS[layout]
     lead_rows = rows - layout.endswith("+R")
@@ -132,7 +139,9 @@ def test_sheets_of_any_size_are_true_to_scale(layout, speed, gain):
 
 
 def test_grid_has_millimetres():
-    page = np.asarray(draw_ecg(np.zeros((12, 5000)), 500, "3x4", dpi=254, lead_mask=np.zeros(12))).astype(int)  # 10 pixels per mm
+    page = np.asarray(draw_ecg(np.zeros((12, 5000)), 500, "3x4", dpi=254, lead_mask=np.zeros(12))).astype(
+        int
+    )  # 10 pixels per mm
     red = (page[..., 0] - page[..., 1] > 20)[505]
     lines = np.flatnonzero(red)
     assert np.all(np.diff(lines[5:-5]) == 10) and abs(len(lines) - 256) <= 6
@@ -151,7 +160,10 @@ def test_artefacts_are_seeded_and_graded(ecg, strength):
     assert one.size == page.size and one.mode == "RGB" and one.tobytes() == again.tobytes() != other.tobytes()
     weaker = [add_artefacts(page, strength / 2, np.random.default_rng(seed)) for seed in range(4)]
     stronger = [add_artefacts(page, strength, np.random.default_rng(seed)) for seed in range(4)]
-    change = [np.mean([np.abs(np.asarray(p, float) - np.asarray(page, float)).mean() for p in pages]) for pages in (weaker, stronger)]
+    change = [
+        np.mean([np.abs(np.asarray(p, float) - np.asarray(page, float)).mean() for p in pages])
+        for pages in (weaker, stronger)
+    ]
     assert change[1] > change[0] > 0
     assert add_artefacts(page, 0.0, np.random.default_rng(1)) is page
     with pytest.raises(ValueError, match="from 0 to 1"):

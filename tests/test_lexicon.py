@@ -4,6 +4,7 @@ import csv
 import gzip
 
 import pytest
+
 from heartcare.agent.lexicon import PATTERNS, find_statements
 from heartcare.agent.statements import FORM, SNOMED, STATEMENTS, SUPERCLASS_OF
 
@@ -50,8 +51,9 @@ def test_every_pattern_and_table_speaks_of_known_statements():
 
 
 def test_ptbxl_reports(shared):
-    """The rhythms and blocks that reports state plainly are found, and rarely where they are not listed; the whole table is printed by
-    examples/evaluate_lexicon.py."""
+    """The rhythms and blocks that reports state plainly are found, and rarely where they are not listed; the whole
+    table is printed by examples/evaluate_lexicon.py.
+    """
     with gzip.open(shared / "ptbxl_database.csv.gz", "rt", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["strat_fold"] == "9"]
     import ast
@@ -74,6 +76,12 @@ def test_hostile_text_takes_no_time():
     import time
 
     started = time.perf_counter()
-    for text in ("sinus " * 20000, "no " * 20000, "possible, " * 20000, "#" * 50000, "voltages are high in " + "a, " * 20000):
+    for text in (
+        "sinus " * 20000,
+        "no " * 20000,
+        "possible, " * 20000,
+        "#" * 50000,
+        "voltages are high in " + "a, " * 20000,
+    ):
         find_statements(text)
     assert time.perf_counter() - started < 20

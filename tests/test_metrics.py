@@ -1,4 +1,6 @@
-"""The benchmark's metrics: equal to the field's packages, strict where those guess, and the same as modules of evaluate."""
+"""The benchmark's metrics: equal to the field's packages, strict where those guess, and the same as modules of
+evaluate.
+"""
 
 import json
 import os
@@ -9,6 +11,10 @@ import sys
 import numpy as np
 import pytest
 import sacrebleu
+from rouge_score import rouge_scorer
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
 from heartcare.agent.qa import TOPICS
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics import (
@@ -40,13 +46,17 @@ from heartcare.bench.metrics import (
     signal_prediction,
     token_f1_each,
 )
-from rouge_score import rouge_scorer
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
-WORDS = "sinus rhythm, normal ECG. a-b 3.5 2,000 (x) don't AF; T-wave 60% &amp; Über I/II -5 ' \" e.g. no... [y] <z> $5 the A\n".split(" ")
+WORDS = "sinus rhythm, normal ECG. a-b 3.5 2,000 (x) don't AF; T-wave 60% &amp; Über I/II -5 ' \" e.g. no... [y] <z> $5 the A\n".split(
+    " "
+)
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a functioning artificial pacemaker"]
-BEATS = ["supraventricular extrasystoles", "ventricular extrasystoles", "supraventricular and ventricular extrasystoles", "no extrasystoles"]
+BEATS = [
+    "supraventricular extrasystoles",
+    "ventricular extrasystoles",
+    "supraventricular and ventricular extrasystoles",
+    "no extrasystoles",
+]
 STAGES = ["stage I (acute)", "stage II (subacute)", "stage II to III", "stage III (old)"]
 
 
@@ -59,7 +69,9 @@ def test_texts_equal_rouge_score_and_sacrebleu_on_1000_random_cases():
     for _ in range(1000):
         predictions = [random_text(rng) for _ in range(rng.randrange(1, 4))]
         references = [random_text(rng) for _ in predictions]
-        assert bleu(predictions, references) == pytest.approx(sacrebleu.corpus_bleu(predictions, [references]).score, abs=1e-9)
+        assert bleu(predictions, references) == pytest.approx(
+            sacrebleu.corpus_bleu(predictions, [references]).score, abs=1e-9
+        )
         for each, prediction, reference in zip(rouge_l_each(predictions, references), predictions, references):
             assert each == pytest.approx(scorer.score(reference, prediction)["rougeL"].fmeasure, abs=1e-12)
     same = ["sinus rhythm with first degree AV block"]
@@ -159,9 +171,16 @@ def test_closed_qa_counts_what_it_cannot_read_as_wrong():
 
 
 def test_words_and_sets():
-    assert exact_match_each(["Sinus  rhythm."], ["the sinus rhythm"]) == [1.0] and exact_match_each(["AF"], ["sinus rhythm"]) == [0.0]
+    assert exact_match_each(["Sinus  rhythm."], ["the sinus rhythm"]) == [1.0] and exact_match_each(
+        ["AF"], ["sinus rhythm"]
+    ) == [0.0]
     assert token_f1_each(["sinus rhythm", "", "", "x"], ["sinus bradycardia", "", "x", "y"]) == [0.5, 1.0, 0.0, 0.0]
-    pairs = [("AF, PVC", ["pvc", "af"], 1.0), ("AF", ["af", "pvc"], 0.0), ("AF, PVC, SR", ["af", "pvc"], 0.0), ("none", ["none"], 1.0)]
+    pairs = [
+        ("AF, PVC", ["pvc", "af"], 1.0),
+        ("AF", ["af", "pvc"], 0.0),
+        ("AF, PVC, SR", ["af", "pvc"], 0.0),
+        ("none", ["none"], 1.0),
+    ]
     for prediction, reference, expected in pairs:
         assert answer_set_match_each([prediction], [reference]) == [expected]
 
@@ -186,12 +205,25 @@ def test_every_answer_of_the_benchmark_states_facts_of_its_own():
 def test_entity_f1_takes_off_for_each_fact():
     reference = "Sinus rhythm. Possible inferior infarction."
     scores = entity_f1_each(
-        [reference, "Sinus rhythm. Inferior infarction.", "Sinus rhythm. No inferior infarction.", "", "Atrial fibrillation."], [reference] * 5
+        [
+            reference,
+            "Sinus rhythm. Inferior infarction.",
+            "Sinus rhythm. No inferior infarction.",
+            "",
+            "Atrial fibrillation.",
+        ],
+        [reference] * 5,
     )
     assert scores[0] == 1 > scores[1] > scores[2] > scores[3] == scores[4] == 0
     assert entity_f1_each(["LVH"], ["A 63-year-old woman."]) == [None]
     found = entity_f1(["Sinus rhythm", "LVH"], ["Sinus rhythm", "Hello"])
-    assert found["f1"] == 1 and found["without_facts"] == 1 and found["precision"] == 0.5 and found["recall"] == 1 and found["lead_f1"] is None
+    assert (
+        found["f1"] == 1
+        and found["without_facts"] == 1
+        and found["precision"] == 0.5
+        and found["recall"] == 1
+        and found["lead_f1"] is None
+    )
 
 
 REPORT = (
@@ -201,14 +233,22 @@ REPORT = (
 
 
 def test_rubric_has_17_points_of_weight_100_and_each_can_be_lost():
-    assert len(RUBRIC) == 17 and sum(point.weight for point in RUBRIC) == 100 and len({point.name for point in RUBRIC}) == 17
+    assert (
+        len(RUBRIC) == 17
+        and sum(point.weight for point in RUBRIC) == 100
+        and len({point.name for point in RUBRIC}) == 17
+    )
     whole = report_rubric([REPORT], [REPORT])
     assert whole["score"] == 100 and None not in whole["points"].values()
     # What is changed in the report -> the point that is lost, and no other with it but those named.
     for before, after, lost in [
         ("sinus rhythm", "atrial fibrillation", {"rhythm", "no wrong rhythm"}),
         ("first degree AV block, ", "", {"conduction"}),
-        ("first degree AV block", "first degree AV block, complete left bundle branch block", {"no invented conduction"}),
+        (
+            "first degree AV block",
+            "first degree AV block, complete left bundle branch block",
+            {"no invented conduction"},
+        ),
         ("inferior myocardial", "lateral myocardial", {"site of infarction", "no invented infarction"}),
         ("inferior myocardial infarction of stage III (old), ", "", {"infarction", "site of infarction", "stage"}),
         ("probable left ventricular hypertrophy, ", "", {"hypertrophy"}),
@@ -234,13 +274,22 @@ def judgement(**changed) -> str:
 
 def test_judge_failures_are_counted_and_never_scored(judge_server, tmp_path):
     url, replies, asked = judge_server
-    replies += [judgement(), judgement(**{"1": 0, "2": None}), "not JSON", judgement(**{"3": 7}), judgement(**{"18": 1}), "error"]
+    replies += [
+        judgement(),
+        judgement(**{"1": 0, "2": None}),
+        "not JSON",
+        judgement(**{"3": 7}),
+        judgement(**{"18": 1}),
+        "error",
+    ]
     judge = Judge("fake", url, str(tmp_path / "cache"), seed=3, retries=0)
     found = judge_reports(["a", "b", "c", "d", "e", "f"], ["r"] * 6, judge)
     second = 100 * (100 - 12 - 6) / (100 - 6)
     assert found["each"] == [100, pytest.approx(second), None, None, None, None]
     assert found["score"] == pytest.approx((100 + second) / 2) and (found["judged"], found["failed"]) == (2, 4)
-    assert judge.counts == {"judged": 2, "failed": 4} and all(each["seed"] == 3 and each["temperature"] == 0 for each in asked)
+    assert judge.counts == {"judged": 2, "failed": 4} and all(
+        each["seed"] == 3 and each["temperature"] == 0 for each in asked
+    )
     # What was judged is kept; what failed is asked again, with the next seed the second time.
     judge = Judge("fake", url, str(tmp_path / "cache"), seed=3, retries=1)
     replies += ["not JSON", judgement()]
@@ -329,7 +378,9 @@ def test_paired_test_finds_what_is_there_and_nothing_else():
     found = paired_test(one, better, patients)
     assert found["p"] < 0.001 and found["low"] > 0 and found["difference"] == pytest.approx((better - one).mean())
     assert paired_test(one, one, patients)["p"] == 1.0
-    p_values = [paired_test(*(rng.random((2, 60)) < 0.5).astype(float), patients[:60], draws=1000)["p"] for _ in range(100)]
+    p_values = [
+        paired_test(*(rng.random((2, 60)) < 0.5).astype(float), patients[:60], draws=1000)["p"] for _ in range(100)
+    ]
     assert 0.0 <= np.mean(np.array(p_values) < 0.05) <= 0.12 and np.mean(p_values) > 0.35
 
 
@@ -399,5 +450,11 @@ for name in names:
         assert found.get(name, found.get("f1", found.get("score"))) == expected, (name, found)
 """
     environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(root)], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(root)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr[-3000:]

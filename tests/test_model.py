@@ -3,12 +3,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import ECG_TOKENS
-from torch.testing import assert_close
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 RHYTHMS = (("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "CLBBB"), ("STACH", "IMI"))
 
@@ -37,14 +38,21 @@ def prompts(tiny_processor, ecgs, picture):
 
     contents = [
         [part(ecgs[0]), {"type": "text", "text": "and"}, part(ecgs[1]), {"type": "text", "text": "What changed?"}],
-        [{"type": "text", "text": "Signal"}, part(ecgs[2]), {"type": "image", "image": picture}, {"type": "text", "text": "Agree?"}],
+        [
+            {"type": "text", "text": "Signal"},
+            part(ecgs[2]),
+            {"type": "image", "image": picture},
+            {"type": "text", "text": "Agree?"},
+        ],
         [{"type": "text", "text": "Hello"}],
     ]
     conversations = [[{"role": "user", "content": content}] for content in contents]
 
     def inputs(which=slice(None)):
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-        return tiny_processor.apply_chat_template(copy.deepcopy(conversations[which]), **options, processor_kwargs={"padding": True})
+        return tiny_processor.apply_chat_template(
+            copy.deepcopy(conversations[which]), **options, processor_kwargs={"padding": True}
+        )
 
     return inputs
 
@@ -72,13 +80,18 @@ def test_static_cache_equals_dynamic(tiny, prompts):
     options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
     tiny.generation_config.disable_compile = True
     batch = prompts()
-    assert torch.equal(tiny.generate(**batch, **options), tiny.generate(**batch, **options, cache_implementation="static"))
+    assert torch.equal(
+        tiny.generate(**batch, **options), tiny.generate(**batch, **options, cache_implementation="static")
+    )
 
 
 @torch.no_grad()
 def test_num_return_sequences_keep_their_ecgs(tiny, prompts):
     """[A, B] twice is [A, B], [A, B]: as a batch of copies would have it."""
-    batch, beams = prompts(), {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    batch, beams = (
+        prompts(),
+        {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False},
+    )
     together = tiny.generate(**batch, **beams)
     width = batch["input_ids"].shape[1]
     for i in range(3):
@@ -184,7 +197,9 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
         {"role": "user", "content": "What is the rhythm?"},
         {"role": "assistant", "content": [{"type": "text", "text": "Sinus rhythm."}]},
     ]  # fmt: skip
-    inputs = tiny_processor.apply_chat_template(conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+    inputs = tiny_processor.apply_chat_template(
+        conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
     ids, mask = np.array(inputs["input_ids"]).ravel(), np.array(inputs["assistant_masks"]).ravel().astype(bool)
     assert tiny_processor.decode(ids[mask]) == "Yes.<|end|>Sinus rhythm.<|end|>"
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
@@ -211,7 +226,9 @@ def test_save_load_bit_exact_sharded_and_not(tiny, prompts, tmp_path):
     for name, options in (("whole", {}), ("sharded", {"max_shard_size": "50KB"})):
         tiny.save_pretrained(tmp_path / name, **options)
         loaded = HeartcareForConditionalGeneration.from_pretrained(tmp_path / name).eval()
-        assert all(torch.equal(a, b) for a, b in zip(tiny.state_dict().values(), loaded.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(tiny.state_dict().values(), loaded.state_dict().values(), strict=True)
+        )
         assert torch.equal(loaded(**prompts()).logits, logits)
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2
     beat = BeatModel.from_pretrained(tmp_path / "sharded").state_dict()
@@ -281,7 +298,9 @@ def test_the_language_model_is_the_backbone_itself(family, tiny, tiny_folder, tm
     if family == "phi3":
         sizes.pop("head_dim")
     ids = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = AutoConfig.for_model(family, vocab_size=len(tokenizer) - 7, **sizes, **ids)  # too few rows for the ECG tokens
+    config = AutoConfig.for_model(
+        family, vocab_size=len(tokenizer) - 7, **sizes, **ids
+    )  # too few rows for the ECG tokens
     torch.manual_seed(0)
     backbone = AutoModelForCausalLM.from_config(config).eval()
     backbone.save_pretrained(tmp_path)
@@ -293,9 +312,19 @@ def test_the_language_model_is_the_backbone_itself(family, tiny, tiny_folder, tm
     expected = backbone(**text).logits
     assert_close(model(**text).logits[..., : config.vocab_size], expected)
     assert model.get_input_embeddings().num_embeddings >= len(processor.tokenizer)
-    assert all(torch.equal(a, b) for a, b in zip(model.beat.state_dict().values(), tiny.beat.state_dict().values(), strict=True))
-    message = [{"role": "user", "content": [{"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500}, {"type": "text", "text": "?"}]}]
-    inputs = processor.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.beat.state_dict().values(), tiny.beat.state_dict().values(), strict=True)
+    )
+    message = [
+        {
+            "role": "user",
+            "content": [{"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500}, {"type": "text", "text": "?"}],
+        }
+    ]
+    inputs = processor.apply_chat_template(
+        message, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
     out = model.generate(**inputs, max_new_tokens=3, do_sample=False)[:, inputs["input_ids"].shape[1] :]
     placeholders = {model.config.ecg_token_id, model.config.image_token_id}
     assert not placeholders & set(out.flatten().tolist())
@@ -306,4 +335,7 @@ def test_forecast_takes_the_processor_outputs(tiny, tiny_processor, ecgs, ask):
     inputs = ask(ecgs=ecgs[:2], processor=tiny_processor)
     forecast = tiny.forecast(**inputs, seconds=1.5)
     assert forecast.shape == (2, 12, 150)
-    assert_close(forecast, tiny.beat.forecast(inputs["input_values"], inputs["ecg_attention_mask"], inputs["lead_mask"], num_samples=150))
+    assert_close(
+        forecast,
+        tiny.beat.forecast(inputs["input_values"], inputs["ecg_attention_mask"], inputs["lead_mask"], num_samples=150),
+    )

@@ -1,4 +1,6 @@
-"""`pipeline(model=REPO)`: every form of input gives the same answer, batches equal single calls, and the pipeline goes wherever the model goes."""
+"""`pipeline(model=REPO)`: every form of input gives the same answer, batches equal single calls, and the pipeline goes
+wherever the model goes.
+"""
 
 import base64
 import io
@@ -8,11 +10,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part
 from PIL import Image
 from test_hub import READ, bare_clone, client, hub  # noqa: F401
 from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
+
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part
 
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
 
@@ -24,7 +27,10 @@ def pipe(model, processor):
 
 @pytest.fixture(scope="module")
 def records(root):
-    return [str(root / "examples/ecgs" / name) for name in ("right_bundle_branch_block", "atrial_fibrillation", "sinus_rhythm")]
+    return [
+        str(root / "examples/ecgs" / name)
+        for name in ("right_bundle_branch_block", "atrial_fibrillation", "sinus_rhythm")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -55,28 +61,51 @@ def forms(root, processor, tmp_path_factory):
         "base64": (base64.b64encode(packed.getvalue()).decode(), {}),
         "dict with base64": ({"base64": base64.b64encode(packed.getvalue()).decode()}, {}),
         "data URI": ("data:application/zip;base64," + base64.b64encode(packed.getvalue()).decode(), {}),
-        "chat": ([{"role": "user", "content": [{"type": "ecg", "path": str(path)}, {"type": "text", "text": "What is the rhythm?"}]}], {}),
+        "chat": (
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "ecg", "path": str(path)}, {"type": "text", "text": "What is the rhythm?"}],
+                }
+            ],
+            {},
+        ),
     }
 
 
 def test_answers_what_the_model_answers(pipe, model, processor, records):
     content = [{"type": "ecg", "path": records[0]}, {"type": "text", "text": "Write a report of this ECG."}]
     inputs = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
     )
     ids = model.generate(**inputs, do_sample=False, max_new_tokens=256)[0, inputs["input_ids"].shape[1] :]
     found = pipe(records[0])
     assert found["text"] == processor.decode(ids, skip_special_tokens=True).strip() and len(found["text"]) > 20
     assert "probabilities" not in found
     (quality,) = found["quality"]
-    assert quality["sampling_rate"] == 500 and quality["seconds"] == 10 and len(quality["leads"]) == 12 and quality["warnings"] == []
+    assert (
+        quality["sampling_rate"] == 500
+        and quality["seconds"] == 10
+        and len(quality["leads"]) == 12
+        and quality["warnings"] == []
+    )
     assert found["provenance"]["ecgs"][0]["source"] == records[0] and found["provenance"]["dtype"] == "float32"
 
 
 def test_every_form_is_the_same_ecg(pipe, forms):
-    answers = {name: pipe(given, question="What is the rhythm?", **options)["text"] for name, (given, options) in forms.items()}
+    answers = {
+        name: pipe(given, question="What is the rhythm?", **options)["text"] for name, (given, options) in forms.items()
+    }
     assert len(set(answers.values())) == 1 and answers["path"], answers
-    prepared = [pipe.preprocess(given, **options)["features"]["input_values"] for name, (given, options) in forms.items() if name != "chat"]
+    prepared = [
+        pipe.preprocess(given, **options)["features"]["input_values"]
+        for name, (given, options) in forms.items()
+        if name != "chat"
+    ]
     for each in prepared:
         assert_close(each, prepared[0], atol=1e-5, rtol=0)
 
@@ -113,7 +142,12 @@ def test_batches_equal_single_calls(pipe, records, root, batch_size, ecg):
     for one, many in zip(single, batched):
         assert all(one[name] == many[name] for name in ("text", "tokens", "quality", "provenance"))
         assert list(one.get("probabilities", {})) == list(many.get("probabilities", {}))
-        assert_close(list(one.get("probabilities", {}).values()), list(many.get("probabilities", {}).values()), atol=1e-5, rtol=1e-4)
+        assert_close(
+            list(one.get("probabilities", {}).values()),
+            list(many.get("probabilities", {}).values()),
+            atol=1e-5,
+            rtol=1e-4,
+        )
     assert list(pipe((each for each in inputs[:3]), batch_size=2)) == pipe(inputs[:3], batch_size=2)
 
 
@@ -154,7 +188,9 @@ def test_probabilities_are_those_of_whole_answers(pipe, model, processor, record
     again = pipe(records[1], question=question, options=RHYTHMS[::-1])[
         "probabilities"
     ]  # options that are in the question are not named twice
-    assert {name: round(value, 4) for name, value in again.items()} == {name: round(value, 4) for name, value in found.items()}
+    assert {name: round(value, 4) for name, value in again.items()} == {
+        name: round(value, 4) for name, value in found.items()
+    }
 
 
 def test_scoring_answers_of_a_padded_batch(tiny, processor):
@@ -210,8 +246,16 @@ def test_options_of_generation_are_followed(pipe, records):
         ({"ecgs": ["a"], "path": "b"}, {}, "'ecgs' is a list"),
         ("x", {"options": ["yes"]}, "two or more"),
         ("x", {"options": "yes or no"}, "two or more"),
-        ([{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "An ECG."}], {}, "must be of the user"),
-        ({"signal": np.random.default_rng(0).normal(size=(12, 2000)), "sampling_rate": 500, "question": "<|ecg|>"}, {}, "as text"),
+        (
+            [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "An ECG."}],
+            {},
+            "must be of the user",
+        ),
+        (
+            {"signal": np.random.default_rng(0).normal(size=(12, 2000)), "sampling_rate": 500, "question": "<|ecg|>"},
+            {},
+            "as text",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said(pipe, given, options, message):
@@ -220,8 +264,17 @@ def test_what_cannot_be_read_is_said(pipe, given, options, message):
 
 
 def test_parts_keep_what_is_said_of_them():
-    part = as_part({"signal": np.ones((2, 9)), "lead_names": ["I", "II"], "source": "mine"}, sampling_rate=250, lead_names=["V1", "V2"])
-    assert part["lead_names"] == ["I", "II"] and part["sampling_rate"] == 250 and part["source"] == "mine" and part["type"] == "ecg"
+    part = as_part(
+        {"signal": np.ones((2, 9)), "lead_names": ["I", "II"], "source": "mine"},
+        sampling_rate=250,
+        lead_names=["V1", "V2"],
+    )
+    assert (
+        part["lead_names"] == ["I", "II"]
+        and part["sampling_rate"] == 250
+        and part["source"] == "mine"
+        and part["type"] == "ecg"
+    )
 
 
 PIPE = """
@@ -253,16 +306,23 @@ def test_a_trainer_s_checkpoint_has_the_pipeline(tiny, tiny_folder, root, tmp_pa
     processor = HeartcareProcessor.from_pretrained(tiny_folder)
     inputs = processor(text="Is it?", return_tensors="pt")
     row = {"input_ids": inputs["input_ids"][0], "labels": inputs["input_ids"][0]}
-    arguments = TrainingArguments(tmp_path / "run", max_steps=1, save_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
+    arguments = TrainingArguments(
+        tmp_path / "run", max_steps=1, save_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False
+    )
     Trainer(tiny, arguments, train_dataset=[row], processing_class=processor).train()
     pipe = pipeline(model=str(tmp_path / "run/checkpoint-1"), trust_remote_code=True, device="cpu")
     assert type(pipe).__name__ == "ECGInterpretationPipeline"
-    assert pipe(str(root / "examples/ecgs/sinus_rhythm"), options=["yes", "no"], question="Is it?")["text"] in ("yes", "no")
+    assert pipe(str(root / "examples/ecgs/sinus_rhythm"), options=["yes", "no"], question="Is it?")["text"] in (
+        "yes",
+        "no",
+    )
 
 
 def test_image_text_to_text_works_for_pictures(model, processor, root, pipe):
     path = str(root / "examples/ecgs/right_bundle_branch_block.png")
     general = pipeline("image-text-to-text", model=model, processor=processor, device="cpu")
-    chat = [{"role": "user", "content": [{"type": "image", "path": path}, {"type": "text", "text": "What is the rhythm?"}]}]
+    chat = [
+        {"role": "user", "content": [{"type": "image", "path": path}, {"type": "text", "text": "What is the rhythm?"}]}
+    ]
     found = general(text=chat, max_new_tokens=64, do_sample=False, return_full_text=False)
     assert found[0]["generated_text"].strip() == pipe(path, question="What is the rhythm?")["text"]

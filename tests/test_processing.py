@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from make_examples import write_wfdb
+
 from heartcare import BeatFeatureExtractor, read_ecg
 from heartcare.agent.measure import find_r_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LEADS, canonical_lead
-from make_examples import write_wfdb
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ def test_resampling_comes_before_any_cropping_and_has_no_aliases(extractor):
 
 def qrs_amplitudes(signal, peaks, rate):
     half = round(0.06 * rate)
-    return np.array([np.ptp(signal[:, p - half : p + half], axis=1) for p in peaks if half <= p < signal.shape[1] - half])
+    return np.array(
+        [np.ptp(signal[:, p - half : p + half], axis=1) for p in peaks if half <= p < signal.shape[1] - half]
+    )
 
 
 def check_cleaning(extractor, signal, rate):
@@ -133,7 +136,9 @@ def test_every_accepted_form_is_the_same_ecg(extractor, ecg, tmp_path):
 def test_batches_of_differing_length_are_padded_on_the_left(extractor, ecg):
     features = extractor([ecg.signal, ecg.signal[:, -2000:]], sampling_rate=500, units="mV", return_tensors="pt")
     assert features["input_values"].shape == (2, 12, 1000) and features["input_values"].dtype == torch.float32
-    assert features["ecg_attention_mask"].sum(1).tolist() == [1000, 400] and features["ecg_attention_mask"][1, -400:].all()
+    assert (
+        features["ecg_attention_mask"].sum(1).tolist() == [1000, 400] and features["ecg_attention_mask"][1, -400:].all()
+    )
     assert (features["input_values"][1, :, :600] == 0).all()
 
 
@@ -250,7 +255,10 @@ def test_wfdb_units_are_the_header_own(extractor, ecg, tmp_path):
 def test_lists_of_rates_and_names(extractor, ecg):
     both = [ecg.signal, ecg.signal[[1, 0], ::2]]
     features = extractor(both, sampling_rate=[500, 250], lead_names=[LEADS, ["II", "I"]], units="mV")
-    assert features["lead_mask"].sum(1).tolist() == [12, 6] and features["ecg_attention_mask"].sum(1).tolist() == [1000, 1000]
+    assert features["lead_mask"].sum(1).tolist() == [12, 6] and features["ecg_attention_mask"].sum(1).tolist() == [
+        1000,
+        1000,
+    ]
     stacks = extractor([np.stack([ecg.signal, 2 * ecg.signal]), ecg.signal], sampling_rate=500, units="mV")
     assert stacks["input_values"].shape[0] == 3  # no ECG is dropped
     with pytest.raises(ValueError, match="2 ECGs but 3 sampling rates"):

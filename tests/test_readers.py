@@ -8,13 +8,14 @@ import zipfile
 import numpy as np
 import pytest
 import wfdb
+from make_examples import write_wfdb
+
 from heartcare.agent.readers import read_ecg, sniff
 from heartcare.agent.readers.record import parse_age, parse_sex, pseudonym
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.processing_heartcare import LEADS, MAX_VALUES, _read_plain_wfdb, read_wfdb
-from make_examples import write_wfdb
 
 
 def as_counts(signal, scale=0.001):
@@ -38,7 +39,9 @@ def write_edf(path, ecg):
         [f"{'-32768':8}"] * leads, [f"{'32767':8}"] * leads, [f"{'':80}"] * leads, [f"{rate:<8}"] * leads, [f"{'':32}"] * leads,
     )  # fmt: skip
     digital = np.round((ecg.signal + 10) / 20 * 65535 - 32768).astype("<i2").reshape(leads, 10, rate).transpose(1, 0, 2)
-    path.write_bytes((head + "".join(text for column in columns for text in column)).encode("ascii") + digital.tobytes())
+    path.write_bytes(
+        (head + "".join(text for column in columns for text in column)).encode("ascii") + digital.tobytes()
+    )
 
 
 def write_dicom(path, ecg):
@@ -51,7 +54,13 @@ def write_dicom(path, ecg):
     meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = "1.2.3.4", "1.2.840.10008.1.2.1"
     data = Dataset()
     data.file_meta, data.SOPClassUID, data.SOPInstanceUID = meta, meta_class, "1.2.3.4"
-    data.PatientName, data.PatientID, data.PatientSex, data.PatientAge, data.Modality = "DOE^JANE", "4711", "F", "063Y", "ECG"
+    data.PatientName, data.PatientID, data.PatientSex, data.PatientAge, data.Modality = (
+        "DOE^JANE",
+        "4711",
+        "F",
+        "063Y",
+        "ECG",
+    )
     group = Dataset()
     group.WaveformOriginality, group.NumberOfWaveformChannels = "ORIGINAL", len(LEADS)
     group.NumberOfWaveformSamples, group.SamplingFrequency = ecg.signal.shape[1], ecg.sampling_rate
@@ -120,8 +129,14 @@ def write_mfer(path, ecg):
     codes = {"I": 1, "II": 2, **{f"V{i}": i + 2 for i in range(1, 7)}, "III": 61, "aVR": 62, "aVL": 63, "aVF": 64}
     tag = lambda code, content: bytes([code, len(content)]) + content  # noqa: E731
     out = tag(0x40, b"MFR Standard 12 leads ECG".ljust(32)) + tag(0x01, b"\1") + tag(0x08, b"\1\0") + tag(0x0A, b"\0")
-    out += tag(0x0B, struct.pack("<Bbi", 1, -6, 1_000_000 // ecg.sampling_rate)) + tag(0x0C, struct.pack("<Bbi", 0, -6, 1))
-    out += tag(0x04, struct.pack("<i", ecg.signal.shape[1])) + tag(0x05, struct.pack("<i", len(LEADS))) + tag(0x06, struct.pack("<i", 1))
+    out += tag(0x0B, struct.pack("<Bbi", 1, -6, 1_000_000 // ecg.sampling_rate)) + tag(
+        0x0C, struct.pack("<Bbi", 0, -6, 1)
+    )
+    out += (
+        tag(0x04, struct.pack("<i", ecg.signal.shape[1]))
+        + tag(0x05, struct.pack("<i", len(LEADS)))
+        + tag(0x06, struct.pack("<i", 1))
+    )
     for i, name in enumerate(LEADS):
         attribute = tag(0x09, struct.pack("<h", codes[name]))
         out += bytes([0x3F, i, len(attribute)]) + attribute
@@ -138,10 +153,15 @@ def write_scp(path, ecg):
         return struct.pack("<HHIBB6s", 0, number, 16 + len(body), 20, 20, b"") + body
 
     patient = b"".join(
-        struct.pack("<BH", tag, len(value)) + value for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2"))
+        struct.pack("<BH", tag, len(value)) + value
+        for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2"))
     )
     leads = bytes([12, 4 + (12 << 3)]) + b"".join(struct.pack("<IIB", 1, samples, code) for code in codes)
-    rhythm = struct.pack("<HHBB", 1000, 1_000_000 // ecg.sampling_rate, 0, 0) + struct.pack("<12H", *[2 * samples] * 12) + counts.tobytes()
+    rhythm = (
+        struct.pack("<HHBB", 1000, 1_000_000 // ecg.sampling_rate, 0, 0)
+        + struct.pack("<12H", *[2 * samples] * 12)
+        + counts.tobytes()
+    )
     parts = {1: section(1, patient + b"\xff\0\0"), 3: section(3, leads), 6: section(6, rhythm)}
     head, index, pointers = 16 + 12 * 10, 7 + 16 + 12 * 10, struct.pack("<HII", 0, 16 + 12 * 10, 7)
     for number in range(1, 12):
@@ -175,7 +195,9 @@ WRITERS = {
     "a.scp": write_scp,
     "a.ecg": write_ishne,
     "a.mwf": write_mfer,
-    "a.npz": lambda path, ecg: np.savez(path, signal=ecg.signal * 1000, sampling_rate=500, lead_names=LEADS, units="uV"),
+    "a.npz": lambda path, ecg: np.savez(
+        path, signal=ecg.signal * 1000, sampling_rate=500, lead_names=LEADS, units="uV"
+    ),
     "wfdb": lambda path, ecg: write_wfdb(path.parent, path.name, ecg.signal, 500),
 }
 
@@ -188,7 +210,12 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
     if name != "wfdb":
         path = path.rename(tmp_path / "record.bin")
     record = read_ecg(path)
-    assert record.sampling_rate == 500 and record.signal.dtype == np.float32 and record.mask.all() and set(record.lead_names) <= set(LEADS)
+    assert (
+        record.sampling_rate == 500
+        and record.signal.dtype == np.float32
+        and record.mask.all()
+        and set(record.lead_names) <= set(LEADS)
+    )
     for lead, signal in zip(record.lead_names, record.signal):
         np.testing.assert_allclose(signal, ecg.signal[LEADS.index(lead)], atol=6e-4)
     if name in ("a.dcm", "muse.xml", "sierra.xml", "a.scp"):
@@ -211,7 +238,9 @@ def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
     for lead, got, wanted in zip(LEADS, record.signal, ecg.signal):
         seen = np.isfinite(got)
         # Each lead is where the page shows it, and nowhere else.
-        assert seen.mean() == pytest.approx(1.0 if layout.endswith("+R") and lead == "II" else 1 / LAYOUTS[layout][1], abs=0.002)
+        assert seen.mean() == pytest.approx(
+            1.0 if layout.endswith("+R") and lead == "II" else 1 / LAYOUTS[layout][1], abs=0.002
+        )
         offset = np.median(got[seen] - wanted[seen]) if options.get("pulse") is False else 0.0
         errors = got[seen] - wanted[seen] - offset
         assert np.sqrt(np.mean(errors**2)) < 0.015, lead
@@ -221,7 +250,9 @@ def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
         assert np.argmin(fits) == 1, lead
     assert record.age == 63 and record.sex == "female" and record.statements == {"IMI": 100.0, "SR": 100.0}
     assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc_bazett"] == 421
-    assert "Doe" not in record.report and "4711" not in json.dumps([record.report, record.patient_id, record.provenance])
+    assert "Doe" not in record.report and "4711" not in json.dumps(
+        [record.report, record.patient_id, record.provenance]
+    )
 
 
 def test_pdf_that_is_no_ecg(tmp_path, ecg):
@@ -229,7 +260,9 @@ def test_pdf_that_is_no_ecg(tmp_path, ecg):
     write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500)
     with pymupdf.open(tmp_path / "a.pdf") as document:
         picture = document[0].get_pixmap(dpi=100).tobytes("png")
-        document.save(tmp_path / "locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw="secret")
+        document.save(
+            tmp_path / "locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw="secret"
+        )
     with pymupdf.open() as scan:
         scan.new_page().insert_image((0, 0, 500, 300), stream=picture)
         scan.save(tmp_path / "scan.pdf")
@@ -356,7 +389,9 @@ def test_bad_files_are_named_errors(content, message, tmp_path):
 
 
 def test_missing_values_of_a_table_are_gaps(tmp_path):
-    (tmp_path / "a.csv").write_text("time,I,II\n0,1,2\n0.01,,3\n0.02,nan,\n" + "".join(f"{i / 100},0.5,0.25\n" for i in range(3, 200)))
+    (tmp_path / "a.csv").write_text(
+        "time,I,II\n0,1,2\n0.01,,3\n0.02,nan,\n" + "".join(f"{i / 100},0.5,0.25\n" for i in range(3, 200))
+    )
     record = read_ecg(tmp_path / "a.csv")
     assert (~record.mask).sum(axis=1).tolist() == [2, 1] and record.sampling_rate == 100
 
@@ -378,6 +413,23 @@ def test_unicode_names_and_missing_files(tmp_path, ecg):
 
 
 def test_patients_are_parsed():
-    assert [parse_age(v) for v in ("63", 300, "300.0", 131, -1, "x", None, "nan")] == [63, 90, 90, None, None, None, None, None]
-    assert [parse_sex(v) for v in ("F", "weiblich", "Male", "m", "", None, "U")] == ["female", "female", "male", "male", None, None, None]
+    assert [parse_age(v) for v in ("63", 300, "300.0", 131, -1, "x", None, "nan")] == [
+        63,
+        90,
+        90,
+        None,
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert [parse_sex(v) for v in ("F", "weiblich", "Male", "m", "", None, "U")] == [
+        "female",
+        "female",
+        "male",
+        "male",
+        None,
+        None,
+        None,
+    ]
     assert pseudonym("1") == pseudonym(" 1 ") != pseudonym("2") and pseudonym("") is None

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from heartcare.agent.simulate import simulate_ecg
 from openai import APIStatusError, OpenAI
+
+from heartcare.agent.simulate import simulate_ecg
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.serve")
@@ -24,9 +25,22 @@ def port(root):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", root / "examples/serve_ray.py", "--model", root, "--replicas", 2, "--port", port]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        root / "examples/serve_ray.py",
+        "--model",
+        root,
+        "--replicas",
+        2,
+        "--port",
+        port,
+    ]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=root)
+    process = subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=root
+    )
     client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="-", max_retries=0, timeout=5)
     deadline = time.time() + 120
     while True:
@@ -58,10 +72,15 @@ def test_no_request_is_lost_when_a_replica_is_killed(port, model, processor):
 
     def ask(k: int) -> dict:
         part = {"type": "ecg", "base64": contents[k % 6]}
-        messages = [{"role": "user", "content": [part, {"type": "text", "text": "Which rhythm is it: sinus rhythm, atrial fibrillation?"}]}]
-        return client.chat.completions.create(model="heartcare", messages=messages, extra_body={"options": options}).heartcare[
-            "probabilities"
+        messages = [
+            {
+                "role": "user",
+                "content": [part, {"type": "text", "text": "Which rhythm is it: sinus rhythm, atrial fibrillation?"}],
+            }
         ]
+        return client.chat.completions.create(
+            model="heartcare", messages=messages, extra_body={"options": options}
+        ).heartcare["probabilities"]
 
     want = [ask(k) for k in range(6)]
     before = replicas()

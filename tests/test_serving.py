@@ -14,16 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import uvicorn
+from openai import APIStatusError, OpenAI
+from serve import create_app
+
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.handler import BadRequest, Busy, DynamicBatcher, EndpointHandler, Limits, read_request
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from openai import APIStatusError, OpenAI
-from serve import create_app
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
 # Of rhythms the model is too sure for its answers about two ECGs to differ; here it is not.
-DOUBTFUL = ["voltage criteria for left ventricular hypertrophy", "low amplitude T waves", "Q waves", "non-specific ST changes"]
+DOUBTFUL = [
+    "voltage criteria for left ventricular hypertrophy",
+    "low amplitude T waves",
+    "Q waves",
+    "non-specific ST changes",
+]
 
 
 def packed(ecg) -> str:
@@ -64,10 +70,15 @@ def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
         (given, {"question": QUESTION, "options": OPTIONS}),
         (given | {"sampling_rate": None}, {"question": QUESTION, "options": OPTIONS, "sampling_rate": 500}),
         ([given], {"question": QUESTION, "options": OPTIONS}),
-        ({"messages": [{"role": "user", "content": [{"type": "ecg", **given}, {"type": "text", "text": QUESTION}]}]}, {"options": OPTIONS}),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "ecg", **given}, {"type": "text", "text": QUESTION}]}]},
+            {"options": OPTIONS},
+        ),
     ):
         found = handler({"inputs": inputs, "parameters": parameters})
-        want = pipe({"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV", "question": QUESTION, "options": OPTIONS})
+        want = pipe(
+            {"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV", "question": QUESTION, "options": OPTIONS}
+        )
         assert found["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
 
 
@@ -134,7 +145,9 @@ def test_limits_are_kept(handler, model, processor, ecgs):
     short = handler({"inputs": packed(ecgs[0]), "parameters": {"max_new_tokens": 3}})["text"]
     assert 0 < len(processor.tokenizer(short)["input_ids"]) <= 4
 
-    hurried = DynamicBatcher(ECGInterpretationPipeline(model=model, processor=processor, device="cpu"), limits=Limits(seconds=1e-6))
+    hurried = DynamicBatcher(
+        ECGInterpretationPipeline(model=model, processor=processor, device="cpu"), limits=Limits(seconds=1e-6)
+    )
     cut = hurried.submit({"base64": packed(ecgs[0])}).result()["text"]
     assert len(cut.split()) < 5  # the time was over after the first token
 
@@ -176,7 +189,8 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
     batcher = DynamicBatcher(Fragile(), max_batch=8)
     with ThreadPoolExecutor(8) as pool:
         inputs = [
-            {"signal": e.signal, "sampling_rate": 500, "units": "mV", "source": "bad" if k == 3 else "good"} for k, e in enumerate(ecgs[:8])
+            {"signal": e.signal, "sampling_rate": 500, "units": "mV", "source": "bad" if k == 3 else "good"}
+            for k, e in enumerate(ecgs[:8])
         ]
         futures = list(pool.map(lambda each: batcher.submit(each, choices=OPTIONS, question=QUESTION), inputs))
     for k, future in enumerate(futures):
@@ -214,10 +228,15 @@ def test_what_was_streamed_is_not_sent_again(pipe, ecgs):
 
 
 def test_two_hundred_at_once(handler, pipe, ecgs):
-    """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share; prints p99."""
+    """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share;
+    prints p99.
+    """
     question = f"Which of these describes the waveform: {', '.join(DOUBTFUL)}?"
     want = [
-        pipe({"signal": e.signal, "sampling_rate": 500, "units": "mV"}, question=question, options=DOUBTFUL)["probabilities"] for e in ecgs
+        pipe({"signal": e.signal, "sampling_rate": 500, "units": "mV"}, question=question, options=DOUBTFUL)[
+            "probabilities"
+        ]
+        for e in ecgs
     ]
     values = np.array([list(each.values()) for each in want])
     apart = np.abs(values[:, None] - values[None]).max(-1) + np.eye(len(ecgs))
@@ -274,7 +293,9 @@ def test_openai_s_client_gets_the_pipeline_s_answers(client, pipe, ecgs):
     found = client.chat.completions.create(model="heartcare", messages=message(ecgs[1], "Write a report of this ECG."))
     assert found.choices[0].message.content == pipe(given)["text"] and found.choices[0].finish_reason == "stop"
     assert found.heartcare["quality"][0]["sampling_rate"] == 500 and found.heartcare["provenance"]["model"]
-    chosen = client.chat.completions.create(model="heartcare", messages=message(ecgs[1], QUESTION), extra_body={"options": OPTIONS})
+    chosen = client.chat.completions.create(
+        model="heartcare", messages=message(ecgs[1], QUESTION), extra_body={"options": OPTIONS}
+    )
     want = pipe(given, question=QUESTION, options=OPTIONS)
     assert chosen.heartcare["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
     assert chosen.choices[0].message.content == want["text"]
@@ -284,7 +305,9 @@ def test_openai_s_client_gets_the_pipeline_s_answers(client, pipe, ecgs):
 def test_tokens_are_counted_and_what_is_cut_off_says_so(client, pipe, ecgs):
     given = {"signal": ecgs[1].signal, "sampling_rate": 500, "units": "mV"}
     want = pipe(given)["tokens"]
-    assert want["finished"] and want["answer"] == len(pipe.processor.tokenizer(pipe(given)["text"])["input_ids"]) + 1  # and its end
+    assert (
+        want["finished"] and want["answer"] == len(pipe.processor.tokenizer(pipe(given)["text"])["input_ids"]) + 1
+    )  # and its end
     ask = {"model": "heartcare", "messages": message(ecgs[1], "Write a report of this ECG."), "n": None}
     found = client.chat.completions.create(**ask)
     assert found.usage.model_dump(exclude_none=True) == {
@@ -295,7 +318,9 @@ def test_tokens_are_counted_and_what_is_cut_off_says_so(client, pipe, ecgs):
     cut = client.chat.completions.create(**ask, max_tokens=5)
     assert cut.choices[0].finish_reason == "length" and cut.usage.completion_tokens == 5
     assert found.choices[0].message.content.startswith(cut.choices[0].message.content)
-    *chunks, last = client.chat.completions.create(**ask, max_tokens=5, stream=True, stream_options={"include_usage": True})
+    *chunks, last = client.chat.completions.create(
+        **ask, max_tokens=5, stream=True, stream_options={"include_usage": True}
+    )
     assert chunks[-1].choices[0].finish_reason == "length" and not last.choices and last.usage == cut.usage
 
 
@@ -309,7 +334,9 @@ def test_pictures_are_read_as_openai_has_them(client, pipe, root):
 
 def test_answers_are_streamed(client, pipe, ecgs):
     def stream(k: int) -> list[str]:
-        chunks = client.chat.completions.create(model="heartcare", messages=message(ecgs[k], "Write a report of this ECG."), stream=True)
+        chunks = client.chat.completions.create(
+            model="heartcare", messages=message(ecgs[k], "Write a report of this ECG."), stream=True
+        )
         return [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
 
     want = [pipe({"signal": ecgs[k].signal, "sampling_rate": 500, "units": "mV"})["text"] for k in range(6)]
@@ -324,7 +351,11 @@ def test_what_is_wrong_is_said_in_openai_s_way(client, server, ecgs):
         ({"messages": message(ecgs[0], "x"), "n": 2}, 400, "n must be 1"),
         ({"messages": message(ecgs[0], "x"), "temperature": 1.5}, 400, "temperature"),
         ({"messages": message(ecgs[0], "x"), "max_tokens": 100000}, 400, "max_new_tokens"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a" * 2_100_000}]}]}, 413, "2000000 bytes"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a" * 2_100_000}]}]},
+            413,
+            "2000000 bytes",
+        ),
     ):
         with pytest.raises(APIStatusError, match=words) as caught:
             client.chat.completions.create(model="heartcare", **options)
@@ -342,7 +373,9 @@ def test_what_is_wrong_is_said_in_openai_s_way(client, server, ecgs):
 def test_health_and_metrics(server, client, ecgs):
     assert json.load(urllib.request.urlopen(f"{server[0]}/health"))["status"] == "ok"  # without a token
     before = server[1].answered
-    client.chat.completions.create(model="heartcare", messages=message(ecgs[0], QUESTION), extra_body={"options": OPTIONS})
+    client.chat.completions.create(
+        model="heartcare", messages=message(ecgs[0], QUESTION), extra_body={"options": OPTIONS}
+    )
     text = urllib.request.urlopen(f"{server[0]}/metrics").read().decode()
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert int(values["heartcare_answers_total"]) == before + 1

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import signal as scipy_signal
+
 from heartcare import BeatFeatureExtractor
 from heartcare.agent.measure import heart_rate, qrs_axis
 from heartcare.agent.readers import ECGRecord
 from heartcare.agent.signal import Optimizer, best_window, lead_quality, limb_lead_reversal, longest_run
 from heartcare.agent.simulate import FORMS, simulate_ecg
 from heartcare.processing_heartcare import LEADS, change_rate
-from scipy import signal as scipy_signal
 
 
 def record_of(signal, rate=500, leads=LEADS) -> ECGRecord:
@@ -18,8 +19,9 @@ def record_of(signal, rate=500, leads=LEADS) -> ECGRecord:
 @pytest.mark.parametrize("rate", [500, 1000])
 @pytest.mark.parametrize("rhythm", ["SR", "SBRAD", "STACH"])
 def test_cleaning_keeps_qrs_and_st(rhythm, rate):
-    """A lead's QRS amplitude (the median of its beats) stays within 2 %, and in every beat the level 40 ms after the J point, measured from the PQ
-    segment, within 20 uV of where it was."""
+    """A lead's QRS amplitude (the median of its beats) stays within 2 %, and in every beat the level 40 ms after the J
+    point, measured from the PQ segment, within 20 uV of where it was.
+    """
     extractor = BeatFeatureExtractor()
     for form in FORMS:
         for seed in range(3):
@@ -96,7 +98,12 @@ def test_quality_names_each_fault(ecg):
     signal[5] += np.linspace(0, 1.5, 5000)
     quality = lead_quality(signal, 500)
     faults = quality.as_dict()
-    assert faults["I"] == ["missing"] and "flat" in faults["II"] and "lead_off" in faults["III"] and "saturated" in faults["aVR"]
+    assert (
+        faults["I"] == ["missing"]
+        and "flat" in faults["II"]
+        and "lead_off" in faults["III"]
+        and "saturated" in faults["aVR"]
+    )
     assert "noise" in faults["aVL"] and faults["aVF"] == ["baseline"]
     assert set(faults) == {"I", "II", "III", "aVR", "aVL", "aVF"}
     assert quality.noise[4] == pytest.approx(120, rel=0.1) and quality.missing[0] == pytest.approx(0.1)
@@ -129,7 +136,14 @@ def reversed_limbs(signal, kind: str):
     leg = right + signal[1]
     right, left, leg = {"LA/RA": (left, right, leg), "RA/LL": (leg, left, right), "RL/limb": (leg, left, leg)}[kind]
     out = signal.copy()
-    out[:6] = [left - right, leg - right, leg - left, right - (left + leg) / 2, left - (right + leg) / 2, leg - (right + left) / 2]
+    out[:6] = [
+        left - right,
+        leg - right,
+        leg - left,
+        right - (left + leg) / 2,
+        left - (right + leg) / 2,
+        leg - (right + left) / 2,
+    ]
     return out
 
 
@@ -143,7 +157,9 @@ def test_limb_lead_reversal(kind):
         assert limb_lead_reversal(clean, 100) is None
         found += limb_lead_reversal(reversed_limbs(clean, kind), 100) == kind
     assert found >= 7
-    optimized = Optimizer()(record_of(reversed_limbs(simulate_ecg("SR", "NORM", noise_mv=0.002, seed=1).signal, "LA/RA")))
+    optimized = Optimizer()(
+        record_of(reversed_limbs(simulate_ecg("SR", "NORM", noise_mv=0.002, seed=1).signal, "LA/RA"))
+    )
     assert "limb_leads_reversed:LA/RA" in optimized.warnings
 
 

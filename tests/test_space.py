@@ -1,4 +1,6 @@
-"""The Space in a real browser: upload, ask, compare, tokens, forecast, bad file, at the width of a desk and of a phone; no errors in the console."""
+"""The Space in a real browser: upload, ask, compare, tokens, forecast, bad file, at the width of a desk and of a phone;
+no errors in the console.
+"""
 
 import os
 import shutil
@@ -33,7 +35,9 @@ def app():
 @pytest.fixture(scope="module")
 def address(app):
     page = app.build()
-    _, url, _ = page.queue().launch(prevent_thread_lock=True, server_name="127.0.0.1", css=app.CSS, quiet=True, max_file_size=app.MAX_BYTES)
+    _, url, _ = page.queue().launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", css=app.CSS, quiet=True, max_file_size=app.MAX_BYTES
+    )
     yield url
     page.close()
 
@@ -191,7 +195,12 @@ def test_what_the_page_s_functions_do(app, tmp_path):
         units="mV",
     )
     loaded, message, drawn, _, _, quality, *_ = app.on_first(str(tmp_path / "two.npz"))
-    assert loaded.lead_mask.sum() == 2 and quality.count("absent") == 10 and drawn.size == loaded.page.size and "two.npz" in message
+    assert (
+        loaded.lead_mask.sum() == 2
+        and quality.count("absent") == 10
+        and drawn.size == loaded.page.size
+        and "two.npz" in message
+    )
     page, words = app.tokens(loaded)
     red = (np.asarray(page)[..., 0].astype(int) - np.asarray(page)[..., 1] > 120).sum()
     assert red > 500 and "bits/s" in words

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from heartcare import BeatStream
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.tokenization_beat import ABSENT
@@ -34,7 +35,11 @@ def test_chunks_of_any_size_give_the_same_codes(beat, processor, sampling_rate, 
         _, parts = streamed(beat, processor, signal, sizes, sampling_rate)
         assert len(parts) == len(whole)
         for one, other in zip(parts, whole):
-            assert torch.equal(one.codes, other.codes) and torch.equal(one.values, other.values) and torch.equal(one.gain, other.gain)
+            assert (
+                torch.equal(one.codes, other.codes)
+                and torch.equal(one.values, other.values)
+                and torch.equal(one.gain, other.gain)
+            )
 
 
 @pytest.mark.parametrize("sampling_rate", [257.3, 360, 500])

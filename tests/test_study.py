@@ -1,4 +1,6 @@
-"""The designs that the rate-distortion study compares are honest: each decodes from its codes alone what it restored, and each can be trained."""
+"""The designs that the rate-distortion study compares are honest: each decodes from its codes alone what it restored,
+and each can be trained.
+"""
 
 import sys
 from pathlib import Path
@@ -62,5 +64,7 @@ def test_table_and_plot_show_every_row():
         seconds_per_step=0.2,
     )
     found = {"base": row, "fsq": row | {"prd": 40.0}, "rate_360": row | {"bits_per_second": 360.0, "prd": 15.0}}
-    assert table(found).count("\n") == 1 + 2 * 3 and "| 30.0 / 28.0 | 60 | 0.900 | 8.5 + 8.0 | 1.00 | 0.20 |" in table(found)
+    assert table(found).count("\n") == 1 + 2 * 3 and "| 30.0 / 28.0 | 60 | 0.900 | 8.5 + 8.0 | 1.00 | 0.20 |" in table(
+        found
+    )
     assert plot(found).count("<circle") == 3 + 2 and VARIANTS["fsq"].words in plot(found)

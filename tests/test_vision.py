@@ -6,13 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from heartcare.agent.build import Settings, build
-from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare_data import HeartcareData
 from optimizers import MuonWithAdamW
 from safetensors.torch import load_file
 from train_vision import VISION, Parts, PictureReader, Pictures, stretch, what_is_said
 from transformers import SiglipVisionModel
+
+from heartcare.agent.build import Settings, build
+from heartcare.image_processing_heartcare import LAYOUTS
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def data(built, tmp_path_factory):
 
 
 def test_traces_lie_where_the_ink_is(data):
-    """In the tiles of clean pages, at every layout, speed and gain: along what is to be learnt there is ink, nearly everywhere; along the trace of
-    another lead there is less."""
+    """In the tiles of clean pages, at every layout, speed and gain: along what is to be learnt there is ink, nearly
+    everywhere; along the trace of another lead there is less.
+    """
     pictures = Pictures(data, np.zeros((len(data.record), 76), np.float32), 4, False, len(data.tiles))
     seen_layouts, own, other = set(), [], []
     for record in pictures.drawn:
@@ -49,9 +51,14 @@ def test_traces_lie_where_the_ink_is(data):
                 y = size / 2 - trace[k] * rms * drawing["mm_per_mv"] / height * size
                 inside = (seen[lead] > 0) & (seen[k] > 0) & (y > 4) & (y < size - 5)
                 # At 10 s a tile, a point is the mean of 40 ms, and lies a little off the peaks.
-                found.append(np.mean([ink[max(0, int(v) - 5) : int(v) + 6, c].max() > 40 for v, c in zip(y[inside], x[inside])]))
+                found.append(
+                    np.mean([ink[max(0, int(v) - 5) : int(v) + 6, c].max() > 40 for v, c in zip(y[inside], x[inside])])
+                )
             assert own[-1] > 0.85, (drawing, lead, own[-1])
-    assert len(seen_layouts) >= 3 and np.mean(own) > 0.96 and np.mean(own) > np.mean(other) + 0.05, (np.mean(own), np.mean(other))
+    assert len(seen_layouts) >= 3 and np.mean(own) > 0.96 and np.mean(own) > np.mean(other) + 0.05, (
+        np.mean(own),
+        np.mean(other),
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -64,7 +71,9 @@ def test_tiles_show_each_second_once(layout, speed):
         start, stop, first, last = stretch(drawing, lead)
         whole = layout == "12x1" or layout.endswith("+R") and lead == 1
         assert last - first == pytest.approx(shown if whole else shown / columns)
-        assert start < first + 0.26 and stop > last - 0.26 and 0 <= first < last <= shown + 1e-9  # the calibration pulse takes 6 mm
+        assert (
+            start < first + 0.26 and stop > last - 0.26 and 0 <= first < last <= shown + 1e-9
+        )  # the calibration pulse takes 6 mm
 
 
 def test_statements_and_drawings_are_those_of_the_records(data, built, ptbxl_folder):
@@ -101,7 +110,10 @@ def test_a_trace_is_learnt(data):
         output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(((output.trace - batch["trace"]).square() * batch["seen"]).sum() / (batch["trace"].square() * batch["seen"]).sum())
+        losses.append(
+            ((output.trace - batch["trace"]).square() * batch["seen"]).sum()
+            / (batch["trace"].square() * batch["seen"]).sum()
+        )
     assert losses[-1] < 0.3 and losses[0] > 0.9
 
 
@@ -109,7 +121,9 @@ def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_fold
     command = [sys.executable, "-W", "ignore", root / "examples/train_vision.py", "--data", built, "--output", tmp_path / "vision", "--steps", 4,
                "--batch-size", 2, "--save-steps", 2, "--cache", tmp_path / "cache"]  # fmt: skip
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and "| macro AUC, super |" in done.stdout and "PRD of the traces" in done.stdout, done.stderr[-3000:]
+    assert done.returncode == 0 and "| macro AUC, super |" in done.stdout and "PRD of the traces" in done.stdout, (
+        done.stderr[-3000:]
+    )
     whole = load_file(tmp_path / "vision/model.safetensors")
     (tmp_path / "vision/model.safetensors").unlink()
     subprocess.run(["rm", "-r", str(tmp_path / "vision/checkpoint-4")], check=True)

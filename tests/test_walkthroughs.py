@@ -41,4 +41,8 @@ def test_build_a_data_set(root, tmp_path):
 
 def test_run_the_benchmark(root, tiny_folder, tmp_path):
     said = walk(root, tmp_path, "benchmark", tiny_folder)
-    assert "| S/closed-qa | accuracy |" in said and "another patient's ECG" in said and re.search(r"^\d+ bytes$", said, re.M)
+    assert (
+        "| S/closed-qa | accuracy |" in said
+        and "another patient's ECG" in said
+        and re.search(r"^\d+ bytes$", said, re.M)
+    )

@@ -15,14 +15,16 @@ def read_ecg(path: str | Path) -> ECGRecord:
     """Reads one ECG file of any known format.
 
     Args:
-        path: WFDB record (with or without .hea), CSV, .npy, .npz, EDF, DICOM, GE MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE,
-            MFER, or a PDF report with vector traces. EDF, DICOM and the vendors' formats need `pip install heartcare[formats]`, PDF
-            `pip install heartcare[pdf]`.
+        path: WFDB record (with or without .hea), CSV, .npy, .npz, EDF, DICOM, GE MUSE XML, Philips Sierra XML, HL7
+            aECG, SCP-ECG, ISHNE, MFER, or a PDF report with vector traces. EDF, DICOM and the vendors' formats need
+            `pip install heartcare[formats]`, PDF `pip install heartcare[pdf]`.
 
     Returns: the record, with a float32 signal (leads, samples) in mV and NaN where nothing was recorded.
 
-    Raises: `FileNotFoundError`, `PermissionError`, `ImportError` (an extra is missing), and `ValueError` for everything that is wrong with a file: unknown,
-    damaged, truncated, password-protected, larger than the limits, a scan, without a sampling rate, without any of the twelve leads.
+    Raises: `FileNotFoundError`, `PermissionError`, `ImportError` (an extra is missing), and `ValueError` for everything
+        that is wrong with a file: unknown,
+    damaged, truncated, password-protected, larger than the limits, a scan, without a sampling rate, without any of the
+    twelve leads.
     """
     path = Path(path)
     try:

@@ -50,7 +50,8 @@ class Trace:
 def read_pdf(path: Path) -> ECGRecord:
     """The first page of a PDF report that holds an ECG in vector graphics, in any layout whose leads are labelled.
 
-    Raises: `ImportError` without the extra; `ValueError` for encrypted and damaged files, scans, and pages that cannot be calibrated.
+    Raises: `ImportError` without the extra; `ValueError` for encrypted and damaged files, scans, and pages that cannot
+        be calibrated.
     """
     try:
         import pymupdf
@@ -80,7 +81,9 @@ def read_pdf(path: Path) -> ECGRecord:
 
 
 def read_page(name: str, words: list, text: str, drawings: list, has_picture: bool, where: str) -> ECGRecord:
-    """One page, as PyMuPDF gives its words, text and drawings, to a record. Raises `ValueError` if there is no ECG on it."""
+    """One page, as PyMuPDF gives its words, text and drawings, to a record. Raises `ValueError` if there is no ECG on
+    it.
+    """
     traces, pulses, grid = find_lines(drawings)
     if not traces:
         if has_picture:
@@ -90,7 +93,9 @@ def read_page(name: str, words: list, text: str, drawings: list, has_picture: bo
         raise ValueError(f"{where} holds no vector traces of an ECG.")
     labels = [(word[4], (word[0] + word[2]) / 2, (word[1] + word[3]) / 2) for word in words if word[4] in LEADS]
     if not labels:
-        raise ValueError(f"{where} has traces but none of the labels {' '.join(LEADS)}, so that the leads cannot be told apart.")
+        raise ValueError(
+            f"{where} has traces but none of the labels {' '.join(LEADS)}, so that the leads cannot be told apart."
+        )
     speed, gain = _number(SPEED, text), _number(GAIN, text)
     provenance = [f"{where}: {len(traces)} vector traces"]
     for value, what, standard in ((speed, "speed", "25 mm/s"), (gain, "gain", "10 mm/mV")):
@@ -128,7 +133,8 @@ def read_page(name: str, words: list, text: str, drawings: list, has_picture: bo
     if not keep:
         raise ValueError(f"{where}: no trace stands with any of the lead labels.")
     found = {
-        key: next((group for group in match.groups() if group), None) if (match := p.search(text)) else None for key, p in PATIENT.items()
+        key: next((group for group in match.groups() if group), None) if (match := p.search(text)) else None
+        for key, p in PATIENT.items()
     }
     report = " ".join(line.strip(" .") + "." for line in text.splitlines() if _is_statement(line))
     return ECGRecord(
@@ -146,7 +152,9 @@ def read_page(name: str, words: list, text: str, drawings: list, has_picture: bo
 
 
 def find_lines(drawings: list) -> tuple[list[Trace], list[np.ndarray], dict[str, np.ndarray]]:
-    """Drawings -> the traces, the calibration pulses (corners, (n, 2)), and the places of straight grid lines, "x" and "y"."""
+    """Drawings -> the traces, the calibration pulses (corners, (n, 2)), and the places of straight grid lines, "x" and
+    "y".
+    """
     chains, straight, count = [], {"x": [], "y": []}, 0
     chain: list[tuple[float, float]] = []
     for drawing in drawings:
@@ -199,7 +207,8 @@ def is_pulse(line: np.ndarray) -> bool:
 
 
 def calibrate(grid: dict[str, np.ndarray], pulses: list[np.ndarray], gain: float) -> tuple[float, str]:
-    """Points per mm, by the grid's spacing, else by the height of the calibration pulse (1 mV), and which of the two it was.
+    """Points per mm, by the grid's spacing, else by the height of the calibration pulse (1 mV), and which of the two it
+    was.
 
     Raises: `ValueError` when there is neither, or when they disagree by more than a tenth.
     """
@@ -242,7 +251,9 @@ def group_rows(traces: list[Trace], points: float) -> list[list[Trace]]:
 
 
 def zero_level(row: list[Trace], pulses: list[np.ndarray], points: float):
-    """A function trace -> the y of 0 mV, by the foot of the row's calibration pulse, else by each trace's median; and which it was."""
+    """A function trace -> the y of 0 mV, by the foot of the row's calibration pulse, else by each trace's median; and
+    which it was.
+    """
     level = float(np.median([np.median(trace.y) for trace in row]))
     feet = [float(pulse[:, 1].max()) for pulse in pulses]
     near = [foot for foot in feet if abs(foot - level) < 12 * points]
@@ -253,7 +264,9 @@ def zero_level(row: list[Trace], pulses: list[np.ndarray], points: float):
 
 
 def name_traces(row: list[Trace], labels: list[tuple], levels: list[float], own: int, points: float):
-    """(lead, trace) of the row `own` of all rows' `levels`. A label belongs to the row below it that is nearest; a trace with several labels is cut into equal parts."""
+    """(lead, trace) of the row `own` of all rows' `levels`. A label belongs to the row below it that is nearest; a
+    trace with several labels is cut into equal parts.
+    """
     named: list[list[tuple[str, float]]] = [[] for _ in row]
     for lead, x, y in labels:
         below = [i for i, level in enumerate(levels) if level > y - 2 * points]
@@ -279,5 +292,7 @@ def _number(pattern: re.Pattern, text: str) -> float | None:
 
 def _is_statement(line: str) -> bool:
     """Whether a line of text is a diagnostic one, and so nothing about the patient."""
-    about_patient = PATIENT["patient_id"].search(line) or re.search(r"\b(?:name|born|geb\w*|dob|date|datum|dr\.|unconfirmed)\b", line, re.I)
+    about_patient = PATIENT["patient_id"].search(line) or re.search(
+        r"\b(?:name|born|geb\w*|dob|date|datum|dr\.|unconfirmed)\b", line, re.I
+    )
     return not about_patient and not SPEED.search(line) and bool(find_statements(line))

@@ -9,7 +9,9 @@ from .record import ECGRecord, parse_age, parse_sex
 
 
 def read_wfdb_record(path: Path) -> ECGRecord:
-    """WFDB; age, sex, diagnoses (SNOMED CT, as in the PhysioNet challenges) and free text come from the header's comments."""
+    """WFDB; age, sex, diagnoses (SNOMED CT, as in the PhysioNet challenges) and free text come from the header's
+    comments.
+    """
     found = read_wfdb(path)
     record = _record(path, found)
     for comment in found["comments"]:

@@ -57,7 +57,13 @@ class ECGRecord:
     def as_input(self) -> dict:
         """The form that `BeatFeatureExtractor` and `HeartcareProcessor` take as `ecg=`."""
         lead_names, units = list(self.lead_names), "mV"
-        return {"ecg": self.signal, "sampling_rate": self.sampling_rate, "lead_names": lead_names, "units": units, "source": self.record_id}
+        return {
+            "ecg": self.signal,
+            "sampling_rate": self.sampling_rate,
+            "lead_names": lead_names,
+            "units": units,
+            "source": self.record_id,
+        }
 
     def checked(self) -> "ECGRecord":
         """The same record with standard lead names and float32, all else than the twelve leads left out.
@@ -66,10 +72,14 @@ class ECGRecord:
         """
         signal = np.asarray(self.signal)
         if signal.ndim != 2 or signal.dtype.kind not in "iuf" or len(self.lead_names) != len(signal):
-            raise ValueError(f"{self.record_id}: {len(self.lead_names)} lead names for an array {signal.dtype} {signal.shape}.")
+            raise ValueError(
+                f"{self.record_id}: {len(self.lead_names)} lead names for an array {signal.dtype} {signal.shape}."
+            )
         rate = float(self.sampling_rate)
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise ValueError(f"{self.record_id}: a sampling rate of {rate:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
+            raise ValueError(
+                f"{self.record_id}: a sampling rate of {rate:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz."
+            )
         keep, names = [], []
         for i, name in enumerate(self.lead_names):
             standard = canonical_lead(name)
@@ -83,7 +93,9 @@ class ECGRecord:
                 keep.append(i)
                 names.append(standard)
         if not keep:
-            raise ValueError(f"{self.record_id}: none of the signals {list(self.lead_names)[:12]} is one of {' '.join(LEADS)}.")
+            raise ValueError(
+                f"{self.record_id}: none of the signals {list(self.lead_names)[:12]} is one of {' '.join(LEADS)}."
+            )
         with np.errstate(over="ignore"):
             self.signal = np.ascontiguousarray(signal[keep], dtype=np.float32)
         self.signal[~np.isfinite(self.signal)] = np.nan
@@ -98,7 +110,9 @@ class ECGRecord:
 
 
 def pseudonym(patient_id) -> str | None:
-    """A name that is the same for the same patient. It hides the number from readers, not from who knows the list of numbers."""
+    """A name that is the same for the same patient. It hides the number from readers, not from who knows the list of
+    numbers.
+    """
     text = str(patient_id or "").strip()
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else None
 

@@ -16,7 +16,14 @@ FORMATS = {
     **dict.fromkeys(vendor.FORMATS, vendor.read_vendor),
 }
 
-PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP"}
+PICTURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+}
 WFDB_LINE = re.compile(r"^[\w-]+(/\d+)?[ \t]+\d+([ \t]+[\d.]+(/[\d.]+)?(\([-\d.]+\))?([ \t]+\d+)?.*)?$")
 
 
@@ -48,7 +55,9 @@ def sniff(path: Path) -> str:
     if name := vendor.sniff(start):
         return name
     if kind := next((kind for magic, kind in PICTURES.items() if start.startswith(magic)), None):
-        raise ValueError(f'{path} is a picture ({kind}), which holds no samples; give it to the processor as {{"type": "image", ...}}.')
+        raise ValueError(
+            f'{path} is a picture ({kind}), which holds no samples; give it to the processor as {{"type": "image", ...}}.'
+        )
     try:
         text = start.decode("utf-8-sig") if len(start) < SNIFFED_BYTES else start[:-4].decode("utf-8-sig", "strict")
     except UnicodeDecodeError:

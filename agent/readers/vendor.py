@@ -32,7 +32,9 @@ def sniff(start: bytes) -> str | None:
         and start[28:32] == b"\7\0\0\0"
     ):
         return "scp-ecg"
-    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore").lstrip("\ufeff \r\n\t")
+    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore").lstrip(
+        "\ufeff \r\n\t"
+    )
     if text.startswith("<"):
         if "<restingecgdata" in text.lower():
             return "sierra xml"
@@ -46,7 +48,8 @@ def sniff(start: bytes) -> str | None:
 def read_vendor(path: Path) -> ECGRecord:
     """One file of any of `FORMATS`.
 
-    Raises: `ImportError` without the extra; `ValueError` for damaged, too large and hostile files (XML entities are refused).
+    Raises: `ImportError` without the extra; `ValueError` for damaged, too large and hostile files (XML entities are
+        refused).
     """
     try:
         from ecgdatakit import FileParser
@@ -61,9 +64,13 @@ def read_vendor(path: Path) -> ECGRecord:
             warnings.simplefilter("always")
             parsed = FileParser.parse(path, units="mV")
     except ImportError as error:
-        raise ImportError(f"Reading {path.name} needs more packages ({error}): pip install heartcare[formats]") from error
+        raise ImportError(
+            f"Reading {path.name} needs more packages ({error}): pip install heartcare[formats]"
+        ) from error
     except Exception as error:  # the parsers raise many kinds of errors on damaged files
-        raise ValueError(f"{path} cannot be read, it may be damaged, truncated or not what it claims to be ({error}).") from error
+        raise ValueError(
+            f"{path} cannot be read, it may be damaged, truncated or not what it claims to be ({error})."
+        ) from error
     provenance = [f"reader: {' '.join(str(warning.message).split())[:200]}" for warning in caught]
     leads = [lead for lead in parsed.leads if canonical_lead(lead.label)]
     if not leads:
@@ -72,7 +79,9 @@ def read_vendor(path: Path) -> ECGRecord:
         raise ValueError(f"{path}: leads {raw} have no scale to mV in the file.")
     rates = {lead.sampling_rate for lead in leads}
     if not all(MIN_RATE <= rate <= MAX_RATE for rate in rates):
-        raise ValueError(f"{path}: sampling rates of {sorted(rates)} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz.")
+        raise ValueError(
+            f"{path}: sampling rates of {sorted(rates)} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz."
+        )
     fastest = max(rates)
     length = max(len(lead.samples) * fastest // lead.sampling_rate for lead in leads)
     if length * len(leads) > MAX_VALUES:
@@ -86,7 +95,8 @@ def read_vendor(path: Path) -> ECGRecord:
             provenance.append(f"resampled {lead.label} from {lead.sampling_rate:g} to {fastest:g} Hz")
         row[: len(samples)] = samples[:length]
     statements = [
-        " ".join(part for part in each if part) if isinstance(each, tuple) else str(each) for each in parsed.interpretation.statements
+        " ".join(part for part in each if part) if isinstance(each, tuple) else str(each)
+        for each in parsed.interpretation.statements
     ]
     names = ("heart_rate", "pr_interval", "qrs_duration", "qt_interval", "qtc_bazett", "p_axis", "qrs_axis", "t_axis")
     measured = {name: getattr(parsed.measurements, name, None) for name in names}

@@ -1,4 +1,6 @@
-"""The metrics as plain functions. Each is also a module of `evaluate`, without any network: `evaluate.load("bench/metrics/rouge_l")`."""
+"""The metrics as plain functions. Each is also a module of `evaluate`, without any network:
+`evaluate.load("bench/metrics/rouge_l")`.
+"""
 
 from .closed import Choice, closed_qa, read_choice
 from .entities import entity_f1, entity_f1_each, find_facts

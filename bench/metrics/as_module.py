@@ -11,7 +11,8 @@ def make_metric(function, description: str, **features) -> type[evaluate.Metric]
     """A metric class around a function.
 
     Args:
-        function: Called with the columns by name as lists, and with what `compute` is given beside them; returns a dict.
+        function: Called with the columns by name as lists, and with what `compute` is given beside them; returns a
+            dict.
         description: What the metric says.
         features: Column -> its type.
     """

@@ -1,4 +1,6 @@
-"""Closed questions: which option an answer chooses, read strictly. What names no option, or several, is wrong, and never replaced by a guess."""
+"""Closed questions: which option an answer chooses, read strictly. What names no option, or several, is wrong, and
+never replaced by a guess.
+"""
 
 import re
 import unicodedata
@@ -20,7 +22,9 @@ _TURN = re.compile(r"\b(?:but|sondern|however)\b")
 
 
 class Choice(NamedTuple):
-    """What an answer chooses: the `index` of the option, or None, and then `reason` says why: "empty", "too long", "no option", "several"."""
+    """What an answer chooses: the `index` of the option, or None, and then `reason` says why: "empty", "too long", "no
+    option", "several".
+    """
 
     index: int | None
     reason: str = ""
@@ -29,8 +33,8 @@ class Choice(NamedTuple):
 def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
     """The one option that an answer names, by its text or its letter (A is the first).
 
-    Case, markdown, punctuation, an article before an option and what an option has in brackets do not matter. An option that is negated ("not B but C",
-    "no sinus rhythm") is not chosen; a letter and a text that disagree are two.
+    Case, markdown, punctuation, an article before an option and what an option has in brackets do not matter. An option
+    that is negated ("not B but C", "no sinus rhythm") is not chosen; a letter and a text that disagree are two.
     """
     text = _plain(answer or "")
     if not text:
@@ -45,7 +49,9 @@ def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
     return Choice(None, "several" if chosen else "no option")
 
 
-def closed_qa(predictions: Sequence[str], references: Sequence[str], options: Sequence[Sequence[str]]) -> dict[str, float]:
+def closed_qa(
+    predictions: Sequence[str], references: Sequence[str], options: Sequence[Sequence[str]]
+) -> dict[str, float]:
     """Strict accuracy of closed questions.
 
     Args:
@@ -53,7 +59,8 @@ def closed_qa(predictions: Sequence[str], references: Sequence[str], options: Se
         references: The right option of each question, as it stands in `options`.
         options: The options of each question.
 
-    Returns: "accuracy", where an answer without a single clear choice is wrong; "invalid", the share of such answers; and its parts "empty", "too_long",
+    Returns: "accuracy", where an answer without a single clear choice is wrong; "invalid", the share of such answers;
+        and its parts "empty", "too_long",
     "no_option", "several".
 
     Raises: `ValueError` when the lists differ in length, or a reference is none of its options.
@@ -67,7 +74,10 @@ def closed_qa(predictions: Sequence[str], references: Sequence[str], options: Se
         right += choice.index is not None and these[choice.index] == reference
         reasons.append(choice.reason)
     total = len(reasons)
-    parts = {reason.replace(" ", "_"): reasons.count(reason) / total for reason in ("empty", "too long", "no option", "several")}
+    parts = {
+        reason.replace(" ", "_"): reasons.count(reason) / total
+        for reason in ("empty", "too long", "no option", "several")
+    }
     return {"accuracy": right / total, "invalid": sum(parts.values()), **parts}
 
 
@@ -97,7 +107,9 @@ def _letters(text: str, options: int) -> set[int]:
 
 
 def _named(text: str, options: Sequence[str]) -> set[int]:
-    """Options whose text stands in the answer and is not negated; the longest first, so that a part of it is no option of its own."""
+    """Options whose text stands in the answer and is not negated; the longest first, so that a part of it is no option
+    of its own.
+    """
     wordings = []
     for index, option in enumerate(options):
         plain = re.sub(r"^(?:an?|the) ", "", _plain(option))

@@ -1,4 +1,5 @@
-"""ECG entities: what a text says about the ECG, as facts, and the F1 of its facts against the reference's. The clinical primary of the open tasks.
+"""ECG entities: what a text says about the ECG, as facts, and the F1 of its facts against the reference's. The clinical
+primary of the open tasks.
 
 A mention of a finding (HeartAgent's lexicon) gives facts that are right or wrong each of its own:
 
@@ -16,14 +17,17 @@ from .closed import same_length
 
 CERTAINTY = {100.0: "certain", 80.0: "probable", 50.0: "possible", 15.0: "not excluded"}
 _SCOPE = re.compile(
-    r"\b(both|only the first|only the second|the first|the second)(?: ecgs?)?\b(?: (?:ecgs? )?(?:shows?|has|have))?:?", re.I
+    r"\b(both|only the first|only the second|the first|the second)(?: ecgs?)?\b(?: (?:ecgs? )?(?:shows?|has|have))?:?",
+    re.I,
 )
 _SAME = re.compile(r"\bno (?:difference|change)\b|\bunchanged\b", re.I)
 
 
 def find_facts(text: str) -> set[tuple[str, ...]]:
-    """The facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty", ...)`, `(finding, "lead", ...)` and
-    `(finding, "time", ...)`, each behind "both", "first" or "second" where the text compares two ECGs; `("same",)` for "no difference"."""
+    """The facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty", ...)`,
+    `(finding, "lead", ...)` and `(finding, "time", ...)`, each behind "both", "first" or "second" where the text
+    compares two ECGs; `("same",)` for "no difference".
+    """
     facts = {("same",)} if _SAME.search(text) else set()
     parts = _SCOPE.split(_SAME.sub(" ", text))
     for scope, part in zip(["", *parts[1::2]], parts[::2]):
@@ -57,9 +61,10 @@ def _f1(said: set, meant: set) -> float:
 def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float | int | None]:
     """ECG-entity F1.
 
-    Returns: "f1", the mean over the pairs whose reference states facts; micro "precision", "recall" and "micro_f1" over all facts; "statement_f1",
-    "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None where no text has one; "without_facts", the number of references
-    that state none.
+    Returns: "f1", the mean over the pairs whose reference states facts; micro "precision", "recall" and "micro_f1" over
+        all facts; "statement_f1",
+    "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None where no text has one;
+    "without_facts", the number of references that state none.
     """
     each = entity_f1_each(predictions, references)
     scored = [score for score in each if score is not None]
@@ -67,9 +72,9 @@ def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str
     result = {"f1": sum(scored) / len(scored) if scored else None, "without_facts": len(each) - len(scored)}
     result |= _micro(pairs)
     for kind in ("statement", "certainty", "lead", "time"):
-        result[f"{kind}_f1"] = _micro([({f for f in s if _kind(f) == kind}, {f for f in m if _kind(f) == kind}) for s, m in pairs])[
-            "micro_f1"
-        ]
+        result[f"{kind}_f1"] = _micro(
+            [({f for f in s if _kind(f) == kind}, {f for f in m if _kind(f) == kind}) for s, m in pairs]
+        )["micro_f1"]
     return result
 
 

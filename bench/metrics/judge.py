@@ -40,9 +40,22 @@ class Judge:
     """
 
     def __init__(
-        self, model: str, url: str | None = None, cache: str | None = None, seed: int = 0, retries: int = 2, timeout: float = 120.0
+        self,
+        model: str,
+        url: str | None = None,
+        cache: str | None = None,
+        seed: int = 0,
+        retries: int = 2,
+        timeout: float = 120.0,
     ):
-        self.model, self.url, self.cache, self.seed, self.retries, self.timeout = model, url, cache, seed, retries, timeout
+        self.model, self.url, self.cache, self.seed, self.retries, self.timeout = (
+            model,
+            url,
+            cache,
+            seed,
+            retries,
+            timeout,
+        )
         self.counts: Counter = Counter()
         self._local = None
 
@@ -80,13 +93,17 @@ class Judge:
 
             self._local = AutoModelForCausalLM.from_pretrained(self.model), AutoTokenizer.from_pretrained(self.model)
         model, tokenizer = self._local
-        inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+        inputs = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+        )
         ids = model.generate(**inputs, max_new_tokens=200, do_sample=False)
         return tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 def read_judgement(reply: str) -> list[float | None]:
-    """A judge's reply -> its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys and values."""
+    """A judge's reply -> its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys and
+    values.
+    """
     text = reply.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     points = json.loads(text)
     if not isinstance(points, dict) or sorted(points) != sorted(KEYS):
@@ -96,8 +113,12 @@ def read_judgement(reply: str) -> list[float | None]:
     return [None if points[key] is None else float(points[key]) for key in KEYS]
 
 
-def judge_reports(predictions: Sequence[str], references: Sequence[str], judge: Judge) -> dict[str, float | int | list | None]:
-    """Returns: "score", mean of 0 to 100 over the reports that were judged (None without any); "each", None where the judge failed; "judged", "failed"."""
+def judge_reports(
+    predictions: Sequence[str], references: Sequence[str], judge: Judge
+) -> dict[str, float | int | list | None]:
+    """Returns: "score", mean of 0 to 100 over the reports that were judged (None without any); "each", None where the
+    judge failed; "judged", "failed".
+    """
     same_length(predictions, references)
     points = [judge(p, r) for p, r in zip(predictions, references)]
     each = [weighted(row) if row else None for row in points]

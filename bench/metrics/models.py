@@ -1,4 +1,6 @@
-"""Metrics that need a model of their own: F1-Bio and F1-RadGraph. Without it they are None, and never another model's score in its place."""
+"""Metrics that need a model of their own: F1-Bio and F1-RadGraph. Without it they are None, and never another model's
+score in its place.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,23 +9,30 @@ from pathlib import Path
 from .closed import same_length
 
 
-def f1_bio(predictions: Sequence[str], references: Sequence[str], model: str | None = None, layer: int | None = None) -> dict | None:
+def f1_bio(
+    predictions: Sequence[str], references: Sequence[str], model: str | None = None, layer: int | None = None
+) -> dict | None:
     """BERTScore F1 by a biomedical BERT, by the bert-score package.
 
     Args:
         model: Folder of the BERT, for example BioBERT; it is not downloaded.
-        layer: Whose hidden states are compared, counted from 1; by default the last but two, as bert-score has chosen for most 12-layer models.
+        layer: Whose hidden states are compared, counted from 1; by default the last but two, as bert-score has chosen
+            for most 12-layer models.
 
-    Returns: "f1", the mean; "each"; "model", the folder's name, and "layer", since scores of other models or layers are other scores. None without a model.
+    Returns: "f1", the mean; "each"; "model", the folder's name, and "layer", since scores of other models or layers are
+        other scores. None without a model.
 
-    Raises: `ImportError` without bert-score, `FileNotFoundError` for a folder that holds no model, `ValueError` for a layer that it does not have.
+    Raises: `ImportError` without bert-score, `FileNotFoundError` for a folder that holds no model, `ValueError` for a
+        layer that it does not have.
     """
     same_length(predictions, references)
     if model is None:
         return None
     config = Path(model) / "config.json"
     if not config.is_file():
-        raise FileNotFoundError(f"{model} has no config.json: F1-Bio needs the folder of a BERT, for example of BioBERT.")
+        raise FileNotFoundError(
+            f"{model} has no config.json: F1-Bio needs the folder of a BERT, for example of BioBERT."
+        )
     layers = json.loads(config.read_text(encoding="utf-8"))["num_hidden_layers"]
     layer = layer or max(1, layers - 3)
     if not 1 <= layer <= layers:
@@ -41,11 +50,15 @@ def f1_bio(predictions: Sequence[str], references: Sequence[str], model: str | N
     return {"f1": float(f1.mean()), "each": f1.tolist(), "model": Path(model).name, "layer": layer}
 
 
-def f1_radgraph(predictions: Sequence[str], references: Sequence[str], scorer=None, model: str | None = None) -> dict | None:
-    """F1 of RadGraph's entities and relations, as the paper reports it (F1-Rad). RadGraph was made for radiology; of ECGs it knows little.
+def f1_radgraph(
+    predictions: Sequence[str], references: Sequence[str], scorer=None, model: str | None = None
+) -> dict | None:
+    """F1 of RadGraph's entities and relations, as the paper reports it (F1-Rad). RadGraph was made for radiology; of
+    ECGs it knows little.
 
     Args:
-        scorer: An object called as `radgraph.F1RadGraph` is, `scorer(hyps=..., refs=...)`, giving the mean reward first and the list of rewards second.
+        scorer: An object called as `radgraph.F1RadGraph` is, `scorer(hyps=..., refs=...)`, giving the mean reward first
+            and the list of rewards second.
         model: Or the `model_type` to make one of, with the radgraph package installed and its weights at hand.
 
     Returns: "f1", "each", "model"; None with neither.

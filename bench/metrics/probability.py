@@ -40,7 +40,9 @@ def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
 
 
 def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float], bins: int = 15) -> float:
-    """ECE: mean distance of accuracy and confidence over `bins` equal intervals of confidence (0, 1], by the number of answers in each."""
+    """ECE: mean distance of accuracy and confidence over `bins` equal intervals of confidence (0, 1], by the number of
+    answers in each.
+    """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = [abs(correct[place == k].sum() - confidence[place == k].sum()) for k in np.unique(place)]
@@ -50,7 +52,8 @@ def expected_calibration_error(correct: Sequence[float], confidence: Sequence[fl
 def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict[str, float]:
     """Selective accuracy: answering only the surest questions.
 
-    Returns: "aurc", the area under the risk-coverage curve (mean error over all coverages, lower is better; answers of equal confidence count alike), and
+    Returns: "aurc", the area under the risk-coverage curve (mean error over all coverages, lower is better; answers of
+        equal confidence count alike), and
     "accuracy_50", "accuracy_80", "accuracy_100", the accuracy when the surest 50, 80, 100 % are answered.
     """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
@@ -62,11 +65,15 @@ def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict
     ranked = np.repeat(np.add.reduceat(ranked, starts) / sizes, sizes)
     accuracy = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     found = {"aurc": float(np.mean(1 - accuracy))}
-    return found | {f"accuracy_{share}": float(accuracy[max(1, round(share / 100 * len(ranked))) - 1]) for share in (50, 80, 100)}
+    return found | {
+        f"accuracy_{share}": float(accuracy[max(1, round(share / 100 * len(ranked))) - 1]) for share in (50, 80, 100)
+    }
 
 
 def agreement(one: Sequence, other: Sequence) -> dict[str, float]:
-    """How often two readings of the same records agree: "agreement", and Cohen's "kappa", which takes off what chance alone would give."""
+    """How often two readings of the same records agree: "agreement", and Cohen's "kappa", which takes off what chance
+    alone would give.
+    """
     same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     values = set(one) | set(other)
     chance = sum(list(one).count(v) * list(other).count(v) for v in values) / len(one) ** 2

@@ -66,7 +66,11 @@ def _verdict(said: Report, meant: Report) -> float:
 
 def _certainty(said: Report, meant: Report) -> float | None:
     shared = set(said.present) & set(meant.present)
-    return sum(said.present[code].likelihood == meant.present[code].likelihood for code in shared) / len(shared) if shared else None
+    return (
+        sum(said.present[code].likelihood == meant.present[code].likelihood for code in shared) / len(shared)
+        if shared
+        else None
+    )
 
 
 def _stage(said: Report, meant: Report) -> float | None:
@@ -74,7 +78,9 @@ def _stage(said: Report, meant: Report) -> float | None:
 
 
 class Point(NamedTuple):
-    """One point: its `weight`, what a judge is told it `asks`, and `score(said, meant)`, 0 to 1, or None where it does not apply."""
+    """One point: its `weight`, what a judge is told it `asks`, and `score(said, meant)`, 0 to 1, or None where it does
+    not apply.
+    """
 
     name: str
     weight: int
@@ -107,20 +113,29 @@ assert len(RUBRIC) == 17 and sum(point.weight for point in RUBRIC) == 100
 def weighted(scores: Sequence[float | None]) -> float | None:
     """Scores of the 17 points -> 0 to 100: weighted, over the points that apply; None where none does."""
     applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
-    return 100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied) if applied else None
+    return (
+        100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
+        if applied
+        else None
+    )
 
 
 def rubric_points(prediction: str, reference: str) -> list[float | None]:
-    """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies: silence is not correctness."""
+    """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies:
+    silence is not correctness.
+    """
     said, meant = Report(prediction), Report(reference)
     scores = [point.score(said, meant) for point in RUBRIC]
     return scores if said.mentions else [None if score is None else 0.0 for score in scores]
 
 
-def report_rubric(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float | list[float | None] | dict]:
+def report_rubric(
+    predictions: Sequence[str], references: Sequence[str]
+) -> dict[str, float | list[float | None] | dict]:
     """The rubric without any language model; deterministic.
 
-    Returns: "score", mean of 0 to 100; "each", the score of each report; "points", name -> mean of a point over the reports that it applies to (None
+    Returns: "score", mean of 0 to 100; "each", the score of each report; "points", name -> mean of a point over the
+        reports that it applies to (None
     if to none).
     """
     same_length(predictions, references)

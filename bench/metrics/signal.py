@@ -1,4 +1,6 @@
-"""Predicted signals against what followed. All signals (12, samples) in mV; leads that are flat in the target are left out."""
+"""Predicted signals against what followed. All signals (12, samples) in mV; leads that are flat in the target are left
+out.
+"""
 
 import numpy as np
 
@@ -13,7 +15,8 @@ def signal_prediction(
     Args:
         prediction, target: (12, samples) mV.
         sampling_rate: Hz.
-        context: (12, samples) mV, what came before. R peaks are looked for with it in front, since a second alone has too few beats.
+        context: (12, samples) mV, what came before. R peaks are looked for with it in front, since a second alone has
+            too few beats.
 
     Returns:
         "mse_z": mean squared error in variances of the target's lead; the target's mean scores 1.
@@ -22,14 +25,17 @@ def signal_prediction(
         "correlation": Pearson, mean over leads; a flat prediction counts as 0.
         "dtw_uv": dynamic time warping, the least mean distance along a warped path, microvolts, mean over leads.
         "r_peak_f1": of R peaks within 50 ms; None without any in the target.
-        "hr_error": absolute error of the heart rate, beats/min, by the median distance of each predicted R peak from the one before; None where the
+        "hr_error": absolute error of the heart rate, beats/min, by the median distance of each predicted R peak from
+        the one before; None where the
             prediction or the target has none.
 
     Raises: `ValueError` for shapes that differ or a target without signal.
     """
     prediction, target = np.asarray(prediction, float), np.asarray(target, float)
     if prediction.shape != target.shape or target.ndim != 2:
-        raise ValueError(f"prediction and target must both have shape (leads, samples), got {prediction.shape} and {target.shape}.")
+        raise ValueError(
+            f"prediction and target must both have shape (leads, samples), got {prediction.shape} and {target.shape}."
+        )
     present = np.ptp(target, axis=1) > 0
     if not present.any():
         raise ValueError("The target has no signal in any lead.")
@@ -60,7 +66,8 @@ def mean_signal_prediction(predictions, references, sampling_rate: float) -> dic
 
 
 def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Dynamic time warping distance of each lead: least sum of |a - b| along a path from corner to corner, over the number of samples.
+    """Dynamic time warping distance of each lead: least sum of |a - b| along a path from corner to corner, over the
+    number of samples.
 
     Args: (leads, samples), (leads, samples). Returns: float64 (leads,) in the units of the signals.
     """

@@ -24,7 +24,9 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(scores: Sequence[float], patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+def mean_interval(
+    scores: Sequence[float], patients: Sequence[str], draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
     """Mean of the items' scores, and its 95 % interval by bootstrap of patients."""
     scores = np.asarray(scores, float)
     weights = patient_draws(patients, draws, seed)
@@ -41,7 +43,8 @@ def paired_test(
         patients: Of each item.
         draws: Of the bootstrap (a tenth of it) and of the permutations.
 
-    Returns: "difference" of the means (`other` - `one`), "low" and "high" of its 95 % interval by bootstrap of patients, and "p", two-sided, of the
+    Returns: "difference" of the means (`other` - `one`), "low" and "high" of its 95 % interval by bootstrap of
+        patients, and "p", two-sided, of the
     test that swaps the models for whole patients at random.
     """
     difference = np.asarray(other, float) - np.asarray(one, float)

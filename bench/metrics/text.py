@@ -1,4 +1,6 @@
-"""Texts against reference texts: exact match, token F1, ROUGE-L, BLEU-4. All in 0 to 1, but BLEU, which the field gives in 0 to 100."""
+"""Texts against reference texts: exact match, token F1, ROUGE-L, BLEU-4. All in 0 to 1, but BLEU, which the field gives
+in 0 to 100.
+"""
 
 import math
 import re
@@ -24,7 +26,9 @@ def exact_match_each(predictions: Sequence[str], references: Sequence[str]) -> l
 
 
 def answer_set_match_each(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """ECG-QA's exact match: 1 where the answers, separated by commas, are those of the reference, in any order, all of them and no other."""
+    """ECG-QA's exact match: 1 where the answers, separated by commas, are those of the reference, in any order, all of
+    them and no other.
+    """
     same_length(predictions, references)
     return [
         float({normalized(part) for part in prediction.split(",")} - {""} == {normalized(part) for part in reference})
@@ -44,7 +48,9 @@ def token_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list
 
 
 def rouge_l_each(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-    """ROUGE-L F of each pair: the longest common subsequence of the words. Equal to rouge-score's `rougeL` without stemmer."""
+    """ROUGE-L F of each pair: the longest common subsequence of the words. Equal to rouge-score's `rougeL` without
+    stemmer.
+    """
     same_length(predictions, references)
     scores = []
     for prediction, reference in zip(predictions, references):
@@ -68,7 +74,9 @@ def _longest_common(one: list[str], other: list[str]) -> int:
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """Corpus BLEU-4 in 0 to 100, with one reference each, 13a tokens and exponential smoothing. Equal to sacrebleu's `corpus_bleu` by default."""
+    """Corpus BLEU-4 in 0 to 100, with one reference each, 13a tokens and exponential smoothing. Equal to sacrebleu's
+    `corpus_bleu` by default.
+    """
     same_length(predictions, references)
     right, total, said_length, meant_length = [0] * 4, [0] * 4, 0, 0
     for prediction, reference in zip(predictions, references):

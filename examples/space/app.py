@@ -15,14 +15,15 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import torch
+from PIL import Image
+from transformers import pipeline
+
 from heartcare.agent.delineate import measure_ecg
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.signal import Optimizer
 from heartcare.configuration_heartcare import LEADS
 from heartcare.pipeline_heartcare import PICTURES, as_part
-from PIL import Image
-from transformers import pipeline
 
 MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")
 EXAMPLES = {
@@ -44,7 +45,8 @@ MAX_BYTES = 20_000_000
 
 CSS = """
 .gradio-container {max-width: 1280px !important; margin: 0 auto !important}
-#notice {border-left: 4px solid #b3261e; padding: .5rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px; font-size: .95rem}
+# notice {border-left: 4px solid #b3261e; padding: .5rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px;
+# font-size: .95rem}
 #title h1 {margin-bottom: .1rem}
 table.ecg {border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums}
 table.ecg th, table.ecg td {padding: .28rem .5rem; border-bottom: 1px solid #d8d8de; text-align: left; white-space: nowrap}
@@ -65,7 +67,9 @@ NOTICE = "<div id='notice' role='note'><strong>Not for clinical use.</strong> Re
 
 @dataclass
 class Loaded:
-    """What was uploaded: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; of a signal, what was cleaned and how good it is."""
+    """What was uploaded: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; of a signal, what
+    was cleaned and how good it is.
+    """
 
     part: dict
     page: Image.Image
@@ -89,14 +93,20 @@ def pipe():
 
 
 def load(paths: list[str]) -> Loaded:
-    """One ECG of one file, or of several that belong together (WFDB's header and signals). Raises: `ValueError` that a user understands."""
+    """One ECG of one file, or of several that belong together (WFDB's header and signals). Raises: `ValueError` that a
+    user understands.
+    """
     if sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
         raise ValueError(f"Files up to {MAX_BYTES // 1_000_000} MB are read.")
     if len(paths) == 1 and Path(paths[0]).suffix.lower() in PICTURES:
         part = as_part(Path(paths[0]).read_bytes())
         pipe().processor.image_processor.tiles(part["image"])  # refuses what is no page of leads
         return Loaded(
-            part, part["image"], Path(paths[0]).name, numbers="<p>Of a picture nothing is measured.</p>", quality="<p>Picture.</p>"
+            part,
+            part["image"],
+            Path(paths[0]).name,
+            numbers="<p>Of a picture nothing is measured.</p>",
+            quality="<p>Picture.</p>",
         )
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
@@ -106,14 +116,23 @@ def load(paths: list[str]) -> Loaded:
         try:
             record = read_ecg(str(first))
         except FileNotFoundError as error:
-            raise ValueError(f"{str(error).replace(folder + '/', '')} Upload a WFDB record's .hea and .dat files together.") from None
+            raise ValueError(
+                f"{str(error).replace(folder + '/', '')} Upload a WFDB record's .hea and .dat files together."
+            ) from None
         except Exception as error:
             raise ValueError(str(error).replace(folder + "/", "")) from None
     optimized = Optimizer()(record)
     signal, rate, mask = optimized.signal, optimized.sampling_rate, optimized.lead_mask
     page = draw_ecg(signal, rate, lead_mask=mask)
     return Loaded(
-        record.as_input() | {"type": "ecg"}, page, first.name, signal, rate, mask, quality_table(optimized), measurements(signal, rate)
+        record.as_input() | {"type": "ecg"},
+        page,
+        first.name,
+        signal,
+        rate,
+        mask,
+        quality_table(optimized),
+        measurements(signal, rate),
     )
 
 
@@ -146,7 +165,8 @@ def measurements(signal: np.ndarray, rate: float) -> str:
 def in_red(page: Image.Image, signal: np.ndarray, rate: float, **drawn) -> Image.Image:
     """`page` with the traces of another signal over it, in red; `drawn` as the page itself was."""
     ink, without = (
-        np.asarray(draw_ecg(each, rate, **drawn)).max(axis=2).astype(np.float32) for each in (signal, np.full(signal.shape, np.nan))
+        np.asarray(draw_ecg(each, rate, **drawn)).max(axis=2).astype(np.float32)
+        for each in (signal, np.full(signal.shape, np.nan))
     )
     mask = Image.fromarray(np.uint8(np.clip((200 - ink) * 1.6, 0, 255) * (without > 200)))
     page = page.copy()
@@ -184,7 +204,9 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
     rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
     past = inputs["input_values"][0].cpu().numpy()[:, -round((10 - seconds) * rate) :]
     parts = [
-        np.concatenate([np.full(each.shape, np.nan) if k != kept else each for k, each in enumerate((past, ahead))], axis=1)
+        np.concatenate(
+            [np.full(each.shape, np.nan) if k != kept else each for k, each in enumerate((past, ahead))], axis=1
+        )
         for kept in (0, 1)
     ]
     drawn = {"layout": "12x1", "lead_mask": mask}
@@ -252,7 +274,9 @@ def on_compare(first, second, question):
         return
     text = ""
     try:
-        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE.format(TOPICS[0])):
+        for piece in pipe().stream(
+            {"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE.format(TOPICS[0])
+        ):
             text += piece
             yield text
     except Exception as error:
@@ -294,7 +318,9 @@ def build() -> gr.Blocks:
         gr.HTML(NOTICE)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                files = gr.File(label="ECG file, picture, or .hea with .dat", file_count="multiple", height=150, elem_id="upload")
+                files = gr.File(
+                    label="ECG file, picture, or .hea with .dat", file_count="multiple", height=150, elem_id="upload"
+                )
                 gr.Markdown("or an example")
                 with gr.Row():
                     buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
@@ -306,14 +332,20 @@ def build() -> gr.Blocks:
             with gr.Tab("Ask"):
                 with gr.Row():
                     presets = [gr.Button(text, size="sm", min_width=150) for text in QUESTIONS]
-                question = gr.Textbox(label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask")
-                options = gr.Textbox(label="Options to choose from, with commas between them (optional)", elem_id="options")
+                question = gr.Textbox(
+                    label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask"
+                )
+                options = gr.Textbox(
+                    label="Options to choose from, with commas between them (optional)", elem_id="options"
+                )
                 text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
                 shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
             with gr.Tab("Compare"):
                 with gr.Row():
                     with gr.Column(min_width=300):
-                        others = gr.File(label="The second ECG", file_count="multiple", height=120, elem_id="upload-second")
+                        others = gr.File(
+                            label="The second ECG", file_count="multiple", height=120, elem_id="upload-second"
+                        )
                         with gr.Row():
                             second_buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
                         other_message = gr.HTML()
@@ -321,7 +353,11 @@ def build() -> gr.Blocks:
                         with gr.Row():
                             topics = [gr.Button(words.capitalize(), size="sm", min_width=100) for words in TOPICS]
                         compare_question = gr.Textbox(
-                            label="Question", value=COMPARE.format(TOPICS[0]), max_lines=4, elem_id="compare-question", submit_btn="Compare"
+                            label="Question",
+                            value=COMPARE.format(TOPICS[0]),
+                            max_lines=4,
+                            elem_id="compare-question",
+                            submit_btn="Compare",
                         )
                         compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
                 with gr.Row():
@@ -358,15 +394,21 @@ def build() -> gr.Blocks:
         others.change(on_second, others, second, show_progress="minimal")
         for k, name in enumerate(EXAMPLES):
             buttons[k].click(lambda name=name: on_first(example_path(name)), None, shown, show_progress="minimal")
-            second_buttons[k].click(lambda name=name: on_second(example_path(name)), None, second, show_progress="minimal")
+            second_buttons[k].click(
+                lambda name=name: on_second(example_path(name)), None, second, show_progress="minimal"
+            )
         asked = [state, question, options], [text, shares]
         question.submit(on_ask, *asked, show_progress="minimal")
         for button, words in zip(presets, QUESTIONS):
-            button.click(lambda words=words: words, None, question, show_progress="hidden").then(on_ask, *asked, show_progress="minimal")
+            button.click(lambda words=words: words, None, question, show_progress="hidden").then(
+                on_ask, *asked, show_progress="minimal"
+            )
         asked = [state, other, compare_question], compared
         compare_question.submit(on_compare, *asked, show_progress="minimal")
         for button, words in zip(topics, TOPICS):
-            put = button.click(lambda words=words: COMPARE.format(words), None, compare_question, show_progress="hidden")
+            put = button.click(
+                lambda words=words: COMPARE.format(words), None, compare_question, show_progress="hidden"
+            )
             put.then(on_compare, *asked, show_progress="minimal")
         tokens_button.click(on_signal(tokens), state, [tokens_page, tokens_text])
         forecast_button.click(on_signal(forecast), state, [forecast_page, forecast_text])
@@ -376,5 +418,8 @@ def build() -> gr.Blocks:
 if __name__ == "__main__":
     pipe()
     build().queue(default_concurrency_limit=2).launch(
-        css=CSS, theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"), max_file_size=MAX_BYTES, footer_links=[]
+        css=CSS,
+        theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"),
+        max_file_size=MAX_BYTES,
+        footer_links=[],
     )

@@ -3,7 +3,8 @@
 python examples/walkthroughs/1_load_and_ask.py
 """
 
-# %% A pipeline out of a repository. `.` is a clone; on the Hub it is USER/HeartcareGPT, with a revision that you have read.
+# %% A pipeline out of a repository. `.` is a clone; on the Hub it is USER/HeartcareGPT, with a revision that you have
+# read.
 from pathlib import Path
 
 from transformers import pipeline
@@ -25,7 +26,9 @@ for option, share in answer["probabilities"].items():
 import numpy as np
 
 signal = np.random.default_rng(0).normal(0, 0.1, size=(2, 2500))
-answer = pipe({"signal": signal, "sampling_rate": 250, "lead_names": ["I", "II"], "units": "mV", "question": "Is there noise?"})
+answer = pipe(
+    {"signal": signal, "sampling_rate": 250, "lead_names": ["I", "II"], "units": "mV", "question": "Is there noise?"}
+)
 print(answer["text"], answer["quality"][0]["leads"], answer["quality"][0]["warnings"])
 
 # %% A picture, and many inputs in batches.

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from heartcare.agent.simulate import simulate_ecg
 
 REPO, STEPS = str(Path(__file__).resolve().parents[2]), int(sys.argv[1]) if len(sys.argv) > 1 else 40

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 
 folder = Path(tempfile.mkdtemp())
@@ -20,10 +21,21 @@ with open(folder / "mine.csv", "w", newline="") as file:
     for k in range(20):
         ecg = simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k % len(FORMS)], seed=k)
         np.savez(folder / f"{k}.npz", signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
-        table.writerow({"path": folder / f"{k}.npz", "patient_id": k, "age": 40 + k, "sex": "female", "scp_codes": ecg.statements})
+        table.writerow(
+            {"path": folder / f"{k}.npz", "patient_id": k, "age": 40 + k, "sex": "female", "scp_codes": ecg.statements}
+        )
 
 # %% One command.
-command = [sys.executable, "-m", "heartcare.agent", "build", "--source", str(folder / "mine.csv"), "--out", str(folder / "data")]
+command = [
+    sys.executable,
+    "-m",
+    "heartcare.agent",
+    "build",
+    "--source",
+    str(folder / "mine.csv"),
+    "--out",
+    str(folder / "data"),
+]
 print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 # %% A data set like any other.

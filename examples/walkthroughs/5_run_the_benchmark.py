@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from heartcare.agent.__main__ import main as agent
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.bench.__main__ import main as bench
@@ -23,14 +24,33 @@ with open(folder / "mine.csv", "w", newline="") as file:
     for k in range(30):
         ecg = simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k // 2 % len(FORMS)], seed=k)
         np.savez(folder / f"{k}.npz", signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
-        table.writerow({"path": folder / f"{k}.npz", "patient_id": k, "scp_codes": ecg.statements, "fold": 10 if k % 2 else 1 + k % 8})
+        table.writerow(
+            {
+                "path": folder / f"{k}.npz",
+                "patient_id": k,
+                "scp_codes": ecg.statements,
+                "fold": 10 if k % 2 else 1 + k % 8,
+            }
+        )
 agent(["build", "--source", str(folder / "mine.csv"), "--out", str(folder / "data"), "--no-images"])
 
 # %% The items, chosen once, so that every model gets the same.
 bench(["freeze", "--data", str(folder / "data"), "--out", str(folder / "items.json"), "--per-group", "6"])
 
 # %% A model, and its control rows.
-run = ["run", "--model", REPO, "--name", "mine", "--data", str(folder / "data"), "--manifest", str(folder / "items.json"), "--out", str(folder / "scores")]
+run = [
+    "run",
+    "--model",
+    REPO,
+    "--name",
+    "mine",
+    "--data",
+    str(folder / "data"),
+    "--manifest",
+    str(folder / "items.json"),
+    "--out",
+    str(folder / "scores"),
+]
 bench([*run, "--subset", "S", "--tasks", "closed-qa", "report"])
 scores = json.loads((folder / "scores/mine.json").read_text())
 print(list(scores))

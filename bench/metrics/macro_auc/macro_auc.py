@@ -1,6 +1,7 @@
 """Macro AUC over the classes that have a positive and a negative."""
 
 import numpy as np
+
 from heartcare.bench.metrics.as_module import NUMBERS, make_metric
 from heartcare.bench.metrics.probability import macro_auc
 
