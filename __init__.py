@@ -1,17 +1,9 @@
 """HeartcareGPT: an ECG language model native to the Hugging Face ecosystem."""
 
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoModelForMultimodalLM,
-    AutoProcessor,
-)
+import transformers
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
 
-from .configuration_heartcare import BeatConfig, HeartcareConfig
+from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .image_processing_heartcare import ECGImageProcessor
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor, read_ecg
@@ -21,8 +13,8 @@ from .tokenization_beat import BeatModel, BeatStream
 AutoConfig.register("heartcare_beat", BeatConfig)
 AutoConfig.register("heartcare", HeartcareConfig)
 AutoModel.register(BeatConfig, BeatModel)
-for _auto_class in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
-    _auto_class.register(HeartcareConfig, HeartcareForConditionalGeneration)
+for _auto_class in AUTO_CLASSES:
+    getattr(transformers, _auto_class).register(HeartcareConfig, HeartcareForConditionalGeneration)
 AutoProcessor.register(HeartcareConfig, HeartcareProcessor)
 AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor)
 AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor)

@@ -1,13 +1,21 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """Configurations of Beat (the ECG tokenizer) and of HeartcareGPT (Beat + ViT + DSPA + causal LM)."""
 
+import difflib
+import json
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, GenerationConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+ABSENT = -1  # the code of a latent for which nothing was recorded
 
 # The model-specific tokens: attribute name on the tokenizer -> token. The processor writes them, the model scatters to
 # them.
@@ -21,26 +29,92 @@ ECG_TOKENS = {
     "prediction_token": "<prediction>",
 }
 
-# Keys that transformers itself adds to a saved configuration, beyond the fields a class declares.
-_SAVED_BY_TRANSFORMERS = {
-    "model_type", "auto_map", "custom_pipelines", "quantization_config", "torch_dtype", "num_labels", "name_or_path",
-    "attn_implementation", "experts_implementation", "output_attentions", "trust_remote_code", "use_cache",
-}  # fmt: skip
+# The auto classes that load the whole model, and its pipeline: saved models name both in config.json.
+AUTO_CLASSES = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM")
+TASK = "ecg-interpretation"
+CUSTOM_PIPELINES = {
+    TASK: {
+        "impl": "pipeline_heartcare.ECGInterpretationPipeline",
+        "pt": ["AutoModelForImageTextToText"],
+        "type": "multimodal",
+    }
+}
+
+# Similarity from which on a name counts as a misspelling; `eos_token_id` is 0.83 from `ecg_token_id`.
+MISSPELT = 0.85
 
 
-def _refuse_unknown_keys(config: PreTrainedConfig, kwargs: dict):
-    # PreTrainedConfig keeps any keyword as an attribute, so that a misspelt option would be silently without effect.
-    known = {field.name for field in fields(config)} | _SAVED_BY_TRANSFORMERS
-    unknown = sorted(key for key in kwargs if key not in known and not key.startswith("_"))
-    if unknown:
-        raise ValueError(
-            f"{type(config).__name__} got unknown keys {unknown}. Known keys: {sorted(f.name for f in fields(config))}. "
-            "Check the spelling, or load the configuration with the code version that wrote it."
-        )
+def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def refuse_unknown(kwargs: Mapping[str, object], known: Iterable[str], where: str) -> None:
+    """Refuses keywords that `where` (the name of the called function or class) does not know.
+
+    Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
+    """
+    known = sorted(known)
+    unknown = [key for key in kwargs if key not in known]
+    if not unknown:
+        return
+    hints = ", ".join(
+        f"{key!r} (did you mean {near!r}?)" if (near := nearest_name(key, known)) else repr(key) for key in unknown
+    )
+    raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {', '.join(known)}.")
+
+
+@cache
+def _library_names() -> frozenset[str]:
+    """Names that transformers itself gives a configuration: its own attributes, and those of generation."""
+    attributes = {name.lstrip("_") for name in dir(PreTrainedConfig)}
+    written_by_save_pretrained = {"auto_map", "custom_pipelines", "quantization_config"}
+    return frozenset(attributes | set(GenerationConfig().to_dict()) | written_by_save_pretrained)
+
+
+class CheckedConfig(PreTrainedConfig):
+    """Configuration that refuses misspelt options, and is never saved in a form that could not be loaded back.
+
+    `PreTrainedConfig` keeps any keyword as an attribute, so that a misspelt option would silently be without effect.
+    """
+
+    def _check_names(self, kwargs: Mapping[str, object]):
+        """Raises `ValueError` for a keyword that is nearly an option; warns of others that transformers does not set."""
+        options = [field.name for field in fields(self)]
+        unknown = [key for key in kwargs if key not in _library_names() and not key.startswith("_")]
+        misspelt = {key: near for key in unknown if (near := nearest_name(key, options, MISSPELT))}
+        if misspelt:
+            raise ValueError(
+                f"{type(self).__name__} got unknown keys {sorted(misspelt)}; did you mean {sorted(misspelt.values())}? "
+                f"Known keys: {sorted(options)}."
+            )
+        computed = [key for key in unknown if isinstance(getattr(type(self), key, None), property)]
+        if computed:
+            raise ValueError(f"{type(self).__name__} computes {sorted(computed)} from other keys; leave them out.")
+        if unknown:
+            warnings.warn(
+                f"{type(self).__name__} does not know {sorted(unknown)}; they are kept, and have no effect.",
+                stacklevel=4,
+            )
+
+    def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs):
+        """As `PreTrainedConfig.save_pretrained`.
+
+        Raises: `ValueError` before anything is written, when the configuration could not be loaded back, for example
+            because an attribute with a misspelt name was set on it.
+        """
+        try:
+            type(self).from_dict(json.loads(self.to_json_string()))
+        except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+            raise ValueError(
+                f"This {type(self).__name__} could not be loaded back, so nothing was saved: {error} "
+                "Mend or delete that attribute, and save again."
+            ) from error
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
 
 @strict
-class BeatConfig(PreTrainedConfig):
+class BeatConfig(CheckedConfig):
     r"""
     Configuration of [`BeatModel`], the tokenizer of 12-lead ECGs (paper section 3.2).
 
@@ -48,22 +122,27 @@ class BeatConfig(PreTrainedConfig):
     patch_size=25, segment_length=1000, num_encoder_layers=6, num_decoder_layers=6, num_attention_heads=8, head_dim=64`.
 
     Args:
-        sampling_rate (`int`): Samples per second that the model works at. Other rates are resampled by the processor.
-        num_leads (`int`): Leads of the input, in the order I II III aVR aVL aVF V1..V6.
-        patch_size (`int`): Samples of one patch over all leads; 100 ms in the paper.
-        segment_length (`int`): Samples of one segment. Longer ECGs are cut into segments from right to left.
-        latent_ratio (`float`): Latent queries per patch; also the length of the predicted segment in segments.
+        sampling_rate (`int`): Samples per second that the model works at. The processor resamples other rates.
+        num_leads (`int`): Number of leads of the input, in the order I II III aVR aVL aVF V1..V6.
+        patch_size (`int`): Number of samples of one patch over all leads; 100 ms in the paper.
+        segment_length (`int`): Number of samples of one segment. Longer ECGs are cut into segments from right to left.
+        latent_ratio (`float`): Number of latent queries per patch; also the forecast's length in segments.
         hidden_size (`int`): Width of patches, queries and codes.
-        num_encoder_layers, num_decoder_layers (`int`): Transformer layers on either side of the codes.
+        num_encoder_layers, num_decoder_layers (`int`): Number of transformer layers on either side of the codes.
         num_attention_heads, head_dim, intermediate_size (`int`): Shape of those layers.
-        num_levels (`int`): Levels of the residual quantizer, each with a codebook of its own; two in the paper (DVQ).
-        codebook_size (`int`): Codes of each level.
+        hidden_act (`str`): Activation of those layers.
+        layer_norm_eps (`float`): Epsilon of their layer norms.
+        initializer_range (`float`): Standard deviation of the linear layers' initial weights.
+        num_levels (`int`): Number of levels of the residual quantizer, each with a codebook of its own; two in the
+            paper (DVQ).
+        codebook_size (`int`): Number of codes of each level.
         codebook_decay (`float`): Decay of the moving averages that are the codebooks.
-        dead_code_threshold (`float`): Moving average of uses per batch below which a code is drawn anew from the batch.
-        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L); without a
-            `pred_weight` nothing is forecast.
+        dead_code_threshold (`float`): Moving average of uses per batch below which a code is replaced by a state of
+            the batch.
+        recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L).
+            `pred_weight=0` disables forecasting.
         gain_range_mv (`list[float]`): Smallest and largest gain in mV.
-        gain_levels (`int`): Steps of the logarithmic scale on which the gain is quantized.
+        gain_levels (`int`): Number of steps of the logarithmic scale on which the gain is quantized.
     """
 
     model_type = "heartcare_beat"
@@ -94,7 +173,7 @@ class BeatConfig(PreTrainedConfig):
     gain_levels: int = 64
 
     def __post_init__(self, **kwargs):
-        _refuse_unknown_keys(self, kwargs)
+        self._check_names(kwargs)
         super().__post_init__(**kwargs)
         if self.num_levels < 1:
             raise ValueError(f"num_levels must be at least 1, got {self.num_levels}.")
@@ -102,37 +181,38 @@ class BeatConfig(PreTrainedConfig):
             raise ValueError(f"segment_length {self.segment_length} is no multiple of patch_size {self.patch_size}.")
         if self.num_queries < 1 or self.num_patches % self.num_queries:
             raise ValueError(
-                f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; each query "
-                "stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
+                f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; each "
+                "query stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
             )
 
     @property
     def num_hidden_layers(self) -> int:
+        """Number of transformer layers, encoder and decoder together."""
         return self.num_encoder_layers + self.num_decoder_layers
 
     @property
     def num_patches(self) -> int:
-        """Patches of one segment (t in the paper)."""
+        """Number of patches of one segment (t in the paper)."""
         return self.segment_length // self.patch_size
 
     @property
     def num_queries(self) -> int:
-        """Latent queries of one segment (m in the paper)."""
+        """Number of latent queries of one segment (m in the paper)."""
         return round(self.num_patches * self.latent_ratio)
 
     @property
     def samples_per_latent(self) -> int:
-        """Samples of signal that one latent stands for."""
+        """Number of samples of signal that one latent stands for."""
         return self.segment_length // self.num_queries
 
     @property
     def prediction_length(self) -> int:
-        """Samples of the predicted segment that follows."""
-        return round(self.num_patches * self.latent_ratio) * self.patch_size
+        """Number of samples of the predicted segment that follows."""
+        return self.num_queries * self.patch_size
 
 
 @strict
-class HeartcareConfig(PreTrainedConfig):
+class HeartcareConfig(CheckedConfig):
     r"""
     Configuration of [`HeartcareForConditionalGeneration`]: Beat, a vision tower, two projectors (DSPA) and a causal LM.
 
@@ -140,9 +220,9 @@ class HeartcareConfig(PreTrainedConfig):
         beat_config (`BeatConfig` or `dict`): The ECG tokenizer.
         vision_config (`PreTrainedConfig` or `dict`): Any vision tower of transformers; SigLIP by default.
         text_config (`PreTrainedConfig` or `dict`): Any causal LM of transformers.
-        ecg_token_id, image_token_id (`int`): The placeholders that projected features are scattered to.
-        prediction_token_id (`int`): The answer that routes to Beat's forecaster.
-        image_slots_per_tile (`int`): Tokens that each lead tile of an ECG picture takes in the prompt.
+        ecg_token_id, image_token_id (`int`): Ids of the placeholders that projected features are scattered to.
+        prediction_token_id (`int`): Id of the answer that routes to Beat's forecaster.
+        image_slots_per_tile (`int`): Number of tokens that each lead tile of an ECG picture takes in the prompt.
         projector_hidden_act (`str`): Activation of both projectors.
     """
 
@@ -164,38 +244,24 @@ class HeartcareConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs):
-        _refuse_unknown_keys(self, kwargs)
+        self._check_names(kwargs)
         super().__post_init__(**kwargs)
-        # The language model ties its own embeddings; the composite must only say the same thing, or saving drops a
-        # tensor.
+        # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
-
-
-class StrictLoadingMixin:
-    """`from_pretrained` that raises where transformers would only warn: a model with random parts answers nonsense,
-    fluently.
-    """
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As `PreTrainedModel.from_pretrained`.
-
-        Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
-            for.
-        """
-        wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
-        for what in ("missing_keys", "unexpected_keys"):
-            if info[what]:
-                raise ValueError(
-                    f"{pretrained_model_name_or_path} has {len(info[what])} {what.replace('_', ' ')} for {cls.__name__}, for "
-                    f"example {sorted(info[what])[:3]}. Code, config.json and weights do not belong together: load the revision "
-                    "that wrote them."
-                )
-        return (model, info) if wants_info else model
 
 
 BeatConfig.register_for_auto_class()
 HeartcareConfig.register_for_auto_class()
 
-__all__ = ["ECG_TOKENS", "LEADS", "BeatConfig", "HeartcareConfig", "StrictLoadingMixin"]
+__all__ = [
+    "ABSENT",
+    "AUTO_CLASSES",
+    "CUSTOM_PIPELINES",
+    "ECG_TOKENS",
+    "LEADS",
+    "TASK",
+    "BeatConfig",
+    "HeartcareConfig",
+    "nearest_name",
+    "refuse_unknown",
+]

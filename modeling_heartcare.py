@@ -7,6 +7,7 @@ picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,12 +20,16 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
-from .configuration_heartcare import ECG_TOKENS, HeartcareConfig, StrictLoadingMixin
-from .tokenization_beat import ABSENT, BeatModel
+from .configuration_heartcare import ABSENT, AUTO_CLASSES, CUSTOM_PIPELINES, ECG_TOKENS, HeartcareConfig
+from .tokenization_beat import BeatModel, StrictLoadingMixin
+
+if TYPE_CHECKING:
+    # Never executed. transformers finds the files that it copies and downloads with a model by scanning its relative
+    # imports, and nothing else would bring the pipeline along.
+    from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
-AUTO_CLASSES = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM")
 
 
 @dataclass
@@ -167,8 +172,6 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the
         configuration.
         """
-        from .pipeline_heartcare import CUSTOM_PIPELINES
-
         this = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
         self.config.auto_map = {name: this for name in AUTO_CLASSES}
         self.config.custom_pipelines = CUSTOM_PIPELINES

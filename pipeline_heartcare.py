@@ -20,14 +20,6 @@ from transformers import GenerationConfig, TextIteratorStreamer
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-TASK = "ecg-interpretation"
-CUSTOM_PIPELINES = {
-    TASK: {
-        "impl": "pipeline_heartcare.ECGInterpretationPipeline",
-        "pt": ["AutoModelForImageTextToText"],
-        "type": "multimodal",
-    }
-}
 REPORT = "Write a report of this ECG."
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 ECG_KEYS = ("sampling_rate", "lead_names", "units")
@@ -391,4 +383,4 @@ def asked(question: str, options: list[str] | None) -> str:
     return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"
 
 
-__all__ = ["CUSTOM_PIPELINES", "TASK", "ECGInterpretationPipeline", "as_part"]
+__all__ = ["ECGInterpretationPipeline", "as_part"]

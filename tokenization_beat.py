@@ -25,9 +25,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .configuration_heartcare import BeatConfig, StrictLoadingMixin
-
-ABSENT = -1  # the code of a latent whose whole stretch of time is padding
+from .configuration_heartcare import ABSENT, BeatConfig
 
 
 @dataclass
@@ -430,6 +428,30 @@ class BeatQuantizer(nn.Module):
             if not level.codebook_uses.any():
                 level.start(present)
             present = present - level.decode(level.nearest(present)[1][:, 0])
+
+
+class StrictLoadingMixin:
+    """Makes `from_pretrained` raise where transformers only warns: a model with random parts answers nonsense,
+    fluently.
+    """
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """As `PreTrainedModel.from_pretrained`.
+
+        Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
+            for.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        for kind in ("missing_keys", "unexpected_keys"):
+            if info[kind]:
+                raise ValueError(
+                    f"{pretrained_model_name_or_path} has {len(info[kind])} {kind.replace('_', ' ')} for {cls.__name__}, "
+                    f"for example {sorted(info[kind])[:3]}. Code, config.json and weights do not belong together: load "
+                    "the revision that wrote them."
+                )
+        return (model, info) if wants_info else model
 
 
 class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
@@ -927,4 +949,12 @@ class BeatStream:
 
 BeatModel.register_for_auto_class("AutoModel")
 
-__all__ = ["BeatEncoderOutput", "BeatModel", "BeatOutput", "BeatPreTrainedModel", "BeatStream", "BeatStreamSegment"]
+__all__ = [
+    "BeatEncoderOutput",
+    "BeatModel",
+    "BeatOutput",
+    "BeatPreTrainedModel",
+    "BeatStream",
+    "BeatStreamSegment",
+    "StrictLoadingMixin",
+]

@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -6,10 +7,10 @@ import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from heartcare import BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare import BeatConfig, BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.configuration_heartcare import ECG_TOKENS
+from heartcare.configuration_heartcare import ECG_TOKENS, refuse_unknown
 
 RHYTHMS = (("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "CLBBB"), ("STACH", "IMI"))
 
@@ -269,13 +270,53 @@ def test_a_checkpoint_that_does_not_fit_is_an_error(tiny, tmp_path):
             HeartcareForConditionalGeneration.from_pretrained(tmp_path)
 
 
-def test_config_round_trip_and_unknown_keys(tiny, tmp_path):
+def test_config_round_trip(tiny, tmp_path):
     tiny.config.save_pretrained(tmp_path)
     loaded, config = HeartcareConfig.from_pretrained(tmp_path).to_dict(), tiny.config.to_dict()
     loaded.pop("_name_or_path"), config.pop("_name_or_path")
     assert loaded == config
-    with pytest.raises(ValueError, match="unknown keys.*image_slot_per_tile"):
+
+
+@torch.no_grad()
+def test_attributes_set_later_are_saved_and_loaded(tiny, prompts, tmp_path):
+    """The idioms of trainers and of other tools: special token ids, sizes, a mark of their own."""
+    later = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": [1, 2], "use_cache": False}
+    for name, value in later.items():
+        setattr(tiny.config, name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny.save_pretrained(tmp_path)
+        loaded = HeartcareForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert loaded.config.pad_token_id == 1 and torch.equal(loaded(**prompts()).logits, tiny(**prompts()).logits)
+    tiny.config.vocab_size, tiny.config.unsloth_version = 1031, "2026.1"
+    with pytest.warns(UserWarning, match="HeartcareConfig does not know .'unsloth_version', 'vocab_size'."):
+        tiny.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="unsloth_version"):
+        assert HeartcareForConditionalGeneration.from_pretrained(tmp_path).config.unsloth_version == "2026.1"
+
+
+@pytest.mark.parametrize("part, name, value, message", [
+    ("config", "image_slot_per_tile", 2, "did you mean .'image_slots_per_tile'"),
+    ("beat_config", "codebok_size", 2, "did you mean .'codebook_size'"),
+    ("beat_config", "segment_length", 405, "no multiple of patch_size"),
+    ("beat_config", "num_levels", 0, "num_levels must be at least 1"),
+])  # fmt: skip
+def test_a_configuration_that_could_not_be_loaded_back_is_not_saved(tiny, tmp_path, part, name, value, message):
+    """The weights must not be written beside a config.json that no load accepts."""
+    setattr(tiny.config if part == "config" else tiny.config.beat_config, name, value)
+    with pytest.raises(ValueError, match=f"could not be loaded back.*{message}"):
+        tiny.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / "config.json").exists()
+
+
+def test_misspelt_keys_are_refused():
+    with pytest.raises(ValueError, match="unknown keys.*image_slot_per_tile.*did you mean.*image_slots_per_tile"):
         HeartcareConfig(image_slot_per_tile=2)
+    with pytest.raises(ValueError, match="computes .'num_patches'. from other keys"):
+        BeatConfig(num_patches=2)
+    with pytest.raises(TypeError, match=r"prepare got unknown keywords: 'unit' \(did you mean 'units'\?\), 'q'. Known"):
+        refuse_unknown({"unit": "uV", "q": 1, "fs": 2}, ["units", "sampling_rate", "fs"], "prepare")
+    refuse_unknown({"units": "uV"}, ["units"], "prepare")
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2", "gemma2", "phi3"])
