@@ -14,7 +14,7 @@ test: $(VENV)/.installed
 	$(RUN) -m pytest tests
 
 fuzz: $(VENV)/.installed
-	HEARTCARE_FUZZ=50000 $(RUN) -m pytest tests/test_fuzz.py -s
+	HEARTCARE_FUZZ=50000 $(RUN) -m pytest tests/agent/test_fuzz.py -s
 
 # torch comes first: the constraints pin the CPU build where there is one.
 $(VENV)/.installed: setup.py pyproject.toml constraints.txt

@@ -2,22 +2,18 @@ import csv
 import http.server
 import json
 import os
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from make_examples import write_wfdb
+from support.paths import REAL_ECGS, ROOT
 from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
 from heartcare import BeatConfig, BeatModel, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.simulate import simulate_ecg
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "data"
-sys.path.insert(0, str(ROOT / "examples"))
-from make_examples import write_wfdb  # noqa: E402
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "2")))
@@ -30,10 +26,12 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real ECGs, where they are at hand."""
-    if not SHARED.exists():
-        pytest.skip("the folder with real ECGs is not there")
-    return SHARED
+    """The folder with real ECGs: `HEARTCARE_DATA`, or ../shared/data beside the repository."""
+    if not REAL_ECGS.is_dir():
+        pytest.skip(
+            f"no real ECGs in {REAL_ECGS}: set the environment variable HEARTCARE_DATA to a folder that has them"
+        )
+    return REAL_ECGS
 
 
 @pytest.fixture

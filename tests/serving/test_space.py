@@ -4,12 +4,11 @@ no errors in the console.
 
 import os
 import shutil
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.paths import ROOT
 
 gr = pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -17,8 +16,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if CHROMIUM is None:
     pytest.skip("no Chromium", allow_module_level=True)
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "examples/space"))
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 

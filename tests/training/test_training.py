@@ -16,7 +16,6 @@ import pytest
 import torch
 from datasets import load_dataset
 from drill import WORDINGS, drill, drill_pair
-from fsdp2_worker import learn
 from heartcare_data import HeartcareData, StreamedQuestions, notes_of
 from merge_shards import merge
 from packing import QuestionPacker, fill_rows
@@ -24,6 +23,8 @@ from peft import PeftModel
 from ptbxl import PTBXL
 from recipe import StageRecipe, read_recipe
 from safetensors.torch import load_file
+from support.fsdp2_worker import learn
+from support.paths import RECIPES
 from torch.testing import assert_close
 from train_heartcare import ECGQuestions
 from train_sft import ConversationCollator
@@ -44,7 +45,6 @@ from heartcare.agent.qa import (
 from heartcare.bench.classify import NAMES, WORDING, truth
 from heartcare.processing_heartcare import CHATML_TEMPLATE
 
-RECIPES = Path(__file__).parent.parent / "examples/recipes"
 JOINT = StageRecipe(train=["signal_projector", "image_projector", "vision_tower", "language_model"], questions=3)
 
 
@@ -543,7 +543,7 @@ def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path
         "--nproc-per-node",
         "2",
         "--standalone",
-        str(root / "tests/fsdp2_worker.py"),
+        str(root / "tests/support/fsdp2_worker.py"),
     ]
     done = subprocess.run([*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "shards")], capture_output=True, text=True,
                           env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 
-import hub_server
 import pytest
+from support import hub_server
 
 REPO_FILES = ["*.py", "*.json", "*.jinja", "*.safetensors", "README.md"]
 

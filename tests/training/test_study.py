@@ -2,17 +2,12 @@
 and each can be trained.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from torch.testing import assert_close
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from beat_study import all_leads, plot, table
 from beat_variants import INDEPENDENT, VARIANTS
+from torch.testing import assert_close
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,0 +1,9 @@
+"""Where the repository lies and where the real ECGs lie that some tests read."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+RECIPES = EXAMPLES / "recipes"
+REAL_ECGS = Path(os.environ.get("HEARTCARE_DATA") or ROOT.parent / "shared" / "data")
