@@ -12,14 +12,15 @@ import re
 from dataclasses import dataclass
 
 from ..processing_heartcare import LEADS
-from .statements import FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
+from .statements import DIAGNOSTIC_CLASS, FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
 
 # Of a site's adjective in English, German and Swedish, the words for damage that may follow, within a few words.
-_INFARCT = r"(?:\w+ ){0,2}?(?:myo\w* )?(?:infar[ck]t\w*|myo[ck]ard(?:schaden|ial damage)|damage)"
+_INFARCT = r"(?:\w+ ){0,2}?(?:myo\w* |(?:non-)?st[ -]elevation )?(?:mi|n?stemi|infar[ck]t\w*|myo[ck]ard(?:schaden|ial damage)|damage)"
 _ISCHEMIA = r"(?:\w+ ){0,2}?(?:ischae?mi\w*|ischem\w*|myokardaffektion)"
 _INJURY = r"(?:\w+ ){0,2}?(?:subendo\w* )?(?:injury|innenschichtschad\w*|laesion)"
 _RBBB = r"(?:right bundle branch block|rechtsschenkelblock|rbbb|hoegersidigt skaenkelblock|\brsb\b)"
 _LBBB = r"(?:left bundle branch block|linksschenkelblock|lbbb|vaenstersidigt skaenkelblock|\blsb\b)"
+_ECG = r"(?:ecg|ekg|electrocardiogram|elektrokardiogramm|tracing)"
 _PART = r"(?:incomplete|partial|unvollstaendige[rn]?|inkompletter?|inkomplett|ink\.|part\.|i(?=[rl]bbb))"
 
 
@@ -78,6 +79,8 @@ PATTERNS = [
     ("IMI", r"hinterwandinfarkt\w*"),
     _site(r"posterior", _INFARCT, "PMI"),
     _site(r"hoch ?lateral|high lateral|hoeg lateral|lateral", _INFARCT, "LMI"),
+    ("MI", r"(?:non-|n)?stemi|(?:non-)?st[ -](?:segment )?elevation (?:mi|myocardial infarction)|a?mi|(?:myocardial )?infar[ck]t(?:ion)?s?"
+           r"|(?:herz|myokard|myocard)?infarkt(?:e[ns]?|s|es)?|heart attack"),
     ("INJAS", r"anteroseptal\w* " + _INJURY + r"|subendo\w* injury in anteroseptal"),
     ("INJAL", r"anterolateral\w* " + _INJURY + r"|subendo\w* injury in anterolateral"),
     ("INJIL", r"inferolateral\w* " + _INJURY + r"|subendo\w* injury in inferolateral"),
@@ -115,10 +118,20 @@ PATTERNS = [
     ("PAC", r"(?:premature atrial|atrial premature|premature supraventricular) (?:contraction|complex|beat|extrasystole)\w*(?:\(\w\))?|atrial ectopic\w*"
             r"|supraventrikulaere extrasystole\w*(?:\(n\))?|supraventricular (?:extrasystole\w*|ectopic\w*|(?=and (?:#|ventricular)))|\bsves\b|\bpacs?\b"),
     ("PRC(S)", r"premature complex\w*(?:\(e?s\))?|premature beats?"),
-    ("NORM", r"(?:sonst |otherwise )?(?:within )?(?:normal(?:es|t)?|noch normales?) (?:ekg|ecg|limits)|no definite pathology|normalt? ekg"
-             r"|ekg (?:normal|unauffaellig)|normalbefund|sonst normales"),
+    # normal only where it is the ECG that is: neither "normal sinus rhythm" nor "PR within normal limits" is the verdict
+    ("NORM", rf"(?:sonst |otherwise |noch )?(?:normal(?:es|t)?|unauffaelliges?|within normal) (?:\w+[ -])?{_ECG}|no definite pathology|normalbefund|sonst normales"
+             rf"|{_ECG} (?:is |ist |was )?(?:otherwise |sonst |wahrscheinlich )?(?:normal|within normal limits|unauffaellig)(?= ?(?:$|[,#(]))|^(?:all )?within normal limits$"),
 ]  # fmt: skip
-PATTERNS = [(code, re.compile(pattern)) for code, pattern in PATTERNS]
+
+
+def compile_words(table: list[tuple[str, str]]) -> list[tuple[str, re.Pattern]]:
+    """(code, pattern) -> the same, compiled so that a pattern matches whole words only. A word that is denied by its
+    prefix ("non-ischemic") is another word.
+    """
+    return [(code, re.compile(rf"(?<!\w)(?<!non-)(?<!pseudo-)(?:{pattern})(?!\w)")) for code, pattern in table]
+
+
+PATTERNS = compile_words(PATTERNS)
 
 # What PTB-XL notes in other columns, and the general words that negated findings are reported with: "no noise", "no
 # extrasystoles".
@@ -140,7 +153,7 @@ FINDINGS = [
     ("FORM", r"abnormalit(?:y|ies) of the waveform|waveform abnormalit(?:y|ies)"),
     ("DIAGNOSIS", r"certain diagnosis"),
 ]
-FINDINGS = [(code, re.compile(pattern)) for code, pattern in FINDINGS]
+FINDINGS = compile_words(FINDINGS)
 
 # PTB-XL's editors wrote codes with likelihoods at the end of some reports: "edit: norm 80, imi 15".
 CODES = re.compile(
@@ -294,6 +307,8 @@ def find_statements(report: str) -> dict[str, float]:
     found |= {code: value for code, value in written.items() if value or code in RHYTHM or code in FORM}
     if {"CLBBB", "CRBBB"} & set(found):
         found.pop("IVCD", None)
+    if set(DIAGNOSTIC_CLASS["MI"]) & set(found) - {"MI"}:
+        found.pop("MI", None)  # the same infarction, with its site
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 

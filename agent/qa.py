@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .statements import DIAGNOSIS, FORM, RHYTHM, SUPERCLASS, SUPERCLASS_OF
+from .statements import DIAGNOSIS, DIAGNOSTIC_CLASS, FORM, RHYTHM, SUPERCLASS, SUPERCLASS_OF
 
 CERTAIN = 60.0
 TASKS = ("closed-qa", "open-qa", "verify-qa", "comparison-qa", "report", "prediction")
@@ -207,6 +207,8 @@ class Labels:
         found = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
         if topic == "waveform" and found - {NORMAL["waveform"][0]} == set():
             found.add(NORMAL["waveform"][0])
+        if topic == "diagnosis" and "MI" in found:
+            found |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
         if topic == "ectopy" and found & {"ES", "SVES+VES"}:
             found |= {"SVES", "VES", "SVES+VES"}
         return found

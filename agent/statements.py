@@ -33,6 +33,7 @@ DIAGNOSIS = {
     "IPMI": "inferoposterior myocardial infarction", "SEHYP": "septal hypertrophy", "INJIN": "inferior subendocardial injury",
     "INJLA": "lateral subendocardial injury", "PMI": "posterior myocardial infarction", "3AVB": "third degree AV block",
     "INJIL": "inferolateral subendocardial injury", "2AVB": "second degree AV block",
+    "MI": "myocardial infarction",
 }
 SUPERCLASS = {
     "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes", "CD": "a conduction disturbance",
@@ -40,13 +41,16 @@ SUPERCLASS = {
 }
 DIAGNOSTIC_CLASS = {
     "NORM": ("NORM",),
-    "MI": ("IMI", "ASMI", "ILMI", "AMI", "ALMI", "INJAS", "LMI", "INJAL", "IPLMI", "IPMI", "INJIN", "INJLA", "PMI", "INJIL"),
+    "MI": ("IMI", "ASMI", "ILMI", "AMI", "ALMI", "INJAS", "LMI", "INJAL", "IPLMI", "IPMI", "INJIN", "INJLA", "PMI", "INJIL", "MI"),
     "STTC": ("NDT", "NST_", "DIG", "LNGQT", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ANEUR", "EL", "ISCAN"),
     "CD": ("LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB", "CLBBB", "LPFB", "WPW", "ILBBB", "3AVB", "2AVB"),
     "HYP": ("LVH", "LAO/LAE", "RVH", "RAO/RAE", "SEHYP"),
 }
 SUPERCLASS_OF = {code: name for name, codes in DIAGNOSTIC_CLASS.items() for code in codes}
 STATEMENTS = RHYTHM | FORM | DIAGNOSIS
+# PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement "MI", which
+# is the superclass without a site: any of PTB-XL's statements would claim a site that nobody stated.
+PTBXL_STATEMENTS = {code: words for code, words in STATEMENTS.items() if code != "MI"}
 
 # SNOMED CT codes of the PhysioNet challenges 2020 and 2021 -> SCP-ECG.
 SNOMED = {
@@ -58,6 +62,6 @@ SNOMED = {
     "733534002": "CLBBB", "164909002": "CLBBB", "251120003": "ILBBB", "445118002": "LAFB", "445211001": "LPFB", "698252002": "IVCD",
     "74390002": "WPW", "164873001": "LVH", "89792004": "RVH", "67741000119109": "LAO/LAE", "446358003": "RAO/RAE",
     "164861001": "ISC_", "425419005": "ISCIN", "425623009": "ISCLA", "426434006": "ISCAN", "428750005": "NST_",
-    "164867002": "IMI", "54329005": "AMI",
+    "164865005": "MI", "57054005": "MI", "164867002": "MI", "54329005": "AMI",
 }
 # fmt: on
