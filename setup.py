@@ -18,8 +18,20 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     package_dir={"heartcare": "."},
-    packages=["heartcare", "heartcare.agent", "heartcare.agent.readers", "heartcare.bench", "heartcare.bench.metrics"],
-    package_data={"heartcare.bench": ["manifests/*.json", "metrics/*/*.py"]},
+    packages=[
+        "heartcare",
+        "heartcare.agent",
+        "heartcare.agent.readers",
+        "heartcare.bench",
+        "heartcare.bench.metrics",
+        "heartcare.examples",
+        "heartcare.studies",
+        "heartcare.training",
+    ],
+    package_data={
+        "heartcare.bench": ["manifests/*.json", "metrics/*/*.py"],
+        "heartcare.training": ["recipes/*", "accelerate/*", "slurm.sh"],
+    },
     install_requires=[
         "transformers>=5.23,<6",
         "torch>=2.6",

@@ -3,7 +3,7 @@ reports).
 
 A clause is searched for the words of each statement; words of negation and of doubt that stand with it set its
 likelihood: certain 100, probable 80, possible 50, "cannot be excluded" 15, negated: none. As PTB-XL does, an infarction
-that is called just "anterior" counts as anteroseptal. `python examples/evaluate_lexicon.py` measures it on PTB-XL's own
+that is called just "anterior" counts as anteroseptal. `python -m heartcare.studies.evaluate_lexicon` measures it on PTB-XL's own
 pairs of report and statements.
 `find_mentions` tells more: what is negated, in which leads, and how old.
 """

@@ -46,7 +46,7 @@ print(tokens.codes.shape, tokens.gain, beat.decode(tokens.codes, tokens.gain).sh
 
 The feature extractor orders the leads by name, makes mV of any unit, masks what is absent, cleans, and resamples to {rate} Hz.
 `beat.forecast(**inputs)` continues the recording; `beat.stream(extractor, sampling_rate=500)` tokenises one that still goes on. What the tokens keep is
-measured by `examples/evaluate_beat.py` of HeartcareGPT and written in its card.
+measured by `studies/evaluate_beat.py` of HeartcareGPT and written in its card.
 """
 
 

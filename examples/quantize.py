@@ -12,11 +12,11 @@ it is shown. Asks closed questions of the test split, and prints a Markdown tabl
 import argparse
 
 import torch
-from heartcare_data import HeartcareData
 from transformers import BitsAndBytesConfig
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.training.data import HeartcareData
 
 LEFT_ALONE = ["beat", "vision_tower", "signal_projector", "image_projector", "lm_head"]
 

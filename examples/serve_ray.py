@@ -19,8 +19,8 @@ import ray
 import uvicorn
 from ray import serve as ray_serve
 from ray.exceptions import RayError
-from serve import create_app
 
+from heartcare.examples.serve import create_app
 from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits
 
 RETRIES = 6

@@ -5,7 +5,7 @@ language model.
     python examples/train_sft.py --model . --data runs/heartcare400k --output runs/sft --steps 500
 
 Everything that TRL's recipes for vision-language models do works here; the collator below is all that an ECG adds.
-`train_heartcare.py` is several times faster, since it packs the questions of an ECG and keeps Beat's tokens.
+`heartcare.training.heartcare` is several times faster, since it packs the questions of an ECG and keeps Beat's tokens.
 """
 
 import argparse

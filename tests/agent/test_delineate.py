@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from evaluate_measure import main as evaluate_measure
-from evaluate_measure import ours, simulated
 
 from heartcare.agent.delineate import delineate, measure_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.processing_heartcare import LEADS, BeatFeatureExtractor
+from heartcare.studies.evaluate_measure import main as evaluate_measure
+from heartcare.studies.evaluate_measure import ours, simulated
 
 
 def cleaned(ecg, sampling_rate=500):

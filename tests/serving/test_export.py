@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from quantize import LEFT_ALONE, megabytes, quantized
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from heartcare.examples.quantize import LEFT_ALONE, megabytes, quantized
 
 
 def test_the_language_model_alone_gives_the_same_logits(root, model, processor, tmp_path):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import uvicorn
 from openai import APIStatusError, OpenAI
-from serve import create_app
 
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.examples.serve import create_app
 from heartcare.handler import BadRequest, Busy, DynamicBatcher, EndpointHandler, Limits, read_request
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 

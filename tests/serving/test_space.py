@@ -22,7 +22,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 @pytest.fixture(scope="module")
 def app():
     os.environ["MODEL"] = str(ROOT)
-    import app
+    from heartcare.examples.space import app
 
     app.MODEL = str(ROOT)
     app.pipe()

@@ -4,6 +4,5 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-RECIPES = EXAMPLES / "recipes"
+RECIPES = ROOT / "training" / "recipes"
 REAL_ECGS = Path(os.environ.get("HEARTCARE_DATA") or ROOT.parent / "shared" / "data")

@@ -6,24 +6,25 @@ import shutil
 import subprocess
 import sys
 
-import benchmark_beat
 import numpy as np
 import pytest
 import torch
-from beat_variants import VARIANTS
-from export_default import average
 from PIL import Image
-from ptbxl import PTBXL, WithSimulated
 from safetensors.torch import load_file
 
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.processing_heartcare import BeatFeatureExtractor
+from heartcare.studies import benchmark_beat
+from heartcare.studies.beat_variants import VARIANTS
+from heartcare.training.ptbxl import PTBXL, WithSimulated
+from heartcare.training.publish import average
 
 
 def run(root, script, *args, cwd=None, check=True):
-    command = [sys.executable, "-W", "ignore", str(root / "examples" / script), *map(str, args)]
+    program = ["-m", script] if str(script).startswith("heartcare.") else [str(root / "examples" / script)]
+    command = [sys.executable, "-W", "ignore", *program, *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or root)
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
@@ -66,7 +67,7 @@ def test_read_ecg_says_what_is_wrong_and_writes_nothing(root, tmp_path):
 
 
 def test_examples_are_the_simulator_own(root, tmp_path):
-    run(root, "make_examples.py", "--output", tmp_path)
+    run(root, root / "tests/make_examples.py", "--output", tmp_path)
     files = sorted(tmp_path.iterdir())
     assert len(files) == 9
     for file in (file for file in files if file.suffix != ".png"):  # letters differ between versions of Pillow
@@ -76,14 +77,14 @@ def test_examples_are_the_simulator_own(root, tmp_path):
 def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_path):
     options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache"]
     short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
-    run(root, "resnet1d.py", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
+    run(root, "heartcare.training.resnet1d", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
     # A run that is interrupted and resumed ends with the same weights as one left alone.
     beat = [*short, "--teacher", tmp_path / "teacher", "--simulated", 4]
-    run(root, "train_beat.py", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
+    run(root, "heartcare.training.beat", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
     whole = load_file(tmp_path / "beat/model.safetensors")
     shutil.rmtree(tmp_path / "beat/checkpoint-4")
     (tmp_path / "beat/model.safetensors").unlink()
-    run(root, "train_beat.py", *beat, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
+    run(root, "heartcare.training.beat", *beat, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
     resumed = load_file(tmp_path / "beat/model.safetensors")
     assert whole.keys() == resumed.keys()
     for name in whole:
@@ -91,7 +92,19 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
 
     # New levels are added to what was learnt; the first step of the warm-up moves nothing else.
     more = ["--start", tmp_path / "beat", "--set", "num_levels=4", "--output", tmp_path / "beat180"]
-    run(root, "train_beat.py", *options, *more, "--steps", 1, "--batch-size", 2, "--simulated", 0, cwd=tmp_path)
+    run(
+        root,
+        "heartcare.training.beat",
+        *options,
+        *more,
+        "--steps",
+        1,
+        "--batch-size",
+        2,
+        "--simulated",
+        0,
+        cwd=tmp_path,
+    )
     finer = load_file(tmp_path / "beat180/model.safetensors")
     assert all(
         np.array_equal(finer[name].numpy(), resumed[name].numpy()) for name in resumed if "quantizer" not in name
@@ -102,7 +115,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     data = ["--data", tmp_path / "data"]
     run(
         root,
-        "build_default.py",
+        "heartcare.training.assemble",
         *data,
         "--beat",
         tmp_path / "beat",
@@ -115,7 +128,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
     before = load_file(tmp_path / "init/model.safetensors")
     recipe = [
         "--config",
-        root / "examples/recipes/default.yaml",
+        root / "training/recipes/default.yaml",
         "--output",
         tmp_path,
         "--set",
@@ -136,7 +149,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         ]
         run(
             root,
-            "train_heartcare.py",
+            "heartcare.training.heartcare",
             *recipe,
             "--stage",
             stage,
@@ -152,9 +165,9 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         assert changed and changed <= allowed, (stage, changed)
         before = after
 
-    run(root, "export_default.py", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
+    run(root, "heartcare.training.publish", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
     both = ("--model", tmp_path / "joint", tmp_path / "warmup")
-    run(root, "export_default.py", *both, "--output", tmp_path / "mean", cwd=tmp_path)
+    run(root, "heartcare.training.publish", *both, "--output", tmp_path / "mean", cwd=tmp_path)
     first, second, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("joint", "warmup", "mean"))
     assert first.keys() == mean.keys()
     for name, tensor in mean.items():
@@ -171,7 +184,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         tmp_path / "a.png",
     )
     assert "What is the rhythm?" in done.stdout
-    table = run(root, "evaluate_beat.py", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
+    table = run(root, "heartcare.studies.evaluate_beat", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
     assert "| PRD mean (%) |" in table and "bit for bit | True |" in table
 
 
@@ -225,7 +238,7 @@ def test_lexicon_table(root, shared, tmp_path):
     import gzip
 
     (tmp_path / "ptbxl_database.csv").write_bytes(gzip.open(shared / "ptbxl_database.csv.gz").read())
-    table = run(root, "evaluate_lexicon.py", "--ptbxl", tmp_path, "--folds", 9).stdout
+    table = run(root, "heartcare.studies.evaluate_lexicon", "--ptbxl", tmp_path, "--folds", 9).stdout
     assert (
         table.startswith("2183 reports")
         and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M)
@@ -234,7 +247,7 @@ def test_lexicon_table(root, shared, tmp_path):
 
 
 def test_quality_table(root, ptbxl_folder):
-    table = run(root, "evaluate_quality.py", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
+    table = run(root, "heartcare.studies.evaluate_quality", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
     assert (
         re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M)
         and "| baseline | baseline_drift | 0 | nan |" in table
@@ -244,7 +257,11 @@ def test_quality_table(root, ptbxl_folder):
 
 def test_benchmark_of_the_agent(root, ptbxl_folder):
     table = run(
-        root, "benchmark_agent.py", "--record", ptbxl_folder / "records100/00000/00001_lr", "--skip-references"
+        root,
+        "heartcare.studies.benchmark_agent",
+        "--record",
+        ptbxl_folder / "records100/00000/00001_lr",
+        "--skip-references",
     ).stdout
     rate = float(re.search(r"draw 1650x1275 +[\d.]+ ms +([\d.]+) /s", table)[1])
     assert rate > 5 and "read and clean, 100 Hz" in table and "questions and answers" in table
@@ -260,7 +277,7 @@ def test_onnx_gives_the_same_codes(root, tmp_path):
 
 
 def test_benchmark_of_beat(root):
-    printed = run(root, "benchmark_beat.py", "--model", root, "--batches", 2, "--hours", 0.05).stdout
+    printed = run(root, "heartcare.studies.benchmark_beat", "--model", root, "--batches", 2, "--hours", 0.05).stdout
     rates = {
         what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)
     }
@@ -289,7 +306,7 @@ def test_benchmark_of_beat_counts_the_seconds_of_each(beat, monkeypatch):
 def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     drawn = tmp_path / "fidelity.png"
     options = ["--models", root, root, "--ptbxl", ptbxl_folder, "--fold", 5, "--picture", drawn]
-    printed = run(root, "beat_fidelity.py", *options).stdout
+    printed = run(root, "heartcare.studies.beat_fidelity", *options).stdout
     rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
     assert (
         rows["bits/s"] == ["90", "90"]
@@ -312,12 +329,20 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
         "--batch-size",
         2,
     ]
-    run(root, "beat_study.py", *options, "--only", "leads_8", cwd=tmp_path)
+    run(root, "heartcare.studies.beat_study", *options, "--only", "leads_8", cwd=tmp_path)
     (tmp_path / "study/leads_8.json").write_text(
         (tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3')
     )
     printed = run(
-        root, "beat_study.py", *options, "--only", "leads_8", "fsq", "--plot", tmp_path / "a.svg", cwd=tmp_path
+        root,
+        "heartcare.studies.beat_study",
+        *options,
+        "--only",
+        "leads_8",
+        "fsq",
+        "--plot",
+        tmp_path / "a.svg",
+        cwd=tmp_path,
     ).stdout
     assert (
         "8 independent leads" in printed
@@ -329,12 +354,20 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
 
 def test_probe_of_beat(root, tmp_path, ptbxl_folder):
     teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path, "--epochs", 1]
-    assert '"fold": 9' in run(root, "resnet1d.py", *teacher).stdout
+    assert '"fold": 9' in run(root, "heartcare.training.resnet1d", *teacher).stdout
     study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
-    run(root, "beat_study.py", *study, "--steps", 1, "--batch-size", 2)
+    run(root, "heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
     printed = run(
-        root, "probe_beat.py", *options, "--supervised", tmp_path, "--study", tmp_path / "study", "--designs", "paper"
+        root,
+        "heartcare.studies.probe_beat",
+        *options,
+        "--supervised",
+        tmp_path,
+        "--study",
+        tmp_path / "study",
+        "--designs",
+        "paper",
     ).stdout
     assert "| no Beat: ResNet1d, supervised | – | " in printed
     found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
@@ -370,7 +403,7 @@ def test_readme_commands_are_those_of_the_repository(root):
     for command in commands:
         for script in re.findall(r"examples/\w+\.py", command):
             assert (root / script).exists()
-        if program := re.match(r"python (-m heartcare\.\w+ \w+|examples/\w+\.py)", command):
+        if program := re.match(r"python (-m heartcare\.\w+(?: \w+|\.\w+)|examples/\w+\.py)", command):
             call = program[1]
             if call not in usages:
                 usages[call] = subprocess.run(

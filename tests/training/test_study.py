@@ -5,9 +5,10 @@ and each can be trained.
 import numpy as np
 import pytest
 import torch
-from beat_study import all_leads, plot, table
-from beat_variants import INDEPENDENT, VARIANTS
 from torch.testing import assert_close
+
+from heartcare.studies.beat_study import all_leads, plot, table
+from heartcare.studies.beat_variants import INDEPENDENT, VARIANTS
 
 
 @pytest.mark.parametrize("name", VARIANTS)

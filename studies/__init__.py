@@ -1,0 +1,1 @@
+"""Studies, probes and benchmarks, each a command: `python -m heartcare.studies.beat_study --help`."""

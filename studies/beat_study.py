@@ -1,0 +1,288 @@
+"""Rate and distortion of Beat: which design keeps more of an ECG at the same bits per second, and what more bits bring.
+
+    python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study                       # every variant of
+    beat_variants.py, one after another python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study --only
+    base fsq python -m heartcare.studies.beat_study --output runs/study --table --plot runs/study.svg              # what is done
+    so far
+
+Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps and seed,
+and scored on the whole records of
+fold 9: the decoded against the cleaned signal, all twelve leads, in mV. A variant that is done is not done again;
+    several runs, of other variants, may share a folder.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from heartcare.tokenization_beat import BeatEncoderOutput, BeatModel
+from heartcare.training.ptbxl import PTBXL
+
+from .beat_variants import VARIANTS, Variant
+
+LIMB = {2: (-1, 1), 3: (-0.5, -0.5), 4: (1, -0.5), 5: (-0.5, 1)}  # III, aVR, aVL, aVF of I and II
+
+
+def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
+    """(B, len(leads), n) -> (B, 12, n), by Einthoven's and Goldberger's laws."""
+    if len(leads) == 12:
+        return signal
+    whole = signal.new_empty(len(signal), 12, signal.shape[-1])
+    whole[:, list(leads)] = signal
+    for lead, (of_i, of_ii) in LIMB.items():
+        whole[:, lead] = of_i * whole[:, 0] + of_ii * whole[:, 1]
+    return whole
+
+
+def unit(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """(B, L, n) mV -> mV of one unit of each lead, (B, L, 1)."""
+    ones = torch.ones_like(signal[..., :1])
+    return signal.std(-1, keepdim=True).clamp(min=1e-3) if variant.unit_leads else ones
+
+
+class Feed:
+    """Random windows as the training of Beat draws them (`ptbxl.BeatWindows`), in the leads and the scale of a variant."""
+
+    def __init__(self, data: PTBXL, variant: Variant, model: BeatModel, batch_size: int, seed: int):
+        self.data, self.variant, self.batch_size = data, variant, batch_size
+        self.context, self.future = model.config.segment_length, model.config.prediction_length
+        self.rng = np.random.default_rng(seed)
+
+    def batch(self) -> dict[str, torch.Tensor]:
+        rng, leads = self.rng, list(self.variant.leads)
+        rows, places = rng.integers(0, len(self.data), self.batch_size), rng.random(self.batch_size)
+        short, missing = rng.random(self.batch_size) < 0.1, rng.random(self.batch_size) < 0.1
+        length = min(1000, self.context + self.future)
+        x = torch.empty(self.batch_size, len(leads), length)
+        for k, row in enumerate(rows):
+            start = int(places[k] * (1000 - length + 1))
+            x[k] = torch.from_numpy(self.data.signal(row)[leads, start : start + length])
+        x = x / unit(x, self.variant)
+        mask = torch.ones(self.batch_size, self.context, dtype=torch.long)
+        lead_mask = torch.ones(self.batch_size, len(leads), dtype=torch.long)
+        for k in np.flatnonzero(short):
+            mask[k, : int(rng.random() * self.context * 3 // 4)] = 0
+        for k in np.flatnonzero(missing):
+            lead_mask[k] = torch.from_numpy(rng.random(len(leads)) < rng.choice([0.2, 0.5, 0.9]))
+            lead_mask[k, int(rng.integers(len(leads)))] = 1
+        target = x[..., : self.context] * mask[:, None]
+        batch = {
+            "input_values": target * lead_mask[..., None],
+            "ecg_attention_mask": mask,
+            "lead_mask": lead_mask,
+            "target_values": target,
+        }
+        if length == self.context + self.future:
+            batch["future_values"] = x[..., self.context :]
+        return batch
+
+
+def train(variant: Variant, data: PTBXL, steps: int, batch_size: int, bf16: bool, seed: int) -> tuple[BeatModel, float]:
+    """-> the model and its seconds per step."""
+    torch.manual_seed(seed)
+    model = variant.build().train()
+    model.set_attn_implementation("eager" if bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
+    feed = Feed(data, variant, model, batch_size, seed)
+    optimizer = variant.optimizer(model)
+    schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 4), steps)
+    started = time.perf_counter()
+    for _ in tqdm(range(steps), desc=variant.words[:40]):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(**feed.batch()).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    return model.eval(), (time.perf_counter() - started) / steps
+
+
+def correlations(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(B, L, n) twice -> (B,), mean over the leads."""
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return ((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)).mean(1)
+
+
+@torch.no_grad()
+def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128) -> dict:
+    """On whole records, decoded from nothing but codes, gain, and, where a variant has them, the scales of its leads."""
+    prd, rmse, correlation, counts = [], [], [], []
+    for start in range(0, len(data), batch_size):
+        whole = torch.from_numpy(np.stack([data.signal(i) for i in range(start, min(start + batch_size, len(data)))]))
+        x = whole[:, list(variant.leads)]
+        scale = unit(x, variant)
+        tokens = model.encode(x / scale)
+        decoded = all_leads(model._decode(tokens.codes, tokens.gain)[..., -x.shape[-1] :] * scale, variant.leads)
+        error = (decoded - whole).square()
+        prd.append(100 * (error.sum((1, 2)) / whole.square().sum((1, 2))).sqrt())
+        rmse.append(1000 * error.mean((1, 2)).sqrt())
+        correlation.append(correlations(decoded, whole))
+        counts.append(tokens.codes.transpose(1, 2).flatten(0, 1))
+    codes, prd = torch.cat(counts), torch.cat(prd)
+    share = [torch.unique(each, return_counts=True)[1].double() / len(codes) for each in codes.T]
+    return {
+        "bits_per_second": round(variant.bits(model) * model.config.sampling_rate / model.config.samples_per_latent, 1),
+        "prd": prd.mean().item(),
+        "prd_median": prd.median().item(),
+        "rmse_uv": torch.cat(rmse).mean().item(),
+        "correlation": torch.cat(correlation).mean().item(),
+        "entropy": [abs(float((each * each.log2()).sum())) for each in share],
+        "parameters": sum(each.numel() for each in model.parameters()),
+    }
+
+
+class TrainedVariant:
+    """A variant that the study has trained, as the probes take a Beat.
+
+    Args:
+        folder: Of the study.
+        name: Of the variant.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.variant = VARIANTS[name]
+        self.model = self.variant.build().eval()
+        self.model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+
+    def encode(self, signal: torch.Tensor) -> BeatEncoderOutput:
+        """(B, 12, n) mV."""
+        x = signal[:, list(self.variant.leads)]
+        return self.model.encode(x / unit(x, self.variant))
+
+
+def rows(folder: Path) -> dict[str, dict]:
+    """Name -> result of each variant that is done, in the order of `VARIANTS`."""
+    return {
+        name: json.loads((folder / f"{name}.json").read_text())
+        for name in VARIANTS
+        if (folder / f"{name}.json").exists()
+    }
+
+
+def table(found: dict[str, dict]) -> str:
+    lines = [
+        "| design | bits/s | PRD, %, mean / median | RMSE, uV | correlation | entropy of the codes, bits | parameters, M | s/step |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    group = None
+    for name, row in found.items():
+        variant = VARIANTS[name]
+        if variant.group != group:
+            group = variant.group
+            lines.append(f"| **{group}** | | | | | | | |")
+        entropy = " + ".join(f"{each:.1f}" for each in row["entropy"])
+        lines.append(
+            f"| {variant.words} | {row['bits_per_second']:.0f} | {row['prd']:.1f} / {row['prd_median']:.1f} | {row['rmse_uv']:.0f} "
+            f"| {row['correlation']:.3f} | {entropy} | {row['parameters'] / 1e6:.2f} | {row['seconds_per_step']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(found: dict[str, dict]) -> str:
+    """An SVG of PRD over bits per second, both on logarithmic scales."""
+    width, height, left, bottom = 760, 460, 60, 50
+    low, high = (math.log(each) for each in (40, 420))
+    bottom_prd, top_prd = (
+        math.log(each)
+        for each in (
+            min(row["prd"] for row in found.values()) * 0.95,
+            min(120, max(row["prd"] for row in found.values()) * 1.05),
+        )
+    )
+
+    def at(bits: float, prd: float) -> tuple[float, float]:
+        x = left + (math.log(bits) - low) / (high - low) * (width - left - 20)
+        return x, 20 + (top_prd - math.log(min(prd, 120))) / (top_prd - bottom_prd) * (height - 20 - bottom)
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for bits in (45, 90, 180, 360):
+        x, _ = at(bits, 30)
+        out.append(
+            f'<path d="M{x:.1f} 20V{height - bottom}" stroke="#ddd"/><text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{bits}</text>'
+        )
+    for prd in (10, 15, 20, 25, 30, 40, 50, 60, 80, 100):
+        if bottom_prd <= math.log(prd) <= top_prd:
+            _, y = at(90, prd)
+            out.append(
+                f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/><text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{prd}</text>'
+            )
+    out.append(
+        f'<text x="{(left + width) / 2}" y="{height - 10}" text-anchor="middle">bits per second, twelve leads</text>'
+    )
+    out.append(f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">PRD, %</text>')
+    for name, row in found.items():
+        x, y = at(row["bits_per_second"], row["prd"])
+        colour = "#c0392b" if VARIANTS[name].group == "the paper" else "#1f4e79"
+        out.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{VARIANTS[name].words}: {row["prd"]:.1f} %</title></circle>'
+        )
+    for y, colour, words in (
+        (34, "#1f4e79", "Beat, and one thing changed"),
+        (52, "#c0392b", "the paper's design, and towards it"),
+    ):
+        out.append(
+            f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/><text x="{width - 218}" y="{y + 4}">{words}</text>'
+        )
+    return "\n".join([*out, "</svg>", ""])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
+    parser.add_argument("--output", default="runs/study", help="a JSON file and weights for each variant")
+    parser.add_argument(
+        "--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS)
+    )
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere",
+    )
+    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
+    parser.add_argument("--limit", type=int, help="only so many records of either side")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    parser.add_argument("--plot", help="and write this SVG")
+    args = parser.parse_args()
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not args.table:
+        if not args.ptbxl:
+            parser.error("--ptbxl is needed, unless --table is given.")
+        data, validation = (
+            PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
+            PTBXL(args.ptbxl, [9], args.cache, args.limit),
+        )
+        for name in args.only:
+            path = folder / f"{name}.json"
+            if path.exists():
+                continue
+            model, seconds = train(VARIANTS[name], data, args.steps, args.batch_size, args.bf16, args.seed)
+            row = score(VARIANTS[name], model, validation) | {
+                "seconds_per_step": seconds,
+                "steps": args.steps,
+                "batch_size": args.batch_size,
+            }
+            save_file(dict(model.state_dict()), path.with_suffix(".safetensors"))
+            path.write_text(json.dumps(row))
+    print(table(rows(folder)))
+    if args.plot:
+        Path(args.plot).write_text(plot(rows(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""How fast Beat is, beside the paper's settings in plain torch, in one run: encode, decode, training step, a day of
+streaming.
+
+    python -m heartcare.studies.benchmark_beat --model .
+    python -m heartcare.studies.benchmark_beat --model . --onnx --compile --bf16 --hours 24
+
+Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is the paper's
+design at the paper's scale (250 Hz, 6 + 6
+layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position
+    computed in every layer. Each is given
+windows of its own length: 4 s, and Beat's. "Codes from a signal, as published" is the reference's whole forward,
+    decoder included, since the published code
+has no other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by
+--peak-tflops.
+"""
+
+import argparse
+import copy
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from heartcare import BeatConfig, BeatFeatureExtractor, BeatModel
+from heartcare.agent.simulate import simulate_ecg
+
+from .beat_variants import published
+
+PAPER = dict(
+    sampling_rate=250,
+    patch_size=25,
+    segment_length=1000,
+    num_encoder_layers=6,
+    num_decoder_layers=6,
+    num_attention_heads=8,
+    head_dim=64,
+)
+
+
+def paper(device: str) -> BeatModel:
+    """The published design with random weights, without what Beat does for speed."""
+    model = BeatModel(BeatConfig(**PAPER))
+    published(model)
+    for transformer in (model.encoder.transformer, model.decoder.transformer):
+        whole = transformer.forward
+        transformer.forward = lambda states, mask, keep=slice(None), whole=whole: whole(states, mask)[:, keep]
+    return model.to(device)
+
+
+def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, least: float = 0.3) -> dict[str, float]:
+    """Median time of each call. They take turns of at least `least` seconds, after one call that does not count, so
+    that what else the machine does falls on all of them.
+    """
+    times: dict[str, list[float]] = {who: [] for who in calls}
+    for _ in range(rounds):
+        for who, call in calls.items():
+            call()
+            turn: list[float] = []
+            while sum(turn) < least:
+                started = time.perf_counter()
+                call()
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                turn.append(time.perf_counter() - started)
+            times[who] += turn
+    return {who: statistics.median(each) for who, each in times.items()}
+
+
+def ecgs(model: BeatModel, batch: int) -> torch.Tensor:
+    return 0.2 * torch.randn(batch, model.config.num_leads, model.config.segment_length, device=model.device)
+
+
+def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None = None) -> Callable:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    future = 0.2 * torch.randn(len(x), model.config.num_leads, model.config.prediction_length, device=x.device)
+
+    def step():
+        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+            loss = model(input_values=x, future_values=future).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def codes_and_decodes(
+    reference: BeatModel, model: BeatModel, batch: int, args
+) -> tuple[dict[str, Callable], dict[str, Callable]]:
+    """who -> the call that gives codes, who -> the one that decodes them."""
+    x = {each: ecgs(each, batch) for each in (reference, model)}
+    tokens = {each: each.encode(values) for each, values in x.items()}
+    encode = {
+        "paper, as published": lambda: reference(x[reference]),
+        "paper, encoder alone": lambda: reference.encode(x[reference]),
+        "Beat": lambda: model.encode(x[model]),
+    }
+    decode = {
+        who: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain)
+        for who, each in (("paper", reference), ("Beat", model))
+    }
+    if args.compile:
+        compiled = torch.compile(model.encode)
+        encode["Beat, torch.compile"] = lambda: compiled(x[model])
+    if args.onnx:
+        from onnxruntime import InferenceSession
+
+        from heartcare.examples.export_onnx import compare, example, export
+
+        with tempfile.TemporaryDirectory() as folder:
+            paths = export(model.cpu(), Path(folder))
+            same = compare(model, paths)["codes"]
+            encoder, decoder = (InferenceSession(path) for path in paths)
+        inputs = {name: value.numpy() for name, value in example(model, batch, model.config.segment_length).items()}
+        codes, gain = encoder.run(None, inputs)
+        encode[f"Beat, ONNX Runtime ({same:.0%} of the codes the same)"] = lambda: encoder.run(None, inputs)
+        decode["Beat, ONNX Runtime"] = lambda: decoder.run(None, {"codes": codes, "gain": gain})
+        model.to(args.device)
+    return encode, decode
+
+
+def training_steps(model: BeatModel, batch: int, args) -> dict[str, Callable]:
+    found = {}
+    for who, another in (("paper", lambda: paper(args.device)), ("Beat", lambda: copy.deepcopy(model))):
+        learner = another().train()
+        found[who] = training_step(learner, ecgs(learner, batch))
+        if args.bf16:
+            learner = another().train()
+            if args.device == "cpu":
+                learner.set_attn_implementation("eager")  # see training/beat.py
+            found[f"{who}, bf16"] = training_step(learner, ecgs(learner, batch), torch.bfloat16)
+    return found
+
+
+def measure(reference: BeatModel, model: BeatModel, batch: int, args) -> dict[str, dict[str, float]]:
+    """what -> who -> ECG-seconds per second."""
+    window = {
+        each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)
+    }  # s of ECG in a call
+    with torch.no_grad():
+        encode, decode = codes_and_decodes(reference, model, batch, args)
+        found = {
+            "codes from a signal": median_seconds(encode, args.device),
+            "decode": median_seconds(decode, args.device),
+        }
+    if batch > 1:
+        found["training step"] = median_seconds(training_steps(model, batch, args), args.device)
+    return {
+        what: {who: window[model if who.startswith("Beat") else reference] / seconds for who, seconds in rows.items()}
+        for what, rows in found.items()
+    }
+
+
+def print_table(found: dict[str, dict[str, float]], batch: int):
+    print(f"\n| batch {batch} | ECG-seconds per second | of the paper's |\n|---|---|---|")
+    for what, rows in found.items():
+        first = next(iter(rows.values()), None)
+        for who, rate in rows.items():
+            print(f"| {what}: {who} | {rate:,.0f} | {rate / first:.1f} |")
+
+
+def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250):
+    """A recording of many hours, pushed minute by minute."""
+    minute = simulate_ecg("SR", "NORM", seconds=60, sampling_rate=sampling_rate, seed=1).signal
+    stream = model.stream(
+        BeatFeatureExtractor(
+            sampling_rate=model.config.sampling_rate, samples_per_latent=model.config.samples_per_latent
+        ),
+        sampling_rate,
+    )
+    started, segments = time.perf_counter(), 0
+    for _ in range(round(60 * hours)):
+        segments += len(stream.push(minute))
+    segments += len(stream.close())
+    seconds = time.perf_counter() - started
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    print(
+        f"\n{hours:g} h of 12 leads at {sampling_rate} Hz as a stream: {segments} segments in {seconds:.0f} s, peak memory {memory:.2f} GiB"
+    )
+
+
+def flops(model: BeatModel, tokens: int, layers: int) -> float:
+    """Multiplications and additions of one pass of a transformer over one segment."""
+    config = model.config
+    inner = config.num_attention_heads * config.head_dim
+    return (
+        2
+        * layers
+        * tokens
+        * (4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner)
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="training steps with matrix products in bfloat16, too")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the encoder, too")
+    parser.add_argument("--onnx", action="store_true", help="ONNX Runtime, too")
+    parser.add_argument("--hours", type=float, help="of a stream, before all else")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, for the share of it that encoding achieves")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    model = BeatModel.from_pretrained(args.model, dtype=torch.float32).to(args.device).eval()
+    if args.hours:  # first, while nothing else has used memory
+        print_stream(model, args.hours)
+    reference = paper(args.device).eval()
+    sizes = [f"{sum(each.numel() for each in net.parameters()) / 1e6:.2f} M parameters" for net in (reference, model)]
+    print(
+        f"\nThe paper's settings: {sizes[0]}. Beat: {sizes[1]}. {torch.get_num_threads()} threads, torch {torch.__version__}, {args.device}."
+    )
+    for batch in args.batches:
+        found = measure(reference, model, batch, args)
+        print_table(found, batch)
+        if args.peak_tflops:
+            config = model.config
+            tokens = config.num_patches + config.num_queries
+            each = flops(model, tokens, config.num_encoder_layers) * config.sampling_rate / config.segment_length
+            achieved = (
+                max(rate for who, rate in found["codes from a signal"].items() if who.startswith("Beat")) * each / 1e12
+            )
+            print(f"\nEncoding at batch {batch}: {achieved:.3f} TFLOP/s, {achieved / args.peak_tflops:.1%} of the peak")
+
+
+if __name__ == "__main__":
+    main()
