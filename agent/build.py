@@ -27,7 +27,7 @@ from .records import Loaded, load, rng_for, sample_of
 from .rephrase import Rephraser
 from .samples import Sample, write_shard
 from .signal import Optimizer
-from .sources import Entry, find_entries, rejection
+from .sources import Entry, content_digest, find_entries, printable, rejection
 
 VERSION = 1  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128
@@ -61,6 +61,10 @@ class Settings:
 
 class LeakageError(Exception):
     """A patient or a signal is in two splits."""
+
+
+class SourceChangedError(ValueError):
+    """Files of the source are not those that the build began with, so that its shards would be of two sources."""
 
 
 def plan(entries: list[Entry]) -> list[dict]:
@@ -111,21 +115,20 @@ def build(
 
     Returns: the manifest.
 
-    Raises: `LeakageError`; `ValueError` when `out` holds another data set, or `source` no record.
+    Raises: `LeakageError`; `SourceChangedError` when the files are not those that the build began with; `ValueError`
+        when `out` is a file or holds another data set, `source` has no record, or the tasks find nothing to ask.
     """
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; a data set needs a folder.")
+    if printable(out) != str(out):
+        raise ValueError(f"{printable(out)}: the name of this folder is no UTF-8; choose another one.")
     started = time.time()
     entries, rejected = find_entries(source, limit, progress)
     units = plan(entries)
-    description = {"version": VERSION, "settings": settings.as_dict(), "units": [_fingerprint(unit) for unit in units]}
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
-    told = work / "plan.json"
-    if told.exists() and json.loads(told.read_text()) != description:
-        raise ValueError(
-            f"{out} holds a data set of another source, seed, version or setting; choose another folder or remove it."
-        )
-    _write(told, json.dumps(description))
+    keep_plan(work / "plan.json", units, settings)
     if settings.llm:
         settings.llm.setdefault("cache", str(work / "llm"))
     partners = read_ecg_qa(settings.ecg_qa, units) if settings.ecg_qa else {}
@@ -138,6 +141,35 @@ def build(
     bar.close()
     reports = [json.loads((work / f"{unit['name']}.json").read_text()) for unit in units]
     return finish(out, units, reports, rejected, settings, time.time() - started)
+
+
+def keep_plan(path: Path, units: list[dict], settings: Settings):
+    """Writes down what is built, or compares it with what is written there. Raises: as `build`."""
+    out = path.parent.parent
+    planned = {
+        "version": VERSION,
+        "settings": settings.as_dict(),
+        "units": [_fingerprint(unit) for unit in units],
+        "files": {record["record_id"]: record["digest"] for unit in units for record in unit["records"]},
+    }
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if "files" not in before or {**before, "files": None} != {**planned, "files": None}:
+            raise ValueError(
+                f"{out} holds a data set of another source, seed, version or setting; choose another folder or "
+                "remove it."
+            )
+        changed = [name for name, digest in planned["files"].items() if before["files"].get(name) != digest]
+        if changed:
+            raise _changed(changed, out)
+    _write(path, json.dumps(planned))
+
+
+def _changed(records: list[str], out: Path) -> SourceChangedError:
+    return SourceChangedError(
+        f"The files of {len(records)} records, for example {records[0]}, are not those that the data set in {out} was "
+        "begun with; put them back, or choose another folder or remove it."
+    )
 
 
 def _run(units: list[dict], out: Path, settings: Settings, partners: dict, workers: int, ray_address: str | None):
@@ -166,7 +198,7 @@ def _one_thread():
 
 
 def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None = None) -> str:
-    """Builds one shard. Returns its name."""
+    """Builds one shard. Returns its name. Raises `SourceChangedError` when a file is not what it was when planned."""
     optimizer, loaded, rejected, hashes, times = Optimizer(), [], [], {}, Counter()
     questions = questions or {"questions": [], "elsewhere": {}}
 
@@ -181,6 +213,9 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
         if one := load_or_reject(record):
             loaded.append(one)
             hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
+    read = [*unit["records"], *questions["elsewhere"].values()]
+    if changed := [record["record_id"] for record in read if content_digest(record["path"]) != record["digest"]]:
+        raise _changed(changed, out)
     clock = time.perf_counter()
     if settings.ecg_qa:
         at_hand = len(rejected)
@@ -271,18 +306,26 @@ def _compare(one: Loaded, other: Loaded, same_patient: bool, settings: Settings)
 def finish(
     out: Path, units: list[dict], reports: list[dict], rejected: list[dict], settings: Settings, seconds: float
 ) -> dict:
-    """Checks for leakage, and writes rejected.jsonl, manifest.json and the card. Raises `LeakageError`, and then writes
-    no manifest.
+    """Checks for leakage, and writes rejected.jsonl, manifest.json and the card.
+
+    Raises: `LeakageError`, and `ValueError` when there is no sample; no manifest is written then.
     """
     check_leakage(units, reports)
     rejected = rejected + [row for report in reports for row in report["rejected"]]
     _write(out / "rejected.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejected))
+    records = sum(len(report["records"]) for report in reports)
+    if not any(report["samples"] for report in reports):
+        raise ValueError(
+            f"The data set is empty: {', '.join(settings.tasks)} found nothing to ask about {records} records "
+            f"({len(rejected)} were rejected, see {out / 'rejected.jsonl'}). All tasks but prediction need labels: a "
+            "CSV with scp_codes or report, or files that state a diagnosis."
+        )
     manifest = {
         "name": "Heartcare-400K",
         "version": VERSION,
         "settings": settings.as_dict(),
         "samples": sum(report["samples"] for report in reports),
-        "records": sum(len(report["records"]) for report in reports),
+        "records": records,
         "rejected": len(rejected),
         "shards": [
             {key: report[key] for key in ("name", "sha256", "bytes", "samples")} | {"records": list(report["records"])}
@@ -308,8 +351,8 @@ def check_leakage(units: list[dict], reports: list[dict]):
 
 
 def _fingerprint(unit: dict) -> str:
-    """Of a unit's records and labels, not of where its files lie."""
-    records = [{key: value for key, value in record.items() if key != "path"} for record in unit["records"]]
+    """Hash of a unit's records and labels, not of where its files lie and of what is in them."""
+    records = [{k: v for k, v in record.items() if k not in ("path", "digest")} for record in unit["records"]]
     return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
 
 

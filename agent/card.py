@@ -225,31 +225,31 @@ def draw_donuts(counts: Counter, path: Path):
 
 
 def draw_examples(out: Path, manifest: dict) -> list[str]:
-    """Six ECGs of the first shard that has any, each under its report; returns the names of the pictures."""
+    """Draws up to six ECGs of the first shard that has any, each under its report or answer where it has one.
+
+    Returns: the names of the pictures.
+    """
     shard = next((shard["name"] for shard in manifest["shards"] if shard["samples"]), None)
     if shard is None:
         return []
-    table = pq.read_table(out / shard, columns=["task", "modality", "answer", "ecgs"]).select(
-        ["task", "modality", "answer", "ecgs"]
-    )
-    is_signal = np.array([m == "signal" for m in table["modality"].to_pylist()])
-    wanted = np.array([t == "report" for t in table["task"].to_pylist()]) & is_signal
-    places = np.flatnonzero(wanted if wanted.any() else is_signal)
-    seen: dict[str, int] = {}
-    for place in places:
-        seen.setdefault(table["answer"][int(place)].as_py().split("Diagnosis:")[-1], int(place))
+    rows = pq.read_table(out / shard, columns=["task", "modality", "answer", "ecgs"])
+    tasks, modalities = (np.array(rows[name].to_pylist()) for name in ("task", "modality"))
+    is_signal = modalities == "signal"
+    places = np.flatnonzero(is_signal & (tasks == "report"))
+    if not len(places):
+        places = np.flatnonzero(is_signal)
+    chosen: dict[str, int] = {}
+    for place in map(int, places):
+        answer = rows["answer"][place].as_py().split("Diagnosis:")[-1]
+        same = answer if tasks[place] != "prediction" else rows["ecgs"][place][0]["record_id"].as_py()
+        chosen.setdefault(same, place)
     names, optimizer = [], Optimizer()
-    for i, place in enumerate(list(seen.values())[:6]):
-        ecg = unpack_ecg(table["ecgs"][place].as_py()[0])
-        signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
+    for i, place in enumerate(list(chosen.values())[:6]):
+        whole = {**rows["ecgs"][place].as_py()[0], "target_samples": 0}
+        signal, lead_mask, _ = optimizer.extractor.prepare(unpack_ecg(whole))
         names.append(f"example_{i + 1}.png")
-        page = draw_ecg(
-            signal,
-            optimizer.extractor.sampling_rate,
-            "3x4+R",
-            dpi=90,
-            header=table["answer"][place].as_py()[:150],
-            lead_mask=lead_mask,
-        )
+        header = "" if tasks[place] == "prediction" else rows["answer"][place].as_py()[:150]
+        rate = optimizer.extractor.sampling_rate
+        page = draw_ecg(signal, rate, "3x4+R", dpi=90, header=header, lead_mask=lead_mask)
         page.save(out / "card" / names[-1])
     return names

@@ -1,13 +1,15 @@
 """Where records come from: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
 
-source --entries--> [Entry: where the record is, who the patient is, which labels, which fold]
+source --find_entries--> [Entry: where the record is, who the patient is, which labels, which fold, hash of its files]
 """
 
 import ast
 import csv
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,6 +31,7 @@ NOTES = (
     "extra_beats",
     "pacemaker",
 )
+HASHED_BYTES = 2**28  # of each file; no reader takes in more
 # Files that belong to a WFDB record when its header is beside them, and files that are never an ECG.
 BESIDE_HEADER = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".txt"}
 DOCUMENTS = {".md", ".json", ".html", ".sha256"}
@@ -36,8 +39,8 @@ DOCUMENTS = {".md", ".json", ".html", ".sha256"}
 
 @dataclass
 class Entry:
-    """One record of a source: `path` of the file, the pseudonym of the patient, labels, fold, and `order` within the
-    patient's records.
+    """One record of a source: `path` of the file, the pseudonym of the patient, labels, fold, `order` within the
+    patient's records, and `digest`, the hash of all files that the record consists of.
     """
 
     record_id: str
@@ -49,6 +52,7 @@ class Entry:
     sex: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     order: str = ""
+    digest: str = ""
 
     @property
     def split(self) -> str:
@@ -65,13 +69,14 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         source: A folder with ptbxl_database.csv (PTB-XL in its official layout), any other folder, or a CSV with a
             column `path`, and perhaps record_id, patient_id, age, sex, report, scp_codes (a Python or JSON dict) and
             fold (1 to 10).
-        limit: Only the first so many.
+        limit: Number of records to take, the first ones; all by default.
+        progress: Whether bars are shown.
 
     A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are
     shared out to ten by their hash.
 
-    Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV without a column `path`, or without
-        any record.
+    Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV that is damaged or has no column
+        `path`, and for a source without any record.
     """
     source = Path(source)
     if (source / "ptbxl_database.csv").is_file():
@@ -80,8 +85,7 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         rows = [{"path": str(path)} for path in _files(source)[:limit]]
         entries, rejected = _scan(rows, source, progress)
     elif source.is_file():
-        with open(source, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))[:limit]
+        rows = _table(source)[:limit]
         if not rows or "path" not in rows[0]:
             raise ValueError(f"{source} must have a column 'path'; it has {list(rows[0]) if rows else 'no rows'}.")
         entries, rejected = _scan(
@@ -93,20 +97,59 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         raise ValueError(
             f"{source} holds no ECG that can be read; {len(rejected)} rejected, the first because: {rejected[:1]}."
         )
+    for entry in tqdm(entries, desc="hashing files", disable=not progress):
+        entry.digest = content_digest(entry.path)
     return entries, rejected
 
 
 def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
     """Why a record was left out, without the place of the file on this machine."""
     kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
-    return {"record": record_id, "reason": kind + str(error).replace(f"{Path(path).parent}/", "")}
+    reason = kind + str(error).replace(f"{Path(path).parent}/", "")
+    return {"record": printable(record_id), "reason": printable(reason)}
+
+
+def printable(text: str | Path) -> str:
+    """A text that every file and terminal takes: the bytes of a file name that are no UTF-8 become escapes (`\\xe9`)."""
+    return os.fsencode(str(text)).decode("utf-8", "backslashreplace")
+
+
+def content_digest(path: str | Path) -> str:
+    """Hash of the files of a record, in 16 hexadecimal digits: of their names and content, not of where they lie."""
+    digest = hashlib.sha256()
+    for file in record_files(Path(path)):
+        size = os.path.getsize(file) if os.path.isfile(file) else None
+        digest.update(repr((os.fsencode(file.name), size)).encode())
+        if size:
+            with open(file, "rb") as opened:
+                for _ in range(0, min(size, HASHED_BYTES), 2**20):
+                    digest.update(opened.read(2**20))
+    return digest.hexdigest()[:16]
+
+
+def record_files(path: Path) -> list[Path]:
+    """The files that a record consists of: its file, or the WFDB header with every file beside it that it names."""
+    header = path.with_name(path.name + ".hea")
+    if path.suffix == ".hea":
+        header = path
+    elif os.path.isfile(path):
+        header = path.with_suffix(".hea") if path.suffix.lower() in BESIDE_HEADER else path
+    if header.suffix != ".hea" or not os.path.isfile(header):
+        return [path]
+    files = {header: None}  # in the order of the headers
+    waiting = [header]
+    while waiting:
+        for word in _header_words(waiting.pop())[1:]:
+            for file in (header.with_name(word), header.with_name(f"{word}.hea")) if Path(word).name == word else ():
+                if file not in files and os.path.isfile(file):
+                    files[file] = None
+                    waiting += [file] if file.suffix == ".hea" else []
+    return list(files)
 
 
 def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
-    with open(folder / "ptbxl_database.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:limit]
     entries, rejected = [], []
-    for row in rows:
+    for row in _table(folder / "ptbxl_database.csv")[:limit]:
         try:
             sex = {"0": "male", "1": "female"}.get(row.get("sex", "").split(".")[0])
             entries.append(
@@ -115,18 +158,14 @@ def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
                     path=str(folder / row["filename_lr"]),
                     patient_id=row["patient_id"].split(".")[0],
                     fold=int(row["strat_fold"]),
-                    statements={
-                        code: float(value)
-                        for code, value in ast.literal_eval(row["scp_codes"]).items()
-                        if code in STATEMENTS
-                    },
+                    statements=_scp_codes(row["scp_codes"]),
                     age=parse_age(row.get("age")),
                     sex=sex,
                     notes={name: (row.get(name) or "").strip() for name in NOTES},
                     order=f"{row.get('recording_date', '')}/{int(row['ecg_id']):08d}",
                 )
             )
-        except (KeyError, ValueError, SyntaxError) as error:
+        except Exception as error:  # whatever is wrong with one row must not stop the others
             rejected.append(
                 {
                     "record": str(row.get("ecg_id")),
@@ -134,6 +173,31 @@ def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
                 }
             )
     return entries, rejected
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the first."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            columns, rows = next(lines, []), []
+            for fields in lines:
+                if fields and len(fields) != len(columns):
+                    raise ValueError(f"{len(fields)} fields where its first line names {len(columns)} columns")
+                if fields:
+                    rows.append(dict(zip(columns, fields)))
+        return rows
+    except (csv.Error, ValueError) as error:
+        place = f", line {lines.line_num}" if not isinstance(error, UnicodeError) else " is no UTF-8 text"
+        raise ValueError(f"{path}{place}: {error}.") from error
+
+
+def _scp_codes(text: str) -> dict[str, float]:
+    """A Python or JSON dict of code to likelihood -> the same for the codes that are known."""
+    codes = json.loads(text) if '"' in text else ast.literal_eval(text)
+    if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
+        raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
+    return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -159,11 +223,15 @@ def _files(folder: Path) -> list[Path]:
 
 def _segments(header: Path) -> list[str]:
     """Names of the segments of a multi-segment WFDB record, which are no records of their own."""
+    record, *names = _header_words(header) or [""]
+    return names if re.fullmatch(r"[\w-]+/\d+", record) else []
+
+
+def _header_words(header: Path) -> list[str]:
+    """The first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
     with open(header, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
-    if not lines or not re.match(r"^[\w-]+/\d+\s", lines[0]):
-        return []
-    return [line.split()[0] for line in lines[1:]]
+    return [line.split()[0] for line in lines]
 
 
 def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], list[dict]]:
@@ -174,6 +242,8 @@ def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], li
         inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
         name = row.get("record_id") or (inside.with_suffix("") if inside.suffix == ".hea" else inside).as_posix()
         try:
+            if printable(name) != name:
+                raise ValueError("the file's name is no UTF-8; rename it")
             if name in seen:
                 raise ValueError("the record id is there twice")
             record = read_ecg(path)
@@ -188,11 +258,7 @@ def _entry(name: str, path: Path, row: dict, record: ECGRecord) -> Entry:
     patient = row.get("patient_id") and pseudonym(row["patient_id"]) or record.patient_id or pseudonym(f"record {name}")
     statements = record.statements
     if row.get("scp_codes"):
-        text = row["scp_codes"]
-        codes = json.loads(text) if '"' in text else ast.literal_eval(text)
-        if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
-            raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
-        statements = {code: float(value) for code, value in codes.items() if code in STATEMENTS}
+        statements = _scp_codes(row["scp_codes"])
     elif row.get("report"):
         statements = find_statements(row["report"])
     fold = int(row["fold"]) if row.get("fold") else 1 + int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 10

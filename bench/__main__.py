@@ -3,30 +3,17 @@
 import argparse
 import json
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from ..agent.command_line import run_command
 from .items import OFFICIAL, SUBSETS, TASKS
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the command line. Returns the exit status, as `run_command` gives it."""
     args = parse(argv)
-    try:
-        return {"run": _run, "invariance": _invariance, "compare": _compare, "report": _report, "freeze": _freeze}[
-            args.command
-        ](args)
-    except (ValueError, FileNotFoundError, ImportError, ConnectionError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except BrokenProcessPool:
-        print(
-            "Error: a worker died, perhaps for want of memory; the same command goes on from here, with fewer --workers if need be.",
-            file=sys.stderr,
-        )
-        return 3
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
+    commands = {"run": _run, "invariance": _invariance, "compare": _compare, "report": _report, "freeze": _freeze}
+    return run_command(lambda: commands[args.command](args))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -241,7 +241,7 @@ def _details(table: dict) -> str:
     """The other metrics, of the model and of the two controls that say most."""
     shown = [row for row in (MODEL, MAJORITY, OTHER) if row in table["rows"]]
     rows = [table["rows"][row] for row in shown]
-    if sets := rows[0].get("sets"):
+    if "sets" in rows[0]:
         lines = [
             [
                 name,
@@ -249,8 +249,10 @@ def _details(table: dict) -> str:
                 *(f"{row['sets'][name]['auc']:.3f}" for row in rows),
                 f"{found['low']:.3f} to {found['high']:.3f}",
             ]
-            for name, found in sets.items()
+            for name, found in rows[0]["sets"].items()
         ]
+        if not lines:
+            return "<p class='quiet'>No class has records both with and without it, so that there is no AUC.</p>"
         return _table(["macro AUC", "classes", *shown, "interval of the model"], lines)
     lines = []
     if len(rows[0]["groups"]) > 1:

@@ -5,6 +5,7 @@ the data set see.
 import csv
 import gzip
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,12 +21,12 @@ from make_examples import write_wfdb
 from test_readers import write_ishne
 
 from heartcare.agent.__main__ import main
-from heartcare.agent.build import WORK, LeakageError, Settings, build, check_leakage, plan
+from heartcare.agent.build import WORK, LeakageError, Settings, SourceChangedError, build, check_leakage, plan
 from heartcare.agent.qa import DIMENSIONS, MODALITIES, TASKS
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.samples import SCHEMA, PackedECG, conversation, unpack_ecg
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.agent.sources import find_entries
+from heartcare.agent.sources import content_digest, find_entries, record_files
 
 
 def digests(out: Path) -> dict[str, bytes]:
@@ -169,6 +170,123 @@ def test_another_data_set_is_not_overwritten(built, ptbxl_folder, tmp_path):
     with pytest.raises(ValueError, match="another source, seed, version or setting"):
         build(ptbxl_folder, out, Settings(seed=5), progress=False)
     assert digests(out) == digests(built)
+
+
+@pytest.fixture
+def unlabelled(tmp_path) -> Path:
+    """Two WFDB records of which nothing but the signal is known."""
+    for i in range(2):
+        write_wfdb(tmp_path / "unlabelled", f"r{i}", simulate_ecg(seed=i).signal, 500)
+    return tmp_path / "unlabelled"
+
+
+def test_records_without_labels_are_built_and_drawn(unlabelled, tmp_path):
+    command = ["build", "--source", str(unlabelled), "--out", str(tmp_path / "out"), "--no-images"]
+    assert main(command) == 0
+    assert {row["task"] for row in rows_of(tmp_path / "out")} == {"prediction"}
+    # The two records have no patient, and are in two splits; the card draws what is in the first.
+    assert [path.name for path in (tmp_path / "out/card").glob("example_*.png")] == ["example_1.png"]
+    assert "(card/example_1.png)" in (tmp_path / "out/README.md").read_text()
+
+
+def test_a_data_set_without_any_question_is_an_error(unlabelled, tmp_path, capsys):
+    command = ["build", "--source", str(unlabelled), "--out", str(tmp_path / "out"), "--tasks", "closed-qa,report"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert (
+        "closed-qa, report found nothing to ask about 2 records (0 were rejected" in error and "Traceback" not in error
+    )
+    assert not (tmp_path / "out/manifest.json").exists()
+    assert main(command) == 2  # and it stays one when it is gone on with
+
+
+def test_a_file_name_that_is_no_utf8_is_rejected_by_name(unlabelled, tmp_path, capsys):
+    name = os.fsencode(unlabelled) + b"/caf\xe9"
+    for kind in (b".hea", b".dat"):
+        shutil.copy(os.fsencode(unlabelled) + b"/r0" + kind, name + kind)
+    command = ["build", "--source", str(unlabelled), "--no-images", "--out"]
+    assert main([*command, str(tmp_path / "out")]) == 0
+    rejected = (tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8")
+    assert json.loads(rejected) == {"record": "caf\\xe9", "reason": "the file's name is no UTF-8; rename it"}
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["records"] == 2
+    assert main([*command, os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")]) == 2
+    assert "out\\xff: the name of this folder is no UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_sources_that_changed_are_not_mixed_into_a_build(unlabelled, tmp_path, capsys, finished):
+    command = ["build", "--source", str(unlabelled), "--out", str(tmp_path / "out"), "--no-images"]
+    assert main(command) == 0
+    if not finished:  # as a kill after the first shard leaves it
+        (tmp_path / "out/manifest.json").unlink()
+        (tmp_path / "out" / sorted(path.name for path in (tmp_path / "out").glob("*.parquet"))[-1]).unlink()
+    before = digests(tmp_path / "out")
+    data = (unlabelled / "r1.dat").read_bytes()
+    (unlabelled / "r1.dat").write_bytes(bytes(reversed(data)))
+    capsys.readouterr()
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "files of 1 records, for example r1, are not those" in error and "put them back" in error
+    assert digests(tmp_path / "out") == before
+    # The same content at another time and in another place is no change.
+    (unlabelled / "r1.dat").write_bytes(data)
+    command[command.index("--source") + 1] = str(shutil.move(unlabelled, tmp_path / "moved"))
+    assert main(command) == 0 and (tmp_path / "out/manifest.json").exists()
+
+
+def test_a_file_that_changes_while_it_is_built_ends_the_build(unlabelled, tmp_path, monkeypatch):
+    import heartcare.agent.build as module
+
+    def load_and_change(entry, *args):
+        loaded = load(entry, *args)
+        with open(f"{entry.path[:-4]}.dat", "ab") as file:
+            file.write(b"\0")
+        return loaded
+
+    load = module.load
+    monkeypatch.setattr(module, "load", load_and_change)
+    with pytest.raises(SourceChangedError, match="for example r"):
+        build(unlabelled, tmp_path / "out", Settings(images=False), progress=False)
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_a_record_is_all_of_its_files(tmp_path):
+    write_wfdb(tmp_path, "a", simulate_ecg(seed=1).signal, 500)
+    (tmp_path / "whole.hea").write_text("whole/2 12 500 10000\na 5000\nwhole 5000\n../b 5000\n" + "x" * 300 + " 1\n")
+    assert record_files(tmp_path / "whole") == [tmp_path / name for name in ("whole.hea", "a.hea", "a.dat")]
+    assert record_files(tmp_path / "a.dat") == record_files(tmp_path / "a.hea") == record_files(tmp_path / "a")
+    assert record_files(tmp_path / "none.csv") == [tmp_path / "none.csv"]
+    before = [content_digest(tmp_path / name) for name in ("whole.hea", "a", "none.csv")]
+    with open(tmp_path / "a.dat", "r+b") as file:
+        file.write(b"\x01\x02")
+    after = [content_digest(tmp_path / name) for name in ("whole.hea", "a", "none.csv")]
+    assert [one == other for one, other in zip(before, after)] == [False, False, True]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("path,age\nr0.hea,50\nr1.hea\n", "list.csv, line 3: 1 fields where its first line names 2 columns"),
+    ("path,age\nr0.hea,50,6\n", "list.csv, line 2: 3 fields where its first line names 2 columns"),
+    ("path,report\nr0.hea," + "x" * 200_000 + "\n", "list.csv, line 2: field larger than field limit"),
+    ("path\n\xe9.hea\n", "list.csv is no UTF-8 text: "),
+    ("file,age\nr0.hea,5\n", "must have a column 'path'"),
+    ("", "it has no rows"),
+])  # fmt: skip
+def test_a_damaged_table_is_named_with_its_line(unlabelled, tmp_path, capsys, text, message):
+    (unlabelled / "list.csv").write_bytes(text.encode("latin-1"))
+    assert main(["build", "--source", str(unlabelled / "list.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_damaged_row_of_ptbxl_is_rejected(ptbxl_folder, tmp_path):
+    (tmp_path / "records100").symlink_to(ptbxl_folder / "records100")
+    head, *lines = (ptbxl_folder / "ptbxl_database.csv").read_text().splitlines()
+    place = head.split(",").index("scp_codes")
+    rows = list(csv.reader(lines[:4]))
+    rows[1][place], rows[2][place] = "[1, 2]", "(" * 5000
+    with open(tmp_path / "ptbxl_database.csv", "w", newline="") as file:
+        csv.writer(file).writerows([head.split(","), *rows])
+    entries, rejected = find_entries(tmp_path, progress=False)
+    assert [entry.record_id for entry in entries] == ["1", "4"] and [row["record"] for row in rejected] == ["2", "3"]
 
 
 @pytest.fixture
@@ -378,6 +496,12 @@ def test_command_line_errors(tmp_path, capsys):
     assert "neither a folder nor a CSV" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main(["build", "--source", str(tmp_path / "empty"), "--out", str(tmp_path / "o")]) == 2
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        (tmp_path / "file").write_text("")
+        write_wfdb(tmp_path / "some", "r", simulate_ecg().signal, 500)
+        assert main(["build", "--source", str(tmp_path / "some"), "--out", str(place)]) == 2
+    errors = capsys.readouterr().err
+    assert "file is a file; a data set needs a folder" in errors and "Not a directory" in errors
     for wrong in (["--tasks", "poetry"], ["--llm", "http://x"]):
         with pytest.raises(SystemExit):
             main(["build", "--source", "x", "--out", "y", *wrong])

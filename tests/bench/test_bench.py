@@ -629,6 +629,16 @@ def test_report_says_it_in_words_and_needs_nothing_from_elsewhere(data, manifest
     assert "holds no result" in capsys.readouterr().err
 
 
+def test_report_of_a_benchmark_too_small_for_an_auc(data, manifest_file, tiny_folder, tmp_path):
+    options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1]
+    assert main([*map(str, ["run", *options, "--name", "x", "--subset", "S", "--tasks", "classification"])]) == 0
+    result = json.loads((tmp_path / "x.json").read_text())
+    assert result["tables"]["S/classification"]["rows"][MODEL] == {"n": 1, "score": None, "sets": {}}
+    assert main(["report", str(tmp_path)]) == 0
+    assert "so that there is no AUC" in (tmp_path / "report.html").read_text()
+    assert main(["compare", str(tmp_path / "x.json"), str(tmp_path / "x.json")]) == 0
+
+
 def test_judge_and_biobert_are_asked_when_they_are_given(data, manifest_file, tiny_folder, judge_server, tmp_path):
     url, replies, _ = judge_server
     count = iter(range(10**6))
