@@ -1,9 +1,11 @@
+import copy
 import csv
 import http.server
 import json
 import os
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from make_examples import write_wfdb
 from support.paths import REAL_ECGS, ROOT
 from transformers import LlamaConfig, LlamaForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
+import heartcare.agent.build as build_module
 from heartcare import BeatConfig, BeatModel, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.simulate import simulate_ecg
 
@@ -19,8 +22,16 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "2")))
 
 
+def pytest_collection_modifyitems(items):
+    """Marks the tests that read real ECGs, which the fixture `shared` gives them."""
+    for item in items:
+        if "shared" in item.fixturenames:
+            item.add_marker(pytest.mark.data)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
+    """The repository's folder."""
     return ROOT
 
 
@@ -40,13 +51,18 @@ def ecg():
     return simulate_ecg("SR", "NORM", noise_mv=0.005, seed=5)
 
 
-@pytest.fixture
-def signals() -> torch.Tensor:
-    """Three ECGs as Beat takes them, (3, 12, 1000) mV at 100 Hz."""
-    extractor = HeartcareProcessor.from_pretrained(ROOT).feature_extractor
+@pytest.fixture(scope="session")
+def three_ecgs(processor) -> torch.Tensor:
+    """What `signals` copies."""
     rhythms = (("SR", "NORM"), ("AFIB", "NORM"), ("SBRAD", "LVH"))
-    records = [simulate_ecg(*each, seed=i) for i, each in enumerate(rhythms)]
-    return extractor([r.signal for r in records], sampling_rate=500, units="mV", return_tensors="pt")["input_values"]
+    ecgs = [simulate_ecg(*each, seed=i).signal for i, each in enumerate(rhythms)]
+    return processor.feature_extractor(ecgs, sampling_rate=500, units="mV", return_tensors="pt")["input_values"]
+
+
+@pytest.fixture
+def signals(three_ecgs) -> torch.Tensor:
+    """Three ECGs as Beat takes them, (3, 12, 1000) mV at 100 Hz."""
+    return three_ecgs.clone()
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +112,16 @@ def tiny_folder(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture
-def tiny(tiny_folder) -> HeartcareForConditionalGeneration:
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder) -> HeartcareForConditionalGeneration:
+    """What `tiny` copies."""
     return HeartcareForConditionalGeneration.from_pretrained(tiny_folder).eval()
+
+
+@pytest.fixture
+def tiny(tiny_model) -> HeartcareForConditionalGeneration:
+    """The small model of random weights, which a test may change."""
+    return copy.deepcopy(tiny_model)
 
 
 @pytest.fixture
@@ -128,6 +151,15 @@ def ptbxl_folder(tmp_path_factory) -> Path:
             write_wfdb(folder / "records100" / "00000", f"{i:05d}_lr", ecg.signal, 100)
             row = {"ecg_id": i, "patient_id": i, "scp_codes": ecg.statements, "strat_fold": i % 10 + 1}
             table.writerow(row | {"filename_lr": f"records100/00000/{i:05d}_lr"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(ptbxl_folder, tmp_path_factory) -> Path:
+    """The forty simulated records as HeartAgent builds them, in shards of eight. Tests that change it copy it first."""
+    folder = tmp_path_factory.mktemp("built")
+    with mock.patch.object(build_module, "UNIT_RECORDS", 8):
+        build_module.build(ptbxl_folder, folder, build_module.Settings(), progress=False)
     return folder
 
 

@@ -8,16 +8,15 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from make_examples import write_wfdb
+from support.processes import STALL, kill_when_stalled
 from test_readers import write_ishne
 
 from heartcare.agent.__main__ import main
@@ -48,13 +47,6 @@ def small_units():
     before, module.UNIT_RECORDS = module.UNIT_RECORDS, 8
     yield
     module.UNIT_RECORDS = before
-
-
-@pytest.fixture(scope="module")
-def built(ptbxl_folder, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("built")
-    build(ptbxl_folder, out, Settings(), progress=False)
-    return out
 
 
 def test_rows_have_every_task_and_tell_the_truth(built):
@@ -137,29 +129,35 @@ def test_same_bytes_on_ray(built, ptbxl_folder, tmp_path):
     assert digests(tmp_path / "ray") == digests(built)
 
 
+# A build that stops when its second shard is written, but not yet in its place.
+STALLS_AT_THE_SECOND_SHARD = f"""
+import os, sys
+import heartcare.agent.build as module
+module.UNIT_RECORDS = 8
+replace, shards = os.replace, []
+def stalling(source, target):
+    if str(target).endswith(".parquet"):
+        shards.append(target)
+        if len(shards) == 2:
+            {STALL}
+    replace(source, target)
+os.replace = stalling
+module.build(sys.argv[1], sys.argv[2], module.Settings(), progress=False)
+"""
+
+
 def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
     """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not
     built again.
     """
-    code = "import sys, heartcare.agent.build as b; b.UNIT_RECORDS = 8; b.build(sys.argv[1], sys.argv[2], b.Settings(), progress=False)"
-    command = [sys.executable, "-W", "ignore", "-c", code, str(ptbxl_folder), str(tmp_path / "out")]
     times = {}
-    for _ in range(3):
-        before = len(list((tmp_path / "out").glob("*.parquet")))
-        process = subprocess.Popen(command)
-        started = time.time()
-        while (
-            len(list((tmp_path / "out").glob("*.parquet"))) <= before
-            and process.poll() is None
-            and time.time() - started < 120
-        ):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for shards in (1, 2, 3):
+        kill_when_stalled(STALLS_AT_THE_SECOND_SHARD, ptbxl_folder, tmp_path / "out")
+        assert len([*(tmp_path / "out").glob("*.parquet")]) == shards
         assert not (tmp_path / "out/manifest.json").exists()
         for path in (tmp_path / "out").glob("*.parquet"):
             assert times.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
-    assert len(times) >= 3
+    assert len(times) == 3
     build(ptbxl_folder, tmp_path / "out", Settings(), progress=False)
     assert digests(tmp_path / "out") == digests(built)
     assert all((tmp_path / "out" / name).stat().st_mtime_ns == then for name, then in times.items())

@@ -4,19 +4,19 @@ what its report says.
 
 import gzip
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support.commands import run_main
+from support.processes import STALL, kill_when_stalled
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessor,
@@ -55,15 +55,8 @@ from heartcare.bench.variants import BASE, VARIANTS
 
 
 @pytest.fixture(scope="module")
-def data(ptbxl_folder, tmp_path_factory) -> Path:
-    """Forty simulated records as HeartAgent builds them, in shards of eight."""
-    import heartcare.agent.build as module
-
-    before, module.UNIT_RECORDS = module.UNIT_RECORDS, 8
-    out = tmp_path_factory.mktemp("data")
-    build(ptbxl_folder, out, BuildSettings(), progress=False)
-    module.UNIT_RECORDS = before
-    return out
+def data(built) -> Path:
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +76,20 @@ def items(data, manifest) -> list:
     return read_items(data, manifest)
 
 
-def command(*args) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "heartcare.bench", *map(str, args)]
+# `python -m heartcare.bench` that stops within its fifth batch.
+STALLS_IN_THE_FIFTH_BATCH = f"""
+import sys
+from heartcare.bench import run
+from heartcare.bench.__main__ import main
+ask, batches = run.ask, []
+def stalling(batch):
+    batches.append(batch)
+    if len(batches) == 5:
+        {STALL}
+    return ask(batch)
+run.ask = stalling
+main(sys.argv[1:])
+"""
 
 
 def test_manifest_is_the_same_each_time_and_has_every_kind(data, manifest, manifest_file, items):
@@ -144,7 +149,7 @@ def test_official_manifest_is_complete():
     ids = [item_id for item_id, _, _ in manifest["items"]]
     assert ids == sorted(ids) and len(set(ids)) == len(ids)
     tasks = [item_id.rsplit("/", 4)[1:4:2] for item_id in ids]
-    count = {(task, modality): sum(each == [task, modality] for each in tasks) for task, modality in map(tuple, tasks)}
+    count = Counter(map(tuple, tasks))
     assert (
         count["closed-qa", "signal"] == count["closed-qa", "image"] == 1000 and count["classification", "signal"] > 2150
     )
@@ -258,7 +263,7 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
     everything = read_items(data, manifest)
     results = {}
     for kind in (Oracle, Parrot):
-        monkeypatch.setattr(run_module, "load_model", lambda *args: kind(everything))
+        monkeypatch.setattr(run_module, "load_model", lambda *args, kind=kind: kind(everything))
         results[kind] = run(Which(str(tiny_folder), called=kind.__name__), data, tmp_path, manifest, progress=False)
     tables = results[Oracle]["tables"]
     for name, table in tables.items():
@@ -320,25 +325,18 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
         "tiny",
     ]
     (one, two, killed) = (tmp_path / name for name in ("one", "two", "killed"))
-    done = subprocess.run(command("run", *options, "--out", one), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "| tiny | metric | n | model | majority |" in done.stdout and "does NOT beat" in done.stdout
-    subprocess.run(command("run", *options, "--out", two, "--workers", 2), check=True, capture_output=True)
+    printed = run_main("heartcare.bench.__main__", "run", *options, "--out", one).stdout
+    assert "| tiny | metric | n | model | majority |" in printed and "does NOT beat" in printed
+    run_main("heartcare.bench.__main__", "run", *options, "--out", two, "--workers", 2)
     answers = killed / "tiny.answers.jsonl"
-    for _ in range(2):
-        process = subprocess.Popen(
-            command("run", *options, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        lines = answers.read_bytes().count(b"\n") if answers.exists() else 0
-        while process.poll() is None and not (answers.exists() and answers.read_bytes().count(b"\n") > lines + 3):
-            time.sleep(0.02)
-        assert process.poll() is None, "it was done before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    for lines in (5, 9):  # one of them is the head
+        kill_when_stalled(STALLS_IN_THE_FIFTH_BATCH, "run", *options, "--out", killed)
+        assert answers.read_bytes().count(b"\n") == lines
     with open(answers, "ab") as file:
         file.write(b'["model/S/closed-qa/0", [{"text": "half a li')
     assert not (killed / "tiny.json").exists()
-    subprocess.run(command("run", *options, "--out", killed), check=True, capture_output=True)
+    program = [sys.executable, "-W", "ignore", "-m", "heartcare.bench", "run", *options, "--out", killed]
+    subprocess.run([*map(str, program)], check=True, capture_output=True)
     assert (one / "tiny.json").read_bytes() == (two / "tiny.json").read_bytes() == (killed / "tiny.json").read_bytes()
     result = json.loads((one / "tiny.json").read_text())
     assert (
@@ -347,8 +345,8 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
     )
     assert str(tmp_path) not in (one / "tiny.json").read_text()
     # Other settings are no continuation.
-    done = subprocess.run(command("run", *options, "--out", one, "--seed", 1), capture_output=True, text=True)
-    assert done.returncode == 2 and "choose another --out" in done.stderr and "Traceback" not in done.stderr
+    other = run_main("heartcare.bench.__main__", "run", *options, "--out", one, "--seed", 1, check=False)
+    assert other.returncode == 2 and "choose another --out" in other.stderr and "Traceback" not in other.stderr
 
 
 def test_yes_probabilities_as_branches_are_those_of_separate_prompts(tiny_folder, items):
