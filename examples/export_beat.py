@@ -63,12 +63,12 @@ def card(model: BeatModel, name: str) -> str:
     )
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--output", required=True)
     parser.add_argument("--push-to-hub", metavar="REPO")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     output = Path(args.output)
     model = BeatModel.from_pretrained(args.model, dtype=torch.float32)
     model.config.name_or_path = ""  # where it once lay means nothing to anybody else

@@ -32,14 +32,14 @@ def prompt_embeds(
     return model.get_prompt_embeds(**inputs)[0]
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--output", help="folder for the language model and its tokenizer")
     parser.add_argument("--ecg", help="a record or a picture")
     parser.add_argument("--question", default="Write a report of this ECG.")
     parser.add_argument("--embeds", help="file for the prompt")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not args.output and not (args.ecg and args.embeds):
         parser.error("give --output, or --ecg and --embeds.")
 

@@ -92,11 +92,11 @@ def compare(beat: BeatModel, paths: tuple[Path, Path]) -> dict[str, float]:
     return {"codes": same / total, "signal": worst}
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--output", default="runs/onnx")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     beat = BeatModel.from_pretrained(args.model, dtype=torch.float32)
     paths = export(beat, Path(args.output))
     found = compare(beat, paths)

@@ -75,13 +75,13 @@ def read_back(model: str, revision: str, **environment) -> str:
     return next(line for line in done.stdout.splitlines() if line.startswith("READ"))
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repo", required=True, help="USER/NAME")
     parser.add_argument("--model", type=Path, help="folder with other weights, as a training wrote them")
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--no-space", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     api = HfApi()
     # A clean cache has no login, so that the token is passed on.

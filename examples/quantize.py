@@ -54,13 +54,13 @@ def megabytes(part: torch.nn.Module) -> float:
     return sum(stored_bytes(each) for each in part.parameters()) / 1e6
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int, default=300, help="questions")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     processor = HeartcareProcessor.from_pretrained(args.model)
     data = HeartcareData(args.data, "test", args.cache, processor, pictures=1)

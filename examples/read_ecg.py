@@ -22,7 +22,7 @@ QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "record", help="a WFDB record, .npy, .npz, .csv, any other ECG file that HeartAgent reads, or a picture"
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--units", help="mV, uV or V, for files that do not say it")
     parser.add_argument("--model", default=str(ROOT))
     parser.add_argument("--output", default="out/ecg.png", help="the drawing")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     started = time.perf_counter()
     processor = AutoProcessor.from_pretrained(args.model, trust_remote_code=True)

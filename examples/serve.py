@@ -224,7 +224,7 @@ async def events(head: dict, waiting, pieces: asyncio.Queue, counted: bool):
     yield "data: [DONE]\n\n"
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="repository or folder")
     parser.add_argument("--name", default="heartcare", help="of the model, for clients")
@@ -233,7 +233,7 @@ def main():
     parser.add_argument("--token", help="bearer token that requests must have")
     parser.add_argument("--max-batch", type=int, default=16, help="requests that are answered together")
     parser.add_argument("--max-bytes", type=int, default=Limits.bytes, help="of a request")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     limits = Limits(bytes=args.max_bytes)
     batcher = DynamicBatcher(pipeline(model=args.model, trust_remote_code=True), args.max_batch, limits)

@@ -92,7 +92,7 @@ class Replicas:
         return found
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="repository, or folder that all machines have")
     parser.add_argument("--name", default="heartcare", help="of the model, for clients")
@@ -103,7 +103,7 @@ def main():
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--token", help="bearer token that requests must have")
     parser.add_argument("--max-batch", type=int, default=16, help="requests that a replica answers together")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
 
     ray.init(args.address, log_to_driver=False)

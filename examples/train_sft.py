@@ -44,7 +44,7 @@ class ECGTrainer(SFTTrainer):
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument(
@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rank", type=int, default=16, help="of LoRA")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     model = HeartcareForConditionalGeneration.from_pretrained(args.model)
     model.freeze_towers()

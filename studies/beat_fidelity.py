@@ -154,7 +154,7 @@ def picture(signal: np.ndarray, decoded: np.ndarray, rate: float) -> Image.Image
     return sheet
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories, one for each bitrate"
@@ -172,7 +172,7 @@ def main():
         help="of the encoder's search for codes that decode to what is nearer to the ECG",
     )
     parser.add_argument("--picture", help="a PNG of the record that the first model decodes in the middling way")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     models = [Fidelity(name, args.refine) for name in args.models]
     paths = files(args)
     if not paths:

@@ -238,7 +238,7 @@ def plot(found: dict[str, dict]) -> str:
     return "\n".join([*out, "</svg>", ""])
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
     parser.add_argument("--output", default="runs/study", help="a JSON file and weights for each variant")
@@ -257,7 +257,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="only print the table")
     parser.add_argument("--plot", help="and write this SVG")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     if not args.table:

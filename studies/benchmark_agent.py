@@ -65,11 +65,11 @@ def reference_draw(signal: np.ndarray, rate: float):
     plt.close(figure)
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", required=True, help="a WFDB record of 10 s and 12 leads")
     parser.add_argument("--skip-references", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     warnings.filterwarnings("ignore")
 
     optimizer = Optimizer()

@@ -195,7 +195,7 @@ def flops(model: BeatModel, tokens: int, layers: int) -> float:
     )
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
@@ -205,7 +205,7 @@ def main():
     parser.add_argument("--onnx", action="store_true", help="ONNX Runtime, too")
     parser.add_argument("--hours", type=float, help="of a stream, before all else")
     parser.add_argument("--peak-tflops", type=float, help="of the device, for the share of it that encoding achieves")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.manual_seed(0)
     model = BeatModel.from_pretrained(args.model, dtype=torch.float32).to(args.device).eval()
     if args.hours:  # first, while nothing else has used memory

@@ -116,13 +116,13 @@ def load(port: int, requests: list[bytes], clients: int) -> tuple[float, np.ndar
     return len(requests) / (time.perf_counter() - started), np.concatenate(times)
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--each", type=int, default=96, help="requests of a setting")
     parser.add_argument("--requests", type=int, default=2000, help="over which memory is watched")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     made, rates = bodies(), {}
     print("| what | clients | batching | requests/s | p50, s | p99, s |\n|---|---|---|---|---|---|")

@@ -58,7 +58,7 @@ def questions_per_second(batches: list[list[dict]], collate: Callable, learn: Ca
     return asked / (time.perf_counter() - started)
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--data", required=True, help="folder of a data set built by HeartAgent")
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="a row with matrix products in bfloat16")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32).to(args.device)
     processor = HeartcareProcessor.from_pretrained(args.model)

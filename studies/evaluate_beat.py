@@ -61,14 +61,14 @@ def evaluate(model: BeatModel, data: PTBXL, batch_size: int = 64) -> dict[str, f
     }
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument("--model", default=".", help="a Beat or a HeartcareGPT repository")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     model = BeatModel.from_pretrained(args.model).eval()
     print("| measure | value |\n|---|---|")
     for name, value in evaluate(model, PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)).items():

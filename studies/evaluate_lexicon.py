@@ -17,11 +17,11 @@ from heartcare.agent.lexicon import find_statements
 from heartcare.agent.statements import STATEMENTS
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True, help="folder with ptbxl_database.csv")
     parser.add_argument("--folds", type=int, nargs="+", default=[9])
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     with open(Path(args.ptbxl) / "ptbxl_database.csv", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if int(row["strat_fold"]) in args.folds]

@@ -127,7 +127,7 @@ def print_ptbxl(folder: Path, fold: int, limit: int | None):
         print(f"| {code} | {has.sum()} | {name} | {medians} | {absent} | {score} |")
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6, help="simulated ECGs of each rhythm and form")
     parser.add_argument("--sampling-rate", type=int, default=500)
@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print_simulated("ours, ms", simulated(ours, args.seeds, args.sampling_rate))
     if args.neurokit:
         print_simulated("neurokit2, lead II, ms", simulated(neurokit, args.seeds, args.sampling_rate))

@@ -42,12 +42,12 @@ def exchange(signal: np.ndarray, order: str) -> np.ndarray:
     return out
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     folder, optimizer = Path(args.ptbxl), Optimizer()
     with open(folder / "ptbxl_database.csv", encoding="utf-8") as file:

@@ -100,7 +100,7 @@ def probed(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) 
     }
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
     parser.add_argument(
@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int, help="only so many records of either side")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.random and not args.models:
         parser.error("--random takes its shape from the first of --models: name one.")
     train, test = (

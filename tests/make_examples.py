@@ -37,10 +37,10 @@ def write_wfdb(folder: Path, name: str, signal: np.ndarray, sampling_rate: int, 
     )
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="examples/ecgs")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     for name, options in EXAMPLES.items():
         ecg = simulate_ecg(**options)
         write_wfdb(Path(args.output), name, ecg.signal, ecg.sampling_rate)

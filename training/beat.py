@@ -74,7 +74,7 @@ def what_it_says(data: PTBXL | WithSimulated, teacher: str) -> np.ndarray:
     return (given + logits(load(teacher), data).sigmoid().numpy()) / 2
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
     parser.add_argument("--teacher", help="folder of a ResNet1d trained by heartcare.training.resnet1d")
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-steps", type=int, default=1000)
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     torch.manual_seed(args.seed)
     config = BeatConfig(**{name: ast.literal_eval(value) for name, value in (each.split("=", 1) for each in args.set)})

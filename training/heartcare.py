@@ -192,7 +192,7 @@ def rehearse(trainer: Trainer, steps: int) -> dict:
     }
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="a recipe, such as those in training/recipes")
     parser.add_argument("--stage", required=True, help="of the recipe: warmup, joint")
@@ -205,7 +205,7 @@ def main():
     parser.add_argument(
         "--dry-run", action="store_true", help="print parameters, tokens of a sample, memory and time, and end"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     recipe = read_recipe(args.config, args.set)
     if args.stage not in recipe.stages:

@@ -72,13 +72,13 @@ def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> 
     }
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=512, help="of one packed sample")
     parser.add_argument("--batch-size", type=int, default=16, help="of each GPU")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--rank", type=int, default=64, help="of LoRA")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     print(
         f"| GiB on each GPU, computed | {' | '.join(f'{n} GPUs' if n > 1 else '1 GPU' for n in args.gpus)} |\n|---|{'---|' * len(args.gpus)}"
     )

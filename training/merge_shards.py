@@ -26,12 +26,12 @@ def merge(shards: str, model: str, output: str):
     HeartcareProcessor.from_pretrained(model).save_pretrained(output)
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     merge(args.shards, args.model, args.output)
     print(f"{args.shards} -> {args.output}")
 

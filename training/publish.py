@@ -33,7 +33,7 @@ def average(model: nn.Module, others: list[nn.Module]):
             tensor.copy_(torch.stack([tensor, *found]).mean(0))
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--model",
@@ -42,7 +42,7 @@ def main():
         help="one, or several trained on from the same start; the first gives all but the weights",
     )
     parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     model, *others = (
         HeartcareForConditionalGeneration.from_pretrained(each, dtype=torch.float32) for each in args.model
     )

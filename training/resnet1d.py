@@ -105,7 +105,7 @@ def load(folder: str | Path) -> ResNet1d:
     return model.eval()
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
     parser.add_argument("--output", default="runs/resnet1d")
@@ -113,7 +113,7 @@ def main():
     parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
     parser.add_argument("--limit", type=int, help="only so many records of either side")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     data, validation = (
         PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
         PTBXL(args.ptbxl, [9], args.cache, args.limit),

