@@ -7,7 +7,8 @@ from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .image_processing_heartcare import ECGImageProcessor
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor, read_ecg
-from .tokenization_beat import BeatModel, BeatStream
+from .streaming_beat import BeatStream
+from .tokenization_beat import BeatModel
 
 # With the package installed, the auto classes know it, and no remote code has to be trusted.
 AutoConfig.register("heartcare_beat", BeatConfig)
