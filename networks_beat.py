@@ -117,7 +117,7 @@ class BeatEncoder(nn.Module):
         self.transformer = BeatTransformer(config, config.num_encoder_layers)
 
     def forward(self, segments: torch.Tensor, sample_mask: torch.Tensor, lead_mask: torch.Tensor) -> torch.Tensor:
-        """Signals (B*S, L, segment_length) in units of gain, with the bool masks of samples (B*S, segment_length) and of
+        """Signals (B*S, L, segment_length) in units of gain, with the bool masks of samples (B*S, segment_length) and
         leads (B*S, L) -> query states (B*S, m, D).
         """
         t, m = self.config.num_patches, self.config.num_queries

@@ -28,8 +28,9 @@ from .networks_beat import BeatAttention, BeatDecoder, BeatEncoder, BeatLayer
 from .quantization_beat import BeatQuantizer, BeatVectorQuantizer
 from .streaming_beat import BeatStream
 
-# Keywords that `encode` and `forward` take beside their own, from the library and from trainers.
-RECORDED = ("output_hidden_states", "output_attentions")
+# Keywords that the library takes in `encode` and `forward`, beside their own.
+RECORDED = ("output_hidden_states", "output_attentions", "return_dict")
+ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
 
 @dataclass
@@ -254,7 +255,7 @@ class BeatModel(BeatPreTrainedModel):
 
         Raises: `ValueError` for shapes that do not fit, or a negative `refine`; `TypeError` for unknown keywords.
         """
-        refuse_unknown(kwargs, RECORDED, "BeatModel.encode")
+        refuse_unknown(kwargs, (*ECG_INPUTS, "gain", "refine", *RECORDED), "BeatModel.encode")
         if refine < 0:
             raise ValueError(f"refine is a number of steps, at least 0, got {refine}.")
         segments = self.segment(input_values, ecg_attention_mask, lead_mask, gain)
@@ -364,7 +365,7 @@ class BeatModel(BeatPreTrainedModel):
 
         Raises: `ValueError` for shapes that do not fit; `TypeError` for unknown keywords.
         """
-        refuse_unknown(kwargs, RECORDED, "BeatModel.forward")
+        refuse_unknown(kwargs, (*ECG_INPUTS, "target_values", "future_values", *RECORDED), "BeatModel.forward")
         num_samples, batch = input_values.shape[-1], input_values.shape[0]
         segments = self.segment(input_values, ecg_attention_mask, lead_mask)
         output = self._autoencode(segments, num_samples, **kwargs)

@@ -4,7 +4,7 @@
     python examples/export_onnx.py --model . --output runs/onnx
 
 beat_encoder.onnx    input_values float32 (ecgs, 12, samples) mV, ecg_attention_mask int64 (ecgs, samples), lead_mask
-int64 (ecgs, 12)
+int64 (ecgs, 12, samples)
                      -> codes int64 (ecgs, levels, latents), gain float32 (ecgs,)
 beat_decoder.onnx    codes, gain -> signal float32 (ecgs, 12, latents * samples_per_latent) mV
 
@@ -40,16 +40,17 @@ class Decoder(torch.nn.Module):
         self.beat = beat
 
     def forward(self, codes, gain):
-        return self.beat._decode(codes, gain)
+        return self.beat.decode_unchecked(codes, gain)
 
 
 def example(beat: BeatModel, ecgs: int, samples: int) -> dict[str, torch.Tensor]:
-    """Random signals, the first of them padded, the second without lead V1."""
+    """Random signals, the first of them padded, the second without lead V1, and without lead I for half of the time."""
     generator = torch.Generator().manual_seed(samples)
     leads = beat.config.num_leads
-    masks = torch.ones(ecgs, samples, dtype=torch.long), torch.ones(ecgs, leads, dtype=torch.long)
+    masks = torch.ones(ecgs, samples, dtype=torch.long), torch.ones(ecgs, leads, samples, dtype=torch.long)
     masks[0][0, : samples // 8] = 0
     masks[1][min(1, ecgs - 1), min(6, leads - 1)] = 0
+    masks[1][min(1, ecgs - 1), 0, samples // 2 :] = 0
     return dict(zip(ENCODER_INPUTS, (0.2 * torch.randn(ecgs, leads, samples, generator=generator), *masks)))
 
 
@@ -68,7 +69,7 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     tokens = beat.encode(**inputs)
     torch.onnx.export(
         Encoder(beat), tuple(inputs.values()), dynamo=True, verbose=False, input_names=ENCODER_INPUTS, output_names=("codes", "gain"),
-        dynamic_shapes=({0: ecgs, 2: samples}, {0: ecgs, 1: samples}, {0: ecgs}),
+        dynamic_shapes=({0: ecgs, 2: samples}, {0: ecgs, 1: samples}, {0: ecgs, 2: samples}),
     ).save(paths[0])  # fmt: skip
     torch.onnx.export(
         Decoder(beat), (tokens.codes, tokens.gain), dynamo=True, verbose=False, input_names=("codes", "gain"), output_names=("signal",),

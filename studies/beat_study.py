@@ -121,7 +121,9 @@ def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128
         x = whole[:, list(variant.leads)]
         scale = unit(x, variant)
         tokens = model.encode(x / scale)
-        decoded = all_leads(model._decode(tokens.codes, tokens.gain)[..., -x.shape[-1] :] * scale, variant.leads)
+        decoded = all_leads(
+            model.decode_unchecked(tokens.codes, tokens.gain)[..., -x.shape[-1] :] * scale, variant.leads
+        )
         error = (decoded - whole).square()
         prd.append(100 * (error.sum((1, 2)) / whole.square().sum((1, 2))).sqrt())
         rmse.append(1000 * error.mean((1, 2)).sqrt())

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heartcare.configuration_heartcare import BeatConfig
-from heartcare.tokenization_beat import ABSENT, BeatModel, QuantizerOutput
+from heartcare.configuration_heartcare import ABSENT, BeatConfig
+from heartcare.quantization_beat import QuantizerOutput
+from heartcare.tokenization_beat import BeatModel
 from heartcare.training.optimizers import MuonWithAdamW
 
 INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1..V6
@@ -194,7 +195,7 @@ def free_queries(model: BeatModel):
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
     def encode(segments, sample_mask, lead_mask):
-        patches = encoder._overlap(segments).transpose(1, 2).flatten(2)
+        patches = encoder.cut_overlapping(segments).transpose(1, 2).flatten(2)
         patch_mask = sample_mask.unflatten(-1, (config.num_patches, -1)).any(-1)
         e = encoder.patch_embedding(patches) + encoder.position_embedding
         q = encoder.query_embedding.expand(len(e), -1, -1)
@@ -219,7 +220,7 @@ def separate_patches(model: BeatModel):
     """Each patch is read alone."""
     config = model.config
     model.encoder.patch_embedding = nn.Linear(config.num_leads * config.patch_size, config.hidden_size)
-    model.encoder._overlap = lambda segments: segments.unflatten(-1, (config.num_patches, -1))
+    model.encoder.cut_overlapping = lambda segments: segments.unflatten(-1, (config.num_patches, -1))
 
 
 class ConvStem(nn.Module):
@@ -253,7 +254,7 @@ def blocks(model: BeatModel):
     """Each slot draws its own patch alone."""
     config = model.config
     model.decoder.patch_head = nn.Linear(config.hidden_size, config.num_leads * config.patch_size)
-    model.decoder._overlap = lambda drawn: drawn.unflatten(-1, (config.num_leads, -1)).transpose(1, 2).flatten(2)
+    model.decoder.overlap_add = lambda drawn: drawn.unflatten(-1, (config.num_leads, -1)).transpose(1, 2).flatten(2)
 
 
 # Losses.
@@ -263,7 +264,7 @@ def with_loss(extra: Callable) -> Callable[[BeatModel], None]:
     """Adds extra(error, target), both (B, L, n) in units of gain, to the mean squared error."""
 
     def change(model: BeatModel):
-        plain = model._masked_mse
+        plain = model.masked_mse
 
         def loss(signal, target, weight, gain):
             w = weight.expand_as(signal)
@@ -271,7 +272,7 @@ def with_loss(extra: Callable) -> Callable[[BeatModel], None]:
                 signal / gain[:, None, None] * w, target / gain[:, None, None] * w
             )
 
-        model._masked_mse = loss
+        model.masked_mse = loss
 
     return change
 
@@ -303,7 +304,7 @@ def root(model: BeatModel):
         kept = energy > 0
         return (error[kept] / energy[kept] + 1e-4).sqrt().mean()
 
-    model._masked_mse = loss
+    model.masked_mse = loss
 
 
 PAPER = dict(segment_length=400, num_encoder_layers=6, num_decoder_layers=6, num_attention_heads=8, head_dim=64)

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from heartcare import BeatConfig, BeatModel
-from heartcare.tokenization_beat import BeatQuantizer, rotate_to
+from heartcare.quantization_beat import BeatQuantizer, rotate_to
 
 
 @pytest.mark.parametrize("num_samples", [1, 37, 400, 401, 1000])
@@ -101,6 +101,122 @@ def test_absent_leads_are_not_read(beat, signals):
     assert not torch.equal(flat.codes, one.codes)
 
 
+def test_a_mask_of_whole_leads_is_a_mask_of_all_their_samples(beat, signals):
+    """Codes, gains, losses and forecasts are bit for bit those of the mask (ecgs, 12), with and without padding."""
+    leads, mask = torch.ones(3, 12), torch.ones(3, 1000)
+    leads[0, 3:], leads[1, 6], mask[0, :333], mask[2, :20] = 0, 0, 0, 0
+    future = signals[..., : beat.config.prediction_length]
+    for sample_mask in (None, mask):
+        padding = torch.ones(3, 1, 1000) if sample_mask is None else sample_mask[:, None]
+        samples = leads[..., None].expand(3, 12, 1000)
+        for whole, kind in ((leads, samples), (leads.bool(), samples.bool()), (leads.long(), samples * padding)):
+            with torch.no_grad():
+                one, other = (beat(signals, sample_mask, x, future_values=future) for x in (whole, kind))
+                assert all(torch.equal(a, b) for a, b in zip(one.to_tuple(), other.to_tuple(), strict=True))
+                one, other = (beat.encode(signals, sample_mask, x, refine=2) for x in (whole, kind))
+                assert torch.equal(one.codes, other.codes) and torch.equal(one.gain, other.gain)
+                one, other = (beat.forecast(signals, sample_mask, x, num_samples=400) for x in (whole, kind))
+                assert torch.equal(one, other)
+    beat.train()
+    try:
+        books = {name: buffer.clone() for name, buffer in beat.named_buffers()}
+        losses = []
+        for kind in (leads, leads[..., None].expand(3, 12, 1000)):
+            torch.manual_seed(0)
+            losses.append(beat(signals, mask, kind).loss.item())
+            for name, buffer in beat.named_buffers():
+                buffer.copy_(books[name])
+    finally:
+        beat.eval()
+    assert losses[0] == losses[1]
+
+
+@torch.no_grad()
+def test_a_lead_may_be_there_for_part_of_the_time(beat, signals):
+    """The pages of paper ECGs show each lead for a part of the ten seconds."""
+    leads = torch.ones(3, 12, 1000, dtype=torch.bool)
+    leads[:, 3:6, :250] = leads[:, 6:9, 250:] = False  # 3:6 miss half of the first segment; 6:9 are in the first alone
+    garbage = torch.where(leads, signals, torch.tensor(5.0))
+    nan = torch.where(leads, signals, torch.tensor(torch.nan))
+    tokens = beat.encode(garbage, lead_mask=leads)
+    for values, mask in ((signals * leads, leads), (nan, None), (nan, leads), (nan, torch.ones(3, 12))):
+        other = beat.encode(values, lead_mask=mask)
+        assert torch.equal(other.codes, tokens.codes) and torch.equal(other.gain, tokens.gain)
+    segments = beat.segment(garbage, lead_mask=leads)
+    assert segments.lead_mask.view(3, 2, 12).sum(1).tolist() == [[2] * 6 + [1] * 3 + [2] * 3] * 3
+    assert (segments.values[~segments.present] == 0).all()
+    kept = signals[leads.expand_as(signals)].view(3, -1)
+    rms = kept.square().mean(1).sqrt()
+    assert ((segments.gain / rms).log().abs() <= 1.0001 * torch.log(torch.tensor(1000.0)) / 63 / 2).all()
+    # The loss counts what is there, and nothing else.
+    output = beat(garbage, lead_mask=leads)
+    error = (output.reconstruction - signals) / tokens.gain[:, None, None]
+    assert_close(output.recon_loss, error[leads].square().mean())
+    # A batch of different lengths is each alone.
+    padding = torch.zeros(1, 12, 130)
+    alone = beat.encode(garbage[:1, :, 130:], lead_mask=leads[:1, :, 130:])
+    padded = beat.encode(
+        torch.cat([padding + 3, garbage[:1, :, 130:]], -1),
+        torch.cat([padding[:, 0], torch.ones(1, 870)], -1),
+        torch.cat([padding.bool(), leads[:1, :, 130:]], -1),
+    )
+    assert torch.equal(padded.codes[..., -44:], alone.codes) and torch.equal(padded.gain, alone.gain)
+    # A forecast does not bring back a lead that is off at the end.
+    long = beat.forecast(garbage, lead_mask=leads, num_samples=600)
+    whole = leads.all(-1)[..., None].expand_as(leads) | leads
+    assert torch.equal(long, beat.forecast(garbage, lead_mask=whole, num_samples=600)) and long.isfinite().all()
+
+
+@torch.no_grad()
+def test_layers_can_be_looked_at_and_outputs_are_tuples(root, signals):
+    beat = BeatModel.from_pretrained(root, attn_implementation="eager").eval()
+    config, plain = beat.config, beat(signals)
+    t, m, both = config.num_patches, config.num_queries, {"output_hidden_states": True, "output_attentions": True}
+    output, tokens = beat(signals, **both), beat.encode(signals, **both)
+    assert plain.hidden_states is None and plain.attentions is None
+    assert torch.equal(output.codes, plain.codes) and torch.equal(output.loss, plain.loss)
+    assert [x.shape[1] for x in output.hidden_states] == [t + m, t + m, m, t + m, t]
+    assert len(output.attentions) == config.num_hidden_layers
+    heads = config.num_attention_heads
+    assert all(x.shape == (6, heads, t + m, t + m) for x in output.attentions)
+    assert_close(output.attentions[0].sum(-1), torch.ones(6, heads, t + m))
+    for one, other in zip(tokens.attentions, output.attentions[: config.num_encoder_layers], strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(tokens.hidden_states[1], output.hidden_states[1])
+    for call in (beat, beat.encode):
+        result = call(signals, return_dict=False)
+        assert isinstance(result, tuple)
+        assert all(torch.equal(a, b) for a, b in zip(result, call(signals).to_tuple(), strict=True))
+    assert torch.equal(beat(signals, return_dict=False)[0], plain.loss)
+    for call in (beat, beat.encode):
+        with pytest.raises(TypeError, match="'lead_maks' .did you mean 'lead_mask'"):
+            call(signals, lead_maks=None)
+
+
+def test_a_fresh_beat_is_the_same_on_every_device():
+    """Its buffers are those of the constructor when it was made on the meta device, and codes differ before training."""
+    config = BeatConfig(codebook_size=64, num_levels=3)
+    with torch.device("meta"):
+        model = BeatModel(config)
+    model.to_empty(device="cpu")
+    model.init_weights()
+    for name, buffer in BeatModel(config).named_buffers():
+        assert torch.equal(buffer, model.get_buffer(name)), name
+    books = torch.cat([level.codebook for level in model.quantizer.levels])
+    assert torch.cdist(books, books).fill_diagonal_(1).min() > 1e-3
+    assert abs(books.std() - config.initializer_range) < 0.1 * config.initializer_range
+
+
+def test_patches_are_embedded_by_the_input_embeddings():
+    model = BeatModel(small_config())
+    assert model.get_input_embeddings() is model.encoder.patch_embedding
+    model.enable_input_require_grads()
+    assert model.encoder.patch_embedding(torch.zeros(1, 240)).requires_grad
+    new = torch.nn.Linear(240, 64)
+    model.set_input_embeddings(new)
+    assert model.encoder.patch_embedding is new
+
+
 @torch.no_grad()
 def test_one_nan_does_not_spoil_the_record(beat, signals):
     spoilt = signals.clone()
@@ -117,9 +233,9 @@ def test_segments_are_cut_from_the_right_along_time(beat, signals):
     n, m = beat.config.segment_length, beat.config.num_queries
     whole = beat.encode(signals[..., -2 * n :])
     last = beat.encode(signals[..., -n:])
-    gain = beat._segment(signals[..., -2 * n :], None, None)[3]
-    segments = beat._segment(signals[..., -n:], None, None, gain)
-    codes = beat.quantizer.encode(beat.encoder(segments[0], segments[1], segments[4]), segments[2])
+    gain = beat.segment(signals[..., -2 * n :]).gain
+    segments = beat.segment(signals[..., -n:], gain=gain)
+    codes = beat.quantizer.encode(beat.encoder(*segments.encoder_inputs), segments.latent_mask)
     assert torch.equal(whole.codes[..., -m:], codes)
     assert last.codes.shape[-1] == m
 
@@ -169,10 +285,8 @@ def test_forecast_is_autoregressive_and_reads_only_codes(beat, signals):
     assert long.shape == (3, 12, once + 250) and torch.equal(long[..., :once], short)
     tokens = beat.encode(signals)
     m = beat.config.num_queries
-    from_codes = beat._predict(
-        beat.quantizer.decode(tokens.codes[..., -m:]), torch.ones(3, m, dtype=torch.bool), tokens.gain, 3
-    )
-    assert_close(from_codes, short)
+    latents, mask = beat.quantizer.decode(tokens.codes[..., -m:]), torch.ones(3, m, dtype=torch.bool)
+    assert_close(beat.decoder(latents, mask, future=True) * tokens.gain[:, None, None], short)
     output = beat(signals)
     assert_close(output.prediction, short)
 
@@ -181,6 +295,8 @@ def test_forecast_is_autoregressive_and_reads_only_codes(beat, signals):
 def test_errors_say_what_came(beat, signals):
     with pytest.raises(ValueError, match=r"\(ecgs, 12, samples\), got \(3, 11, 1000\)"):
         beat.encode(signals[:, :11])
+    with pytest.raises(ValueError, match=r"lead_mask must have shape \(3, 12, 1000\) or \(3, 12\), got \(3, 12, 999\)"):
+        beat.encode(signals, lead_mask=torch.ones(3, 12, 999))
     with pytest.raises(ValueError, match=r"ecg_attention_mask must have shape \(3, 1000\), got \(3, 999\)"):
         beat.encode(signals, torch.ones(3, 999))
     with pytest.raises(ValueError, match=r"-1\.\.511, got 0\.\.512"):
@@ -303,8 +419,8 @@ def test_levels_are_searched_together(num_levels):
 
 @torch.no_grad()
 def test_autocast_does_not_round_the_search(beat, signals):
-    segments, sample_mask, latent_mask, _, leads = beat._segment(signals, None, None)
-    states = beat.encoder(segments, sample_mask, leads)
+    segments = beat.segment(signals)
+    states, latent_mask = beat.encoder(*segments.encoder_inputs), segments.latent_mask
     codes = beat.quantizer.encode(states, latent_mask)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(beat.quantizer.encode(states, latent_mask), codes)
@@ -358,9 +474,10 @@ def test_attention_implementations_agree(beat, signals, root):
 @torch.no_grad()
 def test_compiled_encoder_gives_the_same_codes(beat, signals):
     compiled = torch.compile(beat.encoder, backend="aot_eager", fullgraph=True)
-    segments, sample_mask, latent_mask, _, leads = beat._segment(signals, None, None)
-    codes = beat.quantizer.encode(compiled(segments, sample_mask, leads), latent_mask)
-    assert torch.equal(codes, beat.quantizer.encode(beat.encoder(segments, sample_mask, leads), latent_mask))
+    segments = beat.segment(signals)
+    codes = beat.quantizer.encode(compiled(*segments.encoder_inputs), segments.latent_mask)
+    expected = beat.encoder(*segments.encoder_inputs)
+    assert torch.equal(codes, beat.quantizer.encode(expected, segments.latent_mask))
 
 
 @torch.no_grad()

@@ -120,7 +120,8 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     subprocess.run([*map(str, command)], check=True, capture_output=True)
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "config.json", "preprocessor_config.json", "model.safetensors",
-        "configuration_heartcare.py", "tokenization_beat.py", "processing_heartcare.py", "image_processing_heartcare.py",
+        "configuration_heartcare.py", "tokenization_beat.py", "networks_beat.py", "quantization_beat.py", "streaming_beat.py",
+        "processing_heartcare.py", "image_processing_heartcare.py",
     }  # fmt: skip
     card = (folder / "README.md").read_text()
     assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
