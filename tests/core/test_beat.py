@@ -194,7 +194,7 @@ def test_layers_can_be_looked_at_and_outputs_are_tuples(root, signals):
 
 
 def test_a_fresh_beat_is_the_same_on_every_device():
-    """Its buffers are those of the constructor when it was made on the meta device, and codes differ before training."""
+    """Buffers are those of the constructor after a start on the meta device, and codes differ before training."""
     config = BeatConfig(codebook_size=64, num_levels=3)
     with torch.device("meta"):
         model = BeatModel(config)
