@@ -116,7 +116,7 @@ PATTERNS = [
     ("PVC", r"(?:premature ventricular|ventricular premature) (?:contraction|complex|beat|extrasystole)\w*(?:\(\w\))?"
             r"|(?<!supra)ventri[ck]\w* ?extrasystole?\w*(?:\(n\))?|ventricular ectopic\w*|ventr\. ?extrasystole\w*|ventrikulaera extraslag|\bv[ep]s\b|\bpvcs?\b"),
     ("PAC", r"(?:premature atrial|atrial premature|premature supraventricular) (?:contraction|complex|beat|extrasystole)\w*(?:\(\w\))?|atrial ectopic\w*"
-            r"|supraventrikulaere extrasystole\w*(?:\(n\))?|supraventricular (?:extrasystole\w*|ectopic\w*|(?=and (?:#|ventricular)))|\bsves\b|\bpacs?\b"),
+            r"|supraventrikulaere extrasystole\w*(?:\(n\))?|supraventricular (?:extrasystole\w*|ectopic\w*)|supraventricular(?= and (?:#|ventricular))|\bsves\b|\bpacs?\b"),
     ("PRC(S)", r"premature complex\w*(?:\(e?s\))?|premature beats?"),
     # normal only where it is the ECG that is: neither "normal sinus rhythm" nor "PR within normal limits" is the verdict
     ("NORM", rf"(?:sonst |otherwise |noch )?(?:normal(?:es|t)?|unauffaelliges?|within normal) (?:\w+[ -])?{_ECG}|no definite pathology|normalbefund|sonst normales"
