@@ -54,7 +54,7 @@ def refuse_unknown(kwargs: Mapping[str, object], known: Iterable[str], where: st
 
     Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
     """
-    known = sorted(known)
+    known = sorted(set(known))
     unknown = [key for key in kwargs if key not in known]
     if not unknown:
         return
@@ -62,6 +62,23 @@ def refuse_unknown(kwargs: Mapping[str, object], known: Iterable[str], where: st
         f"{key!r} (did you mean {near!r}?)" if (near := nearest_name(key, known)) else repr(key) for key in unknown
     )
     raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {', '.join(known)}.")
+
+
+# Keys that transformers adds to the saved settings of a feature extractor or an image processor.
+SAVED_BY_TRANSFORMERS = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map")
+
+
+def without_foreign(settings: Mapping[str, object], known: Iterable[str], where: str) -> dict[str, object]:
+    """Leaves out of saved settings, with a warning, what this version of `where` does not know.
+
+    Raises: `TypeError` for a name that looks like a misspelt setting.
+    """
+    known = (*known, *SAVED_BY_TRANSFORMERS)
+    foreign = [name for name in settings if name not in known and not name.startswith("_")]
+    refuse_unknown({name: None for name in foreign if nearest_name(name, known, cutoff=0.8)}, known, where)
+    if foreign:
+        warnings.warn(f"{where} does not know the saved settings {foreign}, which are left out.", stacklevel=3)
+    return {name: value for name, value in settings.items() if name not in foreign}
 
 
 @cache

@@ -4,21 +4,64 @@
     picture --even light--> --corners of the grid--> upright sheet of ink alone --rows and columns--> a tile for each
     lead
 
-What is left of the picture is how dark each point is in all three colours, relative to the paper around it: coloured
-    grids, shadows, colour casts and
-coloured pens fall away, the trace stays.
+Only how dark each point is in all three colours, relative to the paper around it, is left of the picture: coloured grids,
+shadows, colour casts and coloured pens fall away, the trace stays.
 """
+
+import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
+from transformers.processing_utils import ImagesKwargs
 
-from .configuration_heartcare import LEADS
+from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 
 LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
 DARK = 140  # ink is darker, where paper is 255
+MAX_PIXELS = 2**26  # of a picture, before it is loaded; a sheet of A4 scanned at 600 dpi has half as many
+
+
+IMAGE_KEYWORDS = ("layout", "size", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+SETTINGS = (*IMAGE_KEYWORDS, "min_pixels", "max_aspect", "max_pixels")
+
+
+class ECGImageKwargs(ImagesKwargs, total=False):
+    """Keywords of [`ECGImageProcessor`]: those of the library, and `layout`."""
+
+    layout: str | None
+
+
+def checked_layout(layout: str) -> str:
+    """Returns the layout.
+
+    Raises: `ValueError` for an unknown one.
+    """
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
+    return layout
+
+
+def open_picture(file: str | Path | bytes) -> Image.Image:
+    """Opens a picture, given as a path or as its content, in RGB.
+
+    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `MAX_PIXELS` pixels,
+        which are counted before they are loaded.
+    """
+    name = "The picture" if isinstance(file, bytes) else str(file)
+    if not isinstance(file, bytes) and not Path(file).is_file():
+        raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
 
 
 class ECGImageProcessor(BaseImageProcessor):
@@ -29,72 +72,144 @@ class ECGImageProcessor(BaseImageProcessor):
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
         layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip,
             lead II is taken from the strip, which shows all of the recording.
-        image_mean, image_std (`float`): For the normalisation of the grey values.
+        do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
+        do_normalize (`bool`), image_mean, image_std (`float`): Whether the mean is then taken off and the standard deviation
+            divided out, and their values.
         min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
             12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
+
+    Raises: `TypeError` for keywords that it does not know; `ValueError` for an unknown layout.
     """
 
     model_input_names = ["pixel_values"]
+    valid_kwargs = ECGImageKwargs
 
     def __init__(
         self,
-        size: dict | None = None,
+        size: dict[str, int] | None = None,
         layout: str = "auto",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
         image_mean: float = 0.5,
         image_std: float = 0.5,
         min_pixels: int = 200,
         max_aspect: float = 4.0,
         max_pixels: int = 1100,
-        **kwargs,
+        **kwargs: Any,
     ):
+        foreign = {name: value for name, value in kwargs.items() if name not in SAVED_BY_TRANSFORMERS}
+        refuse_unknown(foreign, SETTINGS, type(self).__name__)
         super().__init__(**kwargs)
-        if layout != "auto" and layout not in LAYOUTS:
-            raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
         self.size = size or {"height": 96, "width": 96}
-        self.layout = layout
+        self.layout = checked_layout(layout)
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
         self.image_mean = image_mean
         self.image_std = image_std
         self.min_pixels = min_pixels
         self.max_aspect = max_aspect
         self.max_pixels = max_pixels
 
-    def __call__(self, images, *args, **kwargs) -> BatchFeature:
-        return self.preprocess(images, *args, **kwargs)
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> "ECGImageProcessor":
+        """Makes a processor of saved settings. Settings of a later version that this one does not know are left out with a
+        warning.
 
-    def preprocess(self, images, layout: str | None = None, return_tensors=None, **kwargs) -> BatchFeature:
-        """Pictures -> `pixel_values` float32 (images, 12, 3, height, width).
+        Raises: `TypeError` for a setting that looks like a misspelt one.
+        """
+        known = without_foreign(image_processor_dict, SETTINGS, cls.__name__)
+        return super().from_dict(known, **kwargs)
+
+    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
+        """Cuts pictures into lead tiles; see `preprocess`."""
+        return self.preprocess(images, **kwargs)
+
+    def fetch_images(self, images: Any) -> Any:
+        """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does."""
+        if isinstance(images, (list, tuple)):
+            return [self.fetch_images(image) for image in images]
+        if (
+            isinstance(images, (bytes, Path))
+            or isinstance(images, str)
+            and not images.startswith(("http://", "https://", "data:"))
+        ):
+            return open_picture(images)
+        return super().fetch_images(images)
+
+    def preprocess(self, images: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
+        """Cuts pictures into `pixel_values` float32 (images, 12, 3, height, width).
 
         Args:
             images: A PIL image, an array (height, width, 3), a path, a URL, or a (nested) list of these.
-            layout: Overrides the processor's own.
+            return_tensors: "pt" or "np".
+            kwargs: layout, size, do_rescale, rescale_factor, do_normalize, image_mean, image_std: take the place of the
+                processor's own settings.
 
-        Raises: `ValueError` for pictures that cannot be a 12-lead ECG.
+        Raises: `TypeError` for other keywords; `ValueError` for pictures that cannot be a 12-lead ECG.
         """
-        tiles = [self.tiles(image, layout or self.layout) for image in flat_list(self.fetch_images(images))]
+        settings = {name: value for name, value in kwargs.items() if value is not None}
+        refuse_unknown(settings, ("images", "return_tensors", *IMAGE_KEYWORDS), type(self).__name__)
+        tiles = [self.tiles(image, **settings) for image in flat_list(self.fetch_images(images))]
         if not tiles:
             raise ValueError("The list of images is empty.")
         return BatchFeature({"pixel_values": np.stack(tiles)}, tensor_type=return_tensors)
 
-    def tiles(self, image, layout: str = "auto") -> np.ndarray:
-        """One picture -> float32 (12, 3, height, width)."""
+    def tiles(
+        self, image: Any, layout: str | None = None, size: dict[str, int] | None = None, **kwargs: Any
+    ) -> np.ndarray:
+        """Cuts one picture into its lead tiles, float32 (12, 3, height, width).
+
+        Args:
+            layout, size, kwargs: As in `preprocess`.
+
+        Raises: `ValueError` for a picture that cannot be a 12-lead ECG, or an unknown layout.
+        """
         sheet = self.sheet(image)
+        layout = checked_layout(layout or self.layout)
         if layout == "auto":
             layout = self.find_layout(sheet)
+        size = size or self.size
+        tiles = [
+            sheet.resize((size["width"], size["height"]), Image.Resampling.BILINEAR, box=box)
+            for box in self.lead_boxes(sheet, layout)
+        ]
+        values = self.scale(np.stack([np.asarray(tile, np.float32) for tile in tiles]), **kwargs)
+        return np.repeat(values[:, None], 3, axis=1)
+
+    def lead_boxes(self, sheet: Image.Image, layout: str) -> list[tuple[float, float, float, float]]:
+        """Returns the part of a sheet that shows each of the twelve leads: left, top, right and bottom in pixels."""
         rows, columns = LAYOUTS[layout]
         lead_rows = rows - layout.endswith("+R")
         left, right = self.find_extent(sheet, rows)
         width, height = (right - left) / columns, sheet.height / rows
-        size = self.size["width"], self.size["height"]
-        tiles = []
+        boxes = []
         for i, lead in enumerate(LEADS):
             column, row = divmod(i, lead_rows)
             box = (left + column * width, row * height, left + (column + 1) * width, (row + 1) * height)
             if lead == "II" and layout.endswith("+R"):
                 box = (left, sheet.height - height, right, sheet.height)
-            tiles.append(np.asarray(sheet.resize(size, Image.Resampling.BILINEAR, box=box), np.float32))
-        tiles = (np.stack(tiles) / 255 - self.image_mean) / self.image_std
-        return np.repeat(tiles[:, None], 3, axis=1)
+            boxes.append(box)
+        return boxes
+
+    def scale(
+        self,
+        grey: np.ndarray,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: float | None = None,
+        image_std: float | None = None,
+    ) -> np.ndarray:
+        """Rescales and normalises grey values from 0 to 255, of any shape, by the arguments or else by the settings."""
+        if self.do_rescale if do_rescale is None else do_rescale:
+            grey = grey / np.float32(1 / (self.rescale_factor if rescale_factor is None else rescale_factor))
+        if self.do_normalize if do_normalize is None else do_normalize:
+            mean = self.image_mean if image_mean is None else image_mean
+            grey = (grey - mean) / (self.image_std if image_std is None else image_std)
+        return grey
 
     def sheet(self, image) -> Image.Image:
         """One picture -> the area of the grid, upright, in grey: 255 is paper, 0 is ink."""
@@ -253,4 +368,4 @@ def flat_list(items) -> list:
 
 ECGImageProcessor.register_for_auto_class()
 
-__all__ = ["LAYOUTS", "ECGImageProcessor"]
+__all__ = ["LAYOUTS", "ECGImageProcessor", "open_picture"]

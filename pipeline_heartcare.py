@@ -1,156 +1,112 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """`pipeline(model=REPO, trust_remote_code=True)`: any ECG in, an answer with probabilities, quality and provenance out.
 
-a path, bytes, base64, an array, a picture, several of them, or a chat  -->  a chat  -->  inputs  -->  text, or the
-likeliest option  -->  a dict
+anything --as_part--> part of a chat --processor--> inputs --model--> text, or the likeliest option --> dict
 """
 
-import base64
-import binascii
-import io
-import tempfile
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import GenerationConfig, TextIteratorStreamer
+from transformers import GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
+from .configuration_heartcare import refuse_unknown
+from .image_processing_heartcare import open_picture
+from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
+
 REPORT = "Write a report of this ECG."
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 ECG_KEYS = ("sampling_rate", "lead_names", "units")
+CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
+LONGEST_PATH = 1000  # characters; a longer text is base64
+PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout")
+GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
 
-def file_of(content: bytes) -> tuple[str, str]:
-    """Bytes of a file -> what they are, "image" or "ecg", and the ending of such a file. Raises: `ValueError` for bytes
-    that are neither.
-    """
-    if (
-        content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*"))
-        or content[8:12] == b"WEBP"
-    ):
-        return "image", ""
-    if content.startswith(b"\x93NUMPY"):
-        return "ecg", ".npy"
-    if content.startswith(b"PK\x03\x04"):
-        return "ecg", ".npz"
-    try:
-        content[:4096].decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(content[:4096]) - 4:  # not merely a letter that was cut
-            raise ValueError(
-                "The bytes are no picture, .npy, .npz or .csv. Read other files first: {'type': 'ecg', **heartcare.agent.readers.read_ecg(path).as_input()}."
-            ) from None
-    return "ecg", ".csv"
-
-
-def read_bytes(content: bytes, **given) -> dict:
-    """The bytes of a picture, a .npy, .npz or .csv file -> a part of a message. `given`: sampling_rate, lead_names,
-    units.
-    """
-    from .processing_heartcare import read_ecg
-
-    if not content:
-        raise ValueError("The file is empty.")
-    kind, ending = file_of(content)
-    if kind == "image":
-        return {"type": "image", "image": open_picture(content)}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{ending}"
-        path.write_bytes(content)
-        try:
-            return {"type": "ecg", "source": "upload", **read_ecg(path, **given)}
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), "upload")) from None
-
-
-def open_picture(content: bytes) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(content))
-        picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"The picture cannot be read, it may be truncated ({error}).") from None
-    return picture.convert("RGB")
-
-
-def read_base64(text: str, **given) -> dict:
-    """Base64, or a data: URI of it -> a part of a message. Raises: `ValueError`."""
-    body = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        content = base64.b64decode("".join(body.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"{text[:40]!r} is no base64 of a file.") from None
-    return read_bytes(content, **given)
-
-
-def as_part(given, **options) -> dict:
-    """One ECG or picture in any form -> a part of a message, as the processor takes it.
+def as_part(given: Any, **options: Any) -> dict[str, Any]:
+    """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
 
     Args:
-        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, or a dict with "ecg",
-            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
-        options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say.
+        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with "signal",
+            "path", "image", "bytes" or "base64", and what is known beside it.
+        options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say them.
 
-    Raises: `ValueError`, `TypeError`, `FileNotFoundError`.
+    Raises: `ValueError`, `TypeError`, `FileNotFoundError`, and `ImportError` where the file needs an extra.
     """
     if isinstance(given, dict):
-        given = dict(given)
-        options = options | {name: given.pop(name) for name in ECG_KEYS if given.get(name) is not None}
-        kind = given.pop("type", None)
-        content = {name: value for name, value in given.items() if value is not None and name != "source"}
-        if len(content) != 1 or next(iter(content)) not in ("ecg", "signal", "path", "image", "url", "bytes", "base64"):
-            raise ValueError(
-                f"Expected exactly one of 'ecg', 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got the keys {sorted(given)}."
-            )
-        (name, value), source = content.popitem(), given.get("source")
-        if name == "base64":
-            return read_base64(value, **options)
-        if isinstance(value, (list, tuple)) and name in ("ecg", "signal"):
-            try:
-                value = np.asarray(value, np.float64)  # as JSON has it
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"A signal in lists must be leads of numbers, all of the same length ({error})."
-                ) from None
-        if kind == "image" or name in ("image", "url"):
-            return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
-        part = as_part(value, **options)
-        return part | {"source": source} if source and part["type"] == "ecg" else part
+        return part_of_dict(given, options)
     if isinstance(given, Image.Image):
         return {"type": "image", "image": given}
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        return read_bytes(bytes(given), **options)
-    if isinstance(given, (np.ndarray, torch.Tensor)):
-        return {"type": "ecg", "ecg": given, **options}
-    if not isinstance(given, (str, Path)):
-        raise TypeError(
-            f"An ECG is given as a path, bytes, base64, array, picture or dict, got {type(given).__name__}."
+    if isinstance(given, str):
+        if given.startswith(("http://", "https://")):
+            return {"type": "image", "image": given}
+        given = file_of_text(given)
+    if isinstance(given, (bytearray, memoryview)):
+        given = bytes(given)
+    if isinstance(given, (bytes, Path)):
+        if isinstance(given, bytes) and not given:
+            raise ValueError("The file is empty.")
+        if detect_format(given).name in PICTURES:
+            return {"type": "image", "image": open_picture(given)}
+    return {"type": "ecg", **as_ecg(given, **options).as_input()}
+
+
+def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Makes a part of a message of a dict; see `as_part`."""
+    content = {name: value for name, value in given.items() if value is not None}
+    kind, source = content.pop("type", None), content.pop("source", None)
+    warnings = content.pop("warnings", None)
+    options = options | {name: content.pop(name) for name in ECG_KEYS if name in content}
+    if len(content) != 1 or next(iter(content)) not in CONTENT_KEYS:
+        raise ValueError(
+            f"Expected exactly one of 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got the "
+            f"keys {sorted(given)}."
         )
-    text = str(given)
-    if text.startswith(("http://", "https://")):
-        return {"type": "image", "image": text}
-    if text.startswith("data:") or len(text) > 1000:
-        return read_base64(text, **options)
+    ((name, value),) = content.items()
+    if name == "base64":
+        value = decode_base64(value)
+    if kind == "image" or name in ("image", "url"):
+        return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
+    if name in ("ecg", "signal") and not isinstance(value, (str, Path, bytes)):
+        value = {"signal": as_numbers(value), "source": source, "warnings": warnings, **options}
+        return {"type": "ecg", **as_ecg(value).as_input()}
+    part = as_part(value, **options)
+    return part | {"source": source} if source and part["type"] == "ecg" else part
+
+
+def as_numbers(signal: Any) -> Any:
+    """Turns leads in lists, as JSON has them, into an array; null is a sample that was not recorded.
+
+    Raises: `ValueError` for lists of differing length, or of other things than numbers.
+    """
+    if not isinstance(signal, (list, tuple)):
+        return signal
+    try:
+        return np.asarray(signal, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A signal in lists must be leads of numbers, all of the same length ({error}).") from None
+
+
+def file_of_text(text: str) -> Path | bytes:
+    """Tells whether a text is the path of a file or base64 of its content, and returns the one or the other.
+
+    Raises: `FileNotFoundError` for a short text without an ending that is neither.
+    """
+    if text.startswith("data:") or len(text) > LONGEST_PATH:
+        return decode_base64(text)
     path = Path(text)
-    if path.suffix.lower() in PICTURES:
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist.")
-        return {"type": "image", "image": text}
-    if (
-        not path.exists()
-        and not path.with_suffix(".hea").exists()
-        and not path.with_name(path.name + ".hea").exists()
-        and not path.suffix
-    ):
-        try:
-            return read_base64(text, **options)
-        except ValueError:
-            raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
-    return {"type": "ecg", "path": text, **options}
+    if path.suffix or path.exists() or is_record(path):
+        return path
+    try:
+        return decode_base64(text)
+    except ValueError:
+        raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
 
 class ECGInterpretationPipeline(Pipeline):
@@ -185,31 +141,31 @@ class ECGInterpretationPipeline(Pipeline):
     _pipeline_calls_generate = True
     _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
 
-    def _sanitize_parameters(
-        self,
-        question=None,
-        options=None,
-        sampling_rate=None,
-        lead_names=None,
-        units=None,
-        generate_kwargs=None,
-        **kwargs,
-    ):
-        given = {
-            "question": question,
-            "options": options,
-            "sampling_rate": sampling_rate,
-            "lead_names": lead_names,
-            "units": units,
-        }
-        return (
-            {name: value for name, value in given.items() if value is not None},
-            {**kwargs, **(generate_kwargs or {})},
-            {},
-        )
+    def __call__(self, inputs: Any, **kwargs: Any):
+        """Answers one input, or each of a list of inputs; see the class for both, and for the keywords.
 
-    def preprocess(self, inputs, question: str | None = None, options: list[str] | None = None, **given) -> dict:
-        """Any input -> a dict of `features`, the processor's outputs for it alone; `options`; `quality`; `sources`."""
+        Raises: `TypeError` for unknown keywords; `ValueError`, `TypeError`, `FileNotFoundError` and `ImportError` that say
+            what is wrong with an input.
+        """
+        return super().__call__(inputs, **kwargs) if not isinstance(inputs, list) or inputs else []
+
+    def _sanitize_parameters(self, generate_kwargs: dict[str, Any] | None = None, **kwargs: Any):
+        given = {name: kwargs.pop(name) for name in PREPROCESS_KEYWORDS if name in kwargs}
+        generate_kwargs = {**kwargs, **(generate_kwargs or {})}
+        refuse_unknown(generate_kwargs, (*PREPROCESS_KEYWORDS, *GENERATE_KEYWORDS), type(self).__name__)
+        return {name: value for name, value in given.items() if value is not None}, generate_kwargs, {}
+
+    def preprocess(
+        self,
+        inputs: Any,
+        question: str | None = None,
+        options: list[str] | None = None,
+        layout: str | None = None,
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Turns any input into a dict of `features`, the processor's outputs for it alone; `options`; `quality`; and
+        `pictures`, their number.
+        """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = dict(inputs)
             question, options = inputs.pop("question", question), inputs.pop("options", options)
@@ -243,7 +199,7 @@ class ECGInterpretationPipeline(Pipeline):
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            processor_kwargs={"return_quality": True},
+            processor_kwargs={"return_quality": True, **({"layout": layout} if layout else {})},
         )
         parts = [part for message in messages if not isinstance(message["content"], str) for part in message["content"]]
         quality = features.pop("ecg_quality", [])
@@ -310,7 +266,7 @@ class ECGInterpretationPipeline(Pipeline):
             batch[name] = torch.cat(
                 [
                     value
-                    if value.shape[-1] == longest or name in ("lead_mask", "pixel_values")
+                    if value.shape[-1] == longest
                     else torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
                     for value in values
                 ]

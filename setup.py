@@ -43,6 +43,16 @@ setup(
         "pillow",
         "evaluate",
     ],
+    entry_points={
+        # How read_ecg finds the readers that the core lacks: name of a format -> its reader.
+        "heartcare.readers": [
+            "pdf = heartcare.agent.readers.pdf:read_pdf",
+            *(
+                f"{format} = heartcare.agent.readers.vendor:read_vendor"
+                for format in ("edf", "dicom", "muse-xml", "sierra-xml", "hl7-aecg", "scp-ecg", "ishne", "mfer")
+            ),
+        ],
+    },
     extras_require={
         "formats": FORMATS,  # EDF, DICOM and the vendors' formats
         "pdf": PDF,

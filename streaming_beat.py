@@ -163,8 +163,7 @@ class BeatStream:
         if all(self.extractor.is_off(lead, self.rate) for lead in window):
             shape = (config.num_leads, length)
             return CleanedSegment(start, np.zeros(shape, np.float32), np.zeros(shape, bool), ["off"])
-        values, lead_mask, quality = self.extractor.prepare({"ecg": window, **self.form})
-        lead_mask = np.broadcast_to(np.reshape(lead_mask, (config.num_leads, -1)), values.shape)
+        values, lead_mask, quality = self.extractor.prepare({"signal": window, **self.form})
         place = round((start - low / self.rate) * config.sampling_rate)
         place = min(place, values.shape[1] - length)  # at the end, resampling may round the other way
         part = slice(place, place + length)

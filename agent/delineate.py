@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal as scipy_signal
 
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 from .measure import find_r_peaks, qrs_axis
 
 RATE = 500  # Hz that all is measured at

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 from .delineate import measure_ecg
 from .measure import find_r_peaks
 from .readers import read_ecg
@@ -41,7 +41,7 @@ def inspect_file(path: str, output: str | None = None) -> int:
                 lead, *numbers, ", ".join(quality.faults[i]) or "-"
             )
         )
-    for what, notes in (("warning", optimized.warnings), ("changed", record.provenance + optimized.provenance)):
+    for what, notes in (("warning", optimized.warnings), ("changed", [*record.notes, *optimized.notes])):
         for note in notes:
             print(f"  {what:12} {note}")
     target = Path(output or Path("out") / f"{Path(path).stem}.png")

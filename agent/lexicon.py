@@ -11,7 +11,7 @@ pairs of report and statements.
 import re
 from dataclasses import dataclass
 
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 from .statements import DIAGNOSTIC_CLASS, FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
 
 # Of a site's adjective in English, German and Swedish, the words for damage that may follow, within a few words.

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import signal as scipy_signal
 
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 
 
 @lru_cache(maxsize=16)

@@ -52,15 +52,14 @@ def load(entry: Entry, optimizer: Optimizer, draw_seed: int | None, times: Count
     loaded = Loaded(
         entry=entry,
         labels=Labels(entry.statements, entry.age, entry.sex, entry.notes),
-        ecg=PackedECG.pack(entry.record_id, optimized.raw, optimized.lead_mask, optimized.raw_rate),
+        ecg=PackedECG.pack(entry.record_id, optimized.raw, optimized.raw_rate),
         seconds=optimized.raw.shape[1] / optimized.raw_rate,
         quality={
             "format": record.format,
             "faults": optimized.quality.as_dict(),
             "warnings": optimized.warnings,
             # Rows hold the uncleaned leads, which the processor cleans; the filters are for drawing and quality.
-            "changes": record.provenance
-            + [change for change in optimized.provenance if not change.startswith("high-pass")],
+            "changes": [*record.notes, *(note for note in optimized.notes if not note.startswith("high-pass"))],
         },
     )
     times["read"] += time.perf_counter() - clock

@@ -46,7 +46,7 @@ def draw_ecg(
         speed, gain: mm/s and mm/mV.
         dpi: Pixels per inch.
         header: A line above the paper. Nothing identifying belongs there.
-        lead_mask: (12,), 0 for leads to leave empty.
+        lead_mask: (12,) or (12, samples), 0 for what is left empty, as NaN in `signal` is.
         size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
             share its height, and as many seconds are shown as its width has place for, up to ten. By default the sheet
             fits ten seconds.
@@ -76,6 +76,8 @@ def draw_ecg(
             raise ValueError(
                 f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s."
             )
+    if lead_mask is not None:
+        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
     page = _paper(width, height, round(HEADER_MM * px), round(MARGIN_MM * px), px).copy()
 
     # Traces are drawn twice as large and reduced, which gives smooth edges.
@@ -93,7 +95,7 @@ def draw_ecg(
         start, stop = (round(k * seconds / of * sampling_rate) for k in (column, column + 1))
         i = LEADS.index(lead)
         trace = signal[i, start : stop + 1]
-        if lead_mask is not None and not lead_mask[i] or len(trace) < 2:
+        if len(trace) < 2:
             continue
         x = (x0 + np.arange(len(trace)) / sampling_rate * speed) * 2 * px
         y = (y0 - np.clip(trace * gain, -row_mm, row_mm)) * 2 * px

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 from .qa import Question
+
+NOT_RECORDED = -32768  # in the samples of a row, as in WFDB
 
 _PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 _ECG = pa.struct(
@@ -57,7 +59,7 @@ COLUMNS = {
     "answer": "the text to learn; `<prediction>` for signal prediction",
     "answer_label": "SCP-ECG codes (or yes, no, seconds); of open comparisons those of the first ECG, `->`, those of the second",
     "messages": "the chat, for apply_chat_template",
-    "ecgs": "signal (int16, little endian, leads x samples; times scale gives mV), sampling_rate, leads, target_samples (the last samples, which are to be predicted), record_id",
+    "ecgs": "signal (int16, little endian, leads x samples; times scale gives mV, -32768 is a gap), sampling_rate, leads, target_samples (the last samples, which are to be predicted), record_id",
     "images": "PNG or JPEG",
     "patient_id": "of each ECG; a pseudonym",
     "fold": "1 to 10; 9 is validation, 10 test",
@@ -67,7 +69,7 @@ COLUMNS = {
 
 @dataclass
 class PackedECG:
-    """The twelve leads as a row stores them: little-endian int16 times `scale` is mV."""
+    """The leads as a row stores them: little-endian int16 times `scale` is mV, -32768 is a sample that was not recorded."""
 
     record_id: str
     signal: bytes
@@ -76,14 +78,17 @@ class PackedECG:
     leads: tuple[str, ...]
 
     @classmethod
-    def pack(cls, record_id: str, signal: np.ndarray, lead_mask: np.ndarray, sampling_rate: float) -> "PackedECG":
-        """`signal` (12, samples) in mV, in steps of 1 uV or, above 32 mV, of what 16 bits allow; leads without a mask
-        are left out.
+    def pack(cls, record_id: str, signal: np.ndarray, sampling_rate: float) -> "PackedECG":
+        """Packs `signal`, (12, samples) in mV with NaN where nothing was recorded, in steps of 1 uV or, above 32 mV, of what
+        16 bits allow. Leads of which nothing was recorded are left out.
         """
-        kept = signal[np.asarray(lead_mask, bool)]
-        scale = max(0.001, float(np.abs(kept).max(initial=0)) / 32767)
-        leads = tuple(lead for lead, present in zip(LEADS, lead_mask) if present)
-        return cls(record_id, np.round(kept / scale).astype("<i2").tobytes(), scale, sampling_rate, leads)
+        recorded = np.isfinite(signal)
+        kept = recorded.any(axis=1)
+        signal = np.where(recorded, signal, 0.0)[kept]
+        scale = max(0.001, float(np.abs(signal).max(initial=0)) / 32767)
+        steps = np.where(recorded[kept], np.round(signal / scale), NOT_RECORDED).astype("<i2")
+        leads = tuple(lead for lead, present in zip(LEADS, kept) if present)
+        return cls(record_id, steps.tobytes(), scale, sampling_rate, leads)
 
 
 @dataclass
@@ -104,9 +109,9 @@ def unpack_ecg(ecg: dict) -> dict:
     """An element of a row's `ecgs` -> `{"ecg": float32 (leads, samples) mV, "sampling_rate", "lead_names", "units"}`,
     as the processor takes it, without the samples that are to be predicted, and those as "target" if there are any.
     """
-    signal = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1).astype(np.float32) * np.float32(
-        ecg["scale"]
-    )
+    steps = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1)
+    signal = steps.astype(np.float32) * np.float32(ecg["scale"])
+    signal[steps == NOT_RECORDED] = np.nan
     found = {"sampling_rate": ecg["sampling_rate"], "lead_names": list(ecg["leads"]), "units": "mV"}
     if hidden := ecg["target_samples"]:
         return {"ecg": signal[:, :-hidden], **found, "target": signal[:, -hidden:]}

@@ -1,18 +1,18 @@
 """The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead
 reversal.
 
-ECGRecord --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
+ECG --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
           --lead_quality, limb_lead_reversal, best_window-->  what is known about it
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from ..processing_heartcare import LEADS, BeatFeatureExtractor
+from ..ecg_heartcare import ECG, LEADS
+from ..processing_heartcare import BeatFeatureExtractor
 from .measure import find_r_peaks
-from .readers.record import ECGRecord
 
 # From where on a lead is named, by what a reader sees: half a millimetre of noise, half a centimetre of drift.
 NOISE_UV, BASELINE_MV, FLAT_SECONDS, SATURATED_SHARE = 50.0, 0.5, 1.0, 0.02
@@ -170,19 +170,27 @@ def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
 
 @dataclass
 class OptimizedECG:
-    """`signal` float32 (12, samples) in mV at `sampling_rate`, cleaned, absent leads 0; `raw` the same window of the
-    twelve leads before cleaning; `lead_mask` bool (12,); `quality`; the names of `warnings`; `provenance`: what was
-    done.
+    """A record as the data engine uses it.
+
+    Attributes:
+        signal: float32 (12, samples) in mV at `sampling_rate` Hz, cleaned; 0 where nothing was recorded.
+        lead_mask: bool (12, samples), True where something was recorded.
+        sampling_rate: Hz of `signal`.
+        raw: float32 (12, samples) in mV at `raw_rate` Hz, the same window before cleaning; NaN where nothing was recorded.
+        raw_rate: Hz of the recording.
+        quality: Quality of each lead.
+        warnings: Named warnings of the processor and of the quality.
+        notes: Each change that was made, in order.
     """
 
     signal: np.ndarray
-    raw: np.ndarray
-    sampling_rate: float
-    raw_rate: float
     lead_mask: np.ndarray
+    sampling_rate: float
+    raw: np.ndarray
+    raw_rate: float
     quality: LeadQuality
     warnings: list[str]
-    provenance: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 class Optimizer:
@@ -196,42 +204,33 @@ class Optimizer:
     def __init__(self, extractor: BeatFeatureExtractor | None = None, seconds: float = 10.0):
         self.extractor, self.seconds = extractor or BeatFeatureExtractor(), seconds
 
-    def __call__(self, record: ECGRecord) -> OptimizedECG:
-        """Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when no lead can be used or the record is too
-        short.
+    def __call__(self, ecg: ECG) -> OptimizedECG:
+        """Cleans one record and judges its leads.
+
+        Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when nothing can be used or the record is too short.
         """
-        provenance = []
-        start, stop = best_window(record.signal, record.sampling_rate, self.seconds)
-        given = record.as_input()
-        if stop - start < record.signal.shape[1]:
-            given["ecg"] = record.signal[:, start:stop]
-            provenance.append(f"cut to its best {self.seconds:g} s, from {start / record.sampling_rate:.2f} s on")
-        raw, lead_mask, warnings = self.extractor.arrange(**given)
-        rate, cleaned = record.sampling_rate, self.extractor.clean(raw, record.sampling_rate)
-        signal = self.extractor.resample(cleaned, rate) * lead_mask[:, None]
-        provenance.append(
-            f"high-pass {self.extractor.highpass_hz:g} Hz, notches {self.extractor.notch_hz}, {rate:g} to {self.extractor.sampling_rate} Hz"
+        notes, rate, new_rate = [], ecg.sampling_rate, self.extractor.sampling_rate
+        start, stop = best_window(ecg.signal, rate, self.seconds)
+        if stop - start < ecg.signal.shape[1]:
+            ecg = ecg.cut(start, stop)
+            notes.append(f"cut to its best {self.seconds:g} s, from {start / rate:.2f} s on")
+        raw, warnings = self.extractor.arrange(ecg)
+        signal = self.extractor.resample(self.extractor.clean(raw, rate), rate)
+        notes.append(
+            f"high-pass {self.extractor.highpass_hz:g} Hz, notches {self.extractor.notch_hz}, {rate:g} to {new_rate} Hz"
         )
-        by_name = dict(zip(record.lead_names, given["ecg"]))
-        absent = np.full(raw.shape[1], np.nan)
-        quality = lead_quality(
-            np.stack([by_name.get(lead, row if ok else absent) for lead, row, ok in zip(LEADS, raw, lead_mask)]), rate
-        )
+        lead_mask = np.isfinite(signal)
+        signal = np.where(lead_mask, signal, 0.0)
+        by_name = dict(zip(ecg.lead_names, ecg.signal))
+        quality = lead_quality(np.stack([by_name.get(lead, row) for lead, row in zip(LEADS, raw)]), rate)
         warnings = warnings + [
             f"{fault}:{lead}"
             for lead, faults in quality.as_dict().items()
             for fault in faults
             if fault in ("noise", "baseline", "lead_off")
         ]
-        if reversal := limb_lead_reversal(signal, self.extractor.sampling_rate):
+        if reversal := limb_lead_reversal(signal, new_rate):
             warnings.append(f"limb_leads_reversed:{reversal}")
         return OptimizedECG(
-            signal.astype(np.float32),
-            raw.astype(np.float32),
-            self.extractor.sampling_rate,
-            rate,
-            lead_mask,
-            quality,
-            warnings,
-            provenance,
+            signal.astype(np.float32), lead_mask, new_rate, raw.astype(np.float32), rate, quality, warnings, notes
         )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..ecg_heartcare import ECG, parse_age, parse_sex, pseudonym
 from .lexicon import find_statements
 from .readers import read_ecg
-from .readers.record import ECGRecord, parse_age, parse_sex, pseudonym
 from .statements import STATEMENTS
 
 SPLITS = {9: "validation", 10: "test"}  # every other fold is "train", as PTB-XL's authors recommend
@@ -254,7 +254,7 @@ def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], li
     return entries, rejected
 
 
-def _entry(name: str, path: Path, row: dict, record: ECGRecord) -> Entry:
+def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
     patient = row.get("patient_id") and pseudonym(row["patient_id"]) or record.patient_id or pseudonym(f"record {name}")
     statements = record.statements
     if row.get("scp_codes"):
@@ -273,6 +273,6 @@ def _entry(name: str, path: Path, row: dict, record: ECGRecord) -> Entry:
         statements,
         record.age if age is None else age,
         sex or record.sex,
-        record.notes,
+        {name: record.columns[name] for name in NOTES if name in record.columns},
         name,
     )

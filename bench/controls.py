@@ -16,7 +16,7 @@ import numpy as np
 
 from ..agent.measure import repeat_last_beat
 from ..agent.render import draw_ecg
-from ..processing_heartcare import LEADS
+from ..ecg_heartcare import LEADS
 from .items import Item
 
 MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM = (

@@ -31,7 +31,7 @@ def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> 
     found = []
     for item in tqdm(items, desc="random encoder", disable=not progress):
         ecg = unpack_ecg(item.ecgs[0])
-        inputs = extractor.pad([extractor.prepare(ecg)], return_tensors="pt")
+        inputs = extractor(ecg, return_tensors="pt")
         gain = beat.encode(**inputs).gain
         each = states.pop().flatten(0, 1)
         found.append(torch.cat([each.mean(0), each.std(0), each.amax(0), gain.log()]))

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..agent.render import add_artefacts, draw_ecg
-from ..processing_heartcare import LEADS, BeatFeatureExtractor
+from ..ecg_heartcare import LEADS
+from ..processing_heartcare import BeatFeatureExtractor
 from .items import Item
 
 

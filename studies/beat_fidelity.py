@@ -25,7 +25,7 @@ from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
 from heartcare.bench.metrics.signal import dtw
-from heartcare.processing_heartcare import LEADS
+from heartcare.ecg_heartcare import LEADS
 
 INTERVALS = (
     ("heart_rate", "heart rate", "beats/min"),

@@ -18,7 +18,7 @@ import torch
 
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
-from heartcare.training.data import HeartcareData
+from heartcare.training.data import HeartcareData, everywhere
 from heartcare.training.heartcare import prepare
 from heartcare.training.items import ECGQuestions
 from heartcare.training.packing import QuestionPacker
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
 
     def raw(item: dict) -> dict:
         """With signals and tiles, which the encoders are to read in the step; any will do."""
-        signals = [(data.signal(i), np.ones(12, np.int64)) for i in range(len(item["codes"]))]
+        signals = [everywhere(data.signal(i)) for i in range(len(item["codes"]))]
         return {
             "questions": item["questions"],
             "signals": signals,

@@ -11,7 +11,7 @@ import wfdb
 
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.processing_heartcare import LEADS
+from heartcare.ecg_heartcare import LEADS
 
 EXAMPLES = {
     "sinus_rhythm": {"rhythm": "SR", "form": "NORM", "seed": 3},

@@ -79,7 +79,7 @@ def fingerprint(part: nn.Module) -> str:
 
 def view_of(signal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A record as it might have been taken: half of the time only a part of it, now and then with leads left out. ->
-    signal, lead_mask (12,)
+    signal, lead_mask bool (12, samples)
     """
     leads = np.ones(12, np.int64)
     if rng.random() < 0.5:
@@ -89,7 +89,12 @@ def view_of(signal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     if rng.random() < 0.1:
         leads = (rng.random(12) < rng.choice([0.2, 0.6])).astype(np.int64)
         leads[int(rng.integers(12))] = 1
-    return signal * leads[:, None], leads
+    return signal * leads[:, None], np.broadcast_to(leads[:, None] > 0, signal.shape)
+
+
+def everywhere(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a signal with the mask of leads that are there all the time."""
+    return signal, np.ones(signal.shape, bool)
 
 
 class HeartcareData:
@@ -229,12 +234,10 @@ class HeartcareData:
                 seen = [
                     view_of(self.signal(record), np.random.default_rng((seed, record, view)))
                     if view
-                    else (self.signal(record), np.ones(12, np.int64))
+                    else everywhere(self.signal(record))
                     for record, view in places
                 ]
-                batch = extractor.pad([(signal, leads, {}) for signal, leads in seen], return_tensors="pt").to(
-                    beat.device
-                )
+                batch = extractor.pad(*zip(*seen), return_tensors="pt").to(beat.device)
                 tokens = beat.encode(**batch)
                 for place, each, gain in zip(places, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
                     codes[place][:, codes.shape[-1] - each.shape[-1] :] = each
@@ -318,6 +321,6 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
         for row in self.rows:
             item = {"questions": [asked(row)]}
             if self.ecgs:
-                item["signals"] = [(cleaned(ecg, self.processor), np.ones(12, np.int64)) for ecg in row["ecgs"]]
+                item["signals"] = [everywhere(cleaned(ecg, self.processor)) for ecg in row["ecgs"]]
                 item["tiles"] = [cut(image, self.processor) for image in row["images"]]
             yield item

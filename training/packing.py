@@ -39,7 +39,7 @@ class QuestionPacker:
 
     An item is a dict of `questions` (each with `question` and `answer`) and what they are about, in the order of the
         prompt: `codes`, (codes (levels, latents),
-    gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask (12,)) of each; and `tiles`, uint8 (12, height, width)
+    gain) of each ECG, or `signals`, ((12, samples) mV, lead_mask bool (12, samples)) of each; and `tiles`, uint8 (12, height, width)
     of each picture, or `slots`, of `get_image_slots`. Its `glances` are items that have no questions, but `statements`
     that are to be read from the ECG alone; the batch then has `glances`, bool, the last token of each, and
     `statements`, float32 (glances, statements) in their order.
@@ -192,8 +192,8 @@ class QuestionPacker:
             padded = [np.pad(codes, ((0, 0), (longest - codes.shape[-1], 0)), constant_values=-1) for codes, _ in coded]
             gain = torch.tensor([gain for _, gain in coded], dtype=torch.float32)
             return {"ecg_codes": torch.from_numpy(np.stack(padded)).long(), "ecg_gain": gain}
-        signals = [(signal, leads, {}) for item in items for signal, leads in item.get("signals", ())]
-        return dict(self.processor.feature_extractor.pad(signals, return_tensors="pt")) if signals else {}
+        signals = [pair for item in items for pair in item.get("signals", ())]
+        return dict(self.processor.feature_extractor.pad(*zip(*signals), return_tensors="pt")) if signals else {}
 
     def images(self, items: list[dict]) -> dict[str, torch.Tensor]:
         if slots := [each for item in items for each in item.get("slots", ())]:

@@ -1,41 +1,39 @@
-"""The converter: any ECG file in, one `ECGRecord` out.
+"""Readers beyond those of the core, found by the entry points "heartcare.readers" (see setup.py), and labels.
 
-    path --read_ecg--> ECGRecord (mV, rate, leads, age, sex, statements, report, provenance)
-
-Formats are told by content, never by extension.
+path --heartcare.read_ecg--> ECG --add_statements--> ECG with SCP-ECG statements
 """
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
-from .record import ECGRecord
-from .sniff import FORMATS, sniff
+from ...ecg_heartcare import ECG
+from ...reading_heartcare import read_ecg as read_unlabelled
+from ..lexicon import find_statements
+from ..statements import SNOMED
 
 
-def read_ecg(path: str | Path) -> ECGRecord:
-    """Reads one ECG file of any known format.
+def read_ecg(file: str | Path | bytes | IO[bytes], **given) -> ECG:
+    """Reads one recording with `heartcare.read_ecg`, whose arguments it takes, and adds the statements that it is labelled
+    with.
 
-    Args:
-        path: WFDB record (with or without .hea), CSV, .npy, .npz, EDF, DICOM, GE MUSE XML, Philips Sierra XML, HL7
-            aECG, SCP-ECG, ISHNE, MFER, or a PDF report with vector traces. EDF, DICOM and the vendors' formats need
-            `pip install heartcare[formats]`, PDF `pip install heartcare[pdf]`.
-
-    Returns: the record, with a float32 signal (leads, samples) in mV and NaN where nothing was recorded.
-
-    Raises: `FileNotFoundError`, `PermissionError`, `ImportError` (an extra is missing), and `ValueError` for everything
-        that is wrong with a file: unknown,
-    damaged, truncated, password-protected, larger than the limits, a scan, without a sampling rate, without any of the
-    twelve leads.
+    Raises: as `heartcare.read_ecg`.
     """
-    path = Path(path)
-    try:
-        name = sniff(path)
-        record = FORMATS[name](path)
-        record.format = name
-        return record.checked()
-    except (ValueError, ImportError, FileNotFoundError, PermissionError):
-        raise
-    except Exception as error:  # libraries raise many kinds of errors on damaged files
-        raise ValueError(f"{path} cannot be read, it may be damaged ({type(error).__name__}: {error}).") from error
+    return add_statements(read_unlabelled(file, **given))
 
 
-__all__ = ["ECGRecord", "read_ecg", "sniff"]
+def add_statements(ecg: ECG) -> ECG:
+    """Adds the SCP-ECG statements that the diagnosis codes (SNOMED CT) or else the report of an ECG say, if it has none."""
+    if ecg.statements:
+        return ecg
+    codes = re.findall(r"\d{6,}", ecg.columns.get("dx", ""))
+    if statements := {SNOMED[code]: 100.0 for code in codes if code in SNOMED}:
+        return replace(ecg, statements=statements)
+    if statements := find_statements(ecg.report) if ecg.report else {}:
+        note = f"{len(statements)} statements from the report's text"
+        return replace(ecg, statements=statements, notes=(*ecg.notes, note))
+    return ecg
+
+
+__all__ = ["ECG", "add_statements", "read_ecg"]

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...processing_heartcare import LEADS, MAX_VALUES
+from ...ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
 from ..lexicon import find_statements
-from .record import ECGRecord, parse_age, parse_sex, pseudonym
 
 MAX_BYTES, MAX_PAGES, MAX_POINTS = 2**26, 50, 2_000_000
 POINTS_PER_MM = 72 / 25.4
@@ -47,7 +46,7 @@ class Trace:
         return float(self.x[-1] - self.x[0])
 
 
-def read_pdf(path: Path) -> ECGRecord:
+def read_pdf(path: Path) -> dict:
     """The first page of a PDF report that holds an ECG in vector graphics, in any layout whose leads are labelled.
 
     Raises: `ImportError` without the extra; `ValueError` for encrypted and damaged files, scans, and pages that cannot
@@ -70,7 +69,7 @@ def read_pdf(path: Path) -> ECGRecord:
                 page = document[number]
                 content = page.get_text("words"), page.get_text(sort=True), page.get_drawings(), bool(page.get_images())
                 try:
-                    return read_page(path.stem, *content, f"page {number + 1}")
+                    return read_page(*content, f"page {number + 1}")
                 except ValueError as error:
                     problem = problem if number else error
     except ValueError as error:
@@ -80,7 +79,7 @@ def read_pdf(path: Path) -> ECGRecord:
     raise ValueError(f"{path}: {problem}")
 
 
-def read_page(name: str, words: list, text: str, drawings: list, has_picture: bool, where: str) -> ECGRecord:
+def read_page(words: list, text: str, drawings: list, has_picture: bool, where: str) -> dict:
     """One page, as PyMuPDF gives its words, text and drawings, to a record. Raises `ValueError` if there is no ECG on
     it.
     """
@@ -137,18 +136,18 @@ def read_page(name: str, words: list, text: str, drawings: list, has_picture: bo
         for key, p in PATIENT.items()
     }
     report = " ".join(line.strip(" .") + "." for line in text.splitlines() if _is_statement(line))
-    return ECGRecord(
-        record_id=name,
-        signal=signal[keep],
-        sampling_rate=rate,
-        lead_names=tuple(LEADS[i] for i in keep),
-        age=parse_age(found["age"]),
-        sex=parse_sex(found["sex"]),
-        patient_id=pseudonym(found["patient_id"]),
-        report=report,
-        measurements={key: float(match[1]) for key, p in MEASUREMENTS.items() if (match := p.search(text))},
-        provenance=provenance,
-    )
+    return {
+        "signal": signal[keep],
+        "units": "mV",
+        "sampling_rate": rate,
+        "lead_names": tuple(LEADS[i] for i in keep),
+        "age": parse_age(found["age"]),
+        "sex": parse_sex(found["sex"]),
+        "patient_id": pseudonym(found["patient_id"]),
+        "report": report,
+        "measurements": {key: float(match[1]) for key, p in MEASUREMENTS.items() if (match := p.search(text))},
+        "notes": tuple(provenance),
+    }
 
 
 def find_lines(drawings: list) -> tuple[list[Trace], list[np.ndarray], dict[str, np.ndarray]]:

@@ -7,45 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...processing_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, change_rate
-from .record import ECGRecord, parse_age, parse_sex, pseudonym
+from ...cleaning_heartcare import resample
+from ...ecg_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, parse_age, parse_sex, pseudonym
 
 MAX_BYTES = 2**28  # a DICOM or EDF recording of a day; the readers hold a file in memory several times over
-FORMATS = ("edf", "dicom", "muse xml", "sierra xml", "hl7 aecg", "scp-ecg", "ishne", "mfer")
+FORMATS = ("edf", "dicom", "muse-xml", "sierra-xml", "hl7-aecg", "scp-ecg", "ishne", "mfer")
 
 
-def sniff(start: bytes) -> str | None:
-    """The format of a file that starts with `start`, or None."""
-    if start[:8] == b"0       " or start[:8] == b"\xffBIOSEMI":
-        return "edf"
-    if start[128:132] == b"DICM":
-        return "dicom"
-    if start[:8] == b"ISHNE1.0":
-        return "ishne"
-    if start[2:6] == b"MFR ":
-        return "mfer"
-    if (
-        len(start) >= 32
-        and start[8:10] == b"\0\0"
-        and start[16:22] in (b"SCPECG", b"\0" * 6)
-        and start[22:24] == b"\0\0"
-        and start[28:32] == b"\7\0\0\0"
-    ):
-        return "scp-ecg"
-    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore").lstrip(
-        "\ufeff \r\n\t"
-    )
-    if text.startswith("<"):
-        if "<restingecgdata" in text.lower():
-            return "sierra xml"
-        if re.search(r"<restingecg[\s>]|<museinfo", text.lower()):
-            return "muse xml"
-        if re.search(r"<([A-Za-z_][\w.-]*:)?AnnotatedECG\b", text):
-            return "hl7 aecg"
-    return None
-
-
-def read_vendor(path: Path) -> ECGRecord:
+def read_vendor(path: Path) -> dict:
     """One file of any of `FORMATS`.
 
     Raises: `ImportError` without the extra; `ValueError` for damaged, too large and hostile files (XML entities are
@@ -91,7 +60,7 @@ def read_vendor(path: Path) -> ECGRecord:
         samples = np.asarray(lead.samples, np.float64)
         if lead.sampling_rate != fastest:
             ratio = Fraction(fastest, lead.sampling_rate)
-            samples = change_rate(samples, lead.sampling_rate, fastest, int(len(samples) * ratio))
+            samples = resample(samples[None], lead.sampling_rate, fastest, int(len(samples) * ratio))[0]
             provenance.append(f"resampled {lead.label} from {lead.sampling_rate:g} to {fastest:g} Hz")
         row[: len(samples)] = samples[:length]
     statements = [
@@ -100,18 +69,18 @@ def read_vendor(path: Path) -> ECGRecord:
     ]
     names = ("heart_rate", "pr_interval", "qrs_duration", "qt_interval", "qtc_bazett", "p_axis", "qrs_axis", "t_axis")
     measured = {name: getattr(parsed.measurements, name, None) for name in names}
-    return ECGRecord(
-        record_id=path.stem,
-        signal=signal,
-        sampling_rate=fastest,
-        lead_names=tuple(lead.label for lead in leads),
-        age=parse_age(parsed.patient.age),
-        sex=parse_sex(parsed.patient.sex),
-        patient_id=pseudonym(parsed.patient.patient_id),
-        report=". ".join(statement.strip(" .") for statement in statements if statement.strip(" .")),
-        measurements={name: float(value) for name, value in measured.items() if value is not None},
-        provenance=provenance,
-    )
+    return {
+        "signal": signal,
+        "units": "mV",
+        "sampling_rate": fastest,
+        "lead_names": tuple(lead.label for lead in leads),
+        "age": parse_age(parsed.patient.age),
+        "sex": parse_sex(parsed.patient.sex),
+        "patient_id": pseudonym(parsed.patient.patient_id),
+        "report": ". ".join(statement.strip(" .") for statement in statements if statement.strip(" .")),
+        "measurements": {name: float(value) for name, value in measured.items() if value is not None},
+        "notes": tuple(provenance),
+    }
 
 
 def _refuse_entities(path: Path):

@@ -140,7 +140,7 @@ def quality_table(optimized) -> str:
     quality = optimized.quality
     rows = []
     for i, lead in enumerate(LEADS):
-        faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i] else "good")
+        faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i].any() else "good")
         kind = "good" if faults == "good" else "bad"
         rows.append(
             f"<tr><th scope='row'>{lead}</th><td class='number'>{quality.noise[i]:.0f} µV</td><td class='number'>{quality.baseline[i]:.2f} mV</td>"
@@ -185,7 +185,8 @@ def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
     before = inputs["input_values"][0].cpu().numpy()
     rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
     shown = slice(0, 10 * rate)
-    page = in_red(draw_ecg(before[:, shown], rate, lead_mask=mask), decoded[:, shown], rate, lead_mask=mask)
+    drawn = {"lead_mask": mask[:, shown]}
+    page = in_red(draw_ecg(before[:, shown], rate, **drawn), decoded[:, shown], rate, **drawn)
     prd = 100 * np.linalg.norm((decoded - before)[mask]) / max(1e-9, np.linalg.norm(before[mask]))
     rmse = 1000 * np.sqrt(np.square((decoded - before)[mask]).mean())
     count = int((found.codes >= 0).sum())
@@ -209,7 +210,7 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
         )
         for kept in (0, 1)
     ]
-    drawn = {"layout": "12x1", "lead_mask": mask}
+    drawn = {"layout": "12x1", "lead_mask": mask.any(axis=1)}
     page = in_red(draw_ecg(parts[0], rate, **drawn), parts[1], rate, **drawn)
     return (
         page,

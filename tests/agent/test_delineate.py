@@ -9,7 +9,8 @@ import pytest
 
 from heartcare.agent.delineate import delineate, measure_ecg
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.processing_heartcare import LEADS, BeatFeatureExtractor
+from heartcare.ecg_heartcare import LEADS
+from heartcare.processing_heartcare import BeatFeatureExtractor
 from heartcare.studies.evaluate_measure import main as evaluate_measure
 from heartcare.studies.evaluate_measure import ours, simulated
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from test_readers import WRITERS  # noqa: E402
 
-from heartcare.agent.readers import ECGRecord, read_ecg  # noqa: E402
+from heartcare.agent.readers import ECG, read_ecg  # noqa: E402
 from heartcare.agent.report_pdf import write_pdf_report  # noqa: E402
 from heartcare.agent.signal import Optimizer  # noqa: E402
 from heartcare.agent.simulate import simulate_ecg  # noqa: E402
@@ -120,11 +120,11 @@ def test_mutated_files(corpus, tmp_path_factory):
             assert str(error), "an error must say something"
             outcome["refused"] += 1
         else:
-            assert isinstance(record, ECGRecord) and record.signal.ndim == 2 and record.signal.dtype == np.float32
+            assert isinstance(record, ECG) and record.signal.ndim == 2 and record.signal.dtype == np.float32
             assert (
                 len(record.lead_names) == len(record.signal)
                 and 10 <= record.sampling_rate <= 20000
-                and record.mask.any()
+                and record.recorded.any()
             )
             assert not np.isinf(record.signal).any() and (record.age is None or 0 <= record.age <= 130)
             outcome["read"] += 1

@@ -10,12 +10,13 @@ import pytest
 import wfdb
 from make_examples import write_wfdb
 
-from heartcare.agent.readers import read_ecg, sniff
-from heartcare.agent.readers.record import parse_age, parse_sex, pseudonym
+from heartcare.agent.readers import read_ecg
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.image_processing_heartcare import LAYOUTS
-from heartcare.processing_heartcare import LEADS, MAX_VALUES, _read_plain_wfdb, read_wfdb
+from heartcare.ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
+from heartcare.reading_heartcare import detect_format
+from heartcare.wfdb_heartcare import read_plain_wfdb, read_wfdb
 
 
 def as_counts(signal, scale=0.001):
@@ -213,7 +214,7 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
     assert (
         record.sampling_rate == 500
         and record.signal.dtype == np.float32
-        and record.mask.all()
+        and record.recorded.all()
         and set(record.lead_names) <= set(LEADS)
     )
     for lead, signal in zip(record.lead_names, record.signal):
@@ -221,7 +222,7 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
     if name in ("a.dcm", "muse.xml", "sierra.xml", "a.scp"):
         assert record.age == 63 and record.sex == "female" and record.patient_id == pseudonym("4711") != "4711"
     if name == "muse.xml":
-        assert record.statements == {"SR": 100.0, "IMI": 50.0} and record.provenance
+        assert record.statements == {"SR": 100.0, "IMI": 50.0} and record.notes
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -250,9 +251,7 @@ def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
         assert np.argmin(fits) == 1, lead
     assert record.age == 63 and record.sex == "female" and record.statements == {"IMI": 100.0, "SR": 100.0}
     assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc_bazett"] == 421
-    assert "Doe" not in record.report and "4711" not in json.dumps(
-        [record.report, record.patient_id, record.provenance]
-    )
+    assert "Doe" not in record.report and "4711" not in json.dumps([record.report, record.patient_id, record.notes])
 
 
 def test_pdf_that_is_no_ecg(tmp_path, ecg):
@@ -282,9 +281,11 @@ def test_pdf_that_is_no_ecg(tmp_path, ecg):
 
 def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):
     for path in sorted((shared / "wfdb").glob("*.hea")):
-        found, wanted = _read_plain_wfdb(path), wfdb.rdrecord(str(path.with_suffix("")))
-        assert np.array_equal(found["ecg"].T, wanted.p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
-        assert found["lead_names"] == wanted.sig_name and found["comments"] == wanted.comments
+        (found, comments), wanted = read_plain_wfdb(path), wfdb.rdrecord(str(path.with_suffix("")))
+        assert (
+            np.array_equal(found["signal"].T, wanted.p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
+        )
+        assert found["lead_names"] == wanted.sig_name and comments == wanted.comments
 
 
 def test_wfdb_gaps_units_and_rates(tmp_path):
@@ -297,10 +298,10 @@ def test_wfdb_gaps_units_and_rates(tmp_path):
                 e_p_signal=[fast, slow, pressure], write_dir=str(tmp_path), comments=["Age: 70", "Sex: Male", "Dx: 164889003,59118001"])  # fmt: skip
     record = read_ecg(tmp_path / "mixed")
     assert record.lead_names == ("II", "V5") and record.sampling_rate == 500
-    assert not record.mask[0, 1000:1400].any() and record.mask[0, :1000].all() and record.mask[1].all()
+    assert not record.recorded[0, 1000:1400].any() and record.recorded[0, :1000].all() and record.recorded[1].all()
     np.testing.assert_allclose(record.signal[1], np.sin(2 * np.pi * 1.3 * time), atol=0.02)
-    assert any("resampled" in change and "250 Hz" in change for change in record.provenance) and any(
-        "ABP" in change for change in record.provenance
+    assert any("resampled" in change and "250 Hz" in change for change in record.notes) and any(
+        "ABP" in change for change in record.notes
     )
     assert (record.age, record.sex, record.statements) == (70, "male", {"AFIB": 100.0, "CRBBB": 100.0})
 
@@ -312,7 +313,7 @@ def test_wfdb_of_many_segments(tmp_path):
                     fmt=["16", "16"], write_dir=str(tmp_path))  # fmt: skip
     (tmp_path / "whole.hea").write_text("whole/3 2 500 6000\npart0 2500\n~ 1000\npart1 2500\n")
     record = read_ecg(tmp_path / "whole")
-    assert record.signal.shape == (2, 6000) and not record.mask[:, 2500:3500].any()
+    assert record.signal.shape == (2, 6000) and not record.recorded[:, 2500:3500].any()
     np.testing.assert_allclose(record.signal[:, :2500], ecg.signal[:2, :2500], atol=1e-3)
     np.testing.assert_allclose(record.signal[:, 3500:], ecg.signal[:2, 2500:], atol=1e-3)
     (tmp_path / "loop.hea").write_text("loop/1 2 500 6000\nloop 6000\n")
@@ -393,7 +394,7 @@ def test_missing_values_of_a_table_are_gaps(tmp_path):
         "time,I,II\n0,1,2\n0.01,,3\n0.02,nan,\n" + "".join(f"{i / 100},0.5,0.25\n" for i in range(3, 200))
     )
     record = read_ecg(tmp_path / "a.csv")
-    assert (~record.mask).sum(axis=1).tolist() == [2, 1] and record.sampling_rate == 100
+    assert (~record.recorded).sum(axis=1).tolist() == [2, 1] and record.sampling_rate == 100
 
 
 def test_records_go_into_the_processor(ecg, processor, tmp_path):
@@ -407,7 +408,8 @@ def test_records_go_into_the_processor(ecg, processor, tmp_path):
 
 def test_unicode_names_and_missing_files(tmp_path, ecg):
     write_csv(tmp_path / "心電図 é.csv", ecg)
-    assert read_ecg(tmp_path / "心電図 é.csv").record_id == "心電図 é" and sniff(tmp_path / "心電図 é.csv") == "csv"
+    assert read_ecg(tmp_path / "心電図 é.csv").name == "心電図 é"
+    assert detect_format(tmp_path / "心電図 é.csv").name == "csv"
     with pytest.raises(FileNotFoundError):
         read_ecg(tmp_path / "none.edf")
 

@@ -6,14 +6,14 @@ from scipy import signal as scipy_signal
 
 from heartcare import BeatFeatureExtractor
 from heartcare.agent.measure import heart_rate, qrs_axis
-from heartcare.agent.readers import ECGRecord
 from heartcare.agent.signal import Optimizer, best_window, lead_quality, limb_lead_reversal, longest_run
 from heartcare.agent.simulate import FORMS, simulate_ecg
-from heartcare.processing_heartcare import LEADS, change_rate
+from heartcare.cleaning_heartcare import resample
+from heartcare.ecg_heartcare import ECG, LEADS
 
 
-def record_of(signal, rate=500, leads=LEADS) -> ECGRecord:
-    return ECGRecord("a", np.asarray(signal), rate, tuple(leads)).checked()
+def record_of(signal, rate=500, leads=LEADS) -> ECG:
+    return ECG(np.asarray(signal), rate, tuple(leads))
 
 
 @pytest.mark.parametrize("rate", [500, 1000])
@@ -81,7 +81,7 @@ def test_change_of_rate_keeps_the_time(ratio):
     wave = lambda fs: np.sin(2 * np.pi * 1.7 * np.arange(10 * fs) / fs)  # noqa: E731
     signal = wave(rate)
     signal[2 * rate : 3 * rate] = np.nan
-    out = change_rate(signal, rate, new, 10 * new)
+    out = resample(signal[None], rate, new, 10 * new)[0]
     inside = np.r_[new // 2 : 2 * new - new // 5, 3 * new + new // 5 : 10 * new - new // 2]
     np.testing.assert_allclose(out[inside], wave(new)[inside], atol=0.01)
     assert np.isnan(out[2 * new + 5 : 3 * new - 5]).all()
@@ -128,7 +128,7 @@ def test_best_window_is_the_undisturbed_one():
     assert start >= 10000 - 250 and stop <= 16500 + 250
     assert best_window(signal[:, :3000], 500, 10) == (0, 3000)
     optimized = Optimizer()(record_of(signal))
-    assert optimized.signal.shape == (12, 1000) and any("best 10 s" in change for change in optimized.provenance)
+    assert optimized.signal.shape == (12, 1000) and any("best 10 s" in change for change in optimized.notes)
 
 
 def reversed_limbs(signal, kind: str):

@@ -38,26 +38,26 @@ def forms(root, processor, tmp_path_factory):
     """The same ECG in every form that is taken."""
     path = root / "examples/ecgs/right_bundle_branch_block"
     (record,) = processor.feature_extractor.fetch_ecg(str(path))
-    given = {"sampling_rate": record["sampling_rate"], "lead_names": record["lead_names"], "units": "mV"}
+    given = {"sampling_rate": record.sampling_rate, "lead_names": list(record.lead_names), "units": "mV"}
     packed = io.BytesIO()
-    np.savez(packed, signal=record["ecg"], **given)
-    lines = [",".join(given["lead_names"]), *(",".join(f"{value:.6f}" for value in row) for row in record["ecg"].T)]
+    np.savez(packed, signal=record.signal, **given)
+    lines = [",".join(given["lead_names"]), *(",".join(f"{value:.6f}" for value in row) for row in record.signal.T)]
     csv = tmp_path_factory.mktemp("csv") / "record.csv"
     csv.write_text("\n".join(lines))
     plain = io.BytesIO()
-    np.save(plain, record["ecg"])
+    np.save(plain, record.signal)
     return {
         "path": (str(path), {}),
         "Path of the header": (path.with_suffix(".hea"), {}),
-        "array": (record["ecg"], given),
-        "tensor": (torch.from_numpy(record["ecg"]), given),
-        "dict with signal": ({"signal": record["ecg"], **given}, {}),
-        "dict of JSON": (json.loads(json.dumps({"signal": record["ecg"].tolist(), **given})), {}),
+        "array": (record.signal, given),
+        "tensor": (torch.from_numpy(record.signal), given),
+        "dict with signal": ({"signal": record.signal, **given}, {}),
+        "dict of JSON": (json.loads(json.dumps({"signal": record.signal.tolist(), **given})), {}),
         "dict with path": ({"path": str(path)}, {}),
         "bytes of .npz": (packed.getvalue(), {}),
         "bytes of .npy": (plain.getvalue(), given),
-        "bytes of .csv": (csv.read_bytes(), {"sampling_rate": record["sampling_rate"], "units": "mV"}),
-        "path of .csv": (str(csv), {"sampling_rate": record["sampling_rate"], "units": "mV"}),
+        "bytes of .csv": (csv.read_bytes(), {"sampling_rate": record.sampling_rate, "units": "mV"}),
+        "path of .csv": (str(csv), {"sampling_rate": record.sampling_rate, "units": "mV"}),
         "base64": (base64.b64encode(packed.getvalue()).decode(), {}),
         "dict with base64": ({"base64": base64.b64encode(packed.getvalue()).decode()}, {}),
         "data URI": ("data:application/zip;base64," + base64.b64encode(packed.getvalue()).decode(), {}),

@@ -87,7 +87,8 @@ def test_leads_that_fall_off_are_masked_and_come_back(beat, processor, off):
     signal[:, 40 * 500 : 54 * 500] = off
     _, segments = streamed(beat, processor, signal, [333] * 20)
     present = {segment.seconds: segment.lead_mask.numpy() for segment in segments}
-    assert present[10].all() and present[30].all() and present[60 - 5].sum() == 0
+    assert present[10].all() and present[30].all() and present[45].sum() == 0 and present[55].all()
+    assert not present[50][:, :390].any() and present[50][:, 410:].all()  # they come back at 54 s
     assert present[20][:6].all() and not present[20][6:].any()
     silent = next(segment for segment in segments if segment.seconds == 45)
     assert (silent.codes == ABSENT).all() and not silent.lead_mask.any() and silent.warnings == ["off"]

@@ -234,7 +234,7 @@ def test_kept_tokens_are_those_of_the_signals(data, tiny, packer):
     signals = [data.signal(record) for record in range(4)]
     assert data.codes.shape[1] == 3 and len({data.coded(record, 2)[0].tobytes() for record in range(8)}) == 8
     item = ECGQuestions(data, JOINT, 1)[0]["questions"]
-    raw = packer([{"signals": [(signal, np.ones(12, np.int64))], "questions": item} for signal in signals])
+    raw = packer([{"signals": [(signal, np.ones(signal.shape, bool))], "questions": item} for signal in signals])
     kept = packer([{"codes": [data.coded(record, 0)], "questions": item} for record in range(4)])
     assert "input_values" in raw and "ecg_codes" in kept and "input_values" not in kept
     assert torch.equal(raw["input_ids"], kept["input_ids"])

@@ -1,0 +1,168 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Cleaning and resampling of ECGs: pure functions of arrays (leads, samples) in mV, with NaN where nothing was recorded.
+
+A lead that was recorded for part of the time only is cleaned stretch by stretch, each as if it were a recording of its own,
+so that no filter sees the step at its ends.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+from scipy import fft
+from scipy import signal as scipy_signal
+
+CACHED_BYTES = 2**25  # of the filters that are kept, for each kind
+
+
+def clean(signal: np.ndarray, rate: float, highpass_hz: float, notch_hz: tuple[float, ...] | list[float]) -> np.ndarray:
+    """Removes drift and power line hum without moving anything in time.
+
+    Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends by its
+    mirror image: no step, no transient. Their gains are those of `scipy.signal.sosfiltfilt` with the same filters and
+    endless even padding.
+
+    Args:
+        signal: float64 (leads, samples) in mV, NaN where nothing was recorded.
+        rate: Hz.
+        highpass_hz: Corner of the high-pass; 0 for none.
+        notch_hz: Frequencies of the power line; those at or above 0.9 times the Nyquist frequency are left alone.
+
+    Returns: float64 (leads, samples) in mV, NaN where `signal` is.
+    """
+    lines = tuple(line for line in notch_hz if line < 0.45 * rate)
+    if not highpass_hz and not lines:
+        return signal
+    recorded = np.isfinite(signal)
+    if recorded.all():
+        return _clean_stretch(signal, rate, highpass_hz, lines)
+    cleaned = np.full(signal.shape, np.nan)
+    for leads, start, stop in stretches(recorded):
+        cleaned[leads, start:stop] = _clean_stretch(signal[leads, start:stop], rate, highpass_hz, lines)
+    return cleaned
+
+
+def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yields each stretch of time in which some leads were recorded without a gap: the rows of these leads, start and stop.
+
+    Args:
+        recorded: bool (leads, samples).
+    """
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row, present in enumerate(recorded):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], present.view(np.int8), [0]])))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            rows.setdefault((start, stop), []).append(row)
+    for (start, stop), leads in rows.items():
+        yield np.array(leads), start, stop
+
+
+def _clean_stretch(signal: np.ndarray, rate: float, highpass_hz: float, lines: tuple[float, ...]) -> np.ndarray:
+    samples = signal.shape[-1]
+    if lines:
+        # Steady hum is subtracted as a sine; its mirror image would break at the ends, and the notch ring there.
+        waves = hum_waves(lines, rate, samples)
+        signal = signal - signal @ waves.T * (2 / samples) @ waves
+    gain = cleaning_gain(highpass_hz, lines, rate, samples)
+    return fft.idct(fft.dct(signal, axis=-1) * gain, axis=-1)
+
+
+def kept_up_to(limit: int) -> Callable:
+    """Decorates a function that makes an array: the arrays made last are kept, at most `limit` bytes of them together."""
+
+    def decorate(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        kept: OrderedDict[tuple, np.ndarray] = OrderedDict()
+
+        lock = Lock()
+
+        def cached(*key) -> np.ndarray:
+            with lock:
+                array = kept.pop(key, None)
+            if array is None:
+                array = make(*key)
+            if array.nbytes <= limit:
+                with lock:
+                    kept[key] = array  # the newest stands last
+                    while sum(other.nbytes for other in kept.values()) > limit:
+                        kept.popitem(last=False)
+            return array
+
+        cached.kept = kept
+        return cached
+
+    return decorate
+
+
+@kept_up_to(CACHED_BYTES)
+def hum_waves(lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
+    """Returns a cosine and a sine of each power line frequency, (2 * lines, samples)."""
+    angles = 2 * np.pi / rate * np.outer(lines, np.arange(samples))
+    return np.concatenate([np.cos(angles), np.sin(angles)])
+
+
+@kept_up_to(CACHED_BYTES)
+def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, samples: int) -> np.ndarray:
+    """Returns the gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform,
+    (samples,).
+
+    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4 Hz
+    wide: wider ones take their share of a narrow QRS.
+    """
+    frequencies = np.arange(samples) * rate / 2 / samples
+    sections = [scipy_signal.butter(4, highpass_hz, "highpass", fs=rate, output="sos")] if highpass_hz else []
+    sections += [scipy_signal.tf2sos(*scipy_signal.iirnotch(line, Q=line / 0.4, fs=rate)) for line in lines]
+    return np.abs(scipy_signal.sosfreqz(np.concatenate(sections), frequencies, fs=rate)[1]) ** 2
+
+
+def bridge(signal: np.ndarray) -> np.ndarray:
+    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and leads of nothing but gaps with zeros."""
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal
+    bridged = np.where(missing, 0.0, signal)
+    at = np.arange(signal.shape[-1])
+    for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
+        present = ~missing[row]
+        bridged[row] = np.interp(at, at[present], signal[row, present])
+    return bridged
+
+
+def resample(signal: np.ndarray, rate: float, new_rate: float, length: int | None = None) -> np.ndarray:
+    """Changes the sampling rate of (leads, samples), band-limited and with zero phase; gaps (NaN) stay gaps.
+
+    Args:
+        signal: (leads, samples) at `rate` Hz.
+        new_rate: Hz.
+        length: Samples of the result; round(samples * new_rate / rate) by default.
+
+    Returns: (leads, length); `signal` itself where the rates are the same.
+    """
+    if rate == new_rate:
+        return signal
+    samples = signal.shape[-1]
+    length = round(samples * new_rate / rate) if length is None else length
+    up, down, taps = rate_filter(rate, new_rate)
+    out = scipy_signal.resample_poly(bridge(signal), up, down, axis=-1, padtype="line", window=taps)[..., :length]
+    if out.shape[-1] < length:
+        out = np.pad(out, ((0, 0), (0, length - out.shape[-1])), mode="edge")
+    missing = ~np.isfinite(signal)
+    if missing.any():
+        nearest = np.minimum((np.arange(length) * rate / new_rate).astype(int), samples - 1)
+        out[missing[:, nearest]] = np.nan
+    return out
+
+
+@lru_cache(maxsize=64)
+def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
+    """Returns the factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them, which are those
+    of `scipy.signal.resample_poly`.
+    """
+    ratio = Fraction(new_rate / rate).limit_denominator(1000)
+    widest = max(ratio.numerator, ratio.denominator)
+    return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
+
+
+__all__ = ["bridge", "clean", "resample", "stretches"]
