@@ -1,24 +1,49 @@
-# make demo   sets everything up and reads an example ECG
-# make test   sets everything up and runs the whole suite
-# make fuzz   50,000 damaged files through the readers, for the night
+# make demo     installs what the demo needs and reads an example ECG
+# make test     installs everything and runs the whole suite
+# make quick    the same without the slow tests, the browser and Ray
+# make lint     checks style and format
+# make wheel    builds the wheel, installs it elsewhere and uses it there
+# make newest   loads this repository with the newest transformers 5
+# make fuzz     50,000 damaged files through the readers, for the night
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+# Most of the files that are installed are never imported, so that they are compiled when they are.
+INSTALL = $(RUN) -m pip install --quiet --no-compile --constraint constraints.txt
+# One process for each core, with one thread each; a file's tests stay together.
+PYTEST = TEST_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test fuzz
-demo: $(VENV)/.installed
+.PHONY: demo test quick lint wheel newest fuzz
+demo: $(VENV)/.core
 	$(RUN) examples/read_ecg.py examples/ecgs/right_bundle_branch_block --output out/demo.png
 
-test: $(VENV)/.installed
-	$(RUN) -m pytest tests
+test: $(VENV)/.test
+	$(PYTEST)
 
-fuzz: $(VENV)/.installed
+quick: $(VENV)/.test
+	$(PYTEST) -m "not slow and not browser and not ray"
+
+lint: $(VENV)/.test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+wheel: $(VENV)/.core
+	.ci/wheel $(RUN)
+
+newest: $(VENV)/.core
+	.ci/newest $(RUN)
+
+fuzz: $(VENV)/.test
 	HEARTCARE_FUZZ=50000 $(RUN) -m pytest tests/agent/test_fuzz.py -s
 
 # torch comes first: the constraints pin the CPU build where there is one.
-$(VENV)/.installed: setup.py pyproject.toml constraints.txt
+$(VENV)/.core: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --constraint constraints.txt torch
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(INSTALL) --editable ".[test]"
 	touch $@

@@ -29,6 +29,7 @@ setup(
         "heartcare.training",
     ],
     package_data={
+        "heartcare": ["py.typed"],
         "heartcare.bench": ["manifests/*.json", "metrics/*/*.py"],
         "heartcare.training": ["recipes/*", "accelerate/*", "slurm.sh"],
     },
