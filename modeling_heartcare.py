@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import torch_compilable_check
 from transformers.utils.generic import can_return_tuple
@@ -33,20 +33,12 @@ IMAGE_INPUTS = ("pixel_values", "image_slots")
 
 
 @dataclass
-class HeartcareOutput(ModelOutput):
-    """
-    loss (`torch.FloatTensor`): Next-token loss over the labels that are not -100; with `labels`.
-    logits (`torch.FloatTensor` of shape `(batch, tokens, vocabulary)`).
-    past_key_values, hidden_states, attentions: Of the language model.
-    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): What was scattered into the prompt, one entry
-        per ECG and per image.
+class HeartcareOutput(CausalLMOutputWithPast):
+    """Output of a causal language model of transformers, with what was scattered into the prompt.
+
+    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): One entry per ECG and per image.
     """
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
     ecg_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     image_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 

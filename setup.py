@@ -66,7 +66,17 @@ setup(
         "space": SPACE,
         "quantize": QUANTIZE,  # int8 and 4 bits
         "test": [
-            *("pytest", "hypothesis", "rouge-score", "sacrebleu", "scikit-learn", "openai", "playwright", "ruff"),
+            *(
+                "pytest",
+                "pytest-xdist",
+                "hypothesis",
+                "rouge-score",
+                "sacrebleu",
+                "scikit-learn",
+                "openai",
+                "playwright",
+                "ruff",
+            ),
             *TRAIN,
             *FORMATS,
             *PDF,
