@@ -30,7 +30,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from transformers import pipeline
 
-from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits, read_request
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
@@ -73,7 +73,7 @@ def problem(status: int, message: str) -> JSONResponse:
 
 
 def as_request(body: dict) -> dict:
-    """A chat completion -> a request as `heartcare.handler` reads it. Raises: `BadRequest` for what is not done here."""
+    """A chat completion -> a request as `heartcare.serving_heartcare` reads it. Raises: `BadRequest` for what is not done here."""
     if not isinstance(body, dict) or "messages" not in body:
         raise BadRequest("A chat completion has messages.")
     if body.get("n") not in (None, 1):
@@ -133,13 +133,13 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         try:
-            inputs, given, options = read_request(as_request(body), limits)
+            read = read_request(as_request(body), limits)
             waiting = await asyncio.to_thread(
                 batcher.submit,
-                inputs,
-                on_text=on_text if stream and not given["choices"] else None,
-                options=options,
-                **given,
+                read.inputs,
+                on_text=on_text if stream and not read.stated["options"] else None,
+                generate_kwargs=read.generate_kwargs,
+                **read.stated,
             )
         except BadRequest as error:
             return problem(400, str(error))

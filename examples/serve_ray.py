@@ -21,7 +21,7 @@ from ray import serve as ray_serve
 from ray.exceptions import RayError
 
 from heartcare.examples.serve import create_app
-from heartcare.handler import BadRequest, Busy, DynamicBatcher, Limits
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits
 
 RETRIES = 6
 
@@ -37,12 +37,12 @@ class Replica:
         torch.set_num_threads(threads)
         self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
 
-    async def __call__(self, inputs, options: dict, given: dict) -> tuple[str, object]:
-        """-> "reply" and the reply, or "bad" or "busy" and why: errors of requests, which no other replica could answer
-        either.
+    async def __call__(self, inputs, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
+        """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no other
+        replica could answer either.
         """
         try:
-            waiting = await asyncio.to_thread(self.batcher.submit, inputs, options=options, **given)
+            waiting = await asyncio.to_thread(self.batcher.submit, inputs, generate_kwargs=generate_kwargs, **stated)
             return "reply", await asyncio.wrap_future(waiting)
         except BadRequest as error:
             return "bad", str(error)
@@ -51,13 +51,13 @@ class Replica:
 
 
 class Replicas:
-    """What `serve.create_app` takes for a batcher: hands requests to the replicas, and those of a replica that dies to
-    another one, at most `RETRIES` times.
+    """Takes the place of a batcher in `serve.create_app`: hands requests to the replicas, and those of a replica that dies
+    to another one, at most `RETRIES` times.
 
     Args:
-        handle: Of the deployment.
-        limits: Of requests.
-        waiting: At most so many requests wait for an answer at the same time.
+        handle: Handle of the deployment.
+        limits: Limits of requests.
+        waiting: Number of requests that wait for an answer at the same time.
     """
 
     def __init__(self, handle, limits: Limits | None = None, waiting: int = 256):
@@ -65,19 +65,20 @@ class Replicas:
         self.batches = self.answered = self.retried = self.waiting = 0  # of batches, the replicas know
         self.pool = ThreadPoolExecutor(waiting)
 
-    def submit(self, inputs, on_text=None, options: dict | None = None, **given) -> Future:
+    def submit(self, inputs, on_text=None, generate_kwargs: dict | None = None, **stated) -> Future:
+        """Queues a request, as `DynamicBatcher.submit` does; the text comes as a whole."""
         self.waiting += 1
-        future = self.pool.submit(self._ask, inputs, options or {}, given)
+        future = self.pool.submit(self._ask, inputs, generate_kwargs or {}, stated)
         future.add_done_callback(self._note)
         return future
 
     def _note(self, _):
         self.waiting -= 1
 
-    def _ask(self, inputs, options: dict, given: dict) -> dict:
+    def _ask(self, inputs, generate_kwargs: dict, stated: dict) -> dict:
         for attempt in range(RETRIES + 1):
             try:
-                kind, found = self.handle.remote(inputs, options, given).result()
+                kind, reply = self.handle.remote(inputs, generate_kwargs, stated).result()
                 break
             except RayError:
                 if attempt == RETRIES:
@@ -85,11 +86,11 @@ class Replicas:
                 self.retried += 1
                 time.sleep(0.2 * 2**attempt)
         if kind == "bad":
-            raise BadRequest(found)
+            raise BadRequest(reply)
         if kind == "busy":
-            raise Busy(found)
+            raise Busy(reply)
         self.answered += 1
-        return found
+        return reply
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,7 +18,8 @@ from openai import APIStatusError, OpenAI
 
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.examples.serve import create_app
-from heartcare.handler import BadRequest, Busy, DynamicBatcher, EndpointHandler, Limits, read_request
+from heartcare.handler import EndpointHandler
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
@@ -52,13 +53,15 @@ def ecgs():
 
 @pytest.fixture(scope="module")
 def handler(root):
-    """As the toolkit loads it: handler.py out of the repository's folder, by its path."""
+    """As the toolkit loads it: handler.py out of the repository's folder, by its path, with the folder on sys.path."""
+    sys.path.insert(0, str(root))
     spec = importlib.util.spec_from_file_location("handler", root / "handler.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["handler"] = module
     spec.loader.exec_module(module)
     yield module.EndpointHandler(str(root))
     del sys.modules["handler"]
+    sys.path.remove(str(root))
 
 
 def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
@@ -158,7 +161,10 @@ def test_more_than_wait_are_turned_away(pipe, ecgs):
         preprocess = staticmethod(lambda inputs, **given: {"options": []})
         gate = threading.Event()
 
+        begun = threading.Event()
+
         def forward(self, batch, **options):
+            self.begun.set()
             self.gate.wait(10)
             return [{"options": []} for _ in batch]
 
@@ -167,7 +173,7 @@ def test_more_than_wait_are_turned_away(pipe, ecgs):
     stuck = Stuck()
     batcher = DynamicBatcher(stuck, max_batch=1, limits=Limits(waiting=2))
     first = batcher.submit("x")
-    time.sleep(0.2)  # it is being answered
+    assert stuck.begun.wait(60)  # the first is being answered
     waiting = [batcher.submit("x"), batcher.submit("x")]
     with pytest.raises(Busy):
         batcher.submit("x")
@@ -192,7 +198,7 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
             {"signal": e.signal, "sampling_rate": 500, "units": "mV", "source": "bad" if k == 3 else "good"}
             for k, e in enumerate(ecgs[:8])
         ]
-        futures = list(pool.map(lambda each: batcher.submit(each, choices=OPTIONS, question=QUESTION), inputs))
+        futures = list(pool.map(lambda each: batcher.submit(each, options=OPTIONS, question=QUESTION), inputs))
     for k, future in enumerate(futures):
         if k == 3:
             with pytest.raises(RuntimeError, match="out of memory"):
