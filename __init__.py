@@ -2,11 +2,15 @@
 
 import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
+from .configuration_heartcare import AUTO_CLASSES, TASK, BeatConfig, HeartcareConfig
+from .ecg_heartcare import ECG
 from .image_processing_heartcare import ECGImageProcessor
 from .modeling_heartcare import HeartcareForConditionalGeneration
-from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor, read_ecg
+from .pipeline_heartcare import ECGInterpretationPipeline
+from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from .reading_heartcare import read_ecg
 from .streaming_beat import BeatStream
 from .tokenization_beat import BeatModel
 
@@ -19,13 +23,16 @@ for _auto_class in AUTO_CLASSES:
 AutoProcessor.register(HeartcareConfig, HeartcareProcessor)
 AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor)
 AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor)
+PIPELINE_REGISTRY.register_pipeline(TASK, ECGInterpretationPipeline, AutoModel, type="multimodal")
 
 __all__ = [
     "BeatConfig",
     "BeatFeatureExtractor",
     "BeatModel",
     "BeatStream",
+    "ECG",
     "ECGImageProcessor",
+    "ECGInterpretationPipeline",
     "HeartcareConfig",
     "HeartcareForConditionalGeneration",
     "HeartcareProcessor",

@@ -280,7 +280,7 @@ class ECGInterpretationPipeline(Pipeline):
         config = self.model.config
         provenance = {
             "model": config.name_or_path,
-            "revision": getattr(config, "_commit_hash", None),
+            "revision": getattr(self.model, "revision", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "pictures": outputs["pictures"],
             "ecgs": [

@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.hub import resolve_revision
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_heartcare import ABSENT, BeatConfig, refuse_unknown
@@ -136,7 +137,12 @@ class BeatGain:
 class StrictLoadingMixin:
     """Makes `from_pretrained` raise where transformers only warns: a model with random parts answers nonsense,
     fluently.
+
+    Attributes:
+        revision: Commit of the repository on the Hub that a model was loaded from; None for a folder.
     """
+
+    revision: str | None = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args, **kwargs):
@@ -145,6 +151,8 @@ class StrictLoadingMixin:
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
             for.
         """
+        hub = {name: kwargs[name] for name in ("token", "local_files_only", "cache_dir") if name in kwargs}
+        revision = resolve_revision(pretrained_model_name_or_path, kwargs.get("revision"), **hub)
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         for kind in ("missing_keys", "unexpected_keys"):
@@ -154,6 +162,7 @@ class StrictLoadingMixin:
                     f"{cls.__name__}, for example {sorted(info[kind])[:3]}. Code, config.json and weights do not "
                     "belong together: load the revision that wrote them."
                 )
+        model.revision = getattr(revision, "resolved", None)
         return (model, info) if wants_info else model
 
 

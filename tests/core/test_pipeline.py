@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import hub_server
 from test_hub import READ, bare_clone, client, hub  # noqa: F401
 from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
@@ -277,6 +278,40 @@ def test_parts_keep_what_is_said_of_them():
     )
 
 
+def test_the_installed_package_knows_the_task_by_name(model, processor, records):
+    """With the package imported, a model that was loaded already needs no trust in remote code."""
+    named = pipeline("ecg-interpretation", model=model, processor=processor, device="cpu")
+    assert type(named) is ECGInterpretationPipeline
+    assert named(records[0])["text"] == ECGInterpretationPipeline(model=model, processor=processor)(records[0])["text"]
+
+
+def test_no_input_gives_no_answer_and_no_keyword_is_swallowed(pipe, records):
+    assert pipe([]) == []
+    for wrong, near in (("samplng_rate", "sampling_rate"), ("layot", "layout"), ("max_new_token", "max_new_tokens")):
+        with pytest.raises(TypeError, match=f"{wrong}.*did you mean '{near}'"):
+            pipe(records[0], **{wrong: 500}, options=RHYTHMS, question="Which rhythm is it?")
+
+
+def test_the_layout_of_a_picture_can_be_given_everywhere(pipe, processor, root):
+    path = str(root / "examples/ecgs/right_bundle_branch_block.png")
+    chat = [{"role": "user", "content": [{"type": "image", "path": path}, {"type": "text", "text": "What is it?"}]}]
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    for layout in ("12x1", "6x2"):
+        want = torch.from_numpy(processor.image_processor.tiles(Image.open(path), layout)[None])
+        given = {
+            "image processor": processor.image_processor(path, layout=layout, return_tensors="pt")["pixel_values"],
+            "processor": processor(images=path, text="<|image|>", layout=layout, return_tensors="pt")["pixel_values"],
+            "chat": processor.apply_chat_template(chat, **options, processor_kwargs={"layout": layout})["pixel_values"],
+            "pipeline": pipe.preprocess(path, layout=layout)["features"]["pixel_values"],
+        }
+        for name, tiles in given.items():
+            assert torch.equal(tiles, want), name
+    guessed = pipe.preprocess(path)["features"]["pixel_values"]
+    assert not torch.equal(guessed, want)
+    with pytest.raises(ValueError, match="layout must be 'auto' or one of"):
+        pipe(path, layout="5x5")
+
+
 PIPE = """
 from transformers import pipeline
 pipe = pipeline(model=repo, trust_remote_code=True, device="cpu")
@@ -295,7 +330,8 @@ def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_fold
         (tmp_path / name).mkdir()
     push = "\npipe.model.push_to_hub('me/piped')\npipe.processor.push_to_hub('me/piped')\n"
     local = client(READ + PIPE, bare_clone, ecg, tmp_path=tmp_path / "a")
-    remote = client(READ + PIPE + push, "me/heartcare", ecg, tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
+    pinned = f"\nassert pipe(ecg, max_new_tokens=1)['provenance']['revision'] == {hub_server.SHA!r}\n"
+    remote = client(READ + PIPE + push + pinned, "me/heartcare", ecg, tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
     again = client(READ + PIPE, "me/piped", ecg, tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
     assert local.startswith("IDS") and local == remote == again
 
