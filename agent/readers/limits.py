@@ -1,0 +1,231 @@
+"""Limits of the vendors' formats, checked before a parser builds anything: small files can unpack to any size.
+
+XML is counted in one streaming pass; of deflated DICOM and of XLI-compressed leads only the unpacked size is taken.
+"""
+
+import base64
+import binascii
+import re
+import struct
+import zlib
+from pathlib import Path
+from xml.parsers import expat
+
+import numpy as np
+
+MAX_BYTES = 2**28  # a DICOM or EDF recording of a day; the readers hold a file in memory several times over
+MAX_XML_BYTES = 2**25  # 5 minutes of twelve leads at 1 kHz, written as numbers
+MAX_XML_TAGS = 2**18  # elements and attributes; a tree of as many takes 60 MB
+MAX_XML_DEPTH = 256
+MAX_XML_VALUES = 2**22  # numbers in text, each of which is a Python string for a while
+MAX_INFLATED_BYTES = 2**26  # 90 minutes of twelve leads at 500 Hz and 16 bits
+MAX_XLI_BYTES = 2**23  # 5 minutes of twelve leads at 1 kHz
+MAX_ANNOTATION_BYTES = 2**22  # each annotation of an EDF+ file may take seven bytes, and 400 in memory
+
+PIECE = 2**16  # bytes that are read at a time
+XLI_HEADER = 8  # bytes before each lead
+LZW_BITS = 10
+LZW_LAST_CODE = 2**LZW_BITS - 2
+
+
+def check_limits(path: Path, format: str):
+    """Checks the size of a file of `format`, and the size of what it unpacks to.
+
+    Raises: `ValueError` for a file that is or becomes too large, and for XML that declares entities.
+    """
+    limit = MAX_XML_BYTES if format.endswith(("-xml", "-aecg")) else MAX_BYTES
+    size = path.stat().st_size
+    if size > limit:
+        raise ValueError(f"{path} has {size} bytes; {format} files are read up to {limit} bytes.")
+    if check := CHECKS.get(format):
+        check(path)
+
+
+def check_xml(path: Path):
+    """Streams an XML file past `XMLCounter`, which refuses too much of anything.
+
+    Raises: `ValueError`, also for malformed XML.
+    """
+    content = path.read_bytes()
+    try:
+        try:
+            counter = XMLCounter(path)
+            counter.parser.Parse(content, True)
+        except expat.ExpatError:  # the parsers try again with the bytes decoded, so that is what must be counted
+            counter = XMLCounter(path)
+            counter.parser.Parse(decode_xml(content), True)
+    except expat.ExpatError as error:
+        raise ValueError(f"{path} cannot be read, since it is no well-formed XML ({error}).") from None
+    for text in counter.compressed:
+        check_xli(path, text)
+
+
+def decode_xml(content: bytes) -> str:
+    """Decodes XML of a wrong or unknown encoding by the encoding that it declares, UTF-8 or else Latin-1."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    declared = re.match(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""", content)
+    text = content.decode("latin-1")
+    for encoding in ([declared[1].decode("ascii")] if declared else []) + ["utf-8"]:
+        try:
+            text = content.decode(encoding)
+            break
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
+
+
+class XMLCounter:
+    """Counts elements, depth and numbers of an XML document while expat reads it, and keeps its XLI-compressed texts.
+
+    Raises: `ValueError` as soon as there is too much of something, or an entity is declared: entities can unpack to any
+        size or read other files, and no ECG needs them.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.tags = self.depth = self.values = 0
+        self.compressed: list[str] = []
+        self.pieces: list[str] | None = None
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.buffer_size = PIECE
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.text
+        self.parser.EntityDeclHandler = self.entity
+
+    def start(self, name: str, attributes: dict[str, str]):
+        self.tags += 1 + len(attributes)
+        self.depth += 1
+        if self.tags > MAX_XML_TAGS:
+            raise ValueError(f"{self.path} has more than {MAX_XML_TAGS} XML elements and attributes, which is no ECG.")
+        if self.depth > MAX_XML_DEPTH:
+            raise ValueError(f"{self.path} nests XML elements more than {MAX_XML_DEPTH} deep, which is no ECG.")
+        if name.lower() == "parsedwaveforms" and "XLI" in (value.strip().upper() for value in attributes.values()):
+            self.pieces = []
+
+    def end(self, name: str):
+        self.depth -= 1
+        if self.pieces is not None and name.lower() == "parsedwaveforms":
+            self.compressed.append("".join(self.pieces))
+            self.pieces = None
+
+    def text(self, piece: str):
+        self.values += len(piece.split())
+        if self.values > MAX_XML_VALUES:
+            raise ValueError(
+                f"{self.path} holds more than {MAX_XML_VALUES} words and numbers; no more are read of XML."
+            )
+        if self.pieces is not None:
+            self.pieces.append(piece)
+
+    def entity(self, *declaration):
+        raise ValueError(f"{self.path} declares XML entities, which are refused.")
+
+
+def check_xli(path: Path, text: str):
+    """Adds up what the leads of an XLI-compressed recording unpack to.
+
+    Raises: `ValueError` for more than `MAX_XLI_BYTES`.
+    """
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{path} cannot be read: its waveforms are no base64.") from None
+    total = 0
+    while len(content) >= XLI_HEADER:
+        size = int.from_bytes(content[:4], "little")
+        total += lzw_length(content[XLI_HEADER : XLI_HEADER + size], MAX_XLI_BYTES - total)
+        if total > MAX_XLI_BYTES:
+            raise ValueError(f"{path}: its compressed leads unpack to more than {MAX_XLI_BYTES} bytes.")
+        content = content[XLI_HEADER + size :]
+
+
+def lzw_length(content: bytes, limit: int) -> int:
+    """Returns the number of bytes that an LZW stream of 10-bit codes unpacks to, or any number above `limit`.
+
+    Only the lengths of the strings in the dictionary are followed.
+    """
+    bits = np.unpackbits(np.frombuffer(content, np.uint8))
+    codes = bits[: len(bits) // LZW_BITS * LZW_BITS].reshape(-1, LZW_BITS) @ (1 << np.arange(LZW_BITS)[::-1])
+    lengths = dict.fromkeys(range(256), 1)
+    following, previous, total = 256, 0, 0
+    for code in codes.tolist():
+        if code > LZW_LAST_CODE or total > limit:
+            break
+        length = lengths.setdefault(code, previous + 1)
+        if previous and following <= LZW_LAST_CODE:
+            lengths[following] = previous + 1
+            following += 1
+        previous = length
+        total += length
+    return total
+
+
+def check_dicom(path: Path):
+    """Inflates a deflated DICOM file piece by piece.
+
+    Raises: `ValueError` for more than `MAX_INFLATED_BYTES`.
+    """
+    with open(path, "rb") as file:
+        syntax = skip_file_meta(file)
+        if syntax != "1.2.840.10008.1.2.1.99":
+            return
+        inflater, total, piece = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(PIECE)
+        while piece and not inflater.eof:
+            try:
+                total += len(inflater.decompress(piece, 2**20))
+            except zlib.error as error:
+                raise ValueError(f"{path} cannot be read, its deflated part is damaged ({error}).") from None
+            if total > MAX_INFLATED_BYTES:
+                raise ValueError(f"{path} unpacks to more than {MAX_INFLATED_BYTES} bytes, which is refused.")
+            piece = inflater.unconsumed_tail or file.read(PIECE)
+
+
+def skip_file_meta(file) -> str:
+    """Reads the file meta information, group 0002, of a DICOM file, and returns its transfer syntax UID.
+
+    `file` is left at the first byte after it.
+    """
+    file.seek(132)
+    syntax = ""
+    while len(head := file.read(8)) == 8:
+        group, element, representation, length = struct.unpack("<HH2sH", head)
+        if group != 2:
+            file.seek(-8, 1)
+            break
+        if representation in (b"OB", b"UN", b"OW", b"SQ", b"UT"):  # whose length has four bytes
+            length = int.from_bytes(file.read(4), "little")
+        if element == 0x10:
+            syntax = file.read(length).decode("ascii", "replace").strip("\0 ")
+        else:
+            file.seek(length, 1)
+    return syntax
+
+
+def check_edf(path: Path):
+    """Adds up the annotation channels of an EDF+ file.
+
+    Raises: `ValueError` for more than `MAX_ANNOTATION_BYTES`.
+    """
+    with open(path, "rb") as file:
+        try:
+            count = int(file.read(256)[252:256])
+            head = file.read(256 * max(count, 0))
+            labels = [head[16 * i : 16 * i + 16].strip(b"\0 ") for i in range(count)]
+            samples = [int(head[216 * count + 8 * i : 216 * count + 8 * i + 8]) for i in range(count)]
+            records = (path.stat().st_size - 256 * (count + 1)) // (2 * sum(samples))
+        except (ValueError, ZeroDivisionError):
+            return  # the parser names what is wrong with the header
+    annotations = 2 * records * sum(size for label, size in zip(labels, samples) if label == b"EDF Annotations")
+    if annotations > MAX_ANNOTATION_BYTES:
+        raise ValueError(f"{path} has {annotations} bytes of annotations; up to {MAX_ANNOTATION_BYTES} are read.")
+
+
+CHECKS = {
+    "dicom": check_dicom,
+    "edf": check_edf,
+    "muse-xml": check_xml,
+    "sierra-xml": check_xml,
+    "hl7-aecg": check_xml,
+}
