@@ -81,6 +81,21 @@ def without_foreign(settings: Mapping[str, object], known: Iterable[str], where:
     return {name: value for name, value in settings.items() if name not in foreign}
 
 
+def refuse_misspelt(kwargs: Mapping[str, object], known: Iterable[str], passed_on: Iterable[str], where: str) -> None:
+    """Refuses keywords that are nearly one of `known`, where other keywords (and all of `passed_on`) are handed to a
+    function of another library.
+
+    Raises: `TypeError` that names each such keyword and the known one.
+    """
+    others = [key for key in kwargs if key not in passed_on]
+    if not others:
+        return
+    misspelt = {key: near for key in others if (near := nearest_name(key, known, MISSPELT))}
+    if misspelt:
+        hints = ", ".join(f"{key!r} (did you mean {near!r}?)" for key, near in misspelt.items())
+        raise TypeError(f"{where} got misspelt keywords: {hints}.")
+
+
 @cache
 def _library_names() -> frozenset[str]:
     """Names that transformers itself gives a configuration: its own attributes, and those of generation."""
@@ -96,7 +111,7 @@ class CheckedConfig(PreTrainedConfig):
     """
 
     def _check_names(self, kwargs: Mapping[str, object]):
-        """Raises `ValueError` for a keyword that is nearly an option; warns of others that transformers does not set."""
+        """Refuses keywords that are nearly an option (`ValueError`); warns of others that are not the library's."""
         options = [field.name for field in fields(self)]
         unknown = [key for key in kwargs if key not in _library_names() and not key.startswith("_")]
         misspelt = {key: near for key in unknown if (near := nearest_name(key, options, MISSPELT))}
@@ -198,8 +213,8 @@ class BeatConfig(CheckedConfig):
             raise ValueError(f"segment_length {self.segment_length} is no multiple of patch_size {self.patch_size}.")
         if self.num_queries < 1 or self.num_patches % self.num_queries:
             raise ValueError(
-                f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; each "
-                "query stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
+                f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; "
+                "each query stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
             )
 
     @property
@@ -280,5 +295,6 @@ __all__ = [
     "BeatConfig",
     "HeartcareConfig",
     "nearest_name",
+    "refuse_misspelt",
     "refuse_unknown",
 ]

@@ -7,21 +7,31 @@ picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
 """
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import torch_compilable_check
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import TransformersKwargs, can_return_tuple
 
-from .configuration_heartcare import ABSENT, AUTO_CLASSES, CUSTOM_PIPELINES, ECG_TOKENS, HeartcareConfig
-from .tokenization_beat import BeatModel, StrictLoadingMixin
+from .branching_heartcare import Branches, attention_bias, who_sees_whom
+from .configuration_heartcare import (
+    ABSENT,
+    AUTO_CLASSES,
+    CUSTOM_PIPELINES,
+    ECG_TOKENS,
+    HeartcareConfig,
+    refuse_misspelt,
+    refuse_unknown,
+)
+from .projectors_heartcare import ImageProjector, SignalProjector
+from .tokenization_beat import RECORDED, BeatEncoderOutput, BeatModel, StrictLoadingMixin
 
 if TYPE_CHECKING:
     # Never executed. transformers finds the files that it copies and downloads with a model by scanning its relative
@@ -30,66 +40,33 @@ if TYPE_CHECKING:
 
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
+# What a processor gives beside ECGs and pictures.
+TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
 
 @dataclass
 class HeartcareOutput(CausalLMOutputWithPast):
     """Output of a causal language model of transformers, with what was scattered into the prompt.
 
-    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): One entry per ECG and per image.
+    ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): Features, one entry per ECG and per image.
+    """
+
     """
 
     ecg_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     image_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
-class SignalProjector(nn.Module):
-    """Psi_sig: quantized latents of Beat -> LM width. The gain comes along, since the latents are in units of it."""
-
-    def __init__(self, config: HeartcareConfig):
-        super().__init__()
-        width = config.text_config.hidden_size
-        self.norm = nn.LayerNorm(config.beat_config.hidden_size)
-        self.linear_1 = nn.Linear(config.beat_config.hidden_size, width)
-        self.gain = nn.Linear(1, width, bias=False)
-        self.act = ACT2FN[config.projector_hidden_act]
-        self.linear_2 = nn.Linear(width, width)
-
-    def forward(self, latents: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        """(ecgs, N, D), (ecgs,) mV -> (ecgs, N, width)."""
-        dtype = self.linear_1.weight.dtype
-        octaves = torch.log2(gain / 0.2)[:, None, None].to(dtype)  # 0.2 mV is a usual RMS, so the values stay around 0
-        return self.linear_2(self.act(self.linear_1(self.norm(latents.to(dtype))) + self.gain(octaves)))
-
-
-class ImageProjector(nn.Module):
-    """Psi_img: the patches of a lead tile -> a few slots along its time axis -> LM width."""
-
-    def __init__(self, config: HeartcareConfig):
-        super().__init__()
-        width = config.text_config.hidden_size
-        self.grid = config.vision_config.image_size // config.vision_config.patch_size
-        self.slots = config.image_slots_per_tile
-        self.norm = nn.LayerNorm(config.vision_config.hidden_size)
-        self.linear_1 = nn.Linear(config.vision_config.hidden_size, width)
-        self.act = ACT2FN[config.projector_hidden_act]
-        self.linear_2 = nn.Linear(width, width)
-
-    def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(tiles, patches, Dv) -> (tiles, slots, Dv). Tokens before the patches, such as a CLS token, are left out."""
-        patches = hidden_states[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        return nn.functional.adaptive_avg_pool2d(patches, (1, self.slots)).flatten(2).transpose(1, 2)
-
-    def forward(self, slots: torch.Tensor) -> torch.Tensor:
-        """(..., Dv) -> (..., width)."""
-        return self.linear_2(self.act(self.linear_1(self.norm(slots.to(self.linear_1.weight.dtype)))))
-
-
 class HeartcarePreTrainedModel(StrictLoadingMixin, PreTrainedModel):
+    """Base class of HeartcareGPT: its place in transformers."""
+
     config: HeartcareConfig
-    base_model_prefix = "model"
+    base_model_prefix = "language_model"  # also where generation looks for layers to exit early from
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
+    # Each uses parameters of its own beside its layers', so it stays in one place.
+    _no_split_modules = ["BeatEncoder", "BeatDecoder", "SignalProjector", "ImageProjector"]
+    _can_compile_fullgraph = True
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -102,22 +79,26 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
     def __init__(self, config: HeartcareConfig):
         super().__init__(config)
-        self.beat = BeatModel._from_config(config.beat_config)
+        # Codes carry no gradient, so Beat cannot learn here, and DDP would wait for its gradients.
+        self.beat = BeatModel._from_config(config.beat_config).requires_grad_(False)
         self.vision_tower = AutoModel.from_config(config.vision_config)
         self.signal_projector = SignalProjector(config)
         self.image_projector = ImageProjector(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
-        self._can_compile_fullgraph = (
-            self.language_model._can_compile_fullgraph
-        )  # decoding is the language model's alone
+        self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
 
     @classmethod
     def from_backbones(
-        cls, text, vision, beat, image_slots_per_tile: int = 4, **kwargs
+        cls,
+        text: str,
+        vision: str | PreTrainedModel,
+        beat: str | BeatModel,
+        image_slots_per_tile: int = 4,
+        **kwargs,
     ) -> "HeartcareForConditionalGeneration":
-        """A new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones` makes its
-        processor.
+        """Makes a new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones`
+        makes its processor.
 
         Args:
             text (`str`): Name or folder of any causal LM with its tokenizer. The ECG tokens are added, and the
@@ -125,11 +106,11 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             vision (`str` or `PreTrainedModel`): Name or folder of a vision tower, of a dual model that has one, or of a
                 HeartcareGPT repository (with `trust_remote_code=True`), or the tower.
             beat (`str` or `BeatModel`): Name or folder of a Beat or HeartcareGPT repository, or the tokenizer itself.
-            image_slots_per_tile (`int`): Tokens of each lead tile of a picture.
-            kwargs: For the `from_pretrained` of all parts: dtype, revision, token, ...
+            image_slots_per_tile (`int`): Number of tokens of each lead tile of a picture.
+            kwargs: Arguments of the `from_pretrained` of all parts: dtype, revision, token, ...
         """
         hub = {key: kwargs[key] for key in ("revision", "token") if key in kwargs}
-        tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=ECG_TOKENS, **hub)  # as the processor does
+        tokenizer = AutoTokenizer.from_pretrained(text, extra_special_tokens=ECG_TOKENS, **hub)
         language_model = AutoModelForCausalLM.from_pretrained(text, **kwargs)
         if len(tokenizer) > language_model.get_input_embeddings().num_embeddings:
             language_model.resize_token_embeddings(len(tokenizer))
@@ -160,7 +141,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         model.generation_config.suppress_tokens = [ids["ecg_token"], ids["image_token"]]
         return model
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory: str, **kwargs):
         """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the
         configuration.
         """
@@ -170,23 +151,29 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         super().save_pretrained(save_directory, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
+        """The language model's token embeddings."""
         return self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module):
+        """Replaces the language model's token embeddings."""
         self.language_model.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
+        """The language model's head."""
         return self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, value: nn.Module):
+        """Replaces the language model's head."""
         self.language_model.set_output_embeddings(value)
 
     def get_decoder(self) -> nn.Module:
+        """The language model without its head."""
         return self.language_model.get_decoder()
 
     def freeze_towers(self):
-        """Freezes Beat and the ViT; the projectors and the language model go on learning (stages 2 and 3 of the paper)."""
-        self.beat.requires_grad_(False)
+        """Freezes the ViT, as Beat always is; the projectors and the language model go on learning (stages 2 and 3 of
+        the paper).
+        """
         self.vision_tower.requires_grad_(False)
 
     @can_return_tuple
@@ -199,91 +186,139 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         ecg_gain: torch.FloatTensor | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPooling:
-        """ECGs -> `pooler_output`, a tuple with (latents of that ecg, width) for each.
+        """Projects ECGs to the language model's width.
 
-        Args: as in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them.
+        Args: As in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them; and
+            `output_hidden_states`, `output_attentions` for those of Beat's encoder, which signals alone have.
 
-        Raises: `ValueError` for codes of another shape, or without their gain.
+        Returns: `pooler_output`, a tuple with (latents of that ecg, width) for each ECG; `last_hidden_state`, the
+            latents (ecgs, N, D); `hidden_states` and `attentions`.
+
+        Raises: `ValueError` for codes of another shape, or without their gain; `TypeError` for unknown keywords.
         """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *RECORDED), "get_ecg_features")
         if ecg_codes is None:
-            tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
-            latents, mask, ecg_gain = tokens.latents, tokens.latent_mask, tokens.gain
+            tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask, return_dict=True, **kwargs)
         else:
-            levels = self.config.beat_config.num_levels
-            if (
-                ecg_codes.ndim != 3
-                or ecg_codes.shape[1] != levels
-                or ecg_gain is None
-                or ecg_gain.shape != ecg_codes.shape[:1]
-            ):
-                given = None if ecg_gain is None else tuple(ecg_gain.shape)
-                raise ValueError(
-                    f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {tuple(ecg_codes.shape)} and {given}; "
-                    "Beat's encode gives both."
-                )
-            latents, mask = self.beat.quantizer.decode(ecg_codes), ecg_codes[:, 0] != ABSENT
-        features = self.signal_projector(latents, ecg_gain)
-        per_ecg = tuple(each[present] for each, present in zip(features, mask))
-        return BaseModelOutputWithPooling(last_hidden_state=latents, pooler_output=per_ecg)
+            tokens = self._tokens_of_codes(ecg_codes, ecg_gain)
+        features = self.signal_projector(tokens.latents, tokens.gain)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=tokens.latents,
+            pooler_output=tuple(latents[present] for latents, present in zip(features, tokens.latent_mask)),
+            hidden_states=tokens.hidden_states,
+            attentions=tokens.attentions,
+        )
+
+    def _tokens_of_codes(self, ecg_codes: torch.LongTensor, ecg_gain: torch.FloatTensor | None) -> BeatEncoderOutput:
+        """Checks codes and gains, and looks the latents up."""
+        levels = self.config.beat_config.num_levels
+        shape, gain_shape = tuple(ecg_codes.shape), None if ecg_gain is None else tuple(ecg_gain.shape)
+        if ecg_codes.ndim != 3 or shape[1] != levels or gain_shape != shape[:1]:
+            raise ValueError(
+                f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {shape} and "
+                f"{gain_shape}; Beat's encode gives both."
+            )
+        latents = self.beat.quantizer.decode(ecg_codes)
+        return BeatEncoderOutput(ecg_codes, ecg_gain, latents, latent_mask=ecg_codes[:, 0] != ABSENT)
 
     def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pictures (images, tiles, 3, height, width) -> (images, tiles * slots, Dv): all that the projector takes of
-        them, for keeping while the ViT is frozen.
+        """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
+        They can be kept while the ViT is frozen.
 
         Raises: `ValueError` for pixels of another shape.
         """
+        return self._see(pixel_values).last_hidden_state
+
+    def _see(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
+        """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
         if pixel_values.ndim != 5:
             raise ValueError(
                 f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
             )
-        hidden_states = self.vision_tower(pixel_values.flatten(0, 1).to(self.vision_tower.dtype)).last_hidden_state
-        return self.image_projector.pool(hidden_states).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
+        tiles = pixel_values.flatten(0, 1).to(self.vision_tower.dtype)
+        seen = self.vision_tower(tiles, return_dict=True, **kwargs)
+        slots = self.image_projector.pool(seen.last_hidden_state).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
+        return BaseModelOutputWithPooling(slots, hidden_states=seen.hidden_states, attentions=seen.attentions)
 
     @can_return_tuple
     def get_image_features(
         self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs
     ) -> BaseModelOutputWithPooling:
-        """Pictures (images, tiles, 3, height, width), or their `get_image_slots` (images, tiles * slots, Dv), ->
-        `pooler_output`, a tuple with (tiles * slots, width) for each.
+        """Projects pictures to the language model's width.
 
-        Raises: `ValueError` for pixels of another shape.
+        Args: As in `forward`: pixels (images, tiles, 3, height, width), or their `get_image_slots`; and
+            `output_hidden_states`, `output_attentions` for those of the ViT, which pixels alone have.
+
+        Returns: `pooler_output`, a tuple with (tiles * slots, width) for each picture; `last_hidden_state`, the slots
+            (images, tiles * slots, Dv); `hidden_states` and `attentions`, per tile.
+
+        Raises: `ValueError` for pixels of another shape; `TypeError` for unknown keywords.
         """
-        if image_slots is None:
-            image_slots = self.get_image_slots(pixel_values)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=image_slots, pooler_output=tuple(self.image_projector(image_slots))
-        )
+        refuse_unknown(kwargs, (*IMAGE_INPUTS, *RECORDED), "get_image_features")
+        seen = self._see(pixel_values, **kwargs) if image_slots is None else BaseModelOutputWithPooling(image_slots)
+        seen.pooler_output = tuple(self.image_projector(seen.last_hidden_state))
+        return BaseModelOutputWithPooling(**seen)
 
-    def _encode(self, ecg: dict, image: dict, encoded: dict | None) -> dict[str, BaseModelOutputWithPooling]:
-        """What is to be scattered into the prompt, out of the inputs named in `ECG_INPUTS` and `IMAGE_INPUTS`."""
+    def _encode(
+        self,
+        encoded: dict[str, BaseModelOutputWithPooling] | None,
+        input_values=None,
+        ecg_attention_mask=None,
+        lead_mask=None,
+        ecg_codes=None,
+        ecg_gain=None,
+        pixel_values=None,
+        image_slots=None,
+    ) -> dict[str, BaseModelOutputWithPooling]:
+        """Features to be scattered into the prompt, by modality: those given as `encoded`, and those of raw inputs."""
         encoded = dict(encoded or {})
-        if ecg["input_values"] is not None or ecg["ecg_codes"] is not None:
-            encoded["ecg"] = self.get_ecg_features(**ecg, return_dict=True)
-        if image["pixel_values"] is not None or image["image_slots"] is not None:
-            encoded["image"] = self.get_image_features(**image, return_dict=True)
+        raw = {
+            "ecg": input_values is not None or ecg_codes is not None,
+            "image": pixel_values is not None or image_slots is not None,
+        }
+        for modality, given in raw.items():
+            if given and modality in encoded:
+                raise ValueError(
+                    f"Give either {modality}s or their features in mm_encoder_outputs[{modality!r}], not both."
+                )
+        if raw["ecg"]:
+            encoded["ecg"] = self.get_ecg_features(
+                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, return_dict=True
+            )
+        if raw["image"]:
+            encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
         return encoded
 
+    def _placeholders(self, input_ids, inputs_embeds, token_id: int) -> torch.Tensor:
+        """Finds placeholders by their id, or in prompts without ids by their embedding: (batch, tokens) bool."""
+        if input_ids is not None and input_ids.shape[1]:
+            return input_ids == token_id
+        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
+        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
+
     def get_placeholder_mask(
-        self, input_ids, inputs_embeds, token_id: int, features: torch.Tensor, what: str
+        self,
+        input_ids: torch.LongTensor | None,
+        inputs_embeds: torch.FloatTensor,
+        token_id: int,
+        features: torch.Tensor,
+        modality: str,
     ) -> torch.Tensor:
-        """Where in the prompt the features go, (batch, tokens, 1) bool; raises if their number is another one."""
-        if input_ids is None:
-            embedding = self.get_input_embeddings()(
-                torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
-            )
-            mask = (inputs_embeds == embedding).all(-1)
-        else:
-            mask = input_ids == token_id
+        """Places in the prompt where features (tokens, width) go, (batch, tokens, 1) bool.
+
+        Raises: an error, if the prompt has another number of placeholders.
+        """
+        mask = self._placeholders(input_ids, inputs_embeds, token_id)
         torch_compilable_check(
             mask.sum() == features.shape[0],
-            f"The prompt has {mask.sum()} {what} placeholders, but the {what}s given need {features.shape[0]}. "
+            f"The prompt has {mask.sum()} {modality} placeholders, but the {modality}s given need {features.shape[0]}. "
             "Let the processor write the placeholders, and pass all of its outputs on.",
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
 
     def _absent(self, encoded: dict) -> torch.Tensor | float:
-        """A zero that depends on the parts that a batch has no use for: DDP and ZeRO-3 wait for each part that learns
-        in each process.
+        """Adds 0 x the output of the parts that this batch does not use, so that every trainable parameter has a
+        gradient in every process (DDP, ZeRO-3).
         """
         zero, config = 0.0, self.config
         if "ecg" not in encoded:
@@ -298,34 +333,34 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             zero = zero + 0 * self.image_projector(slots).sum()
         return zero
 
-    def _embed(
-        self, input_ids, inputs_embeds, ecg: dict, image: dict, encoded: dict | None
-    ) -> tuple[torch.Tensor, dict]:
-        """The prompt as the language model sees it, (batch, tokens, width), and what was scattered into it."""
+    def _embed(self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling]) -> torch.Tensor:
+        """Embeds the prompt, (batch, tokens, width), and scatters the features into it."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
-        encoded = self._encode(ecg, image, encoded)
         prompt_embeds = inputs_embeds
-        for what, outputs in encoded.items():
+        for modality, outputs in encoded.items():
             features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
-            token_id = getattr(self.config, f"{what}_token_id")
-            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, what)
+            token_id = getattr(self.config, f"{modality}_token_id")
+            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, modality)
             inputs_embeds = inputs_embeds.masked_scatter(mask, features)
-        return inputs_embeds, encoded
+        return inputs_embeds
 
     @torch.no_grad()
-    def get_prompt_embeds(self, input_ids: torch.LongTensor, attention_mask=None, **kwargs) -> torch.FloatTensor:
-        """Prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
+    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs) -> torch.FloatTensor:
+        """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
         language model alone.
 
-        Args: the processor's outputs; see `forward`.
+        Args: The processor's outputs; see `forward`.
 
         Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
+
+        Raises: `TypeError` for unknown keywords.
         """
-        ecg, image = ({name: kwargs.get(name) for name in names} for names in (ECG_INPUTS, IMAGE_INPUTS))
-        return self._embed(input_ids, None, ecg, image, None)[0]
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "get_prompt_embeds")
+        raw = {name: kwargs.get(name) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
+        return self._embed(input_ids, None, self._encode(None, **raw))
 
     @can_return_tuple
     def forward(
@@ -352,22 +387,27 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             input_ids (`torch.LongTensor` of shape `(batch, tokens)`): The prompt with its placeholders.
             input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the
                 order of the prompts.
-            ecg_attention_mask (`(ecgs, samples)`), lead_mask (`(ecgs, 12)`): 1 for what was recorded.
+            ecg_attention_mask (`(ecgs, samples)`): 1 for samples, 0 for padding.
+            lead_mask (`(ecgs, 12, samples)` or `(ecgs, 12)`): 1 for samples, or whole leads, that were recorded.
             ecg_codes (`torch.LongTensor` of shape `(ecgs, num_levels, latents)`), ecg_gain (`(ecgs,)`, mV): Tokens of
                 Beat, instead of the three above.
             pixel_values (`torch.FloatTensor` of shape `(images, tiles, 3, height, width)`): Lead tiles of pictures.
-            image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Of `get_image_slots`, instead of
-                pixel_values.
+            image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Result of `get_image_slots`,
+                instead of pixel_values.
             attention_mask, position_ids, past_key_values, inputs_embeds, logits_to_keep: As for any causal LM.
             labels (`torch.LongTensor` of shape `(batch, tokens)`): -100 everywhere but in the answers.
             mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the
                 raw inputs.
 
-        Raises: `ValueError` when features and placeholders differ in number.
+            kwargs: Keywords of the language model's forward, and of the loss.
+
+        Raises: `ValueError` when features and placeholders differ in number, or when raw inputs come together with
+            their `mm_encoder_outputs`; `TypeError` for a keyword that is nearly one of these.
         """
-        ecg = dict(zip(ECG_INPUTS, (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)))
-        image = dict(zip(IMAGE_INPUTS, (pixel_values, image_slots)))
-        inputs_embeds, encoded = self._embed(input_ids, inputs_embeds, ecg, image, mm_encoder_outputs)
+        refuse_misspelt(kwargs, FORWARD_INPUTS, TransformersKwargs.__annotations__, "forward")
+        ecg = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)
+        encoded = self._encode(mm_encoder_outputs, *ecg, pixel_values, image_slots)
+        inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
         if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
             inputs_embeds = inputs_embeds + self._absent(encoded)
 
@@ -380,19 +420,16 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             return_dict=True,
             **{key: value for key, value in kwargs.items() if key != "num_items_in_batch"},
         )
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits=outputs.logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
-            )
+        vocab_size = self.config.text_config.vocab_size
         return HeartcareOutput(
-            loss=loss,
+            loss=None
+            if labels is None
+            else self.loss_function(outputs.logits, labels, vocab_size=vocab_size, **kwargs),
             logits=outputs.logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            ecg_hidden_states=encoded["ecg"].pooler_output if "ecg" in encoded else None,
-            image_hidden_states=encoded["image"].pooler_output if "image" in encoded else None,
+            **{f"{modality}_hidden_states": features.pooler_output for modality, features in encoded.items()},
         )
 
     @torch.no_grad()
@@ -404,36 +441,44 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         seconds: float = 2.0,
         **kwargs,
     ) -> torch.FloatTensor:
-        """What follows each ECG, as Beat's forecaster sees it (signal prediction; the answer `<prediction>` asks for
+        """Predicts what follows each ECG by Beat's forecaster (signal prediction; the answer `<prediction>` asks for
         it).
 
-        Args: the processor's outputs (others than the ECG's are ignored); `seconds` to forecast.
+        Args: The processor's outputs, of which those that are not the ECG's have no effect; `seconds` to forecast.
 
         Returns: `torch.FloatTensor` of shape `(ecgs, 12, seconds * sampling_rate)`, mV.
+
+        Raises: `TypeError` for unknown keywords.
         """
+        refuse_unknown(kwargs, (*ECG_INPUTS[:3], *IMAGE_INPUTS, *TEXT_INPUTS, "seconds"), "forecast")
         num_samples = round(seconds * self.config.beat_config.sampling_rate)
         return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
 
     @torch.no_grad()
     def score_answers(
-        self, answers: list[list[list[int]]], input_ids: torch.LongTensor, attention_mask=None, **kwargs
+        self,
+        answers: list[list[list[int]]],
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs,
     ) -> list[torch.Tensor]:
-        """How likely the model is to give each of some answers, such as the options of a closed question.
+        """Scores given answers, such as the options of a closed question, by their log-probability.
 
         The prompts are read once; their answers are branches that do not see each other.
 
         Args:
-            answers: For each prompt, the token ids of each of its answers, the end token included.
+            answers: Token ids of each answer of each prompt, the end token included.
             input_ids, attention_mask (`(batch, tokens)`): Prompts, padded on the left.
-            kwargs: The ECGs and pictures, as in `forward`.
+            kwargs: ECGs and pictures, as in `forward`.
 
-        Returns: for each prompt a float32 tensor (answers,), the log-probability of each whole answer.
+        Returns: For each prompt a float32 tensor (answers,), the log-probability of each whole answer.
 
         Raises: `ValueError` for other numbers of prompts, or an empty answer.
         """
         if len(answers) != len(input_ids) or not all(each and all(each) for each in answers):
             raise ValueError(
-                f"Expected one list of answers for each of {len(input_ids)} prompts, none of them empty, got {len(answers)} lists."
+                f"Expected one list of answers for each of {len(input_ids)} prompts, none of them empty, got "
+                f"{len(answers)} lists."
             )
         seen = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         positions = (seen.cumsum(-1) - 1).clamp(min=0)
@@ -441,44 +486,28 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             input_ids=input_ids, attention_mask=seen, position_ids=positions, logits_to_keep=1, use_cache=True, **kwargs
         )
 
-        longest = max(sum(map(len, each)) for each in answers)
-        ids, branch, steps = (torch.zeros(len(answers), longest, dtype=torch.long) for _ in range(3))
-        for row, each in enumerate(answers):
-            n = sum(map(len, each))
-            ids[row, :n] = torch.tensor([token for answer in each for token in answer])
-            branch[row, :n] = torch.tensor([k for k, answer in enumerate(each, 1) for _ in answer])
-            steps[row, :n] = torch.tensor([step for answer in each for step in range(len(answer))])
-        ids, branch, steps = (each.to(input_ids.device) for each in (ids, branch, steps))
-        own = (branch[:, :, None] == branch[:, None, :]) & torch.ones(
-            longest, longest, dtype=torch.bool, device=ids.device
-        ).tril()
-        sees = torch.cat([seen.bool()[:, None, :].expand(-1, longest, -1), own], dim=-1)[:, None]
-        dtype = prompt.logits.dtype
-        mask = torch.zeros(sees.shape, dtype=dtype, device=ids.device).masked_fill(~sees, torch.finfo(dtype).min)
+        ids, branch, steps = Branches.of([[]] * len(answers), answers, input_ids.device)
+        sees_prompt = seen.bool()[:, None, :].expand(-1, ids.shape[1], -1)
         rest = self(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=attention_bias(torch.cat([sees_prompt, who_sees_whom(branch)], -1), prompt.logits.dtype),
             position_ids=positions[:, -1:] + 1 + steps,
             past_key_values=prompt.past_key_values,
         ).logits
-        # The first token of an answer is foretold by the prompt, each other one by the token before it.
-        foretold = (
-            torch.where((steps == 0)[..., None], prompt.logits[:, -1:], rest.roll(1, dims=1)).float().log_softmax(-1)
-        )
-        scores = foretold.gather(-1, ids[..., None])[..., 0]
+        # The prompt's last logits predict an answer's first token; after that each token predicts the next.
+        predicted = torch.where((steps == 0)[..., None], prompt.logits[:, -1:], rest.roll(1, dims=1))
+        scores = predicted.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
         return [
-            scores.new_zeros(len(each) + 1).index_add_(0, which, score)[1:]
-            for each, which, score in zip(answers, branch, scores)
+            scores.new_zeros(len(own) + 1).index_add_(0, row.clamp(min=0), score)[1:]
+            for own, row, score in zip(answers, branch, scores)
         ]
 
     # Generation encodes ECGs and images once, before the prompt is multiplied for beams or samples.
 
     def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict) -> dict:
-        ecg, image = ({name: model_kwargs.pop(name, None) for name in names} for names in (ECG_INPUTS, IMAGE_INPUTS))
-        return {
-            **model_kwargs,
-            "mm_encoder_outputs": self._encode(ecg, image, model_kwargs.pop("mm_encoder_outputs", None)),
-        }
+        raw = {name: model_kwargs.pop(name, None) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
+        encoded = self._encode(model_kwargs.pop("mm_encoder_outputs", None), **raw)
+        return {**model_kwargs, "mm_encoder_outputs": encoded}
 
     def _expand_multimodal_outputs(
         self, input_ids, mm_encoder_output: dict, expand_size: int = 1, inputs_embeds=None
@@ -487,18 +516,24 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         B].
         """
         expanded = {}
-        for what, outputs in mm_encoder_output.items():
-            token_id = getattr(self.config, f"{what}_token_id")
-            counts = (input_ids == token_id).sum(-1).tolist()
+        for modality, outputs in mm_encoder_output.items():
+            token_id = getattr(self.config, f"{modality}_token_id")
+            counts = self._placeholders(input_ids, inputs_embeds, token_id).sum(-1).tolist()
             features = torch.cat(outputs.pooler_output)
             if sum(counts) != len(features):
                 raise ValueError(
-                    f"The prompts have {sum(counts)} {what} placeholders, but the {what}s given need {len(features)}."
+                    f"The prompts have {sum(counts)} {modality} placeholders, but the {modality}s given need "
+                    f"{len(features)}."
                 )
             repeated = tuple(group for group in features.split(counts) for _ in range(expand_size))
-            expanded[what] = BaseModelOutputWithPooling(pooler_output=repeated)
+            expanded[modality] = BaseModelOutputWithPooling(pooler_output=repeated)
         return expanded
 
+
+# Keywords of `forward`, of which one that is nearly the same is a misspelling.
+FORWARD_INPUTS = tuple(
+    name for name in signature(HeartcareForConditionalGeneration.forward).parameters if name not in ("self", "kwargs")
+)
 
 HeartcareForConditionalGeneration.register_for_auto_class("AutoModel")
 

@@ -17,6 +17,7 @@ from transformers import GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
+from .branching_heartcare import answer_lengths, option_shares
 from .configuration_heartcare import refuse_unknown
 from .image_processing_heartcare import open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
@@ -237,9 +238,7 @@ class ECGInterpretationPipeline(Pipeline):
         """Answers in the model's own words."""
         ids = self.model.generate(**inputs, **generate_kwargs)[:, inputs["input_ids"].shape[1] :]
         ends = generate_kwargs.get("eos_token_id", self.model.generation_config.eos_token_id)
-        is_end = torch.isin(ids, torch.as_tensor(-1 if ends is None else ends, device=ids.device))
-        finished = is_end.any(1)
-        lengths = torch.where(finished, is_end.int().argmax(1) + 1, ids.shape[1])
+        lengths, finished = answer_lengths(ids, ends)
         texts = [text.strip() for text in self.processor.batch_decode(ids, skip_special_tokens=True)]
         per_input = len(ids) // len(batch)  # num_return_sequences
         for k, each in enumerate(batch):
@@ -251,9 +250,8 @@ class ECGInterpretationPipeline(Pipeline):
         """Probabilities of the options, each as a whole answer."""
         answers = [self.processor.answer_ids(each["options"]) for each in batch]
         for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
-            shares = scores.double().softmax(0).tolist()
+            best, shares = option_shares(scores)
             each["probabilities"] = dict(zip(each["options"], shares))
-            best = max(range(len(shares)), key=shares.__getitem__)
             each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
 
     def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from ..agent.llm import chat
 from ..agent.render import draw_ecg, encode_png
+from ..branching_heartcare import Branches, answer_lengths, attention_bias, option_shares, who_sees_whom
 from ..modeling_heartcare import HeartcareForConditionalGeneration
 from ..processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
 from ..tokenization_beat import BeatModel
@@ -117,15 +118,14 @@ class ChatModel:
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
         ids = self.model.generate(**inputs, **options, logits_processor=LogitsProcessorList([sureness]))
         ids = ids[:, inputs["input_ids"].shape[1] :]
-        ends = self.model.generation_config.eos_token_id
-        ends = torch.tensor(ends if isinstance(ends, list) else [] if ends is None else [ends], device=ids.device)
-        ended = torch.isin(ids, ends).int()
-        lengths = torch.where(ended.any(1), ended.argmax(1) + 1, ids.shape[1]).tolist()
+        lengths, _ = answer_lengths(ids, self.model.generation_config.eos_token_id)
         texts = self.processor.batch_decode(ids, skip_special_tokens=True)
         forecasts = (
             self.forecast(prompts, inputs, ids) if any(prompt.seconds for prompt in prompts) else [None] * len(prompts)
         )
-        return [Answer(text.strip(), *rest) for text, *rest in zip(texts, sureness.confidence(lengths), forecasts)]
+        return [
+            Answer(text.strip(), *rest) for text, *rest in zip(texts, sureness.confidence(lengths.tolist()), forecasts)
+        ]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
         return [None] * len(prompts)
@@ -135,9 +135,8 @@ class ChatModel:
         """The likeliest option of each closed question, and its share of the probability of all of them: `answer`
         without the chance to answer anything else.
         """
-        scores = self.option_scores(prompts)
-        found = [each.double().softmax(0).max(0) for each in scores]
-        return [Answer(prompt.options[int(best.indices)], float(best.values)) for prompt, best in zip(prompts, found)]
+        likeliest = [option_shares(scores) for scores in self.option_scores(prompts)]
+        return [Answer(prompt.options[best], shares[best]) for prompt, (best, shares) in zip(prompts, likeliest)]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
         """For each prompt the log-probability of each option's letter, (options,)."""
@@ -229,23 +228,13 @@ class HeartcareModel(ChatModel):
         marked = len(self.tokenizer(marker + end, add_special_tokens=False)["input_ids"])
         prefix = inputs.pop("input_ids")[0, :-marked].tolist()
         branches = [self.tokenizer(question, add_special_tokens=False)["input_ids"] + ids for question in questions]
-        branch = torch.tensor([0] * len(prefix) + [k for k, each in enumerate(branches, 1) for _ in each])
-        tokens = torch.tensor([prefix + [token for each in branches for token in each]])
-        positions = torch.tensor(
-            [[*range(len(prefix)), *(len(prefix) + k for each in branches for k in range(len(each)))]]
-        )
-        sees = torch.ones(len(branch), len(branch), dtype=torch.bool).tril() & (
-            (branch == 0)[None] | (branch[:, None] == branch[None])
-        )
-        mask = (
-            torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)[None, None].to(self.model.dtype)
-        )
-        last = torch.tensor(np.cumsum([len(each) for each in branches]) + len(prefix) - 1)
+        row = Branches.of([prefix], [branches], self.device)
+        last = torch.tensor(np.cumsum([len(branch) for branch in branches]) + len(prefix) - 1)
         inputs.pop("attention_mask")
         logits = self.model(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask.to(self.device),
-            position_ids=positions.to(self.device),
+            input_ids=row.ids,
+            attention_mask=attention_bias(who_sees_whom(row.branch), self.model.dtype),
+            position_ids=row.positions,
             logits_to_keep=last.to(self.device),
             **inputs.to(self.device),
         ).logits[0]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from heartcare.branching_heartcare import attention_bias, lay_out, who_sees_whom
 from heartcare.configuration_heartcare import ECG_TOKENS
 from heartcare.processing_heartcare import HeartcareProcessor
 
@@ -116,18 +117,14 @@ class QuestionPacker:
         ends = [start + len(q.answer) + len(learnt) for start, q in zip(starts, item["questions"])]
         texts = [head + q.question + middle + q.answer + learnt + after for q in item["questions"]]
         encoded = self.tokenizer(texts, add_special_tokens=self._begins(head), return_offsets_mapping=True)
-        ids, labels, positions, branch = [], [], [], []
-        for k, (tokens, offsets, start, end) in enumerate(
-            zip(encoded["input_ids"], encoded["offset_mapping"], starts, ends), 1
-        ):
-            common = next((i for i, (_, stop) in enumerate(offsets) if stop > shared), 0) if shared else 0
-            first = common if k > 1 else 0  # what is shared is written once
-            ids += tokens[first:]
-            labels += [token if start < stop and at < end else -100 for token, (at, stop) in zip(tokens, offsets)][
-                first:
-            ]
-            positions += range(first, len(tokens))
-            branch += [0] * (common - first) + [k] * (len(tokens) - common)
+        tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        # The placeholders are tokens of their own, so that all texts begin with the same tokens up to the last of them.
+        common = next((i for i, (_, stop) in enumerate(offsets[0]) if stop > shared), 0) if shared else 0
+        ids, branch, positions = lay_out(tokens[0][:common], [own[common:] for own in tokens])
+        labels = [-100] * common
+        for own, places, start, end in zip(tokens, offsets, starts, ends):
+            learnt_ids = [token if start < stop and at < end else -100 for token, (at, stop) in zip(own, places)]
+            labels += learnt_ids[common:]
         return ids, labels, positions, branch
 
     def parted(self, item: dict) -> list[dict]:
@@ -164,11 +161,7 @@ class QuestionPacker:
             mask = (branch >= 0).long()
         else:
             item = batch(lambda i: [i] * len(packed[i][0]), -1)
-            same = (item[:, None, :] == item[:, :, None]) & (
-                (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
-            )
-            sees = same & torch.ones(longest, longest, dtype=torch.bool).tril()
-            mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None]
+            mask = attention_bias(who_sees_whom(branch, item), torch.float32)
         # What is put into the placeholders comes in their order, row by row.
         items = [items[i] for row in rows for i in row]
         inputs = {"input_ids": ids, "labels": labels, "position_ids": positions, "attention_mask": mask}
