@@ -291,10 +291,12 @@ __all__ = [
     "CUSTOM_PIPELINES",
     "ECG_TOKENS",
     "LEADS",
+    "SAVED_BY_TRANSFORMERS",
     "TASK",
     "BeatConfig",
     "HeartcareConfig",
     "nearest_name",
     "refuse_misspelt",
     "refuse_unknown",
+    "without_foreign",
 ]

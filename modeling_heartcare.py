@@ -51,8 +51,6 @@ class HeartcareOutput(CausalLMOutputWithPast):
     ecg_hidden_states, image_hidden_states (`tuple` of `(tokens, width)`): Features, one entry per ECG and per image.
     """
 
-    """
-
     ecg_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     image_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
@@ -87,6 +85,18 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args, **kwargs):
+        """As `PreTrainedModel.from_pretrained`, with Beat frozen: loading makes new parameters, which all would learn.
+
+        Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
+            for.
+        """
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.beat.requires_grad_(False)
+        return loaded
 
     @classmethod
     def from_backbones(

@@ -1,5 +1,9 @@
 import copy
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -380,3 +384,142 @@ def test_forecast_takes_the_processor_outputs(tiny, tiny_processor, ecgs, ask):
         forecast,
         tiny.beat.forecast(inputs["input_values"], inputs["ecg_attention_mask"], inputs["lead_mask"], num_samples=150),
     )
+
+
+@torch.no_grad()
+def test_prompts_given_as_embeddings_keep_their_ecgs(tiny, prompts):
+    """With beams and several answers too: placeholders are then found by their embedding."""
+    batch = prompts()
+    others = {name: value for name, value in batch.items() if name not in ("input_ids", "mm_token_type_ids")}
+    embeds = tiny.get_input_embeddings()(batch["input_ids"])
+    width = batch["input_ids"].shape[1]
+    for options in ({"num_beams": 2}, {"num_beams": 3, "num_return_sequences": 2}, {}):
+        options |= {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
+        expected = tiny.generate(**batch, **options)[:, width:]
+        assert torch.equal(tiny.generate(inputs_embeds=embeds, **others, **options), expected)
+    sampled = {"do_sample": True, "num_return_sequences": 2, "max_new_tokens": 5, "min_new_tokens": 5}
+    torch.manual_seed(0)
+    expected = tiny.generate(**batch, **sampled)[:, width:]
+    torch.manual_seed(0)
+    assert torch.equal(tiny.generate(inputs_embeds=embeds, **others, **sampled), expected)
+
+
+@torch.no_grad()
+def test_raw_inputs_and_their_features_together_are_refused(tiny, prompts):
+    batch = prompts()
+    ecg = {name: batch[name] for name in ("input_values", "ecg_attention_mask", "lead_mask")}
+    image = {"pixel_values": batch["pixel_values"]}
+    features = {"ecg": tiny.get_ecg_features(**ecg), "image": tiny.get_image_features(**image)}
+    prompt = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    expected = tiny(**batch).logits
+    assert torch.equal(tiny(**prompt, mm_encoder_outputs=features).logits, expected)
+    assert torch.equal(tiny(**prompt, **ecg, mm_encoder_outputs={"image": features["image"]}).logits, expected)
+    for raw, modality in ((ecg, "ecg"), (image, "image")):
+        with pytest.raises(ValueError, match=f"Give either {modality}s or their features.*not both"):
+            tiny(**prompt, **raw, mm_encoder_outputs=features)
+        with pytest.raises(ValueError, match="not both"):
+            tiny.generate(**prompt, **raw, mm_encoder_outputs=features, max_new_tokens=1)
+    tokens = tiny.beat.encode(**ecg)
+    with pytest.raises(ValueError, match="not both"):
+        tiny(**prompt, ecg_codes=tokens.codes, ecg_gain=tokens.gain, mm_encoder_outputs=features)
+
+
+@torch.no_grad()
+def test_unknown_keywords_are_refused(tiny, prompts):
+    batch = prompts()
+    ecg = {name: batch[name] for name in ("input_values", "ecg_attention_mask", "lead_mask")}
+    for call, keyword, near in (
+        (lambda **x: tiny.forecast(**ecg, **x), "secnds", "seconds"),
+        (lambda **x: tiny.get_ecg_features(**ecg, **x), "lead_maks", "lead_mask"),
+        (lambda **x: tiny.get_ecg_features(**ecg, **x), "output_attention", "output_attentions"),
+        (lambda **x: tiny.get_image_features(batch["pixel_values"], **x), "image_slot", "image_slots"),
+        (lambda **x: tiny.get_prompt_embeds(**batch, **x), "pixel_valus", "pixel_values"),
+        (lambda **x: tiny(**batch, **x), "lead_maks", "lead_mask"),
+        (lambda **x: tiny(**batch, **x), "label", "labels"),
+    ):
+        with pytest.raises(TypeError, match=f"'{keyword}' .did you mean '{near}'"):
+            call(**{keyword: None})
+    assert tiny(**batch, output_attentions=True, use_cache=False, return_dict=True).logits is not None
+
+
+@torch.no_grad()
+def test_towers_can_be_looked_at(tiny_folder, prompts):
+    model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder, attn_implementation="eager").eval()
+    batch, both = prompts(), {"output_hidden_states": True, "output_attentions": True}
+    ecg = {name: batch[name] for name in ("input_values", "ecg_attention_mask", "lead_mask")}
+    beat, tower = model.get_ecg_features(**ecg, **both), model.get_image_features(batch["pixel_values"], **both)
+    config = model.config.beat_config
+    n = config.num_patches + config.num_queries
+    assert len(beat.hidden_states) == config.num_encoder_layers + 1
+    assert beat.attentions[0].shape[1:] == (config.num_attention_heads, n, n)
+    vision, patches = model.config.vision_config, (model.config.vision_config.image_size // 8) ** 2
+    assert len(tower.hidden_states) == vision.num_hidden_layers + 1
+    assert tower.attentions[0].shape == (12, vision.num_attention_heads, patches, patches)
+    plain = model.get_image_features(batch["pixel_values"])
+    assert plain.hidden_states is None and plain.attentions is None
+    assert all(torch.equal(a, b) for a, b in zip(plain.pooler_output, tower.pooler_output, strict=True))
+    assert torch.equal(model.get_image_slots(batch["pixel_values"]), plain.last_hidden_state)
+    assert isinstance(model.get_image_features(batch["pixel_values"], return_dict=False), tuple)
+
+
+@torch.no_grad()
+def test_a_lead_mask_of_whole_leads_or_of_samples_is_the_same(tiny, prompts):
+    batch = prompts()
+    batch["lead_mask"] = torch.ones(3, 12)
+    batch["lead_mask"][0, 4:] = 0
+    samples = {**batch, "lead_mask": batch["lead_mask"][..., None].expand_as(batch["input_values"])}
+    assert torch.equal(tiny(**batch).logits, tiny(**samples).logits)
+    ecg = ("input_values", "ecg_attention_mask", "lead_mask")
+    one, other = (tiny.forecast(**{name: x[name] for name in ecg}) for x in (batch, samples))
+    assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_assisted_generation_gives_the_same_answers(tiny, prompts):
+    """By the language model's own first layer (early exit), and by prompt lookup."""
+    single = prompts(slice(0, 1))
+    options = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False}
+    expected = tiny.generate(**single, **options)
+    assert torch.equal(tiny.generate(**single, **options, assistant_early_exit=1), expected)
+    assert tiny.config.text_config.num_hidden_layers == 2
+    assert torch.equal(tiny.generate(**single, **options, prompt_lookup_num_tokens=3), expected)
+
+
+def test_the_place_in_transformers(tiny):
+    assert tiny.base_model is tiny.language_model and type(tiny)._can_compile_fullgraph
+    assert {"BeatEncoder", "BeatDecoder", "SignalProjector", "ImageProjector", "LlamaDecoderLayer"} <= set(
+        tiny._no_split_modules
+    )
+    fresh = HeartcareForConditionalGeneration(copy.deepcopy(tiny.config))
+    for model in (tiny, fresh):
+        frozen = {name.split(".")[0] for name, weight in model.named_parameters() if not weight.requires_grad}
+        assert frozen == {"beat"}
+
+
+@pytest.mark.slow
+def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_path):
+    """DDP without a trainer, and without a call that freezes anything: no process waits for a gradient of Beat."""
+    halves = [prompts(slice(0, 1)), prompts(slice(1, 2))]
+    batches = []
+    for _ in range(3):
+        batches.append([{**half, "labels": half["input_ids"]} for half in halves])
+    torch.save([[dict(half) for half in pair] for pair in batches], tmp_path / "batches.pt")
+    worker = Path(__file__).resolve().parents[1] / "support" / "ddp_worker.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(worker)]
+    done = subprocess.run(
+        [*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "weights.pt")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder).train()
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-2)
+    for pair in batches:
+        for half in pair:
+            (model(**half).loss / 2).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    for name, weight in model.state_dict().items():
+        assert_close(weights[name], weight, atol=1e-5, rtol=1e-4, msg=name)
