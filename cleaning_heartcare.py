@@ -1,15 +1,17 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Cleaning and resampling of ECGs: pure functions of arrays (leads, samples) in mV, with NaN where nothing was recorded.
+"""Cleaning and resampling of ECGs: pure functions of arrays (leads, samples) in mV, with NaN where nothing was
+recorded.
 
-A lead that was recorded for part of the time only is cleaned stretch by stretch, each as if it were a recording of its own,
-so that no filter sees the step at its ends.
+A lead that was recorded for part of the time only is cleaned stretch by stretch, each as if it were a recording of its
+own, so that no filter sees the step at its ends.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, wraps
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -21,7 +23,8 @@ CACHED_BYTES = 2**25  # of the filters that are kept, for each kind
 def clean(signal: np.ndarray, rate: float, highpass_hz: float, notch_hz: tuple[float, ...] | list[float]) -> np.ndarray:
     """Removes drift and power line hum without moving anything in time.
 
-    Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends by its
+    Steady hum is subtracted, then the filters work on the cosine transform, which continues an ECG beyond its ends by
+    its
     mirror image: no step, no transient. Their gains are those of `scipy.signal.sosfiltfilt` with the same filters and
     endless even padding.
 
@@ -46,7 +49,8 @@ def clean(signal: np.ndarray, rate: float, highpass_hz: float, notch_hz: tuple[f
 
 
 def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Yields each stretch of time in which some leads were recorded without a gap: the rows of these leads, start and stop.
+    """Yields each stretch of time in which some leads were recorded without a gap: the rows of these leads, start and
+    stop.
 
     Args:
         recorded: bool (leads, samples).
@@ -71,14 +75,15 @@ def _clean_stretch(signal: np.ndarray, rate: float, highpass_hz: float, lines: t
 
 
 def kept_up_to(limit: int) -> Callable:
-    """Decorates a function that makes an array: the arrays made last are kept, at most `limit` bytes of them together."""
+    """Decorates a function that makes an array: the latest arrays are kept, at most `limit` bytes together."""
 
     def decorate(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         kept: OrderedDict[tuple, np.ndarray] = OrderedDict()
 
         lock = Lock()
 
-        def cached(*key) -> np.ndarray:
+        @wraps(make)
+        def cached(*key: Any) -> np.ndarray:
             with lock:
                 array = kept.pop(key, None)
             if array is None:
@@ -108,7 +113,8 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
     """Returns the gain of a zero-phase high-pass and of zero-phase notches at each coefficient of the cosine transform,
     (samples,).
 
-    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4 Hz
+    The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4
+    Hz
     wide: wider ones take their share of a narrow QRS.
     """
     frequencies = np.arange(samples) * rate / 2 / samples
@@ -118,7 +124,7 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
 
 
 def bridge(signal: np.ndarray) -> np.ndarray:
-    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and leads of nothing but gaps with zeros."""
+    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and empty leads with zeros."""
     missing = ~np.isfinite(signal)
     if not missing.any():
         return signal
@@ -157,8 +163,8 @@ def resample(signal: np.ndarray, rate: float, new_rate: float, length: int | Non
 
 @lru_cache(maxsize=64)
 def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
-    """Returns the factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them, which are those
-    of `scipy.signal.resample_poly`.
+    """Returns the factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them, which are
+    those of `scipy.signal.resample_poly`.
     """
     ratio = Fraction(new_rate / rate).limit_denominator(1000)
     widest = max(ratio.numerator, ratio.denominator)

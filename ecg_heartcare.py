@@ -1,11 +1,11 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""`ECG`: one recording. Every reader makes one, and processor, pipeline, server, data engine, benchmark and training take
-it. Its constructor is the only check of a recording that there is.
+"""`ECG`: one recording. Every reader makes one, and processor, pipeline, server, data engine, benchmark and training
+take it. Its constructor is the only check of a recording that there is.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ def canonical_lead(name: str) -> str | None:
     """Returns the standard name of a lead ("MLII" -> "II", "avr" -> "aVR", "EKG V1" -> "V1", "I-Ref" -> "I",
     "ECG LA-RA" -> "I"), or None if it is none of the twelve.
 
-    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no lead;
-    "Lead 1" is lead I.
+    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
+    lead; "Lead 1" is lead I.
     """
     lower = str(name).lower()
     key = re.sub(r"lead|ableitung|ecg|ekg|[\s._\-]", "", lower).removesuffix("ref")
@@ -82,8 +82,8 @@ class ECG:
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
         warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1".
 
-    Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of names
-        than leads, or with an impossible sampling rate.
+    Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
+        names than leads, or with an impossible sampling rate.
     """
 
     signal: np.ndarray
@@ -124,13 +124,20 @@ class ECG:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, given: Any, sampling_rate=None, lead_names=None, units=None, source: str | None = None) -> "ECG":
+    def of(
+        cls,
+        given: Any,
+        sampling_rate: float | None = None,
+        lead_names: Sequence[str] | None = None,
+        units: str | None = None,
+        source: str | None = None,
+    ) -> "ECG":
         """Makes an ECG of an array, of a mapping, or of any object that has the attributes of an ECG.
 
         Args:
-            given: (leads, samples) or (samples,) as a numpy array or torch tensor, with the other arguments beside it; or
-                a mapping with "signal" (or "ecg") and any of the attributes of this class, and "units"; or an object that
-                has these attributes, such as an ECG of another copy of this class. An ECG is returned as it is.
+            given: (leads, samples) or (samples,) as a numpy array or torch tensor, with the other arguments beside it;
+                or a mapping with "signal" (or "ecg") and any of the attributes of this class, and "units"; or an object
+                that has these attributes, such as an ECG of another copy of this class. An ECG is returned as it is.
             sampling_rate: Hz.
             lead_names: Names of the leads in any usual spelling; needed unless there are all twelve in standard order.
             units: "mV", "uV", "V" or "nV". Without them mV are assumed, and the warning "units_assumed_mV" says so.
@@ -201,8 +208,8 @@ class ECG:
     def _checked_rate(self) -> float:
         if self.sampling_rate is None:
             raise ValueError(
-                f"{self.source} does not say its sampling rate: the sampling rate is missing; give sampling_rate= in Hz (it "
-                "is never guessed)."
+                f"{self.source} does not say its sampling rate: the sampling rate is missing; give sampling_rate= in Hz "
+                "(it is never guessed)."
             )
         try:
             rate = float(self.sampling_rate)
@@ -232,9 +239,9 @@ class ECG:
                 rows.append(row)
                 names.append(standard)
         if not rows:
+            shown = [str(name)[:40] for name in self.lead_names[:MAX_NAMES_SHOWN]]
             raise ValueError(
-                f"{self.source}: none of the leads {[str(name)[:40] for name in self.lead_names[:MAX_NAMES_SHOWN]]} is one of "
-                f"{' '.join(LEADS)}. If you know where the electrodes were, give lead_names=[...], one for each of the "
+                f"{self.source}: none of the leads {shown} is one of {' '.join(LEADS)}. If you know where the electrodes were, give lead_names=[...], one for each of the "
                 f"{count} signals."
             )
         return rows, tuple(names), notes, warnings
@@ -283,7 +290,7 @@ def pseudonym(patient_id: object) -> str | None:
 
 
 def parse_sex(text: object) -> str | None:
-    """Returns "female" for "F", "Female", "w", "weiblich", "male" for "M", "male", "männlich", and None for all else."""
+    """Returns "female" for "F", "w", "weiblich" and the like, "male" for "M", "männlich", and None for all else."""
     word = str(text or "").strip().lower()
     if word in ("f", "female", "w", "weiblich", "frau", "woman"):
         return "female"
@@ -311,8 +318,8 @@ def as_array(signal: Any, source: str = "array") -> np.ndarray:
         signal = (signal.float() if signal.is_floating_point() else signal).numpy()
     if isinstance(signal, (list, tuple)):
         raise TypeError(
-            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, samples), "
-            "a path, or a dict. Use numpy.asarray(your_list)."
+            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "
+            "samples), a path, or a dict. Use numpy.asarray(your_list)."
         )
     if not isinstance(signal, np.ndarray):
         raise TypeError(f"An ECG is given as a path, bytes, an array, a tensor or a dict, got {type(signal).__name__}.")

@@ -1,6 +1,6 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""`EndpointHandler` for Hugging Face Inference Endpoints, as their toolkit loads it; see `serving_heartcare.py` for requests
-and replies. The reply also has "seconds", the time that it took.
+"""`EndpointHandler` for Hugging Face Inference Endpoints, as their toolkit loads it; see `serving_heartcare.py` for
+requests and replies. The reply also has "seconds", the time that it took.
 """
 
 import json

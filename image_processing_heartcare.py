@@ -4,7 +4,8 @@
     picture --even light--> --corners of the grid--> upright sheet of ink alone --rows and columns--> a tile for each
     lead
 
-Only how dark each point is in all three colours, relative to the paper around it, is left of the picture: coloured grids,
+Only how dark each point is in all three colours, relative to the paper around it, is left of the picture: coloured
+    grids,
 shadows, colour casts and coloured pens fall away, the trace stays.
 """
 
@@ -49,8 +50,8 @@ def checked_layout(layout: str) -> str:
 def open_picture(file: str | Path | bytes) -> Image.Image:
     """Opens a picture, given as a path or as its content, in RGB.
 
-    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `MAX_PIXELS` pixels,
-        which are counted before they are loaded.
+    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `MAX_PIXELS`
+        pixels, which are counted before they are loaded.
     """
     name = "The picture" if isinstance(file, bytes) else str(file)
     if not isinstance(file, bytes) and not Path(file).is_file():
@@ -73,8 +74,8 @@ class ECGImageProcessor(BaseImageProcessor):
         layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip,
             lead II is taken from the strip, which shows all of the recording.
         do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
-        do_normalize (`bool`), image_mean, image_std (`float`): Whether the mean is then taken off and the standard deviation
-            divided out, and their values.
+        do_normalize (`bool`), image_mean, image_std (`float`): Whether the mean is then taken off and the standard
+            deviation divided out, and their values.
         min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
             12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
@@ -115,8 +116,8 @@ class ECGImageProcessor(BaseImageProcessor):
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> "ECGImageProcessor":
-        """Makes a processor of saved settings. Settings of a later version that this one does not know are left out with a
-        warning.
+        """Makes a processor of saved settings. Settings of a later version that this one does not know are left out
+        with a warning.
 
         Raises: `TypeError` for a setting that looks like a misspelt one.
         """
@@ -167,7 +168,7 @@ class ECGImageProcessor(BaseImageProcessor):
 
         Raises: `ValueError` for a picture that cannot be a 12-lead ECG, or an unknown layout.
         """
-        sheet = self.sheet(image)
+        sheet = self.sheet(self.fetch_images(image))
         layout = checked_layout(layout or self.layout)
         if layout == "auto":
             layout = self.find_layout(sheet)
@@ -211,7 +212,7 @@ class ECGImageProcessor(BaseImageProcessor):
             grey = (grey - mean) / (self.image_std if image_std is None else image_std)
         return grey
 
-    def sheet(self, image) -> Image.Image:
+    def sheet(self, image: Any) -> Image.Image:
         """One picture -> the area of the grid, upright, in grey: 255 is paper, 0 is ink."""
         image = self._checked(image)
         ink, corners = even_light(image), find_grid(image)
@@ -359,8 +360,8 @@ def upright(image: Image.Image, corners: np.ndarray) -> Image.Image:
     )
 
 
-def flat_list(items) -> list:
-    """Any nesting of lists -> one list."""
+def flat_list(items: Any) -> list:
+    """Returns any nesting of lists as one list."""
     if not isinstance(items, (list, tuple)):
         return [items]
     return [each for item in items for each in flat_list(item)]

@@ -5,7 +5,7 @@ anything --as_part--> part of a chat --processor--> inputs --model--> text, or t
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -34,8 +34,8 @@ def as_part(given: Any, **options: Any) -> dict[str, Any]:
     """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
 
     Args:
-        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with "signal",
-            "path", "image", "bytes" or "base64", and what is known beside it.
+        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with
+            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
         options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say them.
 
     Raises: `ValueError`, `TypeError`, `FileNotFoundError`, and `ImportError` where the file needs an extra.
@@ -66,8 +66,8 @@ def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, An
     options = options | {name: content.pop(name) for name in ECG_KEYS if name in content}
     if len(content) != 1 or next(iter(content)) not in CONTENT_KEYS:
         raise ValueError(
-            f"Expected exactly one of 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got the "
-            f"keys {sorted(given)}."
+            f"Expected exactly one of 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got "
+            f"the keys {sorted(given)}."
         )
     ((name, value),) = content.items()
     if name == "base64":
@@ -116,25 +116,25 @@ class ECGInterpretationPipeline(Pipeline):
 
     ```python
     pipe = pipeline(model="USER/HeartcareGPT", trust_remote_code=True)
-    pipe("record.hea")                                                              # a report
+    pipe("record.hea")  # a report
     pipe("page.png", question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])
     pipe({"signal": array, "sampling_rate": 500, "lead_names": [...], "question": "What is the rhythm?"})
-    pipe([first, second, third], batch_size=8)                                      # one answer for each
-    pipe([{"role": "user", "content": [{"type": "ecg", "path": "record"}, {"type": "text", "text": "What is the
-    rhythm?"}]}]) for piece in pipe.stream("record.hea"): print(piece, end="")
+    pipe([first, second, third], batch_size=8)  # one answer for each
+    pipe([{"role": "user", "content": [{"type": "ecg", "path": "record"}, {"type": "text", "text": "Is it normal?"}]}])
+    for piece in pipe.stream("record.hea"):
+        print(piece, end="")
     ```
 
-    Input: see `as_part` for one ECG or picture; a dict may also have "ecgs", a list of several that one question is
-        about, and "question" and "options" of its
-    own. A list is many inputs, unless it is a chat.
+    Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
+    question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
 
     Output, a dict for each input:
         - **text** (`str`): The answer; with options, the likeliest of them.
         - **probabilities** (`dict`): With options: option -> probability; they add up to 1.
-        - **tokens** (`dict`): How many the "prompt" had, its ECGs and pictures included, and the "answer"; "finished",
-            which is False for an answer that a limit of tokens or time cut off.
-        - **quality** (`list[dict]`): Of each ECG that is no picture, its lead mask and named warnings.
-        - **provenance** (`dict`): Model, revision, dtype, and what each ECG was.
+        - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer";
+          "finished" is False for an answer that a limit of tokens or time cut off.
+        - **quality** (`list[dict]`): Quality record of each signal: its leads and named warnings.
+        - **provenance** (`dict`): Model, revision (the commit on the Hub), dtype, and the source of each ECG.
     """
 
     _load_processor = True
@@ -142,11 +142,11 @@ class ECGInterpretationPipeline(Pipeline):
     _pipeline_calls_generate = True
     _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
 
-    def __call__(self, inputs: Any, **kwargs: Any):
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """Answers one input, or each of a list of inputs; see the class for both, and for the keywords.
 
-        Raises: `TypeError` for unknown keywords; `ValueError`, `TypeError`, `FileNotFoundError` and `ImportError` that say
-            what is wrong with an input.
+        Raises: `TypeError` for unknown keywords; `ValueError`, `TypeError`, `FileNotFoundError` and `ImportError` that
+            say what is wrong with an input.
         """
         return super().__call__(inputs, **kwargs) if not isinstance(inputs, list) or inputs else []
 
@@ -192,7 +192,10 @@ class ECGInterpretationPipeline(Pipeline):
         else:
             parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
             messages = [
-                {"role": "user", "content": [*parts, {"type": "text", "text": asked(question or REPORT, options)}]}
+                {
+                    "role": "user",
+                    "content": [*parts, {"type": "text", "text": name_options(question or REPORT, options)}],
+                }
             ]
         features = self.processor.apply_chat_template(
             messages,
@@ -255,58 +258,62 @@ class ECGInterpretationPipeline(Pipeline):
             each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
 
     def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """Inputs of single prompts -> those of a batch, padded on the left."""
+        """Joins the inputs of single prompts to those of a batch, padded on the left."""
         fill = {"input_ids": self.processor.tokenizer.pad_token_id}
         batch = {}
-        for name in dict.fromkeys(name for each in features for name in each):
-            values = [each[name] for each in features if name in each]
+        for name in dict.fromkeys(name for inputs in features for name in inputs):
+            values = [inputs[name] for inputs in features if name in inputs]
             longest = max(value.shape[-1] for value in values)
-            batch[name] = torch.cat(
-                [
-                    value
-                    if value.shape[-1] == longest
-                    else torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
-                    for value in values
-                ]
-            )
+            padded = [
+                torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
+                for value in values
+            ]
+            batch[name] = torch.cat(padded)
         return batch
 
-    def postprocess(self, outputs: dict) -> dict:
-        found = {"text": outputs["text"]}
+    def postprocess(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Returns the reply of one input; see the class."""
+        reply = {"text": outputs["text"]}
         if outputs["options"]:
-            found["probabilities"] = outputs["probabilities"]
-        config = self.model.config
+            reply["probabilities"] = outputs["probabilities"]
         provenance = {
-            "model": config.name_or_path,
+            "model": self.model.config.name_or_path,
             "revision": getattr(self.model, "revision", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "pictures": outputs["pictures"],
             "ecgs": [
-                {name: each[name] for name in ("source", "sampling_rate", "seconds") if name in each}
-                for each in outputs["quality"]
+                {name: quality[name] for name in ("source", "sampling_rate", "seconds")}
+                for quality in outputs["quality"]
             ],
         }
-        return found | {"tokens": outputs["tokens"], "quality": outputs["quality"], "provenance": provenance}
+        return reply | {"tokens": outputs["tokens"], "quality": outputs["quality"], "provenance": provenance}
 
     def get_iterator(
-        self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
-    ) -> Iterator[dict]:
-        """Batches are padded here, since each has ECGs and pictures of its own number."""
+        self,
+        inputs: Iterable,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        """Answers inputs in batches, padded here, since each input has its own number of ECGs and pictures."""
         waiting = []
-        for each in inputs:
-            waiting.append(self.preprocess(each, **preprocess_params))
+        for item in inputs:
+            waiting.append(self.preprocess(item, **preprocess_params))
             if len(waiting) == batch_size:
-                yield from (
-                    self.postprocess(one, **postprocess_params) for one in self.forward(waiting, **forward_params)
-                )
+                yield from map(self.postprocess, self.forward(waiting, **forward_params))
                 waiting = []
         if waiting:
-            yield from (self.postprocess(one, **postprocess_params) for one in self.forward(waiting, **forward_params))
+            yield from map(self.postprocess, self.forward(waiting, **forward_params))
 
-    def stream(self, inputs, **kwargs) -> Iterator[str]:
-        """The answer to one input piece by piece, as it is written. Takes what a call takes, but for options.
+    def stream(self, inputs: Any, **kwargs: Any) -> Iterator[str]:
+        """Yields the answer to one input piece by piece, as it is written.
 
-        Raises: what a call raises, when the first piece is asked for.
+        Args:
+            inputs, kwargs: As for a call, but for options.
+
+        Raises: the errors of a call, when the first piece is asked for.
         """
         if kwargs.get("options") or isinstance(inputs, dict) and inputs.get("options"):
             raise ValueError(
@@ -330,8 +337,8 @@ class ECGInterpretationPipeline(Pipeline):
             raise failed[0]
 
 
-def asked(question: str, options: list[str] | None) -> str:
-    """A question with its options, which are named in it where they are not yet."""
+def name_options(question: str, options: list[str] | None) -> str:
+    """Returns a question that names its options, which are added where it does not name all of them."""
     if not options or all(option.lower() in question.lower() for option in options):
         return question
     return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"

@@ -18,6 +18,7 @@ import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from .cleaning_heartcare import bridge, clean, resample, stretches
 from .configuration_heartcare import (
@@ -38,8 +39,8 @@ SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
 
 
 class ArrangedECG(NamedTuple):
-    """The twelve leads before cleaning: `signal` float64 (12, samples) in mV, NaN where a lead was not recorded, and the names
-    of `warnings`.
+    """The twelve leads before cleaning: `signal` float64 (12, samples) in mV, NaN where a lead was not recorded, and
+    the names of `warnings`.
     """
 
     signal: np.ndarray
@@ -49,9 +50,9 @@ class ArrangedECG(NamedTuple):
 class PreparedECG(NamedTuple):
     """An ECG as the model takes it.
 
-    `signal` is float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded; `lead_mask` is bool (12,
-    samples), True where it was; `quality` is the quality record: "source", "sampling_rate" and "seconds" of the recording,
-    "leads", "recorded_seconds" of the leads that were there for a part of the time, and "warnings" by name.
+    `signal` is float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded; `lead_mask` is bool
+    (12, samples), True where it was; `quality` is the quality record: "source", "sampling_rate" and "seconds" of the
+    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, and "warnings" by name.
     """
 
     signal: np.ndarray
@@ -61,22 +62,23 @@ class PreparedECG(NamedTuple):
 
 class BeatFeatureExtractor(FeatureExtractionMixin):
     r"""
-    Turns ECGs of any rate, lead order and unit into Beat's input: leads in standard order, in mV, cleaned, resampled, and a
-    mask of what was not recorded.
+    Turns ECGs of any rate, lead order and unit into Beat's input: leads in standard order, in mV, cleaned, resampled,
+    and a mask of what was not recorded.
 
-    Cleaning is a zero-phase 0.35 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the ECG's
-    own rate and over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude within 2 % and
-    the ST level within 20 uV. A lead may be there for part of the time, as on a page of 3x4 leads.
+    Cleaning is a zero-phase 0.35 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the
+    ECG's own rate and over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude
+    within 2 % and the ST level within 20 uV. A lead may be there for part of the time, as on a page of 3x4 leads.
 
     Args:
         sampling_rate (`int`): Hz of the output; Beat's rate.
         samples_per_latent (`int`): Samples that one latent of Beat stands for, which fixes the number of placeholders.
         highpass_hz (`float`): Corner of the high-pass, 0 for none.
-        notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left alone.
+        notch_hz (`list[float]`): Power line frequencies; those at or above 0.9 times the Nyquist frequency are left
+            alone.
         min_seconds (`float`): Shorter ECGs are refused.
         max_gap_seconds (`float`): Shorter gaps (NaN) are bridged by straight lines; longer ones are masked.
-        plausible_mv (`list[float]`): Range of the median over leads of the peak-to-peak amplitude; outside of it there is a
-            warning.
+        plausible_mv (`list[float]`): Range of the median over leads of the peak-to-peak amplitude; outside of it there
+            is a warning.
 
     Raises: `TypeError` for keywords that it does not know.
     """
@@ -111,8 +113,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
 
     @classmethod
     def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> "BeatFeatureExtractor":
-        """Makes an extractor of saved settings. Settings of a later version that this one does not know are left out with a
-        warning.
+        """Makes an extractor of saved settings. Settings of a later version that this one does not know are left out
+        with a warning.
 
         Raises: `TypeError` for a setting that looks like a misspelt one.
         """
@@ -129,8 +131,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return_quality: bool = False,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Turns ECGs into `input_values` float32 (ecgs, 12, samples) in mV, left-padded; `ecg_attention_mask` int64 (ecgs,
-        samples); `lead_mask` bool (ecgs, 12, samples); with `return_quality` also `ecg_quality`, a list of quality records.
+        """Turns ECGs into `input_values` float32 (ecgs, 12, samples) in mV, left-padded; `ecg_attention_mask` int64
+        (ecgs, samples); `lead_mask` bool (ecgs, 12, samples); with `return_quality` also `ecg_quality`, a list of
+        quality records.
 
         Args:
             ecg: One ECG or a list of them, each a path, bytes, an array or tensor (leads, samples), an `ECG`, or a dict
@@ -152,7 +155,13 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             features["ecg_quality"] = [record.quality for record in prepared]
         return features
 
-    def fetch_ecg(self, ecg: Any, sampling_rate=None, lead_names=None, units=None) -> list[ECG]:
+    def fetch_ecg(
+        self,
+        ecg: Any,
+        sampling_rate: float | Sequence[float] | None = None,
+        lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        units: str | Sequence[str] | None = None,
+    ) -> list[ECG]:
         """Reads one ECG in any accepted form, or a list of ECGs; the arguments are those of a call.
 
         Raises: as a call.
@@ -239,7 +248,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
     def inspect(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray | None, str | None]:
         """Judges one lead (samples,) in mV at `rate` Hz.
 
-        Returns: the lead with short gaps bridged and NaN in all else that cannot be used, or None where nothing can; and
+        Returns: the lead with short gaps bridged and NaN in all else that cannot be used, or None where nothing can;
+            and
             the name of its fault, if it has any: "gap", "gap_bridged", "flat", "saturated".
         """
         recorded = np.isfinite(lead)
@@ -307,7 +317,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return -(-num_samples // self.samples_per_latent)
 
 
-def one_for_each(count: int, sampling_rate, lead_names, units) -> list[list]:
+def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
     """Spreads what is given for all ECGs over `count` of them: lists of sampling rates, lead names and units.
 
     Raises: `ValueError` for lists of another length.
@@ -359,8 +369,8 @@ class HeartcareProcessor(ProcessorMixin):
     r"""
     Turns ECGs, ECG pictures and text into the inputs of [`HeartcareForConditionalGeneration`].
 
-    Inside, an ECG takes ProcessorMixin's audio slot, so that placeholders, truncation checks and assistant masks are the
-    library's own.
+    Inside, an ECG takes ProcessorMixin's audio slot, so that placeholders, truncation checks and assistant masks are
+    the library's own.
 
     Args:
         image_processor (`ECGImageProcessor`), feature_extractor (`BeatFeatureExtractor`), tokenizer: The three parts.
@@ -372,9 +382,9 @@ class HeartcareProcessor(ProcessorMixin):
 
     def __init__(
         self,
-        image_processor=None,
-        feature_extractor=None,
-        tokenizer=None,
+        image_processor: ECGImageProcessor | None = None,
+        feature_extractor: BeatFeatureExtractor | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         image_slots_per_tile: int = 4,
         chat_template: str | None = None,
     ):
@@ -387,9 +397,16 @@ class HeartcareProcessor(ProcessorMixin):
 
     @classmethod
     def from_backbones(
-        cls, text: str, vision, beat, image_slots_per_tile: int = 4, chat_template: str | None = None, **kwargs: Any
+        cls,
+        text: str,
+        vision: Any,
+        beat: Any,
+        image_slots_per_tile: int = 4,
+        chat_template: str | None = None,
+        **kwargs: Any,
     ) -> "HeartcareProcessor":
-        """Makes the processor of the model that `HeartcareForConditionalGeneration.from_backbones` builds of these parts.
+        """Makes the processor of the model that `HeartcareForConditionalGeneration.from_backbones` builds of these
+        parts.
 
         Args:
             text, vision, beat, image_slots_per_tile, kwargs: As there; `vision` and `beat` may also be configurations.
@@ -421,12 +438,13 @@ class HeartcareProcessor(ProcessorMixin):
         parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
 
-    def apply_chat_template(self, conversation, *args: Any, **kwargs: Any):
+    def apply_chat_template(self, conversation: list, *args: Any, **kwargs: Any) -> Any:
         """Renders chats as `ProcessorMixin.apply_chat_template` does, with ECGs and pictures in their content.
 
         Args:
             conversation: A chat or a list of chats. Content may hold `{"type": "ecg", "path": ...}`, `{"type": "ecg",
-                "signal": array, "sampling_rate": 500, "lead_names": [...], "units": "mV"}` and `{"type": "image", ...}`.
+                "signal": array, "sampling_rate": 500, "lead_names": [...], "units": "mV"}` and `{"type": "image",
+                ...}`.
             kwargs: As there. `processor_kwargs` are keywords of a call of the processor, such as `layout`.
 
         Raises: `TypeError` for a misspelt keyword; `ValueError` when a text contains a placeholder token itself.
@@ -478,11 +496,13 @@ class HeartcareProcessor(ProcessorMixin):
             images, ecg: As those two take them, in the order of their placeholders in the texts.
             text: Prompts with one `<|ecg|>` for each ECG and one `<|image|>` for each image.
             sampling_rate (Hz), lead_names, units: Stated for ECGs that do not say it themselves.
-            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take it.
-            kwargs: Keywords of the tokenizer (padding, return_tensors, ...) and of the image processor (layout, size, ...).
+            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take
+                it.
+            kwargs: Keywords of the tokenizer (padding, return_tensors, ...) and of the image processor (layout, size,
+                ...).
 
-        Raises: `TypeError` for unknown keywords; `ValueError`, `FileNotFoundError` and `ImportError` that say what came,
-            what was expected, and what to do.
+        Raises: `TypeError` for unknown keywords; `ValueError`, `FileNotFoundError` and `ImportError` that say what
+            came, what was expected, and what to do.
         """
         if kwargs.pop("audio", None) is not None:  # apply_chat_template always passes it
             raise TypeError("HeartcareProcessor takes no audio; give ECGs as ecg=.")
@@ -500,11 +520,20 @@ class HeartcareProcessor(ProcessorMixin):
 
     # The hooks of ProcessorMixin, in the order in which a call comes to them.
 
-    def prepare_inputs_layout(self, images=None, text=None, videos=None, audio=None, **kwargs):
+    def prepare_inputs_layout(
+        self, images: Any = None, text: Any = None, videos: Any = None, audio: Any = None, **kwargs: Any
+    ) -> tuple[Any, Any, Any, Any]:
+        """Lays out pictures and texts as the library does; ECGs are prepared already."""
         images, text, videos, _ = super().prepare_inputs_layout(images=images, text=text, videos=videos, **kwargs)
         return images, text, videos, audio
 
-    def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
+    def validate_inputs(
+        self, images: Any = None, text: Any = None, videos: Any = None, audio: Any = None, **kwargs: Any
+    ) -> None:
+        """Checks that the texts have a placeholder for each ECG and each picture.
+
+        Raises: `ValueError`.
+        """
         if text is not None and all(isinstance(prompt, str) for prompt in text):
             self._check_count(text, self.ecg_token, "ECG", len(audio or []))
             self._check_count(text, self.image_token, "image", len(flat_list(images)) if images is not None else 0)
@@ -519,7 +548,8 @@ class HeartcareProcessor(ProcessorMixin):
                 f"{kind}."
             )
 
-    def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
+    def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs: Any) -> str:
+        """Returns the placeholders of one picture."""
         return self.image_token * (len(LEADS) * self.image_slots_per_tile)
 
     def _process_audio(self, audio: list[PreparedECG], **kwargs):

@@ -1,13 +1,14 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Serving for many threads: requests are checked, prepared, answered in batches, and replied to. `handler.py`, the servers in
-`examples/` and Inference Endpoints use it.
+"""Serving for many threads: requests are checked, prepared, answered in batches, and replied to. `handler.py`, the
+servers in `examples/` and Inference Endpoints use it.
 
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
-               "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units", "layout"}}
+               "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units",
+               "layout"}}
     reply     {"text", "probabilities" with options, "tokens", "quality", "provenance"}
 
-An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files and
-addresses on the server's side are not read.
+An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
+and addresses on the server's side are not read.
 """
 
 import queue
@@ -17,7 +18,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch
 from transformers.generation import BaseStreamer
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 CONTENT = ("base64", "signal", "ecg", "image")
 STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout")  # beside the input, for `preprocess`
@@ -85,12 +88,13 @@ class Request(NamedTuple):
 class RowStreamer(BaseStreamer):
     """Streamer of `generate` that gives each job of a batch its text as it is written."""
 
-    def __init__(self, tokenizer, jobs: list[Job]):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, jobs: list[Job]):
         self.tokenizer, self.jobs = tokenizer, jobs
         self.ids: list[list[int]] = [[] for _ in jobs]
         self.prompt = True
 
-    def put(self, value):
+    def put(self, value: torch.Tensor) -> None:
+        """Takes the next token of each row, (batch,), after the prompts, (batch, tokens)."""
         if self.prompt:  # the prompts come first
             self.prompt = False
             return
@@ -98,7 +102,8 @@ class RowStreamer(BaseStreamer):
             self.ids[row].append(token)
             self._send(row, final=False)
 
-    def end(self):
+    def end(self) -> None:
+        """Sends the rest of each answer."""
         for row in range(len(self.jobs)):
             self._send(row, final=True)
 
@@ -123,7 +128,7 @@ class DynamicBatcher:
         limits: Its `waiting` and `seconds` hold here.
     """
 
-    def __init__(self, pipe, max_batch: int = 16, limits: Limits = Limits()):
+    def __init__(self, pipe: Any, max_batch: int = 16, limits: Limits = Limits()):
         self.pipe, self.max_batch, self.limits = pipe, max_batch, limits
         self.jobs: queue.Queue[Job] = queue.Queue(limits.waiting)
         self.batches = self.answered = 0
@@ -149,7 +154,8 @@ class DynamicBatcher:
             inputs: One input of the pipeline.
             on_text: Called with each piece of the answer, from another thread.
             generate_kwargs: Keywords of `generate`.
-            stated: Keywords of the pipeline's `preprocess`: question, options, sampling_rate, lead_names, units, layout.
+            stated: Keywords of the pipeline's `preprocess`: question, options, sampling_rate, lead_names, units,
+                layout.
 
         Returns: the future of the reply.
 
@@ -242,7 +248,7 @@ def read_request(data: Any, limits: Limits) -> Request:
     return Request(inputs, stated, {"max_new_tokens": tokens})
 
 
-def check_parts(parts: list, limits: Limits):
+def check_parts(parts: list, limits: Limits) -> None:
     """Raises `BadRequest` for too many ECGs and pictures, or too many values in all of them."""
     if not 1 <= len(parts) <= limits.ecgs:
         raise BadRequest(f"A request is about 1 to {limits.ecgs} ECGs, got {len(parts)}.")

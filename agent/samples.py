@@ -69,7 +69,9 @@ COLUMNS = {
 
 @dataclass
 class PackedECG:
-    """The leads as a row stores them: little-endian int16 times `scale` is mV, -32768 is a sample that was not recorded."""
+    """The leads as a row stores them: little-endian int16 times `scale` is mV, -32768 is a sample that was not
+    recorded.
+    """
 
     record_id: str
     signal: bytes
@@ -79,8 +81,8 @@ class PackedECG:
 
     @classmethod
     def pack(cls, record_id: str, signal: np.ndarray, sampling_rate: float) -> "PackedECG":
-        """Packs `signal`, (12, samples) in mV with NaN where nothing was recorded, in steps of 1 uV or, above 32 mV, of what
-        16 bits allow. Leads of which nothing was recorded are left out.
+        """Packs `signal`, (12, samples) in mV with NaN where nothing was recorded, in steps of 1 uV or, above 32 mV, of
+        what 16 bits allow. Leads of which nothing was recorded are left out.
         """
         recorded = np.isfinite(signal)
         kept = recorded.any(axis=1)

@@ -1,9 +1,8 @@
 """Reads one ECG: prints a report and answers, and draws the ECG on standard paper with the answers below it.
 
 python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
-python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this ECG?"
-python examples/read_ecg.py hospital.dcm
-python examples/read_ecg.py scanned.tif --layout 3x4+R
+python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this
+ECG?" python examples/read_ecg.py hospital.dcm python examples/read_ecg.py scanned.tif --layout 3x4+R
 """
 
 import argparse

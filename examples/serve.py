@@ -73,7 +73,9 @@ def problem(status: int, message: str) -> JSONResponse:
 
 
 def as_request(body: dict) -> dict:
-    """A chat completion -> a request as `heartcare.serving_heartcare` reads it. Raises: `BadRequest` for what is not done here."""
+    """A chat completion -> a request as `heartcare.serving_heartcare` reads it. Raises: `BadRequest` for what is not
+    done here.
+    """
     if not isinstance(body, dict) or "messages" not in body:
         raise BadRequest("A chat completion has messages.")
     if body.get("n") not in (None, 1):

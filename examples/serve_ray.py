@@ -38,8 +38,8 @@ class Replica:
         self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
 
     async def __call__(self, inputs, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
-        """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no other
-        replica could answer either.
+        """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no
+        other replica could answer either.
         """
         try:
             waiting = await asyncio.to_thread(self.batcher.submit, inputs, generate_kwargs=generate_kwargs, **stated)
@@ -51,8 +51,8 @@ class Replica:
 
 
 class Replicas:
-    """Takes the place of a batcher in `serve.create_app`: hands requests to the replicas, and those of a replica that dies
-    to another one, at most `RETRIES` times.
+    """Takes the place of a batcher in `serve.create_app`: hands requests to the replicas, and those of a replica that
+    dies to another one, at most `RETRIES` times.
 
     Args:
         handle: Handle of the deployment.
