@@ -29,8 +29,9 @@ tags:
 
 # Beat, the ECG tokenizer of HeartcareGPT
 
-Twelve leads in, {bits:g} bits/s out, and back again in mV: {queries} latents of two codes for each {seconds:g} s, and one gain for the recording.
-{parameters:.1f} M parameters. Method: Heartcare Suite (arXiv 2506.05831), section 3.2; code and weights are our own. **Not for clinical use.**
+Twelve leads in, {bits:g} bits/s out, and back again in mV: {queries} latents of two codes for each {seconds:g} s, and
+one gain for the recording. {parameters:.1f} M parameters. Method: Heartcare Suite (arXiv 2506.05831), section 3.2; code
+and weights are our own. **Not for clinical use.**
 
 ```python
 import numpy as np
@@ -44,9 +45,9 @@ tokens = beat.encode(**inputs)
 print(tokens.codes.shape, tokens.gain, beat.decode(tokens.codes, tokens.gain).shape)
 ```
 
-The feature extractor orders the leads by name, makes mV of any unit, masks what is absent, cleans, and resamples to {rate} Hz.
-`beat.forecast(**inputs)` continues the recording; `beat.stream(extractor, sampling_rate=500)` tokenises one that still goes on. What the tokens keep is
-measured by `studies/evaluate_beat.py` of HeartcareGPT and written in its card.
+The feature extractor orders the leads by name, makes mV of any unit, masks what is absent, cleans, and resamples to
+{rate} Hz. `beat.forecast(**inputs)` continues the recording; `beat.stream(extractor, sampling_rate=500)` tokenises one
+that still goes on. `studies/beat_fidelity.py` of HeartcareGPT measures what the tokens keep; its card has the numbers.
 """
 
 

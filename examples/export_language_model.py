@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> None:
         model.generation_config.save_pretrained(args.output)
         processor.tokenizer.save_pretrained(args.output)
         print(
-            f"{model.language_model.num_parameters():,} parameters, {type(model.language_model).__name__} -> {args.output}"
+            f"{model.language_model.num_parameters():,} parameters, "
+            f"{type(model.language_model).__name__} -> {args.output}"
         )
     if args.ecg and args.embeds:
         embeds = prompt_embeds(model, processor, args.ecg, args.question)

@@ -68,13 +68,23 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     inputs = example(beat, 2, config.segment_length * 5 // 2)
     tokens = beat.encode(**inputs)
     torch.onnx.export(
-        Encoder(beat), tuple(inputs.values()), dynamo=True, verbose=False, input_names=ENCODER_INPUTS, output_names=("codes", "gain"),
+        Encoder(beat),
+        tuple(inputs.values()),
+        dynamo=True,
+        verbose=False,
+        input_names=ENCODER_INPUTS,
+        output_names=("codes", "gain"),
         dynamic_shapes=({0: ecgs, 2: samples}, {0: ecgs, 1: samples}, {0: ecgs, 2: samples}),
-    ).save(paths[0])  # fmt: skip
+    ).save(paths[0])
     torch.onnx.export(
-        Decoder(beat), (tokens.codes, tokens.gain), dynamo=True, verbose=False, input_names=("codes", "gain"), output_names=("signal",),
+        Decoder(beat),
+        (tokens.codes, tokens.gain),
+        dynamo=True,
+        verbose=False,
+        input_names=("codes", "gain"),
+        output_names=("signal",),
         dynamic_shapes=({0: ecgs, 2: latents}, {0: ecgs}),
-    ).save(paths[1])  # fmt: skip
+    ).save(paths[1])
     return paths
 
 
@@ -104,7 +114,8 @@ def main(argv: list[str] | None = None) -> None:
     for path in paths:
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
     print(
-        f"codes the same as PyTorch's: {found['codes']:.2%}; decoded signal at most {1000 * found['signal']:.4f} uV apart"
+        f"codes the same as PyTorch's: {found['codes']:.2%}; decoded signal at most {1000 * found['signal']:.4f} uV "
+        "apart"
     )
     if found["codes"] < 1:
         raise SystemExit("Not all codes are the same.")

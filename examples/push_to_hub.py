@@ -31,7 +31,8 @@ model, revision, ecg, picture = sys.argv[1:]
 pipe = pipeline(model=model, trust_remote_code=True, device="cpu", **({"revision": revision} if revision else {}))
 options = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia"]
 shares = pipe(ecg, question="Which rhythm is it?", options=options)["probabilities"]
-print("READ", json.dumps([pipe(ecg)["text"], pipe(picture)["text"], {name: round(value, 4) for name, value in shares.items()}]))
+shares = {name: round(value, 4) for name, value in shares.items()}
+print("READ", json.dumps([pipe(ecg)["text"], pipe(picture)["text"], shares]))
 """
 
 

@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> None:
         for record, question in asked
     ]
     print(
-        "| language model | its weights, MB | of them in layers, MB | accuracy | mean change of a probability |\n|---|---|---|---|---|"
+        "| language model | its weights, MB | of them in layers, MB | accuracy | mean change of a probability |\n"
+        "|---|---|---|---|---|"
     )
     before = None
     for kind in ("none", "int8", "nf4"):
@@ -94,7 +95,8 @@ def main(argv: list[str] | None = None) -> None:
         before = shares if before is None else before
         sizes = megabytes(model.language_model), megabytes(model.language_model.model.layers)
         print(
-            f"| {kind} | {sizes[0]:.1f} | {sizes[1]:.1f} | {sum(right) / len(right):.3f} | {(shares - before).abs().mean():.4f} |",
+            f"| {kind} | {sizes[0]:.1f} | {sizes[1]:.1f} | {sum(right) / len(right):.3f} | "
+            f"{(shares - before).abs().mean():.4f} |",
             flush=True,
         )
 

@@ -216,7 +216,8 @@ async def events(head: dict, waiting, pieces: asyncio.Queue, counted: bool):
     try:
         reply = waiting.result()
     except Exception as error:
-        yield f"data: {json.dumps({'error': {'message': f'The answer failed ({type(error).__name__}).', 'type': 'server_error'}})}\n\n"
+        failure = {"message": f"The answer failed ({type(error).__name__}).", "type": "server_error"}
+        yield f"data: {json.dumps({'error': failure})}\n\n"
         return
     if not written:
         yield event(choice(content=reply["text"]))

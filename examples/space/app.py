@@ -19,11 +19,12 @@ from PIL import Image
 from transformers import pipeline
 
 from heartcare.agent.delineate import measure_ecg
-from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.signal import Optimizer
 from heartcare.configuration_heartcare import LEADS
-from heartcare.pipeline_heartcare import PICTURES, as_part
+from heartcare.ecg_heartcare import ECG
+from heartcare.image_processing_heartcare import open_picture
+from heartcare.reading_heartcare import PICTURES, detect_format, read_ecg
 
 MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")
 EXAMPLES = {
@@ -49,7 +50,8 @@ CSS = """
 # font-size: .95rem}
 #title h1 {margin-bottom: .1rem}
 table.ecg {border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums}
-table.ecg th, table.ecg td {padding: .28rem .5rem; border-bottom: 1px solid #d8d8de; text-align: left; white-space: nowrap}
+table.ecg th, table.ecg td {padding: .28rem .5rem; border-bottom: 1px solid #d8d8de; text-align: left;
+  white-space: nowrap}
 table.ecg td.number {text-align: right}
 table.ecg .bad {color: #b3261e; font-weight: 600}
 table.ecg .good {color: #1b6e3c}
@@ -59,16 +61,20 @@ table.ecg .good {color: #1b6e3c}
 .numbers span {font-size: .8rem; opacity: .8}
 .scroll {overflow-x: auto}
 :is(#drawing, #first, #second, #tokens, #forecast) img {padding-top: 1.8rem}
-@media (max-width: 480px) {button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
+@media (max-width: 480px) {
+  button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
 .problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
 """
-NOTICE = "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names and dates before you upload.</div>"
+NOTICE = (
+    "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names and "
+    "dates before you upload.</div>"
+)
 
 
 @dataclass
 class Loaded:
-    """What was uploaded: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; of a signal, what
-    was cleaned and how good it is.
+    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; and of a signal, the
+    cleaned signal with its rate and mask, and tables of its quality and its measurements.
     """
 
     part: dict
@@ -93,47 +99,48 @@ def pipe():
 
 
 def load(paths: list[str]) -> Loaded:
-    """One ECG of one file, or of several that belong together (WFDB's header and signals). Raises: `ValueError` that a
-    user understands.
+    """Loads one ECG of one file, or of several that belong together (WFDB's header and signals).
+
+    Raises: `ValueError` that a user understands.
     """
     if sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
         raise ValueError(f"Files up to {MAX_BYTES // 1_000_000} MB are read.")
-    if len(paths) == 1 and Path(paths[0]).suffix.lower() in PICTURES:
-        part = as_part(Path(paths[0]).read_bytes())
-        pipe().processor.image_processor.tiles(part["image"])  # refuses what is no page of leads
-        return Loaded(
-            part,
-            part["image"],
-            Path(paths[0]).name,
-            numbers="<p>Of a picture nothing is measured.</p>",
-            quality="<p>Picture.</p>",
-        )
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             shutil.copy(path, folder)
         files = sorted(Path(folder).iterdir())
         first = next((file for file in files if file.suffix == ".hea"), files[0])
         try:
-            record = read_ecg(str(first))
+            if len(paths) == 1 and detect_format(first).name in PICTURES:
+                return load_picture(first)
+            return load_signal(read_ecg(first), first.name)
         except FileNotFoundError as error:
-            raise ValueError(
-                f"{str(error).replace(folder + '/', '')} Upload a WFDB record's .hea and .dat files together."
-            ) from None
+            message = str(error).replace(f"{folder}/", "")
+            raise ValueError(f"{message} Upload a WFDB record's .hea and .dat files together.") from None
         except Exception as error:
-            raise ValueError(str(error).replace(folder + "/", "")) from None
-    optimized = Optimizer()(record)
+            raise ValueError(str(error).replace(f"{folder}/", "")) from None
+
+
+def load_picture(path: Path) -> Loaded:
+    """Loads a picture, and refuses one that is no page of leads."""
+    picture = open_picture(path)
+    pipe().processor.image_processor.tiles(picture)
+    return Loaded(
+        {"type": "image", "image": picture},
+        picture,
+        path.name,
+        numbers="<p>Of a picture nothing is measured.</p>",
+        quality="<p>Picture.</p>",
+    )
+
+
+def load_signal(ecg: ECG, name: str) -> Loaded:
+    """Cleans, draws and measures a recording."""
+    optimized = Optimizer()(ecg)
     signal, rate, mask = optimized.signal, optimized.sampling_rate, optimized.lead_mask
     page = draw_ecg(signal, rate, lead_mask=mask)
-    return Loaded(
-        record.as_input() | {"type": "ecg"},
-        page,
-        first.name,
-        signal,
-        rate,
-        mask,
-        quality_table(optimized),
-        measurements(signal, rate),
-    )
+    part = ecg.as_input() | {"type": "ecg"}
+    return Loaded(part, page, name, signal, rate, mask, quality_table(optimized), measurements(signal, rate))
 
 
 def quality_table(optimized) -> str:
@@ -143,18 +150,27 @@ def quality_table(optimized) -> str:
         faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i].any() else "good")
         kind = "good" if faults == "good" else "bad"
         rows.append(
-            f"<tr><th scope='row'>{lead}</th><td class='number'>{quality.noise[i]:.0f} µV</td><td class='number'>{quality.baseline[i]:.2f} mV</td>"
+            f"<tr><th scope='row'>{lead}</th><td class='number'>{quality.noise[i]:.0f} µV</td>"
+            f"<td class='number'>{quality.baseline[i]:.2f} mV</td>"
             f"<td class='{kind}'>{html.escape(faults)}</td></tr>"
         )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.warnings)
-    head = "<tr><th scope='col'>Lead</th><th scope='col'>Noise</th><th scope='col'>Drift</th><th scope='col'>Quality</th></tr>"
-    return f"<div class='scroll'><table class='ecg'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>{f'<ul>{notes}</ul>' if notes else ''}"
+    titles = "".join(f"<th scope='col'>{title}</th>" for title in ("Lead", "Noise", "Drift", "Quality"))
+    table = f"<table class='ecg'><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>{f'<ul>{notes}</ul>' if notes else ''}"
 
 
 def measurements(signal: np.ndarray, rate: float) -> str:
-    found = measure_ecg(signal, rate)
-    numbers = (("Heart rate", found.heart_rate, "/min"), ("PR", found.pr, "ms"), ("QRS", found.qrs, "ms"), ("QT", found.qt, "ms"),
-               ("QTc", found.qtc, "ms"), ("QRS axis", found.axis, "°"))  # fmt: skip
+    """Returns the measured numbers of a cleaned signal as HTML."""
+    measured = measure_ecg(signal, rate)
+    numbers = (
+        ("Heart rate", measured.heart_rate, "/min"),
+        ("PR", measured.pr, "ms"),
+        ("QRS", measured.qrs, "ms"),
+        ("QT", measured.qt, "ms"),
+        ("QTc", measured.qtc, "ms"),
+        ("QRS axis", measured.axis, "°"),
+    )
     shown = "".join(
         f"<div><span>{name}</span><b>{'–' if value is None else f'{value:.0f}'}</b><span>{unit}</span></div>"
         for name, value, unit in numbers
@@ -192,7 +208,8 @@ def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
     count = int((found.codes >= 0).sum())
     return (
         page,
-        f"{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, RMSE {rmse:.0f} µV; decoded in red.",
+        f"{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, "
+        f"RMSE {rmse:.0f} µV; decoded in red.",
     )
 
 
@@ -214,7 +231,8 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
     page = in_red(draw_ecg(parts[0], rate, **drawn), parts[1], rate, **drawn)
     return (
         page,
-        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades to the mean where it is unsure.",
+        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades to "
+        "the mean where it is unsure.",
     )
 
 
@@ -252,7 +270,7 @@ def on_second(paths):
 
 
 def on_first(paths):
-    """-> state, message, page, page again, numbers, quality, and nothing where there were answers about the ECG before."""
+    """Returns state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
     loaded, message, page = on_second(paths)
     numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
     return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", None, "", None, ""
