@@ -29,16 +29,21 @@ from .samples import Sample, write_shard
 from .signal import Optimizer
 from .sources import Entry, content_digest, find_entries, printable, rejection
 
-VERSION = 1  # of the data set's content; counts up whenever the same source would give other bytes
+VERSION = 2  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128
 WORK = ".build"
 
 
 @dataclass
 class Settings:
-    """What a data set's bytes depend on, beside its source: `tasks` of `TASKS`, `seed`, `images` (whether pictures are
-    drawn), `llm` (None, or url and model of the server that rephrases, and the folder of its replies), `ecg_qa` (files
-    of ECG-QA to import in place of our own questions).
+    """The settings that a data set's bytes depend on, beside its source.
+
+    Attributes:
+        tasks: Some of `TASKS`.
+        seed: Seed of all choices.
+        images: Whether pictures are drawn.
+        llm: None, or "url" and "model" of the server that rephrases, and "cache", the folder of its replies.
+        ecg_qa: Files of ECG-QA to import in place of our own questions.
     """
 
     tasks: tuple[str, ...] = TASKS
@@ -48,6 +53,7 @@ class Settings:
     ecg_qa: tuple[str, ...] = ()
 
     def as_dict(self) -> dict:
+        """The form of the manifest, with the hashes of the files and without places on this machine."""
         model = self.llm["model"] if self.llm else None
         files = {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.ecg_qa}
         return {
@@ -75,7 +81,7 @@ def plan(entries: list[Entry]) -> list[dict]:
     for entry in entries:
         patients.setdefault(entry.patient_id, []).append(entry)
     folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
-    if torn := [patient for patient, found in folds.items() if len(found) > 1]:
+    if torn := [patient for patient, numbers in folds.items() if len(numbers) > 1]:
         raise LeakageError(
             f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
         )
@@ -108,10 +114,11 @@ def build(
     Args:
         source: As `find_entries` takes it.
         out: Folder of the data set; nothing is written outside of it.
-        settings: What is asked, and the seed.
-        workers: Processes.
-        limit: Only the first so many records.
+        settings: The settings.
+        workers: Number of processes.
+        limit: Number of records to take, the first ones; all by default.
         ray_address: "local", "auto" or an address: runs the units on Ray Data.
+        progress: Whether bars are shown.
 
     Returns: the manifest.
 
@@ -192,84 +199,112 @@ def _run(units: list[dict], out: Path, settings: Settings, partners: dict, worke
 
 
 def _one_thread():
+    """Keeps a worker to one thread, so that as many workers as cores do not get into each other's way."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None = None) -> str:
-    """Builds one shard. Returns its name. Raises `SourceChangedError` when a file is not what it was when planned."""
-    optimizer, loaded, rejected, hashes, times = Optimizer(), [], [], {}, Counter()
+    """Builds one shard, and writes it and a report on it.
+
+    Args:
+        unit: One of `plan`.
+        out: Folder of the data set.
+        settings: The settings.
+        questions: The unit's questions of ECG-QA, as `read_ecg_qa` gives them.
+
+    Returns: the name of the shard.
+
+    Raises: `SourceChangedError` when a file is not what it was when the build was planned.
+    """
+    loader = _Loader(settings)
     questions = questions or {"questions": [], "elsewhere": {}}
-
-    def load_or_reject(record: dict) -> Loaded | None:
-        entry = Entry(**record)
-        try:
-            return load(entry, optimizer, settings.seed if settings.images else None, times)
-        except Exception as error:  # whatever is wrong with one record must not stop the others
-            rejected.append(rejection(entry.record_id, entry.path, error))
-
-    for record in unit["records"]:
-        if one := load_or_reject(record):
-            loaded.append(one)
-            hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
-    read = [*unit["records"], *questions["elsewhere"].values()]
-    if changed := [record["record_id"] for record in read if content_digest(record["path"]) != record["digest"]]:
+    loaded = loader.load(unit["records"])
+    elsewhere = list(questions["elsewhere"].values())
+    others = _Loader(settings, loader.times).load(elsewhere)  # whose shards name those that are rejected
+    used = [*unit["records"], *elsewhere]
+    if changed := [record["record_id"] for record in used if content_digest(record["path"]) != record["digest"]]:
         raise _changed(changed, out)
     clock = time.perf_counter()
     if settings.ecg_qa:
-        at_hand = len(rejected)
-        others = [one for record in questions["elsewhere"].values() if (one := load_or_reject(record))]
-        del rejected[at_hand:]  # they are named by their own shards
-        samples = ecg_qa_samples(
-            questions["questions"], {one.entry.record_id: one for one in loaded + others}, settings.images
-        )
+        by_id = {one.entry.record_id: one for one in loaded + others}
+        samples = ecg_qa_samples(questions["questions"], by_id, settings.images)
     else:
         samples = _ask(loaded, settings)
     samples = [sample for sample in samples if sample.question.task in settings.tasks]
-    times["ask"] += time.perf_counter() - clock
-    llm = {}
-    if settings.llm:
-        rephraser = Rephraser(**settings.llm)
-        for sample in samples:
-            sample.question, changed = rephraser(sample.question)
-            sample.provenance["rephrased"] = changed
-        llm = dict(rephraser.counts)
+    loader.times["ask"] += time.perf_counter() - clock
+    llm = _rephrase(samples, settings)
     clock = time.perf_counter()
-    path = out / unit["name"]
     partial = out / WORK / f"{unit['name']}.partial"
     write_shard(partial, samples)
-    times["write"] += time.perf_counter() - clock
-    report = {
-        "name": unit["name"],
-        "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(),
-        "bytes": partial.stat().st_size,
-        "samples": len(samples),
-        "records": {one.entry.record_id: one.entry.patient_id for one in loaded},
-        "signals": hashes,
-        "images": sum(one.image is not None for one in loaded),
-        "rejected": rejected,
-        "counts": [
-            [*key, count]
-            for key, count in sorted(
-                Counter((s.question.task, s.question.dimension, s.modality) for s in samples).items()
-            )
-        ],
-        "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
-        "llm": llm,
-        "times": {key: round(value, 3) for key, value in times.items()},
-    }
+    loader.times["write"] += time.perf_counter() - clock
+    report = _report(unit["name"], partial, samples, loader, llm)
     _write(out / WORK / f"{unit['name']}.json", json.dumps(report))
-    os.replace(partial, path)
+    os.replace(partial, out / unit["name"])
     return unit["name"]
 
 
+class _Loader:
+    """Loads records, and keeps the `loaded` ones, the `rejected` ones with the reason, and the seconds of each step."""
+
+    def __init__(self, settings: Settings, times: Counter | None = None):
+        self.optimizer, self.draw_seed = Optimizer(), settings.seed if settings.images else None
+        self.loaded: list[Loaded] = []
+        self.rejected: list[dict] = []
+        self.times: Counter = Counter() if times is None else times
+
+    def load(self, records: list[dict]) -> list[Loaded]:
+        """Loads the records of entries as dicts. Returns all that are loaded."""
+        for record in records:
+            entry = Entry(**record)
+            try:
+                self.loaded.append(load(entry, self.optimizer, self.draw_seed, self.times))
+            except Exception as error:  # whatever is wrong with one record must not stop the others
+                self.rejected.append(rejection(entry.record_id, entry.path, error))
+        return self.loaded
+
+
+def _rephrase(samples: list[Sample], settings: Settings) -> dict[str, int]:
+    """Rephrases the questions where there is a language model. Returns the counts of its replies."""
+    if not settings.llm:
+        return {}
+    rephraser = Rephraser(**settings.llm)
+    for sample in samples:
+        sample.question, changed = rephraser(sample.question)
+        sample.provenance["rephrased"] = changed
+    return dict(rephraser.counts)
+
+
+def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm: dict[str, int]) -> dict:
+    """The report on a shard, from which the manifest and the card are made."""
+    hashes: dict[str, str] = {}
+    for one in loader.loaded:
+        hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
+    counts = Counter((s.question.task, s.question.dimension, s.modality) for s in samples)
+    return {
+        "name": name,
+        "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
+        "bytes": shard.stat().st_size,
+        "samples": len(samples),
+        "records": {one.entry.record_id: one.entry.patient_id for one in loader.loaded},
+        "signals": hashes,
+        "images": sum(one.image is not None for one in loader.loaded),
+        "rejected": loader.rejected,
+        "counts": [[*key, count] for key, count in sorted(counts.items())],
+        "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
+        "llm": llm,
+        "times": {key: round(value, 3) for key, value in loader.times.items()},
+    }
+
+
 def _labels(samples: list[Sample]) -> Counter:
-    """(task, topic, answer) of the closed questions, for the majority control."""
+    """Counts the closed questions by (task, topic, answer), for the majority control."""
     return Counter((s.question.task, s.question.topic, s.question.answer) for s in samples if s.question.options)
 
 
 def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
+    """Our own questions about the records of a unit, each alone, and with one before or after it."""
     samples = []
     for i, one in enumerate(loaded):
         for modality in ("signal", "image") if settings.images else ("signal",):
@@ -289,7 +324,7 @@ def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
 
 
 def _compare(one: Loaded, other: Loaded, same_patient: bool, settings: Settings) -> list[Sample]:
-    """Two ECGs in each pair of modalities, on a topic that both have an answer to."""
+    """Compares two ECGs in each pair of modalities, on a topic that both have an answer to."""
     samples = []
     for modality in ("signal-signal", "image-image", "signal-image") if settings.images else ("signal-signal",):
         rng = rng_for(settings.seed, one.entry.record_id, other.entry.record_id, modality)
@@ -340,13 +375,13 @@ def finish(
 
 def check_leakage(units: list[dict], reports: list[dict]):
     """Raises `LeakageError` when a patient, or the same signal, is in two splits."""
-    for what, key in (("patients", "records"), ("signals", "signals")):
+    for kind, key in (("patients", "records"), ("signals", "signals")):
         split_of: dict[str, str] = {}
         for unit, report in zip(units, reports):
             for value in set(report[key].values()) if key == "records" else report[key]:
                 if split_of.setdefault(value, unit["split"]) != unit["split"]:
                     raise LeakageError(
-                        f"{what}: {value} is in {split_of[value]} and in {unit['split']} ({unit['name']})."
+                        f"{kind}: {value} is in {split_of[value]} and in {unit['split']} ({unit['name']})."
                     )
 
 
@@ -357,7 +392,7 @@ def _fingerprint(unit: dict) -> str:
 
 
 def _write(path: Path, text: str):
-    """All of a text or nothing."""
+    """Writes all of a text or nothing."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -1,4 +1,4 @@
-"""The data set's card: what is in it, how it was made and how fast, and pictures of it."""
+"""The data set's card: its content, how it was made and how fast, and pictures of it."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from .qa import DIMENSIONS, MODALITIES, TASKS
-from .render import INK, _font, draw_ecg
+from .render import INK, draw_ecg, load_font
 from .samples import COLUMNS, unpack_ecg
 from .signal import Optimizer
 
@@ -23,6 +23,8 @@ COLOURS = (
     (150, 120, 90),
     (120, 124, 134),
 )
+SCALE = 3  # pictures are drawn three times as large and reduced
+DONUT = 260 * SCALE
 
 FEATURES = """\
   - {name: id, dtype: string}
@@ -56,7 +58,14 @@ FEATURES = """\
 
 
 def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
-    """README.md with the pictures of `out`/card; returns nothing. `seconds` is what this run of the build took."""
+    """Writes README.md with the pictures of `out`/card.
+
+    Args:
+        out: Folder of the data set.
+        manifest: The data set's manifest.
+        reports: The report of each shard, as `heartcare.agent.build.build_unit` writes it.
+        seconds: Duration of this run of the build.
+    """
     (out / "card").mkdir(exist_ok=True)
     counts: Counter = Counter()
     labels: Counter = Counter()
@@ -64,17 +73,30 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
         counts.update({tuple(key): count for *key, count in report["counts"]})
         labels.update({tuple(key): count for *key, count in report["labels"]})
     draw_donuts(counts, out / "card" / "dimensions.png")
-    examples = draw_examples(out, manifest)
-    splits = [
-        split
-        for split in ("train", "validation", "test")
-        if any(s["name"].startswith(split) for s in manifest["shards"])
-    ]
-    files = "\n".join(f"  - {{split: {split}, path: {split}-*.parquet}}" for split in splits)
-    llm: Counter = Counter()
-    for report in reports:
-        llm.update(report["llm"])
     lines = [
+        *_front_matter(manifest),
+        *_introduction(manifest),
+        *_section("Counts", *count_tables(counts), "", "![Questions by dimension](card/dimensions.png)"),
+        *_section("Examples", *[f"![{name}](card/{name})" for name in draw_examples(out, manifest)]),
+        *_section(
+            "Columns", "| column | what |", "|---|---|", *[f"| {name} | {text} |" for name, text in COLUMNS.items()]
+        ),
+        *_section("What the closed questions are worth", *_majority_section(labels)),
+        *_section("How long it took", *time_table(reports, seconds)),
+        *_rephrasing(manifest, reports),
+    ]
+    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _section(title: str, *lines: str) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _front_matter(manifest: dict) -> list[str]:
+    """The YAML header by which the Hub and the datasets package read the folder."""
+    names = [shard["name"] for shard in manifest["shards"]]
+    splits = [split for split in ("train", "validation", "test") if any(name.startswith(split) for name in names)]
+    return [
         "---",
         "license: cc-by-4.0",
         "language: en",
@@ -84,68 +106,61 @@ def write_card(out: Path, manifest: dict, reports: list[dict], seconds: float):
         "configs:",
         "- config_name: default",
         "  data_files:",
-        files,
+        *(f"  - {{split: {split}, path: {split}-*.parquet}}" for split in splits),
         "dataset_info:",
         "  features:",
         FEATURES + "---",
         "",
+    ]
+
+
+def _introduction(manifest: dict) -> list[str]:
+    return [
         "# Heartcare-400K",
         "",
-        f"{manifest['samples']:,} questions and answers about {manifest['records']:,} ECGs, as signals and as pictures, made by HeartAgent "
-        f"(`python -m heartcare.agent build`, seed {manifest['settings']['seed']}, version {manifest['version']}). "
-        "The licence of the recordings is that of their source; for PTB-XL it is CC BY 4.0 (Wagner et al., 2020).",
+        f"{manifest['samples']:,} questions and answers about {manifest['records']:,} ECGs, as signals and as "
+        f"pictures, made by HeartAgent (`python -m heartcare.agent build`, seed {manifest['settings']['seed']}, "
+        f"version {manifest['version']}). The licence of the recordings is that of their source; for PTB-XL it is "
+        "CC BY 4.0 (Wagner et al., 2020).",
         "",
-        "**Not for clinical use.** The answers are templates over the source's labels, and are as right or wrong as those.",
+        "**Not for clinical use.** The answers are templates over the source's labels, and are as right or wrong as "
+        "those.",
         "",
         "```python",
         "from datasets import load_dataset",
         'rows = load_dataset("PATH_OR_NAME", split="train", streaming=True)',
         "```",
         "",
-        "`heartcare.agent.samples.conversation(row)` gives the chat with its ECGs and pictures, for `processor.apply_chat_template`. Splits are by patient "
-        f"(fold 9 validation, fold 10 test); neither a patient nor a signal is in two of them, which every build checks. {manifest['rejected']} records were "
-        "rejected (`rejected.jsonl`). `manifest.json` has the hashes of all shards.",
-        "",
-        "## Counts",
-        "",
-        *count_tables(counts),
-        "",
-        "![Questions by dimension](card/dimensions.png)",
-        "",
-        "## Examples",
-        "",
-        *[f"![{name}](card/{name})" for name in examples],
-        "",
-        "## Columns",
-        "",
-        "| column | what |",
-        "|---|---|",
-        *[f"| {name} | {text} |" for name, text in COLUMNS.items()],
-        "",
-        "## What the closed questions are worth",
-        "",
-        "A blind reader who always takes the commonest answer among the options that he knows is right this often. Beat it before you believe a score.",
+        "`heartcare.agent.samples.conversation(row)` gives the chat with its ECGs and pictures, for "
+        "`processor.apply_chat_template`. Splits are by patient (fold 9 validation, fold 10 test); neither a patient "
+        f"nor a signal is in two of them, which every build checks. {manifest['rejected']} records were rejected "
+        "(`rejected.jsonl`). `manifest.json` has the hashes of all shards.",
+    ]
+
+
+def _majority_section(labels: Counter) -> list[str]:
+    return [
+        "A blind reader who always takes the commonest answer among the options that he knows is right this often. "
+        "Beat it before you believe a score.",
         "",
         "| task, topic | questions | commonest answer | its share |",
         "|---|---|---|---|",
         *majority_rows(labels),
-        "",
-        "## How long it took",
-        "",
-        *time_table(reports, seconds),
     ]
-    if llm:
-        lines += [
-            "",
-            "## Rephrased by a language model",
-            "",
-            f"{manifest['settings']['llm_model']}: " + ", ".join(f"{n} {k}" for k, n in sorted(llm.items())) + ".",
-        ]
-    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _rephrasing(manifest: dict, reports: list[dict]) -> list[str]:
+    llm: Counter = Counter()
+    for report in reports:
+        llm.update(report["llm"])
+    if not llm:
+        return []
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(llm.items()))
+    return _section("Rephrased by a language model", f"{manifest['settings']['llm_model']}: {counts}.")
 
 
 def count_tables(counts: Counter) -> list[str]:
-    """Task x modality, and dimension x modality."""
+    """The table of task x modality, and that of dimension x modality."""
     rows = []
     for title, place, order in (
         ("task", 0, TASKS),
@@ -162,6 +177,7 @@ def count_tables(counts: Counter) -> list[str]:
 
 
 def majority_rows(labels: Counter) -> list[str]:
+    """One row for each task and topic: the number of questions, the commonest answer and its share."""
     rows = []
     for task, topic in sorted({key[:2] for key in labels}):
         here = Counter({key[2]: n for key, n in labels.items() if key[:2] == (task, topic)})
@@ -178,7 +194,7 @@ def time_table(reports: list[dict], seconds: float) -> list[str]:
     records = sum(len(report["records"]) for report in reports)
     images, samples = sum(report["images"] for report in reports), sum(report["samples"] for report in reports)
     rows = ["| step | seconds of one core | rate per core |", "|---|---|---|"]
-    for key, what, count in (
+    for key, step, count in (
         ("read", "read, clean, measure", records),
         ("draw", "draw and encode", images),
         ("ask", "ask and answer", samples),
@@ -186,42 +202,45 @@ def time_table(reports: list[dict], seconds: float) -> list[str]:
     ):
         if times[key] and count:
             unit = {"read": "records", "draw": "pictures"}.get(key, "samples")
-            rows.append(f"| {what} | {times[key]:.0f} | {count / times[key]:,.0f} {unit}/s |")
+            rows.append(f"| {step} | {times[key]:.0f} | {count / times[key]:,.0f} {unit}/s |")
     return [*rows, "", f"The last run took {seconds:.0f} s in all."]
 
 
 def draw_donuts(counts: Counter, path: Path):
-    """One donut for each dimension, its parts the tasks."""
-    shown = [
-        name for name in (*DIMENSIONS, "superclass", "report", "prediction") if any(key[1] == name for key in counts)
-    ]
-    side, scale = 260, 3
+    """Draws one donut for each dimension, its parts the tasks, with a legend below; `counts` are by (task, dimension,
+    modality).
+    """
+    dimensions = (*DIMENSIONS, "superclass", "report", "prediction")
+    shown = [name for name in dimensions if any(key[1] == name for key in counts)]
     columns = min(4, len(shown))
     rows = math.ceil(len(shown) / columns)
-    sheet = Image.new("RGB", (columns * side * scale, (rows * side + 40) * scale), (255, 255, 255))
+    sheet = Image.new("RGB", (columns * DONUT, rows * DONUT + 40 * SCALE), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
     for i, name in enumerate(shown):
-        x, y = (i % columns) * side * scale, (i // columns) * side * scale
-        parts = [(task, sum(n for key, n in counts.items() if key[:2] == (task, name))) for task in TASKS]
-        total, angle = sum(n for _, n in parts), -90.0
-        box = (x + 30 * scale, y + 20 * scale, x + (side - 30) * scale, y + (side - 40) * scale)
-        for task, n in parts:
-            if n:
-                pen.pieslice(box, angle, angle + 360 * n / total, fill=COLOURS[TASKS.index(task)])
-                angle += 360 * n / total
-        hole = 52 * scale
-        pen.ellipse((box[0] + hole, box[1] + hole, box[2] - hole, box[3] - hole), fill=(255, 255, 255))
-        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        pen.text((middle[0], middle[1] - 9 * scale), name, fill=INK, font=_font(15 * scale), anchor="mm")
-        pen.text((middle[0], middle[1] + 10 * scale), f"{total:,}", fill=INK, font=_font(13 * scale), anchor="mm")
-    x = 30 * scale
+        parts = {task: sum(n for key, n in counts.items() if key[:2] == (task, name)) for task in TASKS}
+        _draw_donut(pen, (i % columns) * DONUT, (i // columns) * DONUT, name, parts)
+    x, y = 30 * SCALE, rows * DONUT + 12 * SCALE
     for task in TASKS:
         if any(key[0] == task for key in counts):
-            y = (rows * side + 12) * scale
-            pen.rectangle((x, y, x + 14 * scale, y + 14 * scale), fill=COLOURS[TASKS.index(task)])
-            pen.text((x + 20 * scale, y + 7 * scale), task, fill=INK, font=_font(14 * scale), anchor="lm")
-            x += (40 * scale) + pen.textlength(task, font=_font(14 * scale))
-    sheet.reduce(scale).save(path)
+            pen.rectangle((x, y, x + 14 * SCALE, y + 14 * SCALE), fill=COLOURS[TASKS.index(task)])
+            pen.text((x + 20 * SCALE, y + 7 * SCALE), task, fill=INK, font=load_font(14 * SCALE), anchor="lm")
+            x += (40 * SCALE) + pen.textlength(task, font=load_font(14 * SCALE))
+    sheet.reduce(SCALE).save(path)
+
+
+def _draw_donut(pen: ImageDraw.ImageDraw, x: int, y: int, name: str, parts: dict[str, int]):
+    """One donut, with its name and total in the middle, in the square whose corner is at (x, y)."""
+    total, angle = sum(parts.values()), -90.0
+    box = (x + 30 * SCALE, y + 20 * SCALE, x + DONUT - 30 * SCALE, y + DONUT - 40 * SCALE)
+    for task, count in parts.items():
+        if count:
+            pen.pieslice(box, angle, angle + 360 * count / total, fill=COLOURS[TASKS.index(task)])
+            angle += 360 * count / total
+    hole = 52 * SCALE
+    pen.ellipse((box[0] + hole, box[1] + hole, box[2] - hole, box[3] - hole), fill=(255, 255, 255))
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    pen.text((middle[0], middle[1] - 9 * SCALE), name, fill=INK, font=load_font(15 * SCALE), anchor="mm")
+    pen.text((middle[0], middle[1] + 10 * SCALE), f"{total:,}", fill=INK, font=load_font(13 * SCALE), anchor="mm")
 
 
 def draw_examples(out: Path, manifest: dict) -> list[str]:
@@ -245,8 +264,8 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
         chosen.setdefault(same, place)
     names, optimizer = [], Optimizer()
     for i, place in enumerate(list(chosen.values())[:6]):
-        whole = {**rows["ecgs"][place].as_py()[0], "target_samples": 0}
-        signal, lead_mask, _ = optimizer.extractor.prepare(unpack_ecg(whole))
+        ecg = unpack_ecg(rows["ecgs"][place].as_py()[0]).whole
+        signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
         names.append(f"example_{i + 1}.png")
         header = "" if tasks[place] == "prediction" else rows["answer"][place].as_py()[:150]
         rate = optimizer.extractor.sampling_rate

@@ -1,4 +1,4 @@
-"""What the command lines of the data engine and of the benchmark share: errors become a message and an exit status."""
+"""Shared by the command lines of the data engine and of the benchmark: errors become a message and an exit status."""
 
 import sys
 from collections.abc import Callable

@@ -1,11 +1,12 @@
 """ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, in our schema.
 
 Its questions name no age or sex and its answers are lists of its own vocabulary: both are kept, so that exact match
-    stays what it is there.
+stays what it is there.
 """
 
 import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from .qa import Question
@@ -14,26 +15,25 @@ from .samples import Sample
 
 TASK = {"verify": "verify-qa", "choose": "open-qa", "query": "open-qa"}
 DIMENSION = {
-    "scp_code": "diagnosis", "noise": "misc", "stage_of_infarction": "misc", "extra_systole": "misc", "heart_axis": "misc",
-    "numeric_feature": "waveform",
+    "scp_code": "diagnosis", "noise": "misc", "stage_of_infarction": "misc", "extra_systole": "misc",
+    "heart_axis": "misc", "numeric_feature": "waveform",
 }  # fmt: skip
 
 
-def read_ecg_qa(files, units: list[dict]) -> dict[str, dict]:
+def read_ecg_qa(files: Iterable[str | Path], units: list[dict]) -> dict[str, dict]:
     """Questions by the shard of the records they are about.
 
     Args:
         files: .json or .jsonl files of ECG-QA, also as .gz.
-        units: Of `heartcare.agent.build.plan`.
+        units: The units of `heartcare.agent.build.plan`.
 
     Returns: shard name -> {"questions": [...], "elsewhere": records of the questions' ECGs in other shards, by id}. A
-        question about two ECGs of
-    different splits is left out, so that no patient is in two splits.
+        question about two ECGs of different splits is left out, so that no patient is in two splits.
 
     Raises: `ValueError` for a file that is none of ECG-QA's.
     """
     place = {record["record_id"]: (unit, record) for unit in units for record in unit["records"]}
-    found: dict[str, dict] = {}
+    by_shard: dict[str, dict] = {}
     for file in files:
         opened = gzip.open(file, "rt", encoding="utf-8") if str(file).endswith(".gz") else open(file, encoding="utf-8")
         with opened:
@@ -49,12 +49,12 @@ def read_ecg_qa(files, units: list[dict]) -> dict[str, dict]:
                 if not all(name in place for name in ids) or len({place[name][0]["split"] for name in ids}) > 1:
                     continue
                 unit = place[ids[0]][0]
-                here = found.setdefault(unit["name"], {"questions": [], "elsewhere": {}})
+                here = by_shard.setdefault(unit["name"], {"questions": [], "elsewhere": {}})
                 here["questions"].append({**row, "file": Path(file).name})
                 here["elsewhere"] |= {name: place[name][1] for name in ids if place[name][0] is not unit}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is no file of ECG-QA: {type(error).__name__} {error}.") from error
-    return found
+    return by_shard
 
 
 def ecg_qa_samples(questions: list[dict], loaded: dict[str, Loaded], images: bool) -> list[Sample]:

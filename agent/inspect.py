@@ -1,4 +1,4 @@
-"""One file on the screen: what was read, how good it is, what it measures, and a drawing."""
+"""One file on the screen: its content, its quality, its measurements, and a drawing."""
 
 from pathlib import Path
 
@@ -16,9 +16,8 @@ def inspect_file(path: str, output: str | None = None) -> int:
     record = read_ecg(path)
     optimized = Optimizer()(record)
     signal, rate = optimized.signal, optimized.sampling_rate
-    print(
-        f"{path}: {record.format}, {len(record.lead_names)} leads, {record.seconds:.2f} s at {record.sampling_rate:g} Hz"
-    )
+    length = f"{record.seconds:.2f} s at {record.sampling_rate:g} Hz"
+    print(f"{path}: {record.format}, {len(record.lead_names)} leads, {length}")
     print(f"  leads        {' '.join(record.lead_names)}")
     print(f"  age, sex     {record.age if record.age is not None else 'not stated'}, {record.sex or 'not stated'}")
     if record.report:
@@ -28,10 +27,16 @@ def inspect_file(path: str, output: str | None = None) -> int:
     for name, value in record.measurements.items():
         print(f"  file says    {name} {value:g}")
     measured = measure_ecg(signal, rate)
-    numbers = (("heart rate", measured.heart_rate, "bpm"), ("PR", measured.pr, "ms"), ("QRS", measured.qrs, "ms"), ("QT", measured.qt, "ms"),
-               ("QTc", measured.qtc, "ms"), ("QRS axis", measured.axis, "degrees"))  # fmt: skip
-    told = ", ".join(f"{name} {'-' if value is None else f'{value:.0f} {unit}'}" for name, value, unit in numbers)
-    print(f"  measured     {len(find_r_peaks(signal, rate))} beats, {told}")
+    values = (
+        ("heart rate", measured.heart_rate, "bpm"),
+        ("PR", measured.pr, "ms"),
+        ("QRS", measured.qrs, "ms"),
+        ("QT", measured.qt, "ms"),
+        ("QTc", measured.qtc, "ms"),
+        ("QRS axis", measured.axis, "degrees"),
+    )
+    words = ", ".join(f"{name} {'-' if value is None else f'{value:.0f} {unit}'}" for name, value, unit in values)
+    print(f"  measured     {len(find_r_peaks(signal, rate))} beats, {words}")
     print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
     quality = optimized.quality
     for i, lead in enumerate(LEADS):
@@ -41,9 +46,9 @@ def inspect_file(path: str, output: str | None = None) -> int:
                 lead, *numbers, ", ".join(quality.faults[i]) or "-"
             )
         )
-    for what, notes in (("warning", optimized.warnings), ("changed", [*record.notes, *optimized.notes])):
+    for title, notes in (("warning", optimized.ecg.warnings), ("changed", optimized.ecg.notes)):
         for note in notes:
-            print(f"  {what:12} {note}")
+            print(f"  {title:12} {note}")
     target = Path(output or Path("out") / f"{Path(path).stem}.png")
     target.parent.mkdir(parents=True, exist_ok=True)
     draw_ecg(

@@ -2,10 +2,17 @@
 and the output folder.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .build import Settings
 
 
-def run_on_ray(units: list[dict], out: Path, settings, partners: dict, address: str, workers: int):
+def run_on_ray(
+    units: list[dict], out: Path, settings: "Settings", partners: dict, address: str, workers: int
+) -> Iterator[str]:
     """Builds the units on the Ray cluster at `address` ("local" starts one here with `workers` workers); yields the
     names as they are done.
 
@@ -26,13 +33,15 @@ def run_on_ray(units: list[dict], out: Path, settings, partners: dict, address: 
     if not units:
         return
 
-    def one(row: dict) -> dict:
+    def build_row(row: dict) -> dict:
         unit = units_by_name[row["name"]]
         return {"name": build_unit(unit, out, settings, partners.get(unit["name"]))}
 
     units_by_name = {unit["name"]: unit for unit in units}
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    data = ray.data.from_items([{"name": unit["name"]} for unit in units], override_num_blocks=len(units)).map(one)
+    data = ray.data.from_items([{"name": unit["name"]} for unit in units], override_num_blocks=len(units)).map(
+        build_row
+    )
     for row in data.iter_rows():
         yield row["name"]

@@ -1,15 +1,14 @@
 """Questions and answers about ECGs out of their labels: closed, open, verify, comparison, report and signal prediction
 (paper section 4).
 
-    Labels (statements, age, sex, notes) --answers--> what is true, the likeliest first --QuestionBuilder--> Question,
-    Question, ...
+    Labels (statements, age, sex, notes) --answers--> codes, the likeliest first --QuestionBuilder--> [Question]
 
 Rules: a statement of 60 % or more is an answer, the highest first; where there is none, a "normal" variant is. PTB-XL
-    states no likelihood (0) for
-rhythm and form; those count as certain. A distractor is never true for the record, nor in doubt. Every question names
-age and sex.
+states no likelihood (0) for rhythm and form; those count as certain. A distractor is never true for the record, nor in
+doubt. Every question names age and sex.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,26 +20,38 @@ TASKS = ("closed-qa", "open-qa", "verify-qa", "comparison-qa", "report", "predic
 MODALITIES = ("signal", "image", "signal-signal", "image-image", "signal-image")
 
 AXIS = {
-    "MID": "a normal axis", "LAD": "left axis deviation", "ALAD": "extreme left axis deviation", "RAD": "right axis deviation",
-    "ARAD": "extreme right axis deviation", "AXL": "a borderline left axis", "AXR": "a vertical axis", "SAG": "a sagittal axis",
-}  # fmt: skip
+    "MID": "a normal axis",
+    "LAD": "left axis deviation",
+    "ALAD": "extreme left axis deviation",
+    "RAD": "right axis deviation",
+    "ARAD": "extreme right axis deviation",
+    "AXL": "a borderline left axis",
+    "AXR": "a vertical axis",
+    "SAG": "a sagittal axis",
+}
 STAGE = {
-    "Stadium I": "stage I (acute)", "Stadium I-II": "stage I to II", "Stadium II": "stage II (subacute)", "Stadium II-III": "stage II to III",
-    "Stadium III": "stage III (old)", "unknown": "of unknown stage",
-}  # fmt: skip
+    "Stadium I": "stage I (acute)",
+    "Stadium I-II": "stage I to II",
+    "Stadium II": "stage II (subacute)",
+    "Stadium II-III": "stage II to III",
+    "Stadium III": "stage III (old)",
+    "unknown": "of unknown stage",
+}
 NOISE = {
     "static_noise": "static noise", "burst_noise": "burst noise", "baseline_drift": "baseline drift",
     "electrodes_problems": "a problem with an electrode",
 }  # fmt: skip
 ECTOPY = {
-    "SVES": "supraventricular extrasystoles", "VES": "ventricular extrasystoles", "ES": "extrasystoles of unstated origin",
+    "SVES": "supraventricular extrasystoles",
+    "VES": "ventricular extrasystoles",
+    "ES": "extrasystoles of unstated origin",
     "SVES+VES": "supraventricular and ventricular extrasystoles",
-}  # fmt: skip
+}
 NORMAL = {
     "diagnosis": ("NORM", DIAGNOSIS["NORM"]), "waveform": ("no-form", "no abnormality of the waveform"),
     "noise": ("no-noise", "no noise worth noting"), "ectopy": ("no-ectopy", "no extrasystoles"),
 }  # fmt: skip
-# What can be asked about: name of each answer. "misc" is the paper's Miscellaneous, in four topics.
+# The topics of questions, with the name of each answer. "misc" is the paper's Miscellaneous, in four topics.
 TOPICS = {
     "rhythm": RHYTHM,
     "waveform": FORM | dict([NORMAL["waveform"]]),
@@ -57,24 +68,19 @@ DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
 # options.
 CHOICES = {
     "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "AFLT", "BIGU"),
-    "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT", "LVOLT", "NDT", "NST_", "DIG", "LNGQT"),
-    "diagnosis": ("NORM", "IMI", "ASMI", "ILMI", "AMI", "ALMI", "LMI", "INJAS", "LVH", "LAO/LAE", "RVH", "LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB",
-                  "CLBBB", "LPFB", "WPW", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA"),
+    "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT",
+                 "LVOLT", "NDT", "NST_", "DIG", "LNGQT"),
+    "diagnosis": ("NORM", "IMI", "ASMI", "ILMI", "AMI", "ALMI", "LMI", "INJAS", "LVH", "LAO/LAE", "RVH",
+                  "LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB", "CLBBB", "LPFB", "WPW", "ISC_", "ISCAL", "ISCIN",
+                  "ISCIL", "ISCAS", "ISCLA"),
     "axis": ("MID", "LAD", "ALAD", "RAD", "ARAD"),
     "stage": ("Stadium I", "Stadium II", "Stadium II-III", "Stadium III"),
     "noise": ("static_noise", "burst_noise", "baseline_drift", "no-noise"),
     "ectopy": ("SVES", "VES", "SVES+VES", "no-ectopy"),
 }  # fmt: skip
 # Closed questions whose answer is a very common one are asked about this share of the records, so that in PTB-XL it is
-# right about as often as the
-# next most common answer of its topic. Else who always says "normal" would score well.
+# right about as often as the next most common answer of its topic. Else who always says "normal" would score well.
 CLOSED_SHARE = {"SR": 0.09, "no-form": 0.26, "NORM": 0.12, "MID": 0.49, "no-noise": 0.17, "no-ectopy": 0.06}
-# What the default checkpoint was trained to tell apart.
-COMMON_CHOICES = {
-    "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE"),
-    "waveform": ("PVC", "STD_", "QWAVE", "LOWT", "PAC", "LPR", "INVT", "LVOLT", "ABQRS", "NT_"),
-    "diagnosis": ("NORM", "IMI", "ASMI", "LVH", "LAFB", "ISC_", "IRBBB", "1AVB", "CRBBB", "CLBBB"),
-}
 
 VERIFY = ("Does this ECG show {}?", "Do you see {} on this ECG?", "Can {} be seen?")
 CLOSED = {
@@ -135,9 +141,14 @@ COMPARE_OPEN = (
     "What has the second ECG that the first has not, and the reverse?",
 )
 TOPIC_WORDS = {
-    "rhythm": "rhythm", "waveform": "waveform", "diagnosis": "diagnosis", "axis": "electrical axis", "stage": "stage of the infarction",
-    "noise": "quality of the recording", "ectopy": "ectopic beats",
-}  # fmt: skip
+    "rhythm": "rhythm",
+    "waveform": "waveform",
+    "diagnosis": "diagnosis",
+    "axis": "electrical axis",
+    "stage": "stage of the infarction",
+    "noise": "quality of the recording",
+    "ectopy": "ectopic beats",
+}
 SAME_PATIENT = (
     "Two ECGs of one patient, the earlier one first. ",
     "The same patient, recorded twice; the second ECG is later. ",
@@ -152,7 +163,7 @@ PATIENT = (
 
 @dataclass
 class Labels:
-    """What is known about a record: `statements` code -> likelihood in percent (0 where not stated), `age` in years,
+    """The labels of a record: `statements` code -> likelihood in percent (0 where not stated), `age` in years,
     `sex`, `notes` by PTB-XL's column names.
     """
 
@@ -187,7 +198,7 @@ class Labels:
         return [self.ectopy()]
 
     def ectopy(self) -> str:
-        """Of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
+        """Key of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
         beats = self.notes.get("extra_beats", "").upper()
         above, below = (
             "SVES" in beats or "PAC" in self.statements,
@@ -202,16 +213,16 @@ class Labels:
         """Codes of a topic below 60 %."""
         return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
 
-    def true(self, topic: str) -> set[str]:
-        """Codes that must not be given as wrong: answers, and what is in doubt."""
-        found = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
-        if topic == "waveform" and found - {NORMAL["waveform"][0]} == set():
-            found.add(NORMAL["waveform"][0])
-        if topic == "diagnosis" and "MI" in found:
-            found |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
-        if topic == "ectopy" and found & {"ES", "SVES+VES"}:
-            found |= {"SVES", "VES", "SVES+VES"}
-        return found
+    def excluded_distractors(self, topic: str) -> set[str]:
+        """Codes that must not be offered as a wrong option: the answers, and what is in doubt."""
+        codes = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
+        if topic == "waveform" and codes - {NORMAL["waveform"][0]} == set():
+            codes.add(NORMAL["waveform"][0])
+        if topic == "diagnosis" and "MI" in codes:
+            codes |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
+        if topic == "ectopy" and codes & {"ES", "SVES+VES"}:
+            codes |= {"SVES", "VES", "SVES+VES"}
+        return codes
 
     def superclasses(self) -> set[str]:
         """Superclasses of the diagnostic statements, at any likelihood, as the field scores them."""
@@ -225,9 +236,9 @@ class Question:
     Attributes:
         task: One of `TASKS`.
         dimension: One of `DIMENSIONS`, or "superclass", "report", "prediction".
-        topic: Key of `TOPICS`, or as the dimension.
+        topic: Key of `TOPICS`; for superclasses their name, for reports and predictions the dimension again.
         question, answer: The texts. The answer of a closed question is the right option as a sentence.
-        options: Of closed questions, else empty.
+        options: Options of a closed question, else empty.
         answer_label: Codes of the answer, "yes" or "no", or the seconds of a prediction.
     """
 
@@ -241,15 +252,17 @@ class Question:
 
 
 def ask(template: str, finding: str) -> str:
-    """The question whether a finding is there."""
+    """Words the question that a finding is there or not."""
     return "Is this a normal ECG?" if finding == "a normal ECG" else template.format(finding)
 
 
 def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
     return text[0].upper() + text[1:] + "."
 
 
-def names(topic: str, codes) -> list[str]:
+def names(topic: str, codes: Iterable[str]) -> list[str]:
+    """The wording of codes of a topic."""
     return [TOPICS[topic][code] for code in codes]
 
 
@@ -274,12 +287,11 @@ class QuestionBuilder:
 
     Args:
         rng: Source of all choices.
-        choices: Topic -> codes that options come from.
-        plain: The first wording of each question and no word on age and sex, instead of varying ones.
+        plain: Whether each question is asked in its first wording and without age and sex, instead of varying ones.
     """
 
-    def __init__(self, rng: np.random.Generator, choices: dict[str, tuple[str, ...]] = CHOICES, plain: bool = False):
-        self.rng, self.choices, self.plain = rng, choices, plain
+    def __init__(self, rng: np.random.Generator, plain: bool = False):
+        self.rng, self.plain = rng, plain
 
     def _pick(self, options):
         return options[int(self.rng.integers(len(options)))]
@@ -294,16 +306,18 @@ class QuestionBuilder:
         return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
 
     def verify_superclass(self, labels: Labels, superclass: str) -> Question:
-        """Whether a superclass is there, at any likelihood."""
+        """Asks for a superclass, which is there at any likelihood."""
         answer = "yes" if superclass in labels.superclasses() else "no"
         question = self._for(labels, ask(VERIFY[0], SUPERCLASS[superclass]))
         return Question("verify-qa", "superclass", superclass, question, sentence(answer), (), (answer,))
 
     def verify(self, labels: Labels, topic: str) -> Question | None:
-        """Whether a statement is there, as often yes as no where the record allows it; never about one in doubt."""
+        """Asks for a statement: as often for one that is there as for one that is not, where the record allows it, and
+        never for one in doubt.
+        """
         answers = labels.answers(topic)
-        have = [code for code in self.choices[topic] if code in answers]
-        lack = [code for code in self.choices[topic] if code not in labels.true(topic)]
+        have = [code for code in CHOICES[topic] if code in answers]
+        lack = [code for code in CHOICES[topic] if code not in labels.excluded_distractors(topic)]
         if not answers or not (have or lack):
             return None
         code = self._pick(have if have and (not lack or self.rng.random() < 0.5) else lack)
@@ -311,18 +325,18 @@ class QuestionBuilder:
         question = self._for(labels, ask(self._word(VERIFY), TOPICS[topic][code]))
         return Question("verify-qa", DIMENSION_OF[topic], topic, question, sentence(answer), (), (answer,))
 
-    def closed(self, labels: Labels, topic: str, right: str | None = None) -> Question | None:
-        """Four options, one of which is right and none of the others true or in doubt; None if the record does not
-        allow it.
+    def closed(self, labels: Labels, topic: str) -> Question | None:
+        """A question with four options: one is right, and none of the others is true or in doubt. None if the record
+        does not allow it.
 
         The other options are drawn in the same way whichever is right, so that the options alone do not give the answer
         away: diagnoses are of four different superclasses, since a block is no clear distractor for another one.
         """
-        answers = [code for code in labels.answers(topic) if code in self.choices[topic]]
+        answers = [code for code in labels.answers(topic) if code in CHOICES[topic]]
         if not answers:
             return None
-        right = right or answers[0]
-        free = [code for code in self.choices[topic] if code not in labels.true(topic)]
+        right = answers[0]
+        free = [code for code in CHOICES[topic] if code not in labels.excluded_distractors(topic)]
         if topic == "diagnosis":
             families = [name for name in SUPERCLASS if name not in labels.superclasses()]
             by_family = {name: [code for code in free if SUPERCLASS_OF[code] == name] for name in families}
@@ -339,14 +353,14 @@ class QuestionBuilder:
         )
 
     def not_too_common(self, question: Question | None) -> Question | None:
-        """The question, but with the very common answers of `CLOSED_SHARE` only so often."""
+        """The question, or None for most of those with a very common answer, by `CLOSED_SHARE`."""
         return question if question and self.rng.random() < CLOSED_SHARE.get(question.answer_label[0], 1.0) else None
 
-    def _options(self, found: list[str]) -> tuple[str, ...]:
-        return tuple(found[i] for i in self.rng.permutation(len(found)))
+    def _options(self, texts: list[str]) -> tuple[str, ...]:
+        return tuple(texts[i] for i in self.rng.permutation(len(texts)))
 
     def open(self, labels: Labels, topic: str) -> Question | None:
-        """All answers to a topic; "no certain diagnosis" where all diagnoses are in doubt."""
+        """A question for all answers to a topic; "no certain diagnosis" where all diagnoses are in doubt."""
         answers = labels.answers(topic)
         if answers:
             text = ", ".join(names(topic, answers))
@@ -358,73 +372,72 @@ class QuestionBuilder:
         return Question("open-qa", DIMENSION_OF[topic], topic, question, sentence(text), (), tuple(answers))
 
     def report(self, labels: Labels) -> Question:
+        """A question for the structured report."""
         answer = report_text(labels)
         return Question(
             "report", "report", "report", self._for(labels, self._word(REPORT)), answer, (), tuple(labels.statements)
         )
 
-    def prediction(self, labels: Labels, seconds: int | None = None) -> Question:
-        """The next 1 to 4 seconds."""
-        seconds = seconds or int(self.rng.integers(1, 5))
+    def prediction(self, labels: Labels) -> Question:
+        """A question for the signal of the next 1 to 4 seconds."""
+        seconds = int(self.rng.integers(1, 5))
         words = self._for(labels, self._word(PREDICTION).format(seconds)).replace(" 1 seconds", " 1 second")
         return Question("prediction", "prediction", "prediction", words, "<prediction>", (), (str(seconds),))
 
     def comparison(self, one: Labels, other: Labels, same_patient: bool, topic: str) -> list[Question]:
-        """Of two ECGs: one closed question, where there is something to ask, and an open one."""
+        """Questions about two ECGs: a closed one, where there is something to ask, and an open one."""
         first, second = one.answers(topic), other.answers(topic)
         if not first or not second:
             return []
         lead = self._word(SAME_PATIENT if same_patient else OTHER_PATIENT)
-        found = []
-        kinds = {"second": [c for c in second if c not in one.true(topic)], "first": [c for c in first if c not in other.true(topic)],
-                 "both": [c for c in first if c in second]}  # fmt: skip
-        neither = [code for code in self.choices[topic] if code not in one.true(topic) | other.true(topic)]
-        possible = [kind for kind, codes in kinds.items() if set(codes) & set(self.choices[topic])]
-        if possible:
-            kind = self._pick(possible)
-            right = next(code for code in kinds[kind] if code in self.choices[topic])
-            # One wrong option of each other kind, if there is one, so that just knowing what either ECG shows is not
-            # enough.
-            wrong = [self._pick(codes) for other_kind, codes in kinds.items() if other_kind != kind and codes]
-            wrong += [neither[i] for i in self.rng.permutation(len(neither))]
-            if len(wrong) >= 3:
-                options = self._options(names(topic, (right, *wrong[:3])))
-                question = self._for(one, lead + self._word(COMPARE_CLOSED[kind]).format(", ".join(options)))
-                answer = sentence(TOPICS[topic][right])
-                found.append(
-                    self.not_too_common(
-                        Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, (right,))
-                    )
-                )
+        closed = self._closed_comparison(one, other, lead, topic)
         question = self._for(one, lead + self._word(COMPARE_OPEN) + f" Consider the {TOPIC_WORDS[topic]}.")
-        found.append(
-            Question(
-                "comparison-qa",
-                DIMENSION_OF[topic],
-                topic,
-                question,
-                difference(topic, first, second),
-                (),
-                (*first, "->", *second),
-            )
+        answer, label = difference(topic, first, second), (*first, "->", *second)
+        opened = Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, (), label)
+        return [opened] if closed is None else [closed, opened]
+
+    def _closed_comparison(self, one: Labels, other: Labels, lead: str, topic: str) -> Question | None:
+        """A question with four options: what is true of the second ECG alone, of the first alone, or of both."""
+        first, second = one.answers(topic), other.answers(topic)
+        not_first, not_second = one.excluded_distractors(topic), other.excluded_distractors(topic)
+        kinds = {
+            "second": [code for code in second if code not in not_first],
+            "first": [code for code in first if code not in not_second],
+            "both": [code for code in first if code in second],
+        }
+        neither = [code for code in CHOICES[topic] if code not in not_first | not_second]
+        possible = [kind for kind, codes in kinds.items() if set(codes) & set(CHOICES[topic])]
+        if not possible:
+            return None
+        kind = self._pick(possible)
+        right = next(code for code in kinds[kind] if code in CHOICES[topic])
+        # One wrong option of each other kind, if there is one, so that it does not help to know what one ECG shows.
+        wrong = [self._pick(codes) for other_kind, codes in kinds.items() if other_kind != kind and codes]
+        wrong += [neither[i] for i in self.rng.permutation(len(neither))]
+        if len(wrong) < 3:
+            return None
+        options = self._options(names(topic, (right, *wrong[:3])))
+        question = self._for(one, lead + self._word(COMPARE_CLOSED[kind]).format(", ".join(options)))
+        answer, label = sentence(TOPICS[topic][right]), (right,)
+        return self.not_too_common(
+            Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, label)
         )
-        return [question for question in found if question is not None]
 
     def questions(self, labels: Labels) -> list[Question]:
-        """What one record is asked in one modality: closed and open questions of every topic, a verification of each
+        """The questions about one record in one modality: closed and open ones of every topic, a verification of each
         dimension and superclass, a report and a prediction.
         """
-        found = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
-        found += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
+        result = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
+        result += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
         for topic in TOPICS:
-            found += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
+            result += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
         if labels.statements:
-            found.append(self.report(labels))
-        return [question for question in [*found, self.prediction(labels)] if question is not None]
+            result.append(self.report(labels))
+        return [question for question in [*result, self.prediction(labels)] if question is not None]
 
 
 def difference(topic: str, first: list[str], second: list[str]) -> str:
-    """What the second ECG has that the first has not, and the reverse."""
+    """The findings of the second ECG that the first has not, and the reverse, in words."""
     shared = [code for code in first if code in second]
     parts = [
         f"{words}: {', '.join(names(topic, codes))}."

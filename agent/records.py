@@ -23,8 +23,8 @@ IMAGE_DPI, IMAGE_SIZE = 100, (1100, 850)  # Letter, landscape
 
 @dataclass
 class Loaded:
-    """A record as the questions need it: `ecg` as rows store it, its length in `seconds`, `quality` and every change
-    made, and, if it was drawn, the encoded `image` and how it was drawn.
+    """A record as the questions need it: `ecg` as rows store it, its length in `seconds`, its `quality` with every
+    change made, and, if it was drawn, the encoded `image` and how it was drawn.
     """
 
     entry: Entry
@@ -37,29 +37,29 @@ class Loaded:
 
 
 def rng_for(seed: int, *names: str) -> np.random.Generator:
-    """The same generator for the same seed and names, wherever it is made."""
+    """A generator of random numbers that is the same for the same seed and names, wherever it is made."""
     return np.random.default_rng((seed, *(zlib.crc32(name.encode()) for name in names)))
 
 
 def load(entry: Entry, optimizer: Optimizer, draw_seed: int | None, times: Counter) -> Loaded:
     """Reads, cleans and, with a seed, draws one record; adds the seconds to `times` under "read" and "draw".
 
-    Raises: what `read_ecg` and `Optimizer` do.
+    Raises: as `read_ecg` and `Optimizer`.
     """
     clock = time.perf_counter()
-    record = read_ecg(entry.path)
-    optimized = optimizer(record)
+    optimized = optimizer(read_ecg(entry.path))
+    window = optimized.ecg
     loaded = Loaded(
         entry=entry,
         labels=Labels(entry.statements, entry.age, entry.sex, entry.notes),
-        ecg=PackedECG.pack(entry.record_id, optimized.raw, optimized.raw_rate),
-        seconds=optimized.raw.shape[1] / optimized.raw_rate,
+        ecg=PackedECG.pack(entry.record_id, window.signal, window.sampling_rate),
+        seconds=window.seconds,
         quality={
-            "format": record.format,
+            "format": window.format,
             "faults": optimized.quality.as_dict(),
-            "warnings": optimized.warnings,
+            "warnings": list(window.warnings),
             # Rows hold the uncleaned leads, which the processor cleans; the filters are for drawing and quality.
-            "changes": [*record.notes, *(note for note in optimized.notes if not note.startswith("high-pass"))],
+            "changes": [note for note in window.notes if not note.startswith("high-pass")],
         },
     )
     times["read"] += time.perf_counter() - clock
@@ -71,7 +71,10 @@ def load(entry: Entry, optimizer: Optimizer, draw_seed: int | None, times: Count
 
 
 def draw(labels: Labels, optimized: OptimizedECG, rng: np.random.Generator) -> tuple[bytes, dict]:
-    """One picture: any layout, most at 25 mm/s and 10 mm/mV, two in five with artefacts; encoded, and how it was drawn."""
+    """Draws one picture: any layout, most at 25 mm/s and 10 mm/mV, two in five with artefacts.
+
+    Returns: the picture, encoded, and the drawing's layout, scales and strength of artefacts.
+    """
     layout = str(rng.choice(sorted(LAYOUTS)))
     speed, gain = float(rng.choice([25, 50], p=[0.85, 0.15])), float(rng.choice([5, 10, 20], p=[0.1, 0.8, 0.1]))
     strength = round(float(rng.uniform(0.1, 1.0)), 2) if rng.random() < 0.4 else 0.0

@@ -1,7 +1,10 @@
 """ECGs on paper: true to scale, anti-aliased, Pillow only; and what a scanner or a phone makes of the paper."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
@@ -13,17 +16,81 @@ MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
 
 
-@lru_cache(maxsize=8)
-def _paper(width: int, height: int, header: int, margin: int, px_per_mm: float) -> Image.Image:
-    """White sheet with millimetre paper below the header."""
-    page = np.full((height, width, 3), 255, np.uint8)
-    grid = page[header : height - margin, margin : width - margin]
-    for step, colour in ((1, MINOR), (5, MAJOR)):
-        for axis in (0, 1):
-            lines = np.arange(0, grid.shape[axis] / px_per_mm, step) * px_per_mm
-            index = np.unique(lines.astype(int))
-            (grid if axis == 0 else grid.swapaxes(0, 1))[index] = colour
-    return Image.fromarray(page)
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet of paper, before anything is on it.
+
+    Attributes:
+        layout: Key of `LAYOUTS`.
+        speed, gain: mm/s and mm/mV.
+        px: Pixels per mm.
+        width, height: Pixels.
+        seconds: Time that a whole row shows.
+        row_mm: Height of a row in mm.
+    """
+
+    layout: str
+    speed: float
+    gain: float
+    px: float
+    width: int
+    height: int
+    seconds: float
+    row_mm: float
+
+    @classmethod
+    def of(cls, layout: str, speed: float, gain: float, dpi: int, size: tuple[int, int] | None) -> "Sheet":
+        """The sheet of this `size` in pixels, or without one, of the size that ten seconds need.
+
+        Raises: `ValueError` for a sheet too small for its rows.
+        """
+        rows, _ = LAYOUTS[layout]
+        px, seconds = dpi / 25.4, 10.0
+        row_mm = {3: 42, 4: 34, 6: 26, 12: 16}[rows]
+        if size is None:
+            width = round((2 * MARGIN_MM + CALIBRATION_MM + seconds * speed) * px)
+            height = round((HEADER_MM + MARGIN_MM + rows * row_mm) * px)
+        else:
+            width, height = size
+            seconds = min(seconds, (width / px - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
+            row_mm = (height / px - HEADER_MM - MARGIN_MM) / rows
+            if seconds < 1 or row_mm < 8:
+                raise ValueError(
+                    f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s."
+                )
+        return cls(layout, speed, gain, px, width, height, seconds, row_mm)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return LAYOUTS[self.layout][0]
+
+    def row_centre(self, row: int) -> float:
+        """Height of 0 mV of a row, in mm from the top."""
+        return HEADER_MM + (row + 0.5) * self.row_mm
+
+    def cells(self) -> Iterator["Cell"]:
+        """The places of the leads, column by column, then that of the rhythm strip."""
+        rows, columns = LAYOUTS[self.layout]
+        rhythm = self.layout.endswith("+R")
+        for i, lead in enumerate(LEADS):
+            column, row = divmod(i, rows - rhythm)
+            x = MARGIN_MM + CALIBRATION_MM + column * self.seconds / columns * self.speed
+            yield Cell(
+                lead, x, self.row_centre(row), column * self.seconds / columns, (column + 1) * self.seconds / columns
+            )
+        if rhythm:
+            yield Cell("II", MARGIN_MM + CALIBRATION_MM, self.row_centre(rows - 1), 0.0, self.seconds)
+
+
+class Cell(NamedTuple):
+    """The place of one trace: its `lead`; `x` of its begin and `y` of 0 mV, in mm; and the seconds that it shows."""
+
+    lead: str
+    x: float
+    y: float
+    start: float
+    stop: float
 
 
 def draw_ecg(
@@ -48,7 +115,7 @@ def draw_ecg(
         header: A line above the paper. Nothing identifying belongs there.
         lead_mask: (12,) or (12, samples), 0 for what is left empty, as NaN in `signal` is.
         size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
-            share its height, and as many seconds are shown as its width has place for, up to ten. By default the sheet
+            share its height, and it shows the seconds that its width has place for, up to ten. By default the sheet
             fits ten seconds.
 
     Returns: RGB image.
@@ -62,73 +129,70 @@ def draw_ecg(
         raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
     if not speed > 0 or not gain > 0:
         raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
-    rows, columns = LAYOUTS[layout]
-    px, seconds = dpi / 25.4, 10.0
-    row_mm = {3: 42, 4: 34, 6: 26, 12: 16}[rows]
-    if size is None:
-        width = round((2 * MARGIN_MM + CALIBRATION_MM + seconds * speed) * px)
-        height = round((HEADER_MM + MARGIN_MM + rows * row_mm) * px)
-    else:
-        width, height = size
-        seconds = min(seconds, (width / px - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
-        row_mm = (height / px - HEADER_MM - MARGIN_MM) / rows
-        if seconds < 1 or row_mm < 8:
-            raise ValueError(
-                f"A sheet of {width}x{height} pixels at {dpi} dpi has no place for {rows} rows at {speed:g} mm/s."
-            )
+    sheet = Sheet.of(layout, speed, gain, dpi, size)
+    page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
     if lead_mask is not None:
         signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
-    page = _paper(width, height, round(HEADER_MM * px), round(MARGIN_MM * px), px).copy()
-
-    # Traces are drawn twice as large and reduced, which gives smooth edges.
-    ink = Image.new("L", (2 * width, 2 * height), 0)
-    pen = ImageDraw.Draw(ink)
-    stroke = max(2, round(0.35 * 2 * px))
-    labels, lead_rows = [], rows - layout.endswith("+R")
-    cells = [(lead, i % lead_rows, i // lead_rows, columns) for i, lead in enumerate(LEADS)]
-    if layout.endswith("+R"):
-        cells.append(("II", rows - 1, 0, 1))
-    for lead, row, column, of in cells:
-        x0 = MARGIN_MM + CALIBRATION_MM + column * seconds / of * speed
-        y0 = HEADER_MM + (row + 0.5) * row_mm
-        labels.append((lead, (x0 + 1) * px, (y0 - row_mm / 2 + 1) * px))
-        start, stop = (round(k * seconds / of * sampling_rate) for k in (column, column + 1))
-        i = LEADS.index(lead)
-        trace = signal[i, start : stop + 1]
-        if len(trace) < 2:
-            continue
-        x = (x0 + np.arange(len(trace)) / sampling_rate * speed) * 2 * px
-        y = (y0 - np.clip(trace * gain, -row_mm, row_mm)) * 2 * px
-        for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
-            part = part[np.isfinite(trace[part])]
-            if len(part) > 1:
-                pen.line(np.stack([x[part], y[part]], axis=1).ravel().tolist(), fill=255, width=stroke, joint="curve")
-    for row in range(rows):  # calibration pulse: 1 mV, 5 mm wide
-        y0 = HEADER_MM + (row + 0.5) * row_mm
-        pulse = [
-            (0, 0),
-            (1, 0),
-            (1, gain),
-            (CALIBRATION_MM - 2, gain),
-            (CALIBRATION_MM - 2, 0),
-            (CALIBRATION_MM - 1, 0),
-        ]
-        pen.line([((MARGIN_MM + x) * 2 * px, (y0 - y) * 2 * px) for x, y in pulse], fill=255, width=stroke)
-    page.paste(INK, mask=ink.reduce(2))
-
-    draw = ImageDraw.Draw(page)
-    font = _font(round(3.6 * px))
-    for text, x, y in labels:
-        draw.text((x, y), text, fill=INK, font=font)
-    small = _font(round(3.2 * px))
-    draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
-    scale = f"{speed:g} mm/s   {gain:g} mm/mV"
-    draw.text((width - MARGIN_MM * px - draw.textlength(scale, font=small), 4 * px), scale, fill=INK, font=small)
+    page.paste(INK, mask=_traces(sheet, dict(zip(LEADS, signal)), sampling_rate))
+    _write_words(page, sheet, header)
     return page
 
 
+@lru_cache(maxsize=8)
+def _paper(width: int, height: int, header: int, margin: int, px_per_mm: float) -> Image.Image:
+    """White sheet with millimetre paper below the header."""
+    page = np.full((height, width, 3), 255, np.uint8)
+    grid = page[header : height - margin, margin : width - margin]
+    for step, colour in ((1, MINOR), (5, MAJOR)):
+        for axis in (0, 1):
+            lines = np.arange(0, grid.shape[axis] / px_per_mm, step) * px_per_mm
+            index = np.unique(lines.astype(int))
+            (grid if axis == 0 else grid.swapaxes(0, 1))[index] = colour
+    return Image.fromarray(page)
+
+
+def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float) -> Image.Image:
+    """The ink of the traces and of the calibration pulses, as a mask of the sheet's size.
+
+    They are drawn twice as large and reduced, which gives smooth edges.
+    """
+    ink = Image.new("L", (2 * sheet.width, 2 * sheet.height), 0)
+    pen, scale = ImageDraw.Draw(ink), 2 * sheet.px
+    stroke = max(2, round(0.35 * scale))
+    for cell in sheet.cells():
+        start, stop = round(cell.start * sampling_rate), round(cell.stop * sampling_rate)
+        trace = signals[cell.lead][start : stop + 1]
+        x = (cell.x + np.arange(len(trace)) / sampling_rate * sheet.speed) * scale
+        y = (cell.y - np.clip(trace * sheet.gain, -sheet.row_mm, sheet.row_mm)) * scale
+        for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
+            part = part[np.isfinite(trace[part])]
+            if len(part) > 1:
+                line = np.stack([x[part], y[part]], axis=1).ravel().tolist()
+                pen.line(line, fill=255, width=stroke, joint="curve")
+    high, end = sheet.gain, CALIBRATION_MM  # 1 mV, 3 mm wide
+    pulse = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
+    for row in range(sheet.rows):
+        points = [((MARGIN_MM + x) * scale, (sheet.row_centre(row) - y) * scale) for x, y in pulse]
+        pen.line(points, fill=255, width=stroke)
+    return ink.reduce(2)
+
+
+def _write_words(page: Image.Image, sheet: Sheet, header: str):
+    """The names of the leads, the header and the scale."""
+    draw, px = ImageDraw.Draw(page), sheet.px
+    large, small = load_font(round(3.6 * px)), load_font(round(3.2 * px))
+    for cell in sheet.cells():
+        place = (cell.x + 1) * px, (cell.y - sheet.row_mm / 2 + 1) * px
+        draw.text(place, cell.lead, fill=INK, font=large)
+    draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
+    scale = f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV"
+    right = sheet.width - MARGIN_MM * px - draw.textlength(scale, font=small)
+    draw.text((right, 4 * px), scale, fill=INK, font=small)
+
+
 @lru_cache(maxsize=32)
-def _font(size: int):
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font in a size in pixels."""
     return ImageFont.load_default(size=size)
 
 
@@ -157,25 +221,9 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
     if strength == 0:
         return page
     page = page.copy()
-    width, height = page.size
     if rng.random() < strength:
-        _scribble(page, rng)
-    light = np.ones((9, 9))
-    if rng.random() < 0.3 + 0.7 * strength:  # shadow: darker towards a side, with a soft cloud
-        x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
-        angle = rng.uniform(0, 2 * np.pi)
-        light -= strength * (0.22 * (1 + x * np.cos(angle) + y * np.sin(angle)) / 2 + 0.12 * rng.random((9, 9)))
-    shade = Image.fromarray(np.uint8(255 * np.clip(light, 0.2, 1))).resize(page.size, Image.Resampling.BICUBIC)
-    if rng.random() < strength:  # crease: a thin bright line beside a dark one
-        draw, at = ImageDraw.Draw(shade), rng.uniform(0.2, 0.8)
-        across = rng.random() < 0.5
-        for offset, grey in ((0, round(255 - 90 * strength)), (max(2, width // 500), 255)):
-            ends = [(at * width + offset, 0), ((at + rng.normal(0, 0.004)) * width + offset, height)]
-            draw.line(
-                ends if across else [(x, y) for y, x in ((e[0] * height / width, e[1] * width / height) for e in ends)],
-                grey,
-                max(1, width // 700),
-            )
+        scribble(page, rng)
+    shade = _shade(page.size, strength, rng)
     cast = 1 - strength * rng.uniform(0, 0.22, 3)
     bands = [
         ImageChops.multiply(band, shade).point([round(v * factor) for v in range(256)])
@@ -183,9 +231,9 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
     ]
     page = Image.merge("RGB", bands)
     if rng.random() < 0.3 + 0.7 * strength:
-        page = _perspective(page, strength, rng)
+        page = tilt(page, strength, rng)
     if strength > 0.2:
-        page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.4) * strength * width / 1650))
+        page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.4) * strength * page.width / 1650))
     noise = _noise(page.size, 9 * strength, rng)
     page = Image.merge("RGB", [ImageChops.add(band, noise, 1, -128) for band in page.split()])
     buffer = io.BytesIO()
@@ -193,8 +241,28 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
     return Image.open(buffer).convert("RGB")
 
 
-def _scribble(page: Image.Image, rng: np.random.Generator):
-    """One to three strokes, loops and ticks as of a pen, in blue, black or red."""
+def _shade(size: tuple[int, int], strength: float, rng: np.random.Generator) -> Image.Image:
+    """The light on a page: perhaps a shadow, and a crease, a thin bright line beside a dark one."""
+    width, height = size
+    light = np.ones((9, 9))
+    if rng.random() < 0.3 + 0.7 * strength:  # darker towards a side, with a soft cloud
+        x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+        angle = rng.uniform(0, 2 * np.pi)
+        light -= strength * (0.22 * (1 + x * np.cos(angle) + y * np.sin(angle)) / 2 + 0.12 * rng.random((9, 9)))
+    shade = Image.fromarray(np.uint8(255 * np.clip(light, 0.2, 1))).resize(size, Image.Resampling.BICUBIC)
+    if rng.random() < strength:
+        draw, at = ImageDraw.Draw(shade), rng.uniform(0.2, 0.8)
+        across = rng.random() < 0.5
+        for offset, grey in ((0, round(255 - 90 * strength)), (max(2, width // 500), 255)):
+            ends = [(at * width + offset, 0), ((at + rng.normal(0, 0.004)) * width + offset, height)]
+            if not across:
+                ends = [(y * width / height, x * height / width) for x, y in ends]
+            draw.line(ends, grey, max(1, width // 700))
+    return shade
+
+
+def scribble(page: Image.Image, rng: np.random.Generator):
+    """Draws one to three strokes of a pen, loops and ticks, in blue, black or red."""
     draw, (width, height) = ImageDraw.Draw(page), page.size
     for _ in range(int(rng.integers(1, 4))):
         colour = [(30, 50, 160), (40, 40, 40), (170, 30, 40)][int(rng.integers(3))]
@@ -205,7 +273,7 @@ def _scribble(page: Image.Image, rng: np.random.Generator):
         draw.line(np.stack([x, y], axis=1).ravel().tolist(), fill=colour, width=max(2, width // 600), joint="curve")
 
 
-def _perspective(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+def tilt(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
     """The page from a little aside, on a table of one colour."""
     width, height = page.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
@@ -230,16 +298,16 @@ def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) ->
 
 
 def encode_png(page: Image.Image) -> bytes:
-    """PNG with ten colours, which is all that paper and ink have: a quarter of the size of true colour."""
+    """PNG with the ten colours of paper and ink: a quarter of the size of true colour."""
     buffer = io.BytesIO()
     page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", bits=4)
     return buffer.getvalue()
 
 
-def encode_jpeg(page: Image.Image, quality: int = 80) -> bytes:
-    """JPEG, for pages with artefacts."""
+def encode_jpeg(page: Image.Image) -> bytes:
+    """JPEG of quality 80, for pages with artefacts."""
     buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=quality)
+    page.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
@@ -254,11 +322,11 @@ def _palette() -> Image.Image:
     return palette
 
 
-def add_text(page: Image.Image, lines: list[tuple[str, str]], dpi: int = 150) -> Image.Image:
-    """The page with (question, answer) pairs below it, wrapped to its width."""
-    px = dpi / 25.4
+def add_text(page: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
+    """The page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
+    px = 150 / 25.4
     size, pad = round(4.2 * px), round(MARGIN_MM * px)
-    font = _font(size)
+    font, step = load_font(size), round(1.4 * size)
     draw = ImageDraw.Draw(page)
     wrapped = []
     for question, answer in lines:
@@ -272,9 +340,9 @@ def add_text(page: Image.Image, lines: list[tuple[str, str]], dpi: int = 150) ->
                     line = f"{line} {word}".strip()
             wrapped.append((line, colour))
         wrapped.append(("", INK))
-    out = Image.new("RGB", (page.width, page.height + pad + len(wrapped) * round(1.4 * size)), (255, 255, 255))
+    out = Image.new("RGB", (page.width, page.height + pad + len(wrapped) * step), (255, 255, 255))
     out.paste(page, (0, 0))
     draw = ImageDraw.Draw(out)
     for i, (line, colour) in enumerate(wrapped):
-        draw.text((pad, page.height + pad // 2 + i * round(1.4 * size)), line, fill=colour, font=font)
+        draw.text((pad, page.height + pad // 2 + i * step), line, fill=colour, font=font)
     return out

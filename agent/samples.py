@@ -1,20 +1,22 @@
 """The rows of the data set, how they are written, and how they become conversations again.
 
 A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary
-    encoding keeps each distinct value of
-a column chunk once, so that a shard of twenty questions a record is hardly larger than its records.
+encoding keeps each distinct value of a column chunk once, so that a shard of twenty questions a record is hardly larger
+than its records.
 """
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ..ecg_heartcare import LEADS
+from ..ecg_heartcare import ECG, LEADS
 from .qa import Question
 
 NOT_RECORDED = -32768  # in the samples of a row, as in WFDB
@@ -57,21 +59,22 @@ COLUMNS = {
     "question": "as a user asks it, with age and sex",
     "options": "of closed questions, else empty",
     "answer": "the text to learn; `<prediction>` for signal prediction",
-    "answer_label": "SCP-ECG codes (or yes, no, seconds); of open comparisons those of the first ECG, `->`, those of the second",
+    "answer_label": "SCP-ECG codes (or yes, no, seconds); of open comparisons those of the first ECG, `->`, those of "
+    "the second",
     "messages": "the chat, for apply_chat_template",
-    "ecgs": "signal (int16, little endian, leads x samples; times scale gives mV, -32768 is a gap), sampling_rate, leads, target_samples (the last samples, which are to be predicted), record_id",
+    "ecgs": "signal (int16, little endian, leads x samples; times scale gives mV, -32768 is a gap), sampling_rate, "
+    "leads, target_samples (the last samples, which are to be predicted), record_id",
     "images": "PNG or JPEG",
     "patient_id": "of each ECG; a pseudonym",
     "fold": "1 to 10; 9 is validation, 10 test",
-    "provenance": "JSON: records, statements with likelihoods, quality by lead, every change made, how the picture was drawn",
+    "provenance": "JSON: records, statements with likelihoods, quality by lead, every change made, how the picture was "
+    "drawn",
 }
 
 
 @dataclass
 class PackedECG:
-    """The leads as a row stores them: little-endian int16 times `scale` is mV, -32768 is a sample that was not
-    recorded.
-    """
+    """The leads as a row stores them: little-endian int16 times `scale` is mV, -32768 is a gap."""
 
     record_id: str
     signal: bytes
@@ -81,8 +84,8 @@ class PackedECG:
 
     @classmethod
     def pack(cls, record_id: str, signal: np.ndarray, sampling_rate: float) -> "PackedECG":
-        """Packs `signal`, (12, samples) in mV with NaN where nothing was recorded, in steps of 1 uV or, above 32 mV, of
-        what 16 bits allow. Leads of which nothing was recorded are left out.
+        """Packs `signal`, (12, samples) in mV with NaN where nothing was recorded, in steps of 1 uV or, above 32 mV, in
+        the smallest that 16 bits allow. Leads without any sample are left out.
         """
         recorded = np.isfinite(signal)
         kept = recorded.any(axis=1)
@@ -107,33 +110,46 @@ class Sample:
     provenance: dict = field(default_factory=dict)
 
 
-def unpack_ecg(ecg: dict) -> dict:
-    """An element of a row's `ecgs` -> `{"ecg": float32 (leads, samples) mV, "sampling_rate", "lead_names", "units"}`,
-    as the processor takes it, without the samples that are to be predicted, and those as "target" if there are any.
+class UnpackedECG(NamedTuple):
+    """An ECG out of a row.
+
+    Attributes:
+        ecg: The recording, without the samples that are to be predicted.
+        target: float32 (leads, samples) in mV, the samples that are to be predicted; None where there are none.
     """
-    steps = np.frombuffer(ecg["signal"], "<i2").reshape(len(ecg["leads"]), -1)
-    signal = steps.astype(np.float32) * np.float32(ecg["scale"])
+
+    ecg: ECG
+    target: np.ndarray | None
+
+    @property
+    def whole(self) -> ECG:
+        """The recording with the samples that are to be predicted."""
+        if self.target is None:
+            return self.ecg
+        return replace(self.ecg, signal=np.concatenate([self.ecg.signal, self.target], axis=1))
+
+
+def unpack_ecg(stored: dict) -> UnpackedECG:
+    """The ECG of an element of a row's `ecgs`."""
+    steps = np.frombuffer(stored["signal"], "<i2").reshape(len(stored["leads"]), -1)
+    signal = steps.astype(np.float32) * np.float32(stored["scale"])
     signal[steps == NOT_RECORDED] = np.nan
-    found = {"sampling_rate": ecg["sampling_rate"], "lead_names": list(ecg["leads"]), "units": "mV"}
-    if hidden := ecg["target_samples"]:
-        return {"ecg": signal[:, :-hidden], **found, "target": signal[:, -hidden:]}
-    return {"ecg": signal, **found}
+    context = signal.shape[1] - stored["target_samples"]
+    ecg = ECG(signal[:, :context], stored["sampling_rate"], tuple(stored["leads"]), stored["record_id"])
+    return UnpackedECG(ecg, signal[:, context:] if stored["target_samples"] else None)
 
 
 def conversation(row: dict) -> list[dict]:
     """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(...,
     tokenize=True)`.
     """
-    ecgs = iter([unpack_ecg(ecg) for ecg in row["ecgs"]])
-    images = iter(row["images"])
+    ecgs, images = iter(row["ecgs"]), iter(row["images"])
     messages = []
     for message in row["messages"]:
         parts = []
         for part in message["content"]:
             if part["type"] == "ecg":
-                ecg = next(ecgs)
-                ecg.pop("target", None)
-                parts.append({"type": "ecg", **ecg})
+                parts.append({"type": "ecg", **unpack_ecg(next(ecgs)).ecg.as_input()})
             elif part["type"] == "image":
                 parts.append({"type": "image", "image": open_image(next(images))})
             else:
@@ -142,61 +158,30 @@ def conversation(row: dict) -> list[dict]:
     return messages
 
 
-def open_image(image) -> Image.Image:
-    """An element of a row's `images`, as Parquet (`{"bytes": ...}`) or the datasets package (a picture) give it -> RGB."""
+def open_image(image: dict | Image.Image) -> Image.Image:
+    """The RGB picture of an element of a row's `images`, `{"bytes": ...}` from Parquet, a picture from datasets."""
     return (Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image).convert("RGB")
 
 
-def write_shard(path, samples: list[Sample]):
+def write_shard(path: str | Path, samples: list[Sample]):
     """Writes the rows to a Parquet file; the same rows give the same bytes."""
-    ecgs = list({id(ecg): ecg for sample in samples for ecg in sample.ecgs}.values())
-    place = {id(ecg): i for i, ecg in enumerate(ecgs)}
-    pictures = list(dict.fromkeys(image for sample in samples for image in sample.images))
-    picture_place = {image: i for i, image in enumerate(pictures)}
-
-    used = [ecg for sample in samples for ecg in sample.ecgs]
-    hidden = [_target_samples(sample, ecg) for sample in samples for ecg in sample.ecgs]
-    signals = pa.DictionaryArray.from_arrays(
-        pa.array([place[id(e)] for e in used], pa.int32()), pa.array([e.signal for e in ecgs], pa.binary())
-    )
-    ecg_column = pa.ListArray.from_arrays(
-        _offsets(sample.ecgs for sample in samples),
-        pa.StructArray.from_arrays(
-            [
-                signals,
-                pa.array([e.scale for e in used], pa.float64()),
-                pa.array([e.sampling_rate for e in used], pa.float64()),
-                pa.array([e.leads for e in used], pa.list_(pa.string())),
-                pa.array(hidden, pa.int32()),
-                pa.array([e.record_id for e in used], pa.string()),
-            ],
-            names=[part.name for part in _ECG],
-        ),
-    )
-    shown = [picture_place[image] for sample in samples for image in sample.images]
-    bytes_column = pa.DictionaryArray.from_arrays(pa.array(shown, pa.int32()), pa.array(pictures, pa.binary()))
-    image_column = pa.ListArray.from_arrays(
-        _offsets(sample.images for sample in samples),
-        pa.StructArray.from_arrays([bytes_column, pa.nulls(len(shown), pa.string())], names=["bytes", "path"]),
-    )
+    questions = [sample.question for sample in samples]
     columns = {
         "id": [sample.id for sample in samples],
-        "task": [sample.question.task for sample in samples],
-        "dimension": [sample.question.dimension for sample in samples],
+        "task": [question.task for question in questions],
+        "dimension": [question.dimension for question in questions],
         "modality": [sample.modality for sample in samples],
-        "question": [sample.question.question for sample in samples],
-        "options": [sample.question.options for sample in samples],
-        "answer": [sample.question.answer for sample in samples],
-        "answer_label": [sample.question.answer_label for sample in samples],
+        "question": [question.question for question in questions],
+        "options": [question.options for question in questions],
+        "answer": [question.answer for question in questions],
+        "answer_label": [question.answer_label for question in questions],
         "messages": [_messages(sample) for sample in samples],
         "patient_id": [sample.patients for sample in samples],
         "fold": [sample.fold for sample in samples],
         "provenance": [json.dumps(sample.provenance, ensure_ascii=False, sort_keys=True) for sample in samples],
     }
-    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()} | {
-        "ecgs": ecg_column,
-        "images": image_column,
-    }
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    arrays |= {"ecgs": _ecg_column(samples), "images": _image_column(samples)}
     table = pa.table({field.name: arrays[field.name] for field in SCHEMA})
     # One row group; without Arrow's own schema, so that readers see plain binary columns and not dictionaries.
     pq.write_table(
@@ -209,8 +194,39 @@ def write_shard(path, samples: list[Sample]):
     )
 
 
+def _ecg_column(samples: list[Sample]) -> pa.Array:
+    """The column `ecgs`, in which each signal is stored once."""
+    ecgs = list({id(ecg): ecg for sample in samples for ecg in sample.ecgs}.values())
+    place = {id(ecg): i for i, ecg in enumerate(ecgs)}
+    used = [ecg for sample in samples for ecg in sample.ecgs]
+    hidden = [_target_samples(sample, ecg) for sample in samples for ecg in sample.ecgs]
+    signals = pa.array([ecg.signal for ecg in ecgs], pa.binary())
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array([place[id(ecg)] for ecg in used], pa.int32()), signals),
+        pa.array([ecg.scale for ecg in used], pa.float64()),
+        pa.array([ecg.sampling_rate for ecg in used], pa.float64()),
+        pa.array([ecg.leads for ecg in used], pa.list_(pa.string())),
+        pa.array(hidden, pa.int32()),
+        pa.array([ecg.record_id for ecg in used], pa.string()),
+    ]
+    elements = pa.StructArray.from_arrays(columns, names=[part.name for part in _ECG])
+    return pa.ListArray.from_arrays(_offsets(sample.ecgs for sample in samples), elements)
+
+
+def _image_column(samples: list[Sample]) -> pa.Array:
+    """The column `images`, in which each picture is stored once."""
+    pictures = list(dict.fromkeys(image for sample in samples for image in sample.images))
+    place = {image: i for i, image in enumerate(pictures)}
+    used = [place[image] for sample in samples for image in sample.images]
+    encoded = pa.DictionaryArray.from_arrays(pa.array(used, pa.int32()), pa.array(pictures, pa.binary()))
+    elements = pa.StructArray.from_arrays([encoded, pa.nulls(len(used), pa.string())], names=["bytes", "path"])
+    return pa.ListArray.from_arrays(_offsets(sample.images for sample in samples), elements)
+
+
 def _offsets(lists) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum([len(each) for each in lists], dtype=np.int64)]).astype(np.int32))
+    return pa.array(
+        np.concatenate([[0], np.cumsum([len(values) for values in lists], dtype=np.int64)]).astype(np.int32)
+    )
 
 
 def _target_samples(sample: Sample, ecg: PackedECG) -> int:

@@ -1,11 +1,11 @@
-"""The optimizer: the processor's own cleaning and resampling, quality of each lead in numbers, the best window, lead
-reversal.
+"""The optimizer: the best window, the processor's own cleaning and resampling, the quality of each lead in numbers, and
+exchanged limb leads.
 
-ECG --BeatFeatureExtractor.arrange--> twelve leads in mV --clean, resample--> signal
-          --lead_quality, limb_lead_reversal, best_window-->  what is known about it
+    ECG --best_window, BeatFeatureExtractor.arrange--> ECG of twelve leads --clean, resample--> signal
+        --lead_quality, limb_lead_reversal--> OptimizedECG
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -14,7 +14,8 @@ from ..ecg_heartcare import ECG, LEADS
 from ..processing_heartcare import BeatFeatureExtractor
 from .measure import find_r_peaks
 
-# From where on a lead is named, by what a reader sees: half a millimetre of noise, half a centimetre of drift.
+WINDOW_SECONDS = 10.0
+# The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
 NOISE_UV, BASELINE_MV, FLAT_SECONDS, SATURATED_SHARE = 50.0, 0.5, 1.0, 0.02
 
 
@@ -39,9 +40,9 @@ class LeadQuality:
     baseline: np.ndarray
     faults: list[list[str]]
 
-    def as_dict(self, lead_names=LEADS) -> dict[str, list[str]]:
-        """Lead name -> its faults, for the leads that have any."""
-        return {name: faults for name, faults in zip(lead_names, self.faults) if faults}
+    def as_dict(self) -> dict[str, list[str]]:
+        """Lead name -> its faults, for those of the twelve leads that have any."""
+        return {name: faults for name, faults in zip(LEADS, self.faults) if faults}
 
 
 def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
@@ -72,13 +73,13 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
     drift = np.sort(uniform_filter1d(blocks, min(20, blocks.shape[1]), axis=1, mode="nearest"), axis=1)  # 2 s
     spread = np.sort(filled[:, :: max(1, block // 5)], axis=1)
     baseline, range_mv = (
-        each[:, -1 - each.shape[1] // part] - each[:, each.shape[1] // part]
-        for each, part in ((drift, 20), (spread, 100))
+        values[:, -1 - values.shape[1] // part] - values[:, values.shape[1] // part]
+        for values, part in ((drift, 20), (spread, 100))
     )
     faults = [
         [
             name
-            for name, found in (
+            for name, present in (
                 ("missing", missing[i] > 0.02),
                 ("flat", flat[i] >= FLAT_SECONDS),
                 ("lead_off", flat[i] * sampling_rate >= 0.9 * (samples - 1) or range_mv[i] < 0.02 or range_mv[i] > 20),
@@ -86,7 +87,7 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
                 ("noise", noise[i] > NOISE_UV),
                 ("baseline", baseline[i] > BASELINE_MV),
             )
-            if found
+            if present
         ]
         for i in range(leads)
     ]
@@ -94,20 +95,20 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
 
 
 def longest_run(flags: np.ndarray) -> np.ndarray:
-    """(leads, samples) bool -> for each lead, the length of its longest run of True."""
+    """The length of the longest run of True in each lead: bool (leads, samples) -> (leads,)."""
     at = np.arange(1, flags.shape[1] + 1)
     since = at - np.maximum.accumulate(np.where(flags, 0, at), axis=1)
     return since.max(axis=1, initial=0)
 
 
-def best_window(signal: np.ndarray, sampling_rate: float, seconds: float = 10.0) -> tuple[int, int]:
-    """Start and stop, in samples, of the stretch of `seconds` with the fewest missing, flat and restless samples.
+def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
+    """Start and stop, in samples, of the ten seconds with the fewest missing, flat and restless samples.
 
     Args:
-        signal: (leads, samples) in mV, NaN where nothing was recorded. An ECG that is no longer than `seconds` is taken
-            whole.
+        signal: (leads, samples) in mV, NaN where nothing was recorded. A shorter ECG is taken whole.
+        sampling_rate: Hz.
     """
-    samples, length = signal.shape[1], round(seconds * sampling_rate)
+    samples, length = signal.shape[1], round(WINDOW_SECONDS * sampling_rate)
     if samples <= length:
         return 0, samples
     block = max(1, round(sampling_rate / 2))
@@ -130,12 +131,13 @@ def best_window(signal: np.ndarray, sampling_rate: float, seconds: float = 10.0)
 def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
     """Suspected reversal of limb electrodes: "LA/RA", "RA/LL", "RL/limb", or None.
 
-    Lead I looks like V6 and lead II is upright, in whatever heart; arms exchanged turn lead I over (P, QRS and T),
-    right arm and left leg exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead
-    nearly flat. The exchange of left arm and left leg leaves a normal ECG and cannot be seen.
+    Lead I looks like V6 and lead II is upright in any heart. Exchanged arms turn lead I over (P, QRS and T), right arm
+    and left leg exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead nearly
+    flat. The exchange of left arm and left leg leaves a normal ECG and cannot be seen.
 
     Args:
         signal: (12, samples) in mV, cleaned, in standard order; absent leads 0.
+        sampling_rate: Hz.
     """
     one, two, three, v5, v6 = (signal[LEADS.index(lead)] for lead in ("I", "II", "III", "V5", "V6"))
     if min(np.ptp(lead) for lead in (v5, v6)) < 0.05:
@@ -173,47 +175,41 @@ class OptimizedECG:
     """A record as the data engine uses it.
 
     Attributes:
+        ecg: The best window before cleaning, with the twelve leads in standard order, the warnings of processor and
+            quality, and a note on each change.
         signal: float32 (12, samples) in mV at `sampling_rate` Hz, cleaned; 0 where nothing was recorded.
         lead_mask: bool (12, samples), True where something was recorded.
         sampling_rate: Hz of `signal`.
-        raw: float32 (12, samples) in mV at `raw_rate` Hz, the same window before cleaning; NaN where nothing was recorded.
-        raw_rate: Hz of the recording.
         quality: Quality of each lead.
-        warnings: Named warnings of the processor and of the quality.
-        notes: Each change that was made, in order.
     """
 
+    ecg: ECG
     signal: np.ndarray
     lead_mask: np.ndarray
     sampling_rate: float
-    raw: np.ndarray
-    raw_rate: float
     quality: LeadQuality
-    warnings: list[str]
-    notes: list[str]
 
 
 class Optimizer:
-    """Cleans records as the processor does.
+    """Cleans records as the processor does; longer ones are cut to their best ten seconds.
 
     Args:
         extractor: The processor's feature extractor, which holds the filters and the rate.
-        seconds: Longer records are cut to their best window of this length.
     """
 
-    def __init__(self, extractor: BeatFeatureExtractor | None = None, seconds: float = 10.0):
-        self.extractor, self.seconds = extractor or BeatFeatureExtractor(), seconds
+    def __init__(self, extractor: BeatFeatureExtractor | None = None):
+        self.extractor = extractor or BeatFeatureExtractor()
 
     def __call__(self, ecg: ECG) -> OptimizedECG:
         """Cleans one record and judges its leads.
 
-        Raises: `ValueError` as `BeatFeatureExtractor.arrange` does, when nothing can be used or the record is too short.
+        Raises: `ValueError` as `BeatFeatureExtractor.arrange`, when nothing can be used or the record is too short.
         """
         notes, rate, new_rate = [], ecg.sampling_rate, self.extractor.sampling_rate
-        start, stop = best_window(ecg.signal, rate, self.seconds)
+        start, stop = best_window(ecg.signal, rate)
         if stop - start < ecg.signal.shape[1]:
             ecg = ecg.cut(start, stop)
-            notes.append(f"cut to its best {self.seconds:g} s, from {start / rate:.2f} s on")
+            notes.append(f"cut to its best {WINDOW_SECONDS:g} s, from {start / rate:.2f} s on")
         raw, warnings = self.extractor.arrange(ecg)
         signal = self.extractor.resample(self.extractor.clean(raw, rate), rate)
         notes.append(
@@ -231,6 +227,5 @@ class Optimizer:
         ]
         if reversal := limb_lead_reversal(signal, new_rate):
             warnings.append(f"limb_leads_reversed:{reversal}")
-        return OptimizedECG(
-            signal.astype(np.float32), lead_mask, new_rate, raw.astype(np.float32), rate, quality, warnings, notes
-        )
+        window = replace(ecg, signal=raw, lead_names=LEADS, notes=(*ecg.notes, *notes), warnings=tuple(warnings))
+        return OptimizedECG(window, signal.astype(np.float32), lead_mask, new_rate, quality)

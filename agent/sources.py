@@ -1,4 +1,4 @@
-"""Where records come from: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
+"""The sources of records: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
 
 source --find_entries--> [Entry: where the record is, who the patient is, which labels, which fold, hash of its files]
 """
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -56,14 +55,16 @@ class Entry:
 
     @property
     def split(self) -> str:
+        """Name of the split: "train", "validation" or "test"."""
         return SPLITS.get(self.fold, "train")
 
     def as_dict(self) -> dict:
+        """The entry as JSON takes it, and `Entry(**...)` back."""
         return asdict(self)
 
 
 def find_entries(source: str | Path, limit: int | None = None, progress: bool = True) -> tuple[list[Entry], list[dict]]:
-    """All records of a source, and those that were rejected, as `{"record": ..., "reason": ...}`.
+    """Finds all records of a source, and those to be rejected, as `{"record": ..., "reason": ...}`.
 
     Args:
         source: A folder with ptbxl_database.csv (PTB-XL in its official layout), any other folder, or a CSV with a
@@ -103,15 +104,15 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
 
 
 def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
-    """Why a record was left out, without the place of the file on this machine."""
+    """The reason why a record was left out, without the place of the file on this machine."""
     kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
     reason = kind + str(error).replace(f"{Path(path).parent}/", "")
     return {"record": printable(record_id), "reason": printable(reason)}
 
 
 def printable(text: str | Path) -> str:
-    """A text that every file and terminal takes: the bytes of a file name that are no UTF-8 become escapes (`\\xe9`)."""
-    return os.fsencode(str(text)).decode("utf-8", "backslashreplace")
+    """The text as every file and terminal takes it: bytes of a file name that are no UTF-8 become `\\udc..`."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def content_digest(path: str | Path) -> str:
@@ -203,7 +204,7 @@ def _scp_codes(text: str) -> dict[str, float]:
 def _files(folder: Path) -> list[Path]:
     """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out."""
     root = folder.resolve()
-    found = []
+    files = []
     for path in sorted(folder.rglob("*")):
         if (
             not path.is_file()
@@ -216,9 +217,9 @@ def _files(folder: Path) -> list[Path]:
             continue
         if re.fullmatch(r"readme.*|license.*|records.*", path.name.lower()):
             continue
-        found.append(path)
-    segments = {name for path in found if path.suffix == ".hea" for name in _segments(path)}
-    return [path for path in found if not (path.suffix == ".hea" and path.stem in segments)]
+        files.append(path)
+    segments = {name for path in files if path.suffix == ".hea" for name in _segments(path)}
+    return [path for path in files if not (path.suffix == ".hea" and path.stem in segments)]
 
 
 def _segments(header: Path) -> list[str]:
@@ -235,7 +236,7 @@ def _header_words(header: Path) -> list[str]:
 
 
 def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], list[dict]]:
-    """Reads every file once for what it says about its patient."""
+    """Reads every file once, for the patient and the statements that it names."""
     entries, rejected, seen = [], [], set()
     for row in tqdm(rows, desc="reading files", disable=not progress):
         path = Path(row["path"])

@@ -1,4 +1,10 @@
-"""SCP-ECG statements (EN 1064) with PTB-XL's additions: their wording, superclasses and findings of other columns."""
+"""SCP-ECG statements (EN 1064) with PTB-XL's additions: their wording, superclasses and findings of other columns, and
+the label sets that models of PTB-XL are trained on and scored by (Strodthoff et al., 2021).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
 
 # SCP-ECG statements as a reader would say them, after EN 1064.
 # fmt: off
@@ -64,4 +70,47 @@ SNOMED = {
     "164861001": "ISC_", "425419005": "ISCIN", "425623009": "ISCLA", "426434006": "ISCAN", "428750005": "NST_",
     "164865005": "MI", "57054005": "MI", "164867002": "MI", "54329005": "AMI",
 }
+
+# PTB-XL's 23 subclasses of the diagnostic statements.
+SUBCLASS = {
+    "NORM": ("NORM",), "IMI": ("IMI", "ILMI", "IPLMI", "IPMI", "INJIN", "INJIL"),
+    "AMI": ("ASMI", "AMI", "ALMI", "INJAS", "INJAL", "INJLA"), "LMI": ("LMI",), "PMI": ("PMI",),
+    "STTC": ("NDT", "DIG", "LNGQT", "ANEUR", "EL"), "NST_": ("NST_",), "ISC_": ("ISC_",),
+    "ISCA": ("ISCAL", "ISCAS", "ISCLA", "ISCAN"), "ISCI": ("ISCIN", "ISCIL"), "LAFB/LPFB": ("LAFB", "LPFB"),
+    "IRBBB": ("IRBBB",), "ILBBB": ("ILBBB",), "CRBBB": ("CRBBB",), "CLBBB": ("CLBBB",), "_AVB": ("1AVB", "2AVB", "3AVB"),
+    "IVCD": ("IVCD",), "WPW": ("WPW",), "LVH": ("LVH",), "RVH": ("RVH",), "SEHYP": ("SEHYP",), "LAO/LAE": ("LAO/LAE",),
+    "RAO/RAE": ("RAO/RAE",),
+}
 # fmt: on
+# The label sets of PTB-XL, name -> classes. NDT, NST_, DIG and LNGQT are form and diagnosis.
+SETS = {
+    "super": tuple(SUPERCLASS),
+    "sub": tuple(SUBCLASS),
+    "diag": tuple(code for codes in DIAGNOSTIC_CLASS.values() for code in codes if code in PTBXL_STATEMENTS),
+    "form": tuple(FORM),
+    "rhythm": tuple(RHYTHM),
+    "all": tuple(PTBXL_STATEMENTS),
+}
+# The 76 labels of a record: first the superclasses ("super:MI"), then the statements.
+NAMES = [f"super:{name}" for name in SUPERCLASS] + list(PTBXL_STATEMENTS)
+WORDING = {f"super:{name}": words for name, words in SUPERCLASS.items()} | PTBXL_STATEMENTS
+
+
+def truth(statements: Iterable[str]) -> np.ndarray:
+    """The labels of a record with these codes, at any likelihood: bool (76,), in the order of `NAMES`."""
+    codes = set(statements)
+    classes = {f"super:{SUPERCLASS_OF[code]}" for code in codes if code in SUPERCLASS_OF}
+    return np.array([name in codes or name in classes for name in NAMES])
+
+
+def select_set(values: np.ndarray, name: str) -> np.ndarray:
+    """The columns of one label set: (records, 76), truth or probabilities -> (records, classes of the set).
+
+    The value of a subclass is the largest of its statements.
+    """
+    column = {label: k for k, label in enumerate(NAMES)}
+    if name == "super":
+        return values[:, [column[f"super:{superclass}"] for superclass in SETS[name]]]
+    if name == "sub":
+        return np.stack([values[:, [column[code] for code in SUBCLASS[sub]]].max(1) for sub in SETS[name]], axis=1)
+    return values[:, [column[code] for code in SETS[name]]]

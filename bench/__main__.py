@@ -4,9 +4,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..agent.command_line import run_command
-from .items import OFFICIAL, SUBSETS, TASKS
+from .items import OFFICIAL, PER_GROUP, SUBSETS, TASKS
+
+if TYPE_CHECKING:
+    from .models import ModelSpec
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,71 +21,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m heartcare.bench", description="Heartcare-Bench: strict scores of ECG models, offline."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, words in (
-        ("run", "score a model, or go on with a run"),
-        ("invariance", "how often answers change with rate, leads, layout and paper"),
-    ):
-        command = commands.add_parser(name, help=words)
-        command.add_argument("--model", required=True, help="folder or Hub id; with --endpoint, the model's name there")
-        command.add_argument(
-            "--name", help="what the model is called in the results; default: the folder's name, or the Hub id"
-        )
-        command.add_argument(
-            "--data", required=True, help="folder of a data set built by python -m heartcare.agent build"
-        )
-        command.add_argument("--out", required=True, help="folder of results: one file for each model")
-        command.add_argument(
-            "--manifest", default=str(OFFICIAL), help="the items; default: the benchmark on PTB-XL's test fold"
-        )
-        command.add_argument("--limit", type=int, help="only so many items of each group, for a quick look")
-        command.add_argument(
-            "--workers",
-            type=int,
-            default=1,
-            help="processes, each with a copy of the model; the scores are the same with any number",
-        )
-        command.add_argument(
-            "--threads", type=int, default=1, help="of each worker; another number may change the last digits"
-        )
-        command.add_argument("--batch-size", type=int, default=32, help="another size may change the last digits")
-        command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--device", help="cpu, cuda, ...; default: cuda where there is one")
-        command.add_argument(
-            "--endpoint", metavar="URL", help="OpenAI-compatible server, for example http://localhost:8000/v1"
-        )
-        command.add_argument("--trust-remote-code", action="store_true", help="for models of others that bring code")
-        if name == "run":
-            command.add_argument(
-                "--subset",
-                nargs="+",
-                default=list(SUBSETS),
-                choices=SUBSETS,
-                help="S signal, I image, C comparison of two",
-            )
-            command.add_argument("--tasks", nargs="+", default=["all"], choices=["all", *TASKS])
-            command.add_argument(
-                "--no-controls", action="store_true", help="the model alone; then no verdict can be given"
-            )
-            command.add_argument(
-                "--choose",
-                action="store_true",
-                help="closed questions by the likeliest option instead of what the model writes; not with --endpoint, nor to be set beside written answers",
-            )
-            command.add_argument(
-                "--judge",
-                metavar="MODEL",
-                help="grades reports by the rubric, too: a name at --judge-url, or a local causal LM",
-            )
-            command.add_argument("--judge-url", metavar="URL")
-            command.add_argument("--biobert", metavar="FOLDER", help="for F1-Bio; without it F1-Bio is null")
-            command.add_argument("--biobert-layer", type=int)
-            command.add_argument(
-                "--radgraph", metavar="TYPE", help="model type of the radgraph package, for F1-RadGraph"
-            )
+    command = commands.add_parser("run", help="score a model, or go on with a run")
+    _add_model(command)
+    _add_run(command)
+    _add_model(commands.add_parser("invariance", help="how often answers change with rate, leads, layout and paper"))
     command = commands.add_parser("compare", help="two results: differences, intervals and p values")
     command.add_argument("results", nargs=2, metavar="RESULT", help="result files of run")
     command = commands.add_parser("report", help="one HTML page of all results in a folder")
@@ -93,9 +41,56 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--out", required=True, help="the manifest, a JSON file")
     command.add_argument("--split", default="test", choices=["test", "validation", "train"])
     command.add_argument("--name", default="heartcare-bench")
-    command.add_argument("--per-group", type=int, default=250, help="items of each task, dimension and modality")
+    command.add_argument("--per-group", type=int, default=PER_GROUP, help="items of each task, dimension and modality")
     command.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
+
+
+def _add_model(command: argparse.ArgumentParser):
+    """The arguments of the commands that ask a model."""
+    add = command.add_argument
+    add("--model", required=True, help="folder or Hub id; with --endpoint, the model's name there")
+    add("--name", help="name of the model in the results; default: the folder's name, or the Hub id")
+    add("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
+    add("--out", required=True, help="folder of results: one file for each model")
+    add("--manifest", default=str(OFFICIAL), help="the items; default: the benchmark on PTB-XL's test fold")
+    add("--limit", type=int, help="number of items of each group, for a quick look")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes, each with a copy of the model; the scores are the same with any number",
+    )
+    add("--threads", type=int, default=1, help="of each worker; another number may change the last digits")
+    add("--batch-size", type=int, default=32, help="another size may change the last digits")
+    add("--seed", type=int, default=0)
+    add("--device", help="cpu, cuda, ...; default: cuda where there is one")
+    add("--endpoint", metavar="URL", help="OpenAI-compatible server, for example http://localhost:8000/v1")
+    add("--trust-remote-code", action="store_true", help="for models of others that bring code")
+
+
+def _add_run(command: argparse.ArgumentParser):
+    """The arguments of `run` alone."""
+    add = command.add_argument
+    subsets = list(SUBSETS)
+    add("--subset", nargs="+", default=subsets, choices=SUBSETS, help="S signal, I image, C comparison of two")
+    add("--tasks", nargs="+", default=["all"], choices=["all", *TASKS])
+    add("--no-controls", action="store_true", help="the model alone; then no verdict can be given")
+    add(
+        "--choose",
+        action="store_true",
+        help="closed questions by the likeliest option instead of what the model writes; not with --endpoint, nor to "
+        "be set beside written answers",
+    )
+    add(
+        "--judge",
+        metavar="MODEL",
+        help="also grades reports by the rubric: a name at --judge-url, or a local causal LM",
+    )
+    add("--judge-url", metavar="URL")
+    add("--biobert", metavar="FOLDER", help="for F1-Bio; without it F1-Bio is null")
+    add("--biobert-layer", type=int)
+    add("--radgraph", metavar="TYPE", help="model type of the radgraph package, for F1-RadGraph")
 
 
 def _load(path: str) -> dict:
@@ -104,21 +99,21 @@ def _load(path: str) -> dict:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _which(args):
-    from .run import Which
+def _spec(args: argparse.Namespace) -> "ModelSpec":
+    from .models import ModelSpec
 
-    return Which(args.model, args.endpoint, args.device, args.trust_remote_code, args.name)
+    return ModelSpec(args.model, args.endpoint, args.device, args.trust_remote_code, args.name)
 
 
-def _run(args) -> int:
+def _run(args: argparse.Namespace) -> int:
     from .metrics.judge import Judge
     from .report import summary_lines
     from .run import Settings, run
+    from .scorers import MetricModels
 
-    tasks = TASKS if "all" in args.tasks else tuple(args.tasks)
     settings = Settings(
         tuple(args.subset),
-        tasks,
+        TASKS if "all" in args.tasks else tuple(args.tasks),
         args.limit,
         not args.no_controls,
         args.batch_size,
@@ -127,23 +122,23 @@ def _run(args) -> int:
         args.choose,
     )
     judge = Judge(args.judge, args.judge_url, str(Path(args.out) / "judgements"), args.seed) if args.judge else None
-    extras = {"judge": judge, "biobert": args.biobert, "biobert_layer": args.biobert_layer, "radgraph": args.radgraph}
-    result = run(_which(args), args.data, args.out, _load(args.manifest), settings, args.workers, extras)
+    models = MetricModels(judge, args.biobert, args.biobert_layer, args.radgraph)
+    result = run(_spec(args), args.data, args.out, _load(args.manifest), settings, args.workers, models)
     print("\n".join([*summary_lines(result), "", *result["verdicts"]]))
     return 0
 
 
-def _invariance(args) -> int:
+def _invariance(args: argparse.Namespace) -> int:
     from .invariance import invariance, table_lines
     from .run import Settings
 
     settings = Settings(("S",), ("closed-qa",), args.limit, False, args.batch_size, args.threads, args.seed)
-    result = invariance(_which(args), args.data, args.out, _load(args.manifest), settings, args.workers)
+    result = invariance(_spec(args), args.data, args.out, _load(args.manifest), settings, args.workers)
     print("\n".join([f"{result['questions']} closed questions", "", *table_lines(result)]))
     return 0
 
 
-def _compare(args) -> int:
+def _compare(args: argparse.Namespace) -> int:
     from .compare import compare, comparison_lines
 
     one, other = (_load(path) for path in args.results)
@@ -151,14 +146,14 @@ def _compare(args) -> int:
     return 0
 
 
-def _report(args) -> int:
+def _report(args: argparse.Namespace) -> int:
     from .report import write_report
 
     print(write_report(args.folder, args.data, _load(args.manifest) if args.data else None))
     return 0
 
 
-def _freeze(args) -> int:
+def _freeze(args: argparse.Namespace) -> int:
     from .items import freeze, manifest_hash, write_manifest
 
     manifest = freeze(args.data, args.split, args.name, args.per_group, args.seed)

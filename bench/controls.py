@@ -1,16 +1,17 @@
 """Control rows: what can be scored without reading the ECG. A model that does not beat them is not reading it.
 
-majority                what is most often right among the options, or the commonest answer of its kind
+majority                the option that is most often right, or the commonest answer of its kind
 text only               the question without the ECG
 blank ECG               a flat line; paper without a trace
 noise                   noise of usual amplitude; the same, drawn
 another patient's ECG   the next item's of the same kind
-random encoder          the same model with an encoder of random weights; of classification, a linear probe on such an
+random encoder          the same model with an encoder of random weights; for classification, a linear probe on such an
 encoder
-last value, last beat   of predictions: the last sample held, the last beat repeated; the majority is a flat line
+last value, last beat   for predictions: the last sample held, the last beat repeated; the majority is a flat line
 """
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,11 +28,11 @@ ASKED = (MODEL, TEXT, BLANK, NOISE, OTHER, RANDOM)  # rows for which the model i
 NOISE_MV = 0.2
 
 
-def donors(items: list[Item]) -> dict[str, Item]:
-    """id -> the item whose recordings stand in: the next one of the same task, group and modality, of other patients.
-    Where there is none, none.
+def substitutes(items: Sequence[Item]) -> dict[str, Item]:
+    """For each item the one whose recordings are given in its place: id -> the next item of the same task, group and
+    modality that has other patients. Items without such a one are left out.
     """
-    found = {}
+    result = {}
     kinds: dict[tuple, list[Item]] = {}
     for item in items:
         kinds.setdefault((item.task, item.group, item.modality), []).append(item)
@@ -40,16 +41,16 @@ def donors(items: list[Item]) -> dict[str, Item]:
         for k, item in enumerate(same):
             others = (same[(k + step) % len(same)] for step in range(1, len(same)))
             if other := next((other for other in others if not set(other.patients) & set(item.patients)), None):
-                found[item.id] = other
-    return found
+                result[item.id] = other
+    return result
 
 
-def parts_for(row: str, item: Item, donor: Item | None) -> list[dict] | None:
-    """What a model is given of an item in a row; None where the row has nothing to give."""
+def parts_for(row: str, item: Item, substitute: Item | None) -> list[dict] | None:
+    """The content that a model is given for an item in a row; None where the row has nothing to give."""
     if row == TEXT:
         return []
     if row == OTHER:
-        return donor.parts() if donor else None
+        return substitute.parts() if substitute else None
     parts = item.parts()
     if row not in (BLANK, NOISE):
         return parts
@@ -58,17 +59,16 @@ def parts_for(row: str, item: Item, donor: Item | None) -> list[dict] | None:
 
 
 def _replaced(part: dict, rng: np.random.Generator, amplitude: float) -> dict:
-    """The part with noise of so many mV for its signal; 0 is a flat line, or paper without a trace."""
+    """The part with noise of `amplitude` mV for its signal; 0 is a flat line, or paper without a trace."""
     if part["type"] == "image":
         noise = rng.normal(0, amplitude, (len(LEADS), 1000)) if amplitude else np.full((len(LEADS), 1000), np.nan)
         return {"type": "image", "image": draw_ecg(noise, 100, "3x4+R", dpi=100, size=(1100, 850))}
-    # A processor rightly refuses a line without any change, as of a cable that is off: one microvolt of noise lets it
-    # pass.
-    return {**part, "ecg": rng.normal(0, amplitude or 0.001, part["ecg"].shape).astype(np.float32)}
+    # A processor rightly refuses a line without any change, the sign of a loose cable: one microvolt of noise passes.
+    return {**part, "signal": rng.normal(0, amplitude or 0.001, part["signal"].shape).astype(np.float32)}
 
 
 def majority_answer(item: Item, majority: dict) -> str:
-    """The option that is most often right on the training split, the first of equals by name; of open questions the
+    """The option that is most often right on the training split, the first of equals by name; for open questions the
     commonest answer.
     """
     if item.options:
@@ -78,7 +78,7 @@ def majority_answer(item: Item, majority: dict) -> str:
 
 
 def simple_forecasts(context: np.ndarray, num_samples: int, sampling_rate: float) -> dict[str, np.ndarray]:
-    """(12, n) mV -> row -> (12, num_samples)."""
+    """Forecasts without a model: (12, samples) mV so far -> row -> (12, num_samples) mV."""
     return {
         MAJORITY: np.zeros((len(context), num_samples)),
         LAST_VALUE: np.repeat(context[:, -1:], num_samples, axis=1),

@@ -10,12 +10,14 @@ import numpy as np
 from .items import Item, read_items
 from .metrics.closed import read_choice
 from .metrics.probability import agreement
-from .run import Batch, Settings, Which, collect, describe_run, write_json
+from .models import ModelSpec
+from .run import Settings, collect, describe_run, write_json
 from .variants import BASE, VARIANTS
+from .worker import Batch
 
 
 def invariance(
-    which: Which,
+    spec: ModelSpec,
     data: str | Path,
     out: str | Path,
     manifest: dict,
@@ -26,38 +28,28 @@ def invariance(
     """Asks the closed questions about signals in every variant, or goes on with it; arguments as
     `heartcare.bench.run.run`.
 
-    Returns: what is written to NAME.invariance.json: "rows", variant -> "changed", the share of questions whose answer
-        is another one than about the
-    signal as recorded (another choice, or none where there was one); "kappa", their agreement beyond chance;
-    "accuracy"; "invalid".
+    Returns: the content of NAME.invariance.json: "rows", variant -> "changed", the share of questions whose answer is
+        not the one about the signal as recorded (another choice, or none where there was one); "kappa", their agreement
+        beyond chance; "accuracy"; "invalid".
     """
-    out, head = Path(out), describe_run(which, manifest, settings)
+    out, head = Path(out), describe_run(spec, manifest, settings)
     items = read_items(data, manifest, ("S",), ("closed-qa",), settings.limit)
     file = f"{head['model']['name'].replace('/', '--')}.invariance"
-    rows = collect(
-        variant_batches(items, settings.batch_size),
-        out / f"{file}.answers.jsonl",
-        head,
-        which,
-        settings,
-        workers,
-        progress,
-    )
-    choices = {
-        name: [read_choice(rows[name][item.id]["text"], item.options).index for item in items] for name in VARIANTS
-    }
-    # Options are told apart by their text, since two questions have the same index for different options.
-    named = {
-        name: [None if c is None else item.options[c] for c, item in zip(each, items)] for name, each in choices.items()
-    }
+    batches = variant_batches(items, settings.batch_size)
+    rows = collect(batches, out / f"{file}.answers.jsonl", head, spec, settings, workers, progress)
+    # Options are compared by their text, since two questions have the same index for different options.
+    choices: dict[str, list[str | None]] = {}
+    for name in VARIANTS:
+        places = [read_choice(rows[name][item.id].text, item.options).index for item in items]
+        choices[name] = [None if place is None else item.options[place] for place, item in zip(places, items)]
     table = {}
-    for name, each in named.items():
-        same = agreement(named[BASE], each)
+    for name, chosen in choices.items():
+        same = agreement(choices[BASE], chosen)
         table[name] = {
             "changed": round(1 - same["agreement"], 6),
             "kappa": round(same["kappa"], 6),
-            "accuracy": round(float(np.mean([choice == item.right for choice, item in zip(each, items)])), 6),
-            "invalid": round(each.count(None) / len(each), 6),
+            "accuracy": round(float(np.mean([choice == item.right for choice, item in zip(chosen, items)])), 6),
+            "invalid": round(chosen.count(None) / len(chosen), 6),
         }
     result = head | {"questions": len(items), "rows": table}
     write_json(out / f"{file}.json", result)
@@ -65,6 +57,7 @@ def invariance(
 
 
 def variant_batches(items: list[Item], batch_size: int) -> Iterator[Batch]:
+    """The same items in every variant, which is the row of their batches."""
     for row in VARIANTS:
         for number, start in enumerate(range(0, len(items), batch_size)):
             part = items[start : start + batch_size]
@@ -76,6 +69,7 @@ def table_lines(result: dict) -> list[str]:
     lines = ["| the same records | answer changed | kappa | accuracy | no single option |", "|---|---|---|---|---|"]
     for name, row in result["rows"].items():
         lines.append(
-            f"| {name} | {100 * row['changed']:.1f} % | {row['kappa']:.2f} | {row['accuracy']:.3f} | {100 * row['invalid']:.1f} % |"
+            f"| {name} | {100 * row['changed']:.1f} % | {row['kappa']:.2f} | {row['accuracy']:.3f} | "
+            f"{100 * row['invalid']:.1f} % |"
         )
     return lines

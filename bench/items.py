@@ -1,16 +1,16 @@
-"""What is asked: items out of a data set that HeartAgent built, frozen by a manifest of ids and hashes, so that
-everybody scores the same.
+"""The items of the benchmark, taken out of a data set that HeartAgent built, and frozen by a manifest of ids and
+hashes, so that everybody scores the same.
 
 python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
-freeze(DATA) -> manifest                                       so many of each kind, chosen by the hash of their ids
-read_items(DATA, manifest) -> [Item]                           those, and an error if any of them is another than it was
+freeze(DATA) -> manifest                                       a number of each kind, by the hash of their ids
+read_items(DATA, manifest) -> [Item]                           those, and an error if any of them is not what it was
 """
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,12 +40,12 @@ class Item:
         task: One of `TASKS`.
         group: Dimension (diagnosis, waveform, rhythm, misc); of comparisons the modalities and "consecutive" (one
             patient) or "irrelevant" (two); of ECG-QA the type of question.
-        topic: What is asked about; finer than the dimension.
+        topic: Subject of the question; finer than the dimension.
         modality: "signal", "image", "signal-signal", "image-image", "signal-image".
         question, options, answer: Texts; no options but for closed questions.
         label: Codes of the answer; seconds of a prediction; ECG-QA's list of answers.
         patients: Pseudonyms.
-        statements: Of each record, code -> likelihood.
+        statements: For each record, code -> likelihood.
         ecgs, images: As the data set's row stores them.
     """
 
@@ -70,19 +70,17 @@ class Item:
         return next(option for option in self.options if option.casefold() == self.answer.rstrip(".").casefold())
 
     def parts(self) -> list[dict]:
-        """The recordings and pictures as content of a chat: `{"type": "ecg", "ecg": (leads, samples) mV, ...}`,
+        """The recordings and pictures as content of a chat: `{"type": "ecg", "signal": (leads, samples) mV, ...}`,
         `{"type": "image", "image": RGB}`.
         """
         ecgs, images = iter(self.ecgs), iter(self.images)
-        found = []
+        content = []
         for part in self.modality.split("-"):
             if part == "signal":
-                ecg = unpack_ecg(next(ecgs))
-                ecg.pop("target", None)
-                found.append({"type": "ecg", **ecg})
+                content.append({"type": "ecg", **unpack_ecg(next(ecgs)).ecg.as_input()})
             else:
-                found.append({"type": "image", "image": open_image(next(images))})
-        return found
+                content.append({"type": "image", "image": open_image(next(images))})
+        return content
 
 
 def kind_of(row: dict) -> tuple[str, str, str] | None:
@@ -108,13 +106,14 @@ def freeze(
     Args:
         data: Folder of a data set built by HeartAgent.
         split: "test", "validation" or "train".
-        name: Of the benchmark.
-        per_group: At most so many of each task, dimension and modality; records are classified all, of pictures 500.
-        seed: Another one chooses others.
+        name: Name of the benchmark.
+        per_group: Number of items of each task, dimension and modality; of classification all signals are taken, and
+            500 pictures.
+        seed: Seed of the choice.
 
     Returns: the manifest: "items", a list of [id, hash of question, truth and signals, hash of the pictures], and
-        "majority", what who never looks at an
-    ECG should answer, counted on the training split (on this one, where there is no training split).
+        "majority", the best answers of a reader who never looks at an ECG, counted on the training split (on this one,
+        where there is no training split).
 
     Raises: `ValueError` when the data set has no such split.
     """
@@ -128,7 +127,7 @@ def freeze(
     chosen = set()
     for (subset, task, _), ids in groups.items():
         limit = per_group if task != "classification" else None if subset == "S" else PICTURES_CLASSIFIED
-        chosen |= set(sorted(ids, key=lambda each: hashlib.sha256(f"{seed}|{each}".encode()).digest())[:limit])
+        chosen |= set(sorted(ids, key=lambda item_id: hashlib.sha256(f"{seed}|{item_id}".encode()).digest())[:limit])
     items = sorted(_read(data, _shards(source, split), chosen), key=lambda item: item.id)
     training = [shard["name"] for shard in source["shards"] if shard["name"].startswith("train-")]
     return {
@@ -143,7 +142,7 @@ def freeze(
 
 
 def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """(id, kind) of what a row gives: its question, and once for each record and modality the record to classify."""
+    """(id, kind) of the items of a row: its question, and once for each record and modality the record to classify."""
     if kind := kind_of(row):
         yield row["id"], kind
         if row["task"] == "report":
@@ -156,8 +155,8 @@ def _classification_id(row_id: str) -> str:
 
 
 def count_majority(data: Path, shards: list[str]) -> dict:
-    """ "closed": topic -> answer -> how often it is right; "open": "task/topic" -> the commonest answer; of reports the
-    commonest but for age and sex.
+    """Counts the right answers: "closed": topic -> answer -> number of times that it is right; "open": "task/topic" ->
+    the commonest answer; for reports the commonest without age and sex.
     """
     closed: dict[str, Counter] = {}
     texts: dict[str, Counter] = {}
@@ -172,7 +171,7 @@ def count_majority(data: Path, shards: list[str]) -> dict:
             else:
                 body = _BODY.search(answer) if kind[1] == "report" else None
                 texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
-    first = {key: max(count.items(), key=lambda each: (each[1], each[0]))[0] for key, count in texts.items()}
+    first = {key: max(count.items(), key=lambda pair: (pair[1], pair[0]))[0] for key, count in texts.items()}
     return {
         "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
         "open": dict(sorted(first.items())),
@@ -184,15 +183,19 @@ def _topic(row_id: str, kind: tuple) -> str:
 
 
 def read_items(
-    data: str | Path, manifest: dict, subsets=tuple(SUBSETS), tasks=TASKS, limit: int | None = None
+    data: str | Path,
+    manifest: dict,
+    subsets: Sequence[str] = tuple(SUBSETS),
+    tasks: Sequence[str] = TASKS,
+    limit: int | None = None,
 ) -> list[Item]:
     """The items of a manifest, in its order.
 
     Args:
         data: Folder of a data set built by HeartAgent from the same source with the same settings.
         manifest: As `freeze` gives it.
-        subsets, tasks: Which of them.
-        limit: Only the first so many of each group, by the order of their hashes.
+        subsets, tasks: Subsets and tasks to read.
+        limit: Number of items of each group, by the order of their hashes; all by default.
 
     Raises: `ValueError` when items are missing, or are others than they were when the benchmark was frozen.
     """
@@ -204,13 +207,15 @@ def read_items(
     )
     if torn := [item.id for item in items if content_hash(item) != frozen[item.id][0]]:
         raise ValueError(
-            f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build the data set as it says."
+            f"{len(torn)} of {len(items)} items are others than in {manifest['name']}, for example {torn[0]}; build "
+            "the data set as it says."
         )
     if not items:
         raise ValueError(
-            f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks {', '.join(tasks)}."
+            f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks "
+            f"{', '.join(tasks)}."
         )
-    if gone := [each for each in wanted - {item.id for item in items} if _asked_for(each, subsets, tasks)]:
+    if gone := [item_id for item_id in wanted - {item.id for item in items} if _asked_for(item_id, subsets, tasks)]:
         raise ValueError(f"{data} lacks {len(gone)} items of {manifest['name']}, for example {min(gone)}.")
     redrawn = sum(picture_hash(item) != frozen[item.id][1] for item in items)
     if redrawn:
@@ -233,12 +238,12 @@ def read_training_records(data: str | Path, count: int) -> list[Item]:
     """The first records of the training split, as items of classification; [] where there is no such split."""
     data = Path(data)
     source = _manifest_of(data)
-    found: list[Item] = []
+    items: list[Item] = []
     for shard in source["shards"]:
-        if shard["name"].startswith("train-") and len(found) < count:
+        if shard["name"].startswith("train-") and len(items) < count:
             ids = {item_id for row in _light_rows(data / shard["name"]) for item_id, _ in _candidates(row)}
-            found += _read(data, [shard["name"]], ids, ("S",), ("classification",))
-    return found[:count]
+            items += _read(data, [shard["name"]], ids, ("S",), ("classification",))
+    return items[:count]
 
 
 def _asked_for(item_id: str, subsets, tasks) -> bool:
@@ -256,15 +261,15 @@ def _manifest_of(data: Path) -> dict:
 
 
 def _shards(source: dict, split: str) -> list[str]:
-    found = [shard["name"] for shard in source["shards"] if shard["name"].startswith(f"{split}-")]
-    if not found:
+    names = [shard["name"] for shard in source["shards"] if shard["name"].startswith(f"{split}-")]
+    if not names:
         raise ValueError(f"The data set has no split {split!r}.")
-    return found
+    return names
 
 
 def _light_rows(path: Path, *columns: str) -> list[dict]:
-    """The rows of a shard without what is heavy in them; of ECG-QA's with their provenance, which alone knows the type
-    of question.
+    """The rows of a shard without recordings and pictures; those of ECG-QA with their provenance, which alone has the
+    type of question.
     """
     columns = [*_LIGHT, *columns]
     first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
@@ -277,16 +282,16 @@ def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS
     """Items of the wanted ids; recordings and pictures that several items share are held once."""
     held: dict[bytes, bytes] = {}
     for shard in tqdm(shards, desc="reading items", disable=len(shards) < 2):
-        found = []
+        chosen = []
         for place, row in enumerate(_light_rows(data / shard)):
             for item_id, kind in _candidates(row):
                 if item_id in wanted and kind[0] in subsets and kind[1] in tasks:
-                    found.append((place, item_id, kind))
-        if not found:
+                    chosen.append((place, item_id, kind))
+        if not chosen:
             continue
-        rows = pq.read_table(data / shard).take(sorted({place for place, _, _ in found})).to_pylist()
-        rows = dict(zip(sorted({place for place, _, _ in found}), rows))
-        for place, item_id, kind in found:
+        rows = pq.read_table(data / shard).take(sorted({place for place, _, _ in chosen})).to_pylist()
+        rows = dict(zip(sorted({place for place, _, _ in chosen}), rows))
+        for place, item_id, kind in chosen:
             yield _item(rows[place], item_id, kind, held)
 
 
@@ -317,7 +322,7 @@ def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> It
 
 
 def content_hash(item: Item) -> str:
-    """Of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
+    """Hash of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
     ecgs = [
         {key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()}
         for ecg in item.ecgs
@@ -328,18 +333,19 @@ def content_hash(item: Item) -> str:
 
 
 def picture_hash(item: Item) -> str:
-    """Of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another one is a remark
-    and no error.
+    """Hash of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another hash is a
+    remark and no error.
     """
     return hashlib.sha256(b"".join(image["bytes"] for image in item.images)).hexdigest()[:16] if item.images else ""
 
 
 def manifest_hash(manifest: dict) -> str:
+    """SHA-256 of a manifest, which results name."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def write_manifest(manifest: dict, path: str | Path):
-    """As JSON, one item on a line."""
+    """Writes a manifest as JSON, one item on a line."""
     head = json.dumps({key: value for key, value in manifest.items() if key != "items"}, indent=1, ensure_ascii=False)
     items = ",\n".join(json.dumps(item) for item in manifest["items"])
     Path(path).write_text(f'{head[:-2]},\n "items": [\n{items}\n]\n}}\n', encoding="utf-8")

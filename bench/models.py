@@ -8,6 +8,7 @@ as the paper does for its baselines.
 import base64
 import hashlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,27 @@ from ..tokenization_beat import BeatModel
 
 MAX_NEW_TOKENS = {"closed-qa": 48, "open-qa": 96, "comparison-qa": 128, "report": 256, "prediction": 16, "ecg-qa": 96}
 LETTERS = "ABCDEFGH"
+QUESTIONS_AT_ONCE = 16  # of classification, in one batch of a model that gets the pictures with each
+ENDPOINT_TRIES, ENDPOINT_SECONDS = 4, 300.0
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The model that is scored.
+
+    Attributes:
+        name: Folder or Hub id; with a `url`, the name of the model there.
+        url: OpenAI-compatible server, for example "http://localhost:8000/v1".
+        device: "cpu", "cuda", ...; by default cuda where there is one.
+        trust_remote_code: Whether code that comes with the model is run.
+        display_name: Name in the results; by default the folder's name or the Hub id.
+    """
+
+    name: str
+    url: str | None = None
+    device: str | None = None
+    trust_remote_code: bool = False
+    display_name: str | None = None
 
 
 class Prompt(NamedTuple):
@@ -38,7 +60,7 @@ class Prompt(NamedTuple):
     seconds: int = 0
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """`text`; `confidence`, the probability that the model gave to it, or None; `forecast`, (12, samples) mV at 100 Hz,
     if there is one.
     """
@@ -48,8 +70,8 @@ class Answer(NamedTuple):
     forecast: np.ndarray | None = None
 
 
-class Sureness(LogitsProcessor):
-    """Notes the log-probability of the likeliest token at each step, which is the one that greedy decoding takes."""
+class AnswerConfidence(LogitsProcessor):
+    """Keeps the log-probability of the likeliest token at each step, which is the one that greedy decoding takes."""
 
     def __init__(self):
         self.steps: list[torch.Tensor] = []
@@ -59,14 +81,13 @@ class Sureness(LogitsProcessor):
         return scores
 
     def confidence(self, lengths: list[int]) -> list[float]:
-        """Probability of each answer of so many tokens."""
-        return [math.exp(each[:length].sum().item()) for each, length in zip(torch.stack(self.steps, 1), lengths)]
+        """The probability of each answer, from the number of its tokens."""
+        steps = torch.stack(self.steps, 1)
+        return [math.exp(answer[:length].sum().item()) for answer, length in zip(steps, lengths)]
 
 
 class ChatModel:
     """Any image-text-to-text model of transformers: signals are drawn, options get letters."""
-
-    forecasts = False
 
     def __init__(self, name: str, device: str | None = None, trust_remote_code: bool = False):
         self.name = name
@@ -77,23 +98,21 @@ class ChatModel:
         self.tokenizer.padding_side = "left"
 
     def load(self, trust_remote_code: bool):
+        """Loads `processor` and `model`."""
         dtype = torch.float32 if self.device == "cpu" else "auto"
-        self.processor = AutoProcessor.from_pretrained(self.name, trust_remote_code=trust_remote_code)
-        self.model = AutoModelForImageTextToText.from_pretrained(
-            self.name, trust_remote_code=trust_remote_code, dtype=dtype
-        )
+        options = {"trust_remote_code": trust_remote_code}
+        self.processor = AutoProcessor.from_pretrained(self.name, **options)
+        self.model = AutoModelForImageTextToText.from_pretrained(self.name, **options, dtype=dtype)
 
-    def randomise(self, seed: int = 0):
+    def randomise(self, seed: int):
         """Replaces the trained encoder by one of random weights: the control that shows what the encoder has learnt."""
         torch.manual_seed(seed)
-        towers = [
-            each
-            for name, each in self.model.named_modules()
-            if name.split(".")[-1] in ("vision_tower", "vision_model", "visual", "vision_encoder")
-        ]
+        known = ("vision_tower", "vision_model", "visual", "vision_encoder")
+        towers = [module for name, module in self.model.named_modules() if name.split(".")[-1] in known]
         if not towers:
             raise ValueError(
-                f"{type(self.model).__name__} has no vision tower of a known name, so that its encoder cannot be made random."
+                f"{type(self.model).__name__} has no vision tower of a known name, so that its encoder cannot be made "
+                "random."
             )
         for module in towers[0].modules():
             if hasattr(module, "reset_parameters"):
@@ -103,72 +122,71 @@ class ChatModel:
                     torch.nn.init.normal_(weight, std=0.02)
 
     def content(self, prompt: Prompt) -> list[dict]:
-        """What the user says: the parts as this model takes them, and the text."""
+        """The user's message: the parts as this model takes them, and the text."""
         return [*(as_picture(part) for part in prompt.parts), {"type": "text", "text": instruction(prompt)}]
 
     def inputs(self, prompts: list[Prompt]) -> dict:
+        """The model's inputs for one batch of prompts, padded on the left."""
         chats = [[{"role": "user", "content": self.content(prompt)}] for prompt in prompts]
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         return self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True}).to(self.device)
 
     @torch.no_grad()
-    def answer(self, prompts: list[Prompt], max_new_tokens: int = 96) -> list[Answer]:
+    def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
         """Greedy answers of one batch."""
-        inputs, sureness = self.inputs(prompts), Sureness()
+        inputs, confidence = self.inputs(prompts), AnswerConfidence()
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
-        ids = self.model.generate(**inputs, **options, logits_processor=LogitsProcessorList([sureness]))
+        ids = self.model.generate(**inputs, **options, logits_processor=LogitsProcessorList([confidence]))
         ids = ids[:, inputs["input_ids"].shape[1] :]
         lengths, _ = answer_lengths(ids, self.model.generation_config.eos_token_id)
         texts = self.processor.batch_decode(ids, skip_special_tokens=True)
-        forecasts = (
-            self.forecast(prompts, inputs, ids) if any(prompt.seconds for prompt in prompts) else [None] * len(prompts)
-        )
-        return [
-            Answer(text.strip(), *rest) for text, *rest in zip(texts, sureness.confidence(lengths.tolist()), forecasts)
-        ]
+        forecasts: list[np.ndarray | None] = [None] * len(prompts)
+        if any(prompt.seconds for prompt in prompts):
+            forecasts = self.forecast(prompts, inputs, ids)
+        confidences = confidence.confidence(lengths.tolist())
+        return [Reply(text.strip(), *rest) for text, *rest in zip(texts, confidences, forecasts)]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
+        """The forecasts of a batch that was answered with the tokens `ids`; None where there is none."""
         return [None] * len(prompts)
 
     @torch.no_grad()
-    def choose(self, prompts: list[Prompt]) -> list[Answer]:
+    def choose(self, prompts: list[Prompt]) -> list[Reply]:
         """The likeliest option of each closed question, and its share of the probability of all of them: `answer`
         without the chance to answer anything else.
         """
         likeliest = [option_shares(scores) for scores in self.option_scores(prompts)]
-        return [Answer(prompt.options[best], shares[best]) for prompt, (best, shares) in zip(prompts, likeliest)]
+        return [Reply(prompt.options[best], shares[best]) for prompt, (best, shares) in zip(prompts, likeliest)]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
         """For each prompt the log-probability of each option's letter, (options,)."""
         logits = self.model(**self.inputs(prompts), logits_to_keep=1).logits[:, -1]
         letters = [[self.first_tokens(letter) for letter in LETTERS[: len(prompt.options)]] for prompt in prompts]
         return [
-            torch.stack([torch.logsumexp(row[tokens], -1) for tokens in each]) for row, each in zip(logits, letters)
+            torch.stack([torch.logsumexp(row[tokens], -1) for tokens in options])
+            for row, options in zip(logits, letters)
         ]
 
     @torch.no_grad()
-    def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
+    def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
         """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64
         (questions,).
         """
-        found = []
-        for start in range(0, len(questions), batch_size):
-            inputs = self.inputs(
-                [
-                    Prompt(parts, f"{question} Reply with yes or no alone.")
-                    for question in questions[start : start + batch_size]
-                ]
-            )
-            found.append(self.yes_share(self.model(**inputs, logits_to_keep=1).logits[:, -1]))
-        return np.concatenate(found)
+        shares = []
+        for start in range(0, len(questions), QUESTIONS_AT_ONCE):
+            batch = questions[start : start + QUESTIONS_AT_ONCE]
+            inputs = self.inputs([Prompt(parts, f"{question} Reply with yes or no alone.") for question in batch])
+            shares.append(self.yes_share(self.model(**inputs, logits_to_keep=1).logits[:, -1]))
+        return np.concatenate(shares)
 
     def yes_share(self, logits: torch.Tensor) -> np.ndarray:
-        """(n, vocabulary) -> (n,): the probability of all tokens that begin a "yes", against those that begin a "no"."""
+        """The probability of all tokens that begin a "yes" against those that begin a "no": (n, vocabulary) -> (n,)."""
         logits = logits.double()
         yes, no = (torch.logsumexp(logits[:, self.first_tokens(word)], -1) for word in ("yes", "no"))
         return torch.sigmoid(yes - no).cpu().numpy()
 
     def first_tokens(self, word: str) -> list[int]:
+        """The tokens that an answer with this word begins with, in any spelling."""
         forms = (word, word.capitalize(), word.upper(), f" {word}", f" {word.capitalize()}")
         return sorted({self.tokenizer(form, add_special_tokens=False)["input_ids"][0] for form in forms})
 
@@ -176,47 +194,51 @@ class ChatModel:
 class HeartcareModel(ChatModel):
     """HeartcareGPT: takes signals as they are, and questions as the data set has them."""
 
-    forecasts = True
-
     def load(self, trust_remote_code: bool):
+        """Loads `processor` and `model`; the code is this package's own."""
         self.processor = HeartcareProcessor.from_pretrained(self.name)
         self.model = HeartcareForConditionalGeneration.from_pretrained(self.name)
 
-    def randomise(self, seed: int = 0):
+    def randomise(self, seed: int):
+        """Replaces Beat and the vision tower by ones of random weights."""
         torch.manual_seed(seed)
         self.model.beat = BeatModel(self.model.beat.config).to(self.device).eval()
         self.model.vision_tower = type(self.model.vision_tower)(self.model.vision_tower.config).to(self.device).eval()
 
     def content(self, prompt: Prompt) -> list[dict]:
+        """The user's message: signals and pictures as they are, and the question."""
         return [*prompt.parts, {"type": "text", "text": prompt.question}]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
         """Beat's forecast for the prompts that were answered with the token that asks for it."""
-        asked = (ids == self.model.config.prediction_token_id).any(1).tolist()
+        requested = (ids == self.model.config.prediction_token_id).any(1).tolist()
         if "input_values" not in inputs:
             return [None] * len(prompts)
         rate = self.processor.feature_extractor.sampling_rate
         ecg = {name: inputs[name] for name in ("input_values", "ecg_attention_mask", "lead_mask")}
-        made = self.model.forecast(**ecg, seconds=max(prompt.seconds for prompt in prompts)).cpu().numpy()
+        signals = self.model.forecast(**ecg, seconds=max(prompt.seconds for prompt in prompts)).cpu().numpy()
         bench = BeatFeatureExtractor()
         return [
-            bench.resample(one[:, : prompt.seconds * rate], rate) if said else None
-            for one, prompt, said in zip(made, prompts, asked)
+            bench.resample(signal[:, : prompt.seconds * rate], rate) if wanted else None
+            for signal, prompt, wanted in zip(signals, prompts, requested)
         ]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
-        """Of whole answers, as the pipeline does it."""
+        """For each prompt the log-probability of each option as a whole answer, as the pipeline takes it."""
         return self.model.score_answers(
             [self.processor.answer_ids(prompt.options) for prompt in prompts], **self.inputs(prompts)
         )
 
     def first_tokens(self, word: str) -> list[int]:
+        """The first token of the word as the data set's answers have it."""
         return [self.tokenizer(f"{word.capitalize()}.", add_special_tokens=False)["input_ids"][0]]
 
     @torch.no_grad()
-    def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
-        """As branches of one prompt: each question sees the recording and itself, and counts its positions from the
-        recording on, so that its answer is what it would be in a prompt of its own, at a third of the cost.
+    def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
+        """P(yes) of each question, all asked as branches of one prompt: float64 (questions,).
+
+        Each question sees the recording and itself, and counts its positions from the recording on, so that its answer
+        is what it would be in a prompt of its own, at a third of the cost.
         """
         marker = "\x00"
         message = [{"role": "user", "content": [*parts, {"type": "text", "text": marker}]}]
@@ -246,95 +268,95 @@ class Endpoint:
 
     Args:
         url: For example "http://localhost:8000/v1".
-        name: Of the model there.
-        retries: A request that fails so often more ends the run, which goes on from there when it is started again: a
-            failure of the server is no answer.
+        name: Name of the model there.
+        seed: Sent with every request.
     """
 
-    forecasts = False
+    def __init__(self, url: str, name: str, seed: int):
+        self.url, self.name, self.seed = url, name, seed
 
-    def __init__(self, url: str, name: str, seed: int = 0, retries: int = 3, timeout: float = 300.0):
-        self.url, self.name, self.seed, self.retries, self.timeout = url, name, seed, retries, timeout
-
-    def randomise(self, seed: int = 0):
+    def randomise(self, seed: int):
+        """Raises `ValueError`: the weights are not at hand."""
         raise ValueError("The encoder of a model behind an endpoint cannot be made random.")
 
     def ask(self, parts: list[dict], text: str, **options) -> dict:
+        """The server's choice for one message.
+
+        Raises: `ConnectionError` after four tries: a failure of the server is no answer. The run goes on from there
+            when it is started again.
+        """
         content = []
         for part in map(as_picture, parts):
             encoded = base64.b64encode(encode_png(part["image"])).decode()
             content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}})
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
-        for attempt in range(1 + self.retries):
+        options = {"temperature": 0, "seed": self.seed, "logprobs": True, **options}
+        for _ in range(ENDPOINT_TRIES):
             try:
-                return chat(
-                    self.url, self.name, messages, self.timeout, temperature=0, seed=self.seed, logprobs=True, **options
-                )
+                return chat(self.url, self.name, messages, ENDPOINT_SECONDS, **options)
             except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
                 failure = error
         raise ConnectionError(
-            f"{self.name} at its endpoint failed {1 + self.retries} times: {type(failure).__name__} {failure}"
+            f"{self.name} at its endpoint failed {ENDPOINT_TRIES} times: {type(failure).__name__} {failure}"
         ) from failure
 
-    def answer(self, prompts: list[Prompt], max_new_tokens: int = 96) -> list[Answer]:
+    def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
+        """The answers of one batch, asked one after the other."""
         answers = []
         for prompt in prompts:
             choice = self.ask(prompt.parts, instruction(prompt), max_tokens=max_new_tokens)
             tokens = (choice.get("logprobs") or {}).get("content")
             confidence = math.exp(sum(token["logprob"] for token in tokens)) if tokens else None
-            answers.append(Answer(choice["message"]["content"].strip(), confidence))
+            answers.append(Reply(choice["message"]["content"].strip(), confidence))
         return answers
 
-    def yes_probabilities(self, parts: list[dict], questions: list[str], batch_size: int = 16) -> np.ndarray:
-        """From the probabilities of the first token where the server gives them; else 1 for an answer "yes", 0 for
-        "no", 0.5 for neither.
+    def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
+        """P(yes) / (P(yes) + P(no)) from the probabilities of the first token where the server gives them; else 1 for
+        an answer "yes", 0 for "no", 0.5 for neither.
         """
-        found = []
-        for question in questions:
-            choice = self.ask(parts, f"{question} Reply with yes or no alone.", max_tokens=4, top_logprobs=20)
-            tokens = (choice.get("logprobs") or {}).get("content")
-            if tokens:
-                seen = {"yes": 0.0, "no": 0.0}
-                for token in tokens[0].get("top_logprobs") or tokens[:1]:
-                    word = token["token"].strip().casefold()
-                    if word in seen:
-                        seen[word] += math.exp(token["logprob"])
-                found.append(seen["yes"] / sum(seen.values()) if sum(seen.values()) else 0.5)
-            else:
-                word = choice["message"]["content"].strip().casefold()
-                found.append(1.0 if word.startswith("yes") else 0.0 if word.startswith("no") else 0.5)
-        return np.array(found)
+        return np.array([self._yes_probability(parts, question) for question in questions])
+
+    def _yes_probability(self, parts: list[dict], question: str) -> float:
+        choice = self.ask(parts, f"{question} Reply with yes or no alone.", max_tokens=4, top_logprobs=20)
+        tokens = (choice.get("logprobs") or {}).get("content")
+        if not tokens:
+            word = choice["message"]["content"].strip().casefold()
+            return 1.0 if word.startswith("yes") else 0.0 if word.startswith("no") else 0.5
+        shares = {"yes": 0.0, "no": 0.0}
+        for token in tokens[0].get("top_logprobs") or tokens[:1]:
+            word = token["token"].strip().casefold()
+            if word in shares:
+                shares[word] += math.exp(token["logprob"])
+        return shares["yes"] / sum(shares.values()) if sum(shares.values()) else 0.5
 
 
-def load_model(
-    name: str, url: str | None = None, device: str | None = None, trust_remote_code: bool = False, seed: int = 0
-):
-    """A folder or Hub id, or with a `url` the name of a model there -> the model to ask."""
-    if url:
-        return Endpoint(url, name, seed)
-    if PretrainedConfig.get_config_dict(name)[0].get("model_type") == "heartcare":
-        return HeartcareModel(name, device)
-    return ChatModel(name, device, trust_remote_code)
+def load_model(spec: ModelSpec, seed: int) -> ChatModel | Endpoint:
+    """Loads the model, ready to be asked; `seed` is that of an endpoint's requests."""
+    if spec.url:
+        return Endpoint(spec.url, spec.name, seed)
+    if PretrainedConfig.get_config_dict(spec.name)[0].get("model_type") == "heartcare":
+        return HeartcareModel(spec.name, spec.device)
+    return ChatModel(spec.name, spec.device, spec.trust_remote_code)
 
 
-def describe(name: str, url: str | None = None) -> dict:
-    """Name, and of a folder the hash of its weights: what a result is of."""
-    if url or not Path(name).is_dir():
-        return {"name": name.strip("/")}
+def describe(spec: ModelSpec) -> dict:
+    """The model as results name it: "name", and for a folder "weights", the hash of its weights."""
+    if spec.url or not Path(spec.name).is_dir():
+        return {"name": spec.display_name or spec.name.strip("/")}
     digest = hashlib.sha256()
-    for file in sorted(Path(name).glob("*.safetensors")):
+    for file in sorted(Path(spec.name).glob("*.safetensors")):
         with open(file, "rb") as opened:
             while block := opened.read(2**24):
                 digest.update(block)
-    return {"name": Path(name).resolve().name, "weights": digest.hexdigest()}
+    return {"name": spec.display_name or Path(spec.name).resolve().name, "weights": digest.hexdigest()}
 
 
 def as_picture(part: dict) -> dict:
-    """A signal, drawn on paper; anything else as it is."""
+    """Draws a signal on paper; any other part is given back as it is."""
     if part["type"] != "ecg":
         return part
     extractor = BeatFeatureExtractor()
-    signal, lead_mask, _ = extractor.prepare({key: value for key, value in part.items() if key != "type"})
+    signal, lead_mask, _ = extractor.prepare(part)
     return {
         "type": "image",
         "image": draw_ecg(signal, extractor.sampling_rate, "3x4+R", dpi=100, lead_mask=lead_mask, size=(1100, 850)),
@@ -342,7 +364,7 @@ def as_picture(part: dict) -> dict:
 
 
 def instruction(prompt: Prompt) -> str:
-    """The question as a model is asked that was not trained on this benchmark."""
+    """The question in the words for a model that was not trained on this benchmark."""
     if not prompt.options:
         return prompt.question
     options = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, prompt.options))

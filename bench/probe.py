@@ -9,10 +9,10 @@ import torch
 from tqdm import tqdm
 
 from ..agent.samples import unpack_ecg
+from ..agent.statements import truth
 from ..configuration_heartcare import BeatConfig
 from ..processing_heartcare import BeatFeatureExtractor
 from ..tokenization_beat import BeatModel
-from .classify import truth
 from .items import Item, read_training_records
 
 RECORDS = 4000
@@ -28,15 +28,14 @@ def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> 
     extractor = BeatFeatureExtractor(
         sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent
     )
-    found = []
+    pooled = []
     for item in tqdm(items, desc="random encoder", disable=not progress):
-        ecg = unpack_ecg(item.ecgs[0])
-        inputs = extractor(ecg, return_tensors="pt")
+        inputs = extractor(unpack_ecg(item.ecgs[0]).ecg, return_tensors="pt")
         gain = beat.encode(**inputs).gain
-        each = states.pop().flatten(0, 1)
-        found.append(torch.cat([each.mean(0), each.std(0), each.amax(0), gain.log()]))
+        state = states.pop().flatten(0, 1)
+        pooled.append(torch.cat([state.mean(0), state.std(0), state.amax(0), gain.log()]))
     hook.remove()
-    return torch.stack(found)
+    return torch.stack(pooled)
 
 
 def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3) -> torch.nn.Linear:
@@ -66,8 +65,9 @@ def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3)
 def random_encoder_probe(
     data: str | Path, items: list[Item], seed: int = 0, progress: bool = True
 ) -> dict[str, list[float]] | None:
-    """Trains on records of the training split, and gives the probabilities of the items' classes: id -> 76 numbers;
-    None without a training split.
+    """Trains a probe on records of the training split.
+
+    Returns: id -> the probabilities of its 76 labels, for each of the items; None without a training split.
     """
     training = read_training_records(data, RECORDS)
     if not training:
@@ -76,11 +76,11 @@ def random_encoder_probe(
     torch.set_num_threads(1)  # so that the sums are the same on every number of cores
     torch.manual_seed(seed)
     beat = BeatModel(BeatConfig()).eval()
-    known, asked = (pooled_states(beat, each, progress) for each in (training, items))
+    known, unseen = (pooled_states(beat, records, progress) for records in (training, items))
     mean, deviation = known.mean(0), known.std(0) + 1e-6
     labels = torch.from_numpy(np.stack([truth(item.statements[0]) for item in training]))
     probe = fit_probe((known - mean) / deviation, labels)
     with torch.no_grad():
-        probabilities = probe((asked - mean) / deviation).double().sigmoid().numpy()
+        probabilities = probe((unseen - mean) / deviation).double().sigmoid().numpy()
     torch.set_num_threads(threads)
     return {item.id: [round(float(p), 7) for p in row] for item, row in zip(items, probabilities)}

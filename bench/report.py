@@ -9,45 +9,80 @@ import math
 from pathlib import Path
 
 from ..agent.render import encode_jpeg, encode_png
-from .controls import MAJORITY, MODEL, OTHER
+from .controls import BLANK, LAST_BEAT, LAST_VALUE, MAJORITY, MODEL, NOISE, OTHER, RANDOM, TEXT
 from .items import Item, read_items
 from .models import as_picture
+from .scorers import ACCURACY, ENTITY_F1
 
 INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
 COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
-ROWS = (MODEL, MAJORITY, "text only", "blank ECG", "noise", OTHER, "random encoder", "last value", "last beat")
+ROWS = (MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM, LAST_VALUE, LAST_BEAT)
 WORST = 2  # of each table
 METRICS = {
-    "answers without a single option": "invalid", "calibration error (ECE)": "ece", "accuracy of the surest 50 %": "selective.accuracy_50",
-    "area under risk-coverage": "selective.aurc", "precision of facts": "entities.precision", "recall of facts": "entities.recall",
-    "F1 of findings alone": "entities.statement_f1", "exact match": "exact_match", "token F1": "token_f1", "ROUGE-L": "rouge_l", "BLEU-4 (0 to 100)": "bleu",
-    "rubric (0 to 100)": "rubric.score", "judge (0 to 100)": "judge.score", "judgements that failed": "judge.failed", "F1-Bio": "f1_bio.f1",
-    "F1-RadGraph": "f1_radgraph.f1", "missing forecasts": "missing", "RMSE, uV": "rmse_uv", "PRD, %": "prd", "correlation": "correlation", "DTW, uV": "dtw_uv",
-    "R-peak F1": "r_peak_f1", "error of heart rate, beats/min": "hr_error",
-}  # fmt: skip
+    "answers without a single option": "invalid",
+    "calibration error (ECE)": "ece",
+    "accuracy of the surest 50 %": "selective.accuracy_50",
+    "area under risk-coverage": "selective.aurc",
+    "precision of facts": "entities.precision",
+    "recall of facts": "entities.recall",
+    "F1 of findings alone": "entities.statement_f1",
+    "exact match": "exact_match",
+    "token F1": "token_f1",
+    "ROUGE-L": "rouge_l",
+    "BLEU-4 (0 to 100)": "bleu",
+    "rubric (0 to 100)": "rubric.score",
+    "judge (0 to 100)": "judge.score",
+    "judgements that failed": "judge.failed",
+    "F1-Bio": "f1_bio.f1",
+    "F1-RadGraph": "f1_radgraph.f1",
+    "missing forecasts": "missing",
+    "RMSE, uV": "rmse_uv",
+    "PRD, %": "prd",
+    "correlation": "correlation",
+    "DTW, uV": "dtw_uv",
+    "R-peak F1": "r_peak_f1",
+    "error of heart rate, beats/min": "hr_error",
+}
 
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #f5f6f8; color: #1c2530; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+body { margin: 0; background: #f5f6f8; color: #1c2530;
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 27px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 38px 0 12px; } h3 { font-size: 15px; margin: 0 0 8px; }
-p { margin: 6px 0; max-width: 75ch; } .quiet { color: #5d6773; font-size: 13px; overflow-wrap: anywhere; }
-section.card { background: #fff; border: 1px solid #dde2e8; border-radius: 8px; padding: 16px 18px; margin: 0 0 16px; }
+h1 { font-size: 27px; margin: 0 0 4px; }
+h2 { font-size: 20px; margin: 38px 0 12px; }
+h3 { font-size: 15px; margin: 0 0 8px; }
+p { margin: 6px 0; max-width: 75ch; }
+.quiet { color: #5d6773; font-size: 13px; overflow-wrap: anywhere; }
+section.card { background: #fff; border: 1px solid #dde2e8; border-radius: 8px; padding: 16px 18px;
+  margin: 0 0 16px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 16px; }
 .grid > section.card { margin: 0; min-width: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; width: 100%; }
-th, td { padding: 5px 9px; border-bottom: 1px solid #e6eaee; text-align: right; white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #45505c; white-space: normal; vertical-align: bottom; }
-ul.verdicts { list-style: none; padding: 0; margin: 0; } ul.verdicts li { padding: 7px 0 7px 30px; border-bottom: 1px solid #e6eaee; position: relative; }
+th, td { padding: 5px 9px; border-bottom: 1px solid #e6eaee; text-align: right; white-space: nowrap;
+  vertical-align: top; }
+th:first-child, td:first-child { text-align: left; }
+th { font-weight: 600; color: #45505c; white-space: normal; vertical-align: bottom; }
+ul.verdicts { list-style: none; padding: 0; margin: 0; }
+ul.verdicts li { padding: 7px 0 7px 30px; border-bottom: 1px solid #e6eaee; position: relative; }
 ul.verdicts li:last-child { border: 0; }
-ul.verdicts li::before { position: absolute; left: 2px; font-weight: 700; } li.yes::before { content: "\\2713"; color: #2c7a4b; }
-li.no::before { content: "\\2717"; color: #b5482f; } li.no b { color: #9c3620; } li.yes b { color: #22663d; }
-svg { width: 100%; height: auto; display: block; } svg text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1c2530; }
-figure { margin: 0; } figure img { width: 100%; height: auto; border: 1px solid #dde2e8; border-radius: 4px; display: block; margin-bottom: 8px; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 8px 0 0; font-size: 14px; } dt { color: #5d6773; } dd { margin: 0; overflow-wrap: anywhere; }
-.key { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 12px; vertical-align: -1px; }
+ul.verdicts li::before { position: absolute; left: 2px; font-weight: 700; }
+li.yes::before { content: "\\2713"; color: #2c7a4b; }
+li.no::before { content: "\\2717"; color: #b5482f; }
+li.no b { color: #9c3620; }
+li.yes b { color: #22663d; }
+svg { width: 100%; height: auto; display: block; }
+svg text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1c2530; }
+figure { margin: 0; }
+figure img { width: 100%; height: auto; border: 1px solid #dde2e8; border-radius: 4px; display: block;
+  margin-bottom: 8px; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 8px 0 0; font-size: 14px; }
+dt { color: #5d6773; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.key { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 12px;
+  vertical-align: -1px; }
 """
 
 
@@ -74,7 +109,7 @@ def write_report(folder: str | Path, data: str | Path | None = None, manifest: d
     """Writes FOLDER/report.html, and returns its path.
 
     Args:
-        folder: Of results of `run` and of `invariance`.
+        folder: Folder with the results of `run` and of `invariance`.
         data, manifest: The data set and the benchmark: then the worst cases are drawn.
 
     Raises: `ValueError` when the folder holds no result.
@@ -82,16 +117,16 @@ def write_report(folder: str | Path, data: str | Path | None = None, manifest: d
     folder = Path(folder)
     results, invariances = [], []
     for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if "format" in found:
-            (results if "tables" in found else invariances).append(found)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "format" in content:
+            (results if "tables" in content else invariances).append(content)
     if not results:
         raise ValueError(f"{folder} holds no result of python -m heartcare.bench run.")
     first = results[0]["benchmark"]
     body = [
         f"<h1>{_text(first['name'])}</h1>",
-        f"<p>Split {_text(first['split'])}, version {first['version']}. {len(results)} model{'s' if len(results) > 1 else ''}. "
-        "Not for clinical use.</p>",
+        f"<p>Split {_text(first['split'])}, version {first['version']}. {len(results)} "
+        f"model{'s' if len(results) > 1 else ''}. Not for clinical use.</p>",
         f"<p class='quiet'>manifest {first['manifest']}</p>",
     ]
     if len(results) > 1:
@@ -100,11 +135,13 @@ def write_report(folder: str | Path, data: str | Path | None = None, manifest: d
     for result in results:
         body += _model_section(result)
         body += _worst_section(result, data, manifest) if data and manifest else []
-    for found in invariances:
-        body += _invariance_section(found)
+    for result in invariances:
+        body += _invariance_section(result)
     page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{_text(first['name'])}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{_text(first['name'])}</title><style>{STYLE}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
     )
     place = folder / "report.html"
     place.write_text(page, encoding="utf-8")
@@ -116,8 +153,8 @@ def _text(value) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    cells = "".join(f"<th>{_text(each)}</th>" for each in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_text(each)}</td>" for each in row) + "</tr>" for row in rows)
+    cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
 
 
@@ -140,9 +177,9 @@ def _overview(results: list[dict]) -> str:
 def _radars(results: list[dict]) -> list[str]:
     """One radar for each table of closed questions that has at least three groups."""
     names = dict.fromkeys(
-        name for result in results for name, table in result["tables"].items() if table["primary"] == "accuracy"
+        name for result in results for name, table in result["tables"].items() if table["primary"] == ACCURACY
     )
-    found = []
+    cards = []
     for name in names:
         tables = [(result["model"]["name"], result["tables"][name]) for result in results if name in result["tables"]]
         groups = list(tables[0][1]["rows"][MODEL]["groups"])
@@ -157,11 +194,11 @@ def _radars(results: list[dict]) -> list[str]:
         legend = "".join(
             f"<span class='key' style='background:{colour}'></span>{_text(label)}" for label, colour, _ in series
         )
-        shape = _radar(groups, [(colour, each) for (_, colour, _), each in zip(series, values)])
-        found.append(
+        shape = _radar(groups, [(colour, row) for (_, colour, _), row in zip(series, values)])
+        cards.append(
             f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>"
         )
-    return found
+    return cards
 
 
 def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
@@ -184,9 +221,8 @@ def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
         anchor = "middle" if abs(x - x0) < 25 else "start" if x > x0 else "end"
         words = axis.removesuffix(" closed").split(" ")
         for line, word in enumerate(words):
-            parts.append(
-                f"<text x='{x:.1f}' y='{y + 4 + 14 * (line - (len(words) - 1) / 2):.1f}' text-anchor='{anchor}'>{_text(word)}</text>"
-            )
+            height_of_line = y + 4 + 14 * (line - (len(words) - 1) / 2)
+            parts.append(f"<text x='{x:.1f}' y='{height_of_line:.1f}' text-anchor='{anchor}'>{_text(word)}</text>")
     for colour, values in reversed(series):
         parts.append(polygon(values, f"fill='{colour}' fill-opacity='.10' stroke='{colour}' stroke-width='2'"))
     return f"<svg viewBox='0 0 {width} {height}' role='img'>{''.join(parts)}</svg>"
@@ -205,7 +241,7 @@ def _bars(table: dict) -> str:
         parts.append(
             f"<rect x='{left}' y='{y}' width='{max(0, value * scale):.1f}' height='17' rx='2' fill='{colour}'/>"
         )
-        ends = [left + each * scale for each in (low, high)]
+        ends = [left + end * scale for end in (low, high)]
         parts.append(f"<path d='M{ends[0]:.1f} {y + 8.5}H{ends[1]:.1f}' stroke='{INK}' stroke-width='1.4'/>")
         parts += [f"<path d='M{end:.1f} {y + 4}v9' stroke='{INK}' stroke-width='1.4'/>" for end in ends]
         parts.append(f"<text x='{max(ends[1], left + value * scale) + 7:.1f}' y='{y + 13}'>{value:.3f}</text>")
@@ -224,32 +260,31 @@ def _model_section(result: dict) -> list[str]:
         parts.append(f"<ul class='verdicts'>{''.join(lines)}</ul>")
     else:
         parts.append("<p>Run without control rows, so that nothing can be said of what the model reads.</p>")
+    weights = result["model"].get("weights", "not known")
     parts.append(
-        f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(result['model'].get('weights', 'not known'))}</p></section>"
+        f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(weights)}</p></section>"
     )
     parts.append("<div class='grid'>")
     for name, table in result["tables"].items():
         lower = ", lower is better" if table["lower_is_better"] else ""
-        details = _details(table)
-        parts.append(
-            f"<section class='card'><h3>{_text(name)}: {_text(table['primary'])}{lower}</h3>{_bars(table)}{details}</section>"
-        )
+        title = f"<h3>{_text(name)}: {_text(table['primary'])}{lower}</h3>"
+        parts.append(f"<section class='card'>{title}{_bars(table)}{_details(table)}</section>")
     return [*parts, "</div>"]
 
 
 def _details(table: dict) -> str:
-    """The other metrics, of the model and of the two controls that say most."""
+    """A table of the other metrics, with the model and the two controls that say most."""
     shown = [row for row in (MODEL, MAJORITY, OTHER) if row in table["rows"]]
     rows = [table["rows"][row] for row in shown]
     if "sets" in rows[0]:
         lines = [
             [
                 name,
-                str(found["classes"]),
+                str(auc["classes"]),
                 *(f"{row['sets'][name]['auc']:.3f}" for row in rows),
-                f"{found['low']:.3f} to {found['high']:.3f}",
+                f"{auc['low']:.3f} to {auc['high']:.3f}",
             ]
-            for name, found in rows[0]["sets"].items()
+            for name, auc in rows[0]["sets"].items()
         ]
         if not lines:
             return "<p class='quiet'>No class has records both with and without it, so that there is no AUC.</p>"
@@ -276,43 +311,40 @@ def _details(table: dict) -> str:
 
 
 def _dig(row: dict, path: str):
-    """ "rubric.score" of a row; None where it has none."""
+    """The value at a path such as "rubric.score" in a row; None where it has none."""
     for key in path.split("."):
         row = (row or {}).get(key)
     return row
 
 
 def worst_cases(result: dict) -> list[str]:
-    """Ids of the answers that were surest and most wrong, some of each table; reports and open answers only where they
+    """Ids of the surest answers that are quite wrong, two of each table: open answers and reports count only where they
     say nothing right.
     """
-    found = []
+    ids = []
     for name, table in result["tables"].items():
-        if table["primary"] not in ("accuracy", "ECG-entity F1"):
-            continue
-        wrong = [
-            (each, answer)
-            for each, answer in result["items"].items()
-            if answer["table"] == name and answer["score"] == 0
-        ]
-        wrong.sort(key=lambda each: (-(each[1]["confidence"] or 0), each[0]))
-        found += [each for each, _ in wrong[:WORST]]
-    return found
+        if table["primary"] in (ACCURACY, ENTITY_F1):
+            items = result["items"].items()
+            wrong = [(item_id, a) for item_id, a in items if a["table"] == name and a["score"] == 0]
+            wrong.sort(key=lambda pair: (-(pair[1]["confidence"] or 0), pair[0]))
+            ids += [item_id for item_id, _ in wrong[:WORST]]
+    return ids
 
 
 def _worst_section(result: dict, data: str | Path, manifest: dict) -> list[str]:
     chosen = set(worst_cases(result))
     if not chosen:
         return []
-    items = read_items(data, {**manifest, "items": [each for each in manifest["items"] if each[0] in chosen]})
+    items = read_items(data, {**manifest, "items": [entry for entry in manifest["items"] if entry[0] in chosen]})
     parts = ["<h2>Surest and wrong</h2>", "<div class='grid'>"]
     for item in items:
         answer = result["items"][item.id]
         sure = "" if answer["confidence"] is None else f" ({100 * answer['confidence']:.0f} % sure)"
         rows = (("Question", item.question), ("Answer", (answer["text"] or "nothing") + sure), ("Truth", item.answer))
-        told = "".join(f"<dt>{name}</dt><dd>{_text(text)}</dd>" for name, text in rows)
+        terms = "".join(f"<dt>{name}</dt><dd>{_text(text)}</dd>" for name, text in rows)
         parts.append(
-            f"<section class='card'><h3>{_text(answer['table'])}, {_text(item.group)}</h3><figure>{_pictures(item)}<dl>{told}</dl></figure></section>"
+            f"<section class='card'><h3>{_text(answer['table'])}, {_text(item.group)}</h3>"
+            f"<figure>{_pictures(item)}<dl>{terms}</dl></figure></section>"
         )
     return [*parts, "</div>"]
 
@@ -329,7 +361,7 @@ def _pictures(item: Item) -> str:
     return "".join(shown)
 
 
-def _invariance_section(found: dict) -> list[str]:
+def _invariance_section(result: dict) -> list[str]:
     rows = [
         [
             name,
@@ -338,8 +370,11 @@ def _invariance_section(found: dict) -> list[str]:
             f"{row['accuracy']:.3f}",
             f"{100 * row['invalid']:.1f} %",
         ]
-        for name, row in found["rows"].items()
+        for name, row in result["rows"].items()
     ]
     table = _table(["the same records", "answer changed", "kappa", "accuracy", "no single option"], rows)
-    words = f"<p>{found['questions']} closed questions about signals, asked again about the same records in other forms.</p>"
-    return [f"<h2>{_text(found['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]
+    words = (
+        f"<p>{result['questions']} closed questions about signals, asked again about the same records in other "
+        "forms.</p>"
+    )
+    return [f"<h2>{_text(result['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]

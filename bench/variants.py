@@ -12,21 +12,24 @@ from .items import Item
 
 
 def _rate(hz: int) -> Callable[[Item], list[dict]]:
+    """The signal at another sampling rate."""
+
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         extractor = BeatFeatureExtractor(sampling_rate=hz)
-        return [
-            {**ecg, "ecg": extractor.resample(ecg["ecg"].astype(np.float64), ecg["sampling_rate"]), "sampling_rate": hz}
-        ]
+        signal = extractor.resample(ecg["signal"].astype(np.float64), ecg["sampling_rate"])
+        return [{**ecg, "signal": signal, "sampling_rate": hz}]
 
     return parts
 
 
 def _leads(*leads: str) -> Callable[[Item], list[dict]]:
+    """The signal with these leads alone."""
+
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         kept = [k for k, name in enumerate(ecg["lead_names"]) if name in leads]
-        return [{**ecg, "ecg": ecg["ecg"][kept], "lead_names": [ecg["lead_names"][k] for k in kept]}]
+        return [{**ecg, "signal": ecg["signal"][kept], "lead_names": [ecg["lead_names"][k] for k in kept]}]
 
     return parts
 
@@ -34,10 +37,12 @@ def _leads(*leads: str) -> Callable[[Item], list[dict]]:
 def _picture(
     layout: str = "3x4+R", speed: float = 25, gain: float = 10, artefacts: float = 0.0
 ) -> Callable[[Item], list[dict]]:
+    """The signal drawn on paper, with artefacts of a strength from 0 to 1."""
+
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         extractor = BeatFeatureExtractor()
-        signal, lead_mask, _ = extractor.prepare({key: value for key, value in ecg.items() if key != "type"})
+        signal, lead_mask, _ = extractor.prepare(ecg)
         page = draw_ecg(signal, extractor.sampling_rate, layout, speed, gain, dpi=100, lead_mask=lead_mask)
         rng = np.random.default_rng(zlib.crc32(item.id.encode()))
         return [{"type": "image", "image": add_artefacts(page, artefacts, rng)}]

@@ -20,7 +20,8 @@ from torch import nn
 from tqdm import tqdm
 
 from heartcare import BeatModel
-from heartcare.bench.classify import SETS, classification_table, truth
+from heartcare.agent.statements import SETS, truth
+from heartcare.bench.classify import classification_table
 from heartcare.bench.probe import fit_probe
 from heartcare.training.pooling import AttentionPooling
 from heartcare.training.ptbxl import PTBXL

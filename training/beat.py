@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments, get_cosine_schedule_with_warmup
 
-from heartcare.bench.classify import truth
+from heartcare.agent.statements import truth
 from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 

@@ -42,8 +42,7 @@ COLUMNS = [
 
 def cleaned(stored: dict, processor: HeartcareProcessor) -> np.ndarray:
     """An element of a row's `ecgs` -> float32 (12, samples) mV, as the model takes it, without what is to be predicted."""
-    ecg = {name: value for name, value in unpack_ecg(stored).items() if name != "target"}
-    return processor.feature_extractor.prepare(ecg | {"source": stored["record_id"]})[0]
+    return processor.feature_extractor.prepare(unpack_ecg(stored).ecg).signal
 
 
 def cut(stored, processor: HeartcareProcessor) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
-from heartcare.bench.classify import NAMES, WORDING, truth
+from heartcare.agent.statements import NAMES, WORDING, truth
 
 DIFFERENT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]  # which is asked as the statement NORM is
 # How else people ask whether something is there; half of the questions are worded as the benchmark's.

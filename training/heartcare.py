@@ -32,7 +32,7 @@ from transformers import (
     set_seed,
 )
 
-from heartcare.bench.classify import NAMES
+from heartcare.agent.statements import NAMES
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 

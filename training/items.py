@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from heartcare.bench.classify import truth
+from heartcare.agent.statements import truth
 
 from .data import HeartcareData
 from .drill import drill, drill_pair

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from heartcare.bench.classify import NAMES, SETS, of_set, truth
+from heartcare.agent.statements import NAMES, SETS, select_set, truth
 from heartcare.bench.metrics.probability import macro_auc
 
 from .ptbxl import PTBXL
@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
 
 class ResNet1d(nn.Module):
     """12 leads in mV at 100 Hz (B, 12, n) -> logits of all classes (B, 76), in the order of
-    `heartcare.bench.classify.NAMES`.
+    `heartcare.agent.statements.NAMES`.
     """
 
     def __init__(self, width: int = 128, classes: int = len(NAMES), dropout: float = 0.5):
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
     values = logits(model, validation).double().numpy()
     found = {}
     for name in SETS:
-        those, scores = of_set(labels, name), of_set(values, name)
+        those, scores = select_set(labels, name), select_set(values, name)
         kept = [k for k in range(those.shape[1]) if 0 < those[:, k].sum() < len(those)]
         found[name] = round(float(macro_auc(those[:, kept], scores[:, kept])), 4) if kept else None
     print(json.dumps({"fold": 9, "parameters": sum(p.numel() for p in model.parameters()), "macro_auc": found}))

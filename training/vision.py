@@ -20,7 +20,7 @@ from transformers.utils import ModelOutput
 
 from heartcare.agent.records import IMAGE_DPI, IMAGE_SIZE
 from heartcare.agent.render import CALIBRATION_MM, MARGIN_MM
-from heartcare.bench.classify import NAMES, SETS, of_set, truth
+from heartcare.agent.statements import NAMES, SETS, select_set, truth
 from heartcare.bench.metrics.probability import macro_auc
 from heartcare.configuration_heartcare import HeartcareConfig
 from heartcare.image_processing_heartcare import LAYOUTS, ECGImageProcessor
@@ -164,7 +164,7 @@ def evaluate(model: PictureReader, data: Pictures, given: np.ndarray) -> dict[st
     labels, scores = given[data.drawn], torch.cat(read).numpy()
     found = {"PRD of the traces, %": float(100 * (sum(error) / sum(energy)).sqrt())}
     for name in SETS:
-        found[f"macro AUC, {name}"] = float(macro_auc(of_set(labels, name), of_set(scores, name)))
+        found[f"macro AUC, {name}"] = float(macro_auc(select_set(labels, name), select_set(scores, name)))
     return found
 
 

@@ -1,19 +1,20 @@
 """The plain functions as modules of the evaluate package, which load from their folders without any network."""
 
+from collections.abc import Callable
+
 import datasets
 import evaluate
 
 TEXT, NUMBER = datasets.Value("string"), datasets.Value("float64")
-TEXTS, NUMBERS, SIGNAL = (datasets.Sequence(each) for each in (TEXT, NUMBER, datasets.Sequence(NUMBER)))
+TEXTS, NUMBERS, SIGNAL = (datasets.Sequence(kind) for kind in (TEXT, NUMBER, datasets.Sequence(NUMBER)))
 
 
-def make_metric(function, description: str, **features) -> type[evaluate.Metric]:
+def make_metric(function: Callable[..., dict], description: str, **features) -> type[evaluate.Metric]:
     """A metric class around a function.
 
     Args:
-        function: Called with the columns by name as lists, and with what `compute` is given beside them; returns a
-            dict.
-        description: What the metric says.
+        function: Called with the columns by name as lists, and with the other arguments of `compute`.
+        description: One sentence on the metric.
         features: Column -> its type.
     """
 

@@ -1,5 +1,5 @@
-"""Closed questions: which option an answer chooses, read strictly. What names no option, or several, is wrong, and
-never replaced by a guess.
+"""Closed questions: the option that an answer chooses, read strictly. An answer that names no option, or several, is
+wrong, and never replaced by a guess.
 """
 
 import re
@@ -11,19 +11,21 @@ LONGEST = 200  # words; more is no answer to a question with options
 _LETTER = r"[\(\[]?(?P<letter>[a-h])[\)\]]?"
 _ALONE = re.compile(rf"^{_LETTER}[.):]?$")
 _FIRST = re.compile(r"^(?:\((?P<letter>[a-h])\)|(?P<bare>[a-h])[.):])\s*\S")
-_SAID = re.compile(
-    rf"\b(?:answer|option|choice|antwort|reponse|respuesta|risposta)\b(?: is| would be| ist| est| es| e)? ?:? ?(?:option )?{_LETTER}(?!\w)(?P<after>.?.?)"
+_ANNOUNCED = re.compile(
+    r"\b(?:answer|option|choice|antwort|reponse|respuesta|risposta)\b(?: is| would be| ist| est| es| e)? ?:? ?"
+    rf"(?:option )?{_LETTER}(?!\w)(?P<after>.?.?)"
 )
 _SEVERAL = re.compile(r"^\W*[a-h]\W*(?:(?:or|and|oder|und|/|,|&)\W*[a-h]\W*)+$")
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|without|neither|nor|excludes?|excluded|absence of|rather than|instead of|cannot be|kein\w*|nicht)\b[^.;:!?]*$"
+    r"\b(?:no|not|never|without|neither|nor|excludes?|excluded|absence of|rather than|instead of|cannot be|kein\w*"
+    r"|nicht)\b[^.;:!?]*$"
 )
 _TURN = re.compile(r"\b(?:but|sondern|however)\b")
 
 
 class Choice(NamedTuple):
-    """What an answer chooses: the `index` of the option, or None, and then `reason` says why: "empty", "too long", "no
-    option", "several".
+    """The choice of an answer: the `index` of the option, or None; then `reason` is "empty", "too long", "no option" or
+    "several".
     """
 
     index: int | None
@@ -60,8 +62,7 @@ def closed_qa(
         options: The options of each question.
 
     Returns: "accuracy", where an answer without a single clear choice is wrong; "invalid", the share of such answers;
-        and its parts "empty", "too_long",
-    "no_option", "several".
+        and its parts "empty", "too_long", "no_option", "several".
 
     Raises: `ValueError` when the lists differ in length, or a reference is none of its options.
     """
@@ -82,9 +83,11 @@ def closed_qa(
 
 
 def same_length(*lists: Sequence):
-    if len({len(each) for each in lists}) != 1 or not len(lists[0]):
+    """Raises `ValueError` for lists of different lengths, and for empty ones."""
+    if len({len(values) for values in lists}) != 1 or not len(lists[0]):
         raise ValueError(
-            f"Predictions and references must be as many, and at least one; got {', '.join(str(len(each)) for each in lists)}."
+            "Predictions and references must be lists of one length, and not empty; got the lengths "
+            f"{', '.join(str(len(values)) for values in lists)}."
         )
 
 
@@ -96,14 +99,15 @@ def _plain(text: str) -> str:
 
 
 def _letters(text: str, options: int) -> set[int]:
-    found = set()
+    """Places of the options whose letter the answer gives."""
+    letters = set()
     if match := _ALONE.match(text) or _FIRST.match(text):
-        found.add(match["letter"] or match["bare"])
-    for match in _SAID.finditer(text):
+        letters.add(match["letter"] or match["bare"])
+    for match in _ANNOUNCED.finditer(text):
         # "The answer is a normal ECG" has no letter in it.
         if match["letter"] != "a" or not re.match(r" ?\w", match["after"]):
-            found.add(match["letter"])
-    return {ord(letter) - ord("a") for letter in found if ord(letter) - ord("a") < options}
+            letters.add(match["letter"])
+    return {ord(letter) - ord("a") for letter in letters if ord(letter) - ord("a") < options}
 
 
 def _named(text: str, options: Sequence[str]) -> set[int]:
@@ -115,12 +119,12 @@ def _named(text: str, options: Sequence[str]) -> set[int]:
         plain = re.sub(r"^(?:an?|the) ", "", _plain(option))
         short = re.sub(r" ?\(.*\)", "", plain)
         wordings += [(wording, index) for wording in {plain, short}]
-    found = set()
-    for wording, index in sorted(wordings, key=lambda each: (-len(each[0]), each)):
+    places = set()
+    for wording, index in sorted(wordings, key=lambda pair: (-len(pair[0]), pair)):
         pattern = re.compile(rf"(?<![\w#]){re.escape(wording)}(?![\w#])")
         while match := pattern.search(text):
             before = _TURN.split(text[: match.start()])[-1]
             if not _NEGATION.search(before):
-                found.add(index)
+                places.add(index)
             text = text[: match.start()] + "#" * (match.end() - match.start()) + text[match.end() :]
-    return found
+    return places

@@ -1,12 +1,12 @@
-"""ECG entities: what a text says about the ECG, as facts, and the F1 of its facts against the reference's. The clinical
-primary of the open tasks.
+"""ECG entities: the statements of a text about the ECG, as facts, and the F1 of its facts against the reference's. The
+clinical primary of the open tasks.
 
 A mention of a finding (HeartAgent's lexicon) gives facts that are right or wrong each of its own:
 
     "No ST elevation. Probable old inferior infarction."
         (STE_, "absent"), (IMI, "present"), (IMI, "certainty", "probable"), (IMI, "time", "III")
 
-In comparisons each fact also says of which ECG it is: "Both: ...", "Only the first: ...".
+In comparisons each fact also names its ECG: "Both: ...", "Only the first: ...".
 """
 
 import re
@@ -51,25 +51,26 @@ def _facts_of(mention: Mention) -> set[tuple[str, ...]]:
 def entity_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list[float | None]:
     """F1 of the facts of each pair; None where the reference states no fact, since nothing can be right there."""
     same_length(predictions, references)
-    return [_f1(find_facts(p), meant) if (meant := find_facts(r)) else None for p, r in zip(predictions, references)]
+    return [
+        _f1(find_facts(p), expected) if (expected := find_facts(r)) else None for p, r in zip(predictions, references)
+    ]
 
 
-def _f1(said: set, meant: set) -> float:
-    return 2 * len(said & meant) / (len(said) + len(meant))
+def _f1(predicted: set, expected: set) -> float:
+    return 2 * len(predicted & expected) / (len(predicted) + len(expected))
 
 
 def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float | int | None]:
     """ECG-entity F1.
 
     Returns: "f1", the mean over the pairs whose reference states facts; micro "precision", "recall" and "micro_f1" over
-        all facts; "statement_f1",
-    "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None where no text has one;
-    "without_facts", the number of references that state none.
+        all facts; "statement_f1", "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None
+        where no text has one; "without_facts", the number of references that state none.
     """
-    each = entity_f1_each(predictions, references)
-    scored = [score for score in each if score is not None]
+    scores = entity_f1_each(predictions, references)
+    scored = [score for score in scores if score is not None]
     pairs = [(find_facts(p), find_facts(r)) for p, r in zip(predictions, references)]
-    result = {"f1": sum(scored) / len(scored) if scored else None, "without_facts": len(each) - len(scored)}
+    result = {"f1": sum(scored) / len(scored) if scored else None, "without_facts": len(scores) - len(scored)}
     result |= _micro(pairs)
     for kind in ("statement", "certainty", "lead", "time"):
         result[f"{kind}_f1"] = _micro(
@@ -83,9 +84,9 @@ def _kind(fact: tuple[str, ...]) -> str:
 
 
 def _micro(pairs: list[tuple[set, set]]) -> dict[str, float | None]:
-    shared, said, meant = (sum(counts) for counts in zip(*((len(s & m), len(s), len(m)) for s, m in pairs)))
+    shared, predicted, expected = (sum(counts) for counts in zip(*((len(s & m), len(s), len(m)) for s, m in pairs)))
     return {
-        "precision": shared / said if said else None,
-        "recall": shared / meant if meant else None,
-        "micro_f1": 2 * shared / (said + meant) if said + meant else None,
+        "precision": shared / predicted if predicted else None,
+        "recall": shared / expected if expected else None,
+        "micro_f1": 2 * shared / (predicted + expected) if predicted + expected else None,
     }

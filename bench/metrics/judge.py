@@ -1,4 +1,4 @@
-"""The 17-point rubric as a language model judges it. A judgement that fails is counted as failed: it is never a score."""
+"""The 17-point rubric as a language model judges it. A judgement that fails is counted as failed, and never scored."""
 
 import hashlib
 import json
@@ -12,10 +12,12 @@ from .closed import same_length
 from .rubric import RUBRIC, weighted
 
 SYSTEM = (
-    "You grade reports of electrocardiograms against a reference by a cardiologist. For each numbered point reply 1 (yes), 0.5 (in part), 0 (no), or null "
-    "where the reference has nothing that the point could apply to. A report that says nothing of the ECG gets 0. Reply with JSON alone, an object with the "
+    "You grade reports of electrocardiograms against a reference by a cardiologist. For each numbered point reply 1 "
+    "(yes), 0.5 (in part), 0 (no), or null where the reference has nothing that the point could apply to. A report "
+    "that says nothing of the ECG gets 0. Reply with JSON alone, an object with the "
     'keys "1" to "17".\n\n' + "\n".join(f"{k}. {point.asks}" for k, point in enumerate(RUBRIC, 1))
 )
+SECONDS = 120.0  # for one reply
 KEYS = [str(k) for k in range(1, len(RUBRIC) + 1)]
 SCHEMA = {
     "type": "object",
@@ -29,12 +31,11 @@ class Judge:
     """Grades one report after the other.
 
     Args:
-        model: Its name at `url`; without a `url`, folder or Hub id of a causal LM with a chat template.
+        model: Name of the judge at `url`; without a `url`, folder or Hub id of a causal LM with a chat template.
         url: OpenAI-compatible server, for example "http://localhost:8000/v1".
-        cache: Folder of judgements, by the hash of what was asked; none is kept without it.
+        cache: Folder of judgements, by the hash of the request; none is kept without it.
         seed: Sent with each request; a second try has the next one.
-        retries: How often a judgement that fails is asked for again.
-        timeout: Seconds for one reply.
+        retries: Number of times that a judgement that fails is asked for again.
 
     `counts` has "judged", "cached" and "failed".
     """
@@ -46,30 +47,22 @@ class Judge:
         cache: str | None = None,
         seed: int = 0,
         retries: int = 2,
-        timeout: float = 120.0,
     ):
-        self.model, self.url, self.cache, self.seed, self.retries, self.timeout = (
-            model,
-            url,
-            cache,
-            seed,
-            retries,
-            timeout,
-        )
+        self.model, self.url, self.cache, self.seed, self.retries = model, url, cache, seed, retries
         self.counts: Counter = Counter()
         self._local = None
 
     def __call__(self, prediction: str, reference: str) -> list[float | None] | None:
         """The 17 points, None for those that do not apply; None alone when the judge failed."""
-        asked = f"Reference:\n{reference}\n\nReport to grade:\n{prediction}"
-        key = hashlib.sha256(json.dumps([self.model, self.seed, SYSTEM, asked]).encode()).hexdigest()
+        request = f"Reference:\n{reference}\n\nReport to grade:\n{prediction}"
+        key = hashlib.sha256(json.dumps([self.model, self.seed, SYSTEM, request]).encode()).hexdigest()
         place = Path(self.cache) / f"{key}.json" if self.cache else None
         if place and place.is_file():
             self.counts["cached"] += 1
             return json.loads(place.read_text(encoding="utf-8"))
         for attempt in range(1 + self.retries):
             try:
-                points = read_judgement(self._reply(asked, self.seed + attempt))
+                points = read_judgement(self._reply(request, self.seed + attempt))
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue
             if place:
@@ -82,11 +75,11 @@ class Judge:
         self.counts["failed"] += 1
         return None
 
-    def _reply(self, asked: str, seed: int) -> str:
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
+    def _reply(self, request: str, seed: int) -> str:
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": request}]
         if self.url:
             form = json_schema("judgement", SCHEMA)
-            choice = chat(self.url, self.model, messages, self.timeout, temperature=0, seed=seed, response_format=form)
+            choice = chat(self.url, self.model, messages, SECONDS, temperature=0, seed=seed, response_format=form)
             return choice["message"]["content"]
         if self._local is None:
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -116,16 +109,18 @@ def read_judgement(reply: str) -> list[float | None]:
 def judge_reports(
     predictions: Sequence[str], references: Sequence[str], judge: Judge
 ) -> dict[str, float | int | list | None]:
-    """Returns: "score", mean of 0 to 100 over the reports that were judged (None without any); "each", None where the
-    judge failed; "judged", "failed".
+    """Grades reports.
+
+    Returns: "score", mean of 0 to 100 over the reports that were judged (None without any); "each", None where the
+        judge failed; "judged", "failed".
     """
     same_length(predictions, references)
     points = [judge(p, r) for p, r in zip(predictions, references)]
-    each = [weighted(row) if row else None for row in points]
-    scored = [score for score in each if score is not None]
+    scores = [weighted(row) if row else None for row in points]
+    scored = [score for score in scores if score is not None]
     return {
         "score": sum(scored) / len(scored) if scored else None,
-        "each": each,
+        "each": scores,
         "judged": len(scored),
-        "failed": len(each) - len(scored),
+        "failed": len(scores) - len(scored),
     }

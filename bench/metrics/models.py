@@ -3,7 +3,7 @@ score in its place.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .closed import same_length
@@ -16,8 +16,8 @@ def f1_bio(
 
     Args:
         model: Folder of the BERT, for example BioBERT; it is not downloaded.
-        layer: Whose hidden states are compared, counted from 1; by default the last but two, as bert-score has chosen
-            for most 12-layer models.
+        layer: Number of the layer whose hidden states are compared, from 1; by default three below the last, as
+            bert-score has chosen for most 12-layer models.
 
     Returns: "f1", the mean; "each"; "model", the folder's name, and "layer", since scores of other models or layers are
         other scores. None without a model.
@@ -51,7 +51,10 @@ def f1_bio(
 
 
 def f1_radgraph(
-    predictions: Sequence[str], references: Sequence[str], scorer=None, model: str | None = None
+    predictions: Sequence[str],
+    references: Sequence[str],
+    scorer: Callable | None = None,
+    model: str | None = None,
 ) -> dict | None:
     """F1 of RadGraph's entities and relations, as the paper reports it (F1-Rad). RadGraph was made for radiology; of
     ECGs it knows little.
@@ -72,5 +75,5 @@ def f1_radgraph(
         except ImportError as error:
             raise ImportError("F1-RadGraph needs the radgraph package and its weights.") from error
         scorer = F1RadGraph(reward_level="partial", model_type=model)
-    mean, each, *_ = scorer(hyps=list(predictions), refs=list(references))
-    return {"f1": float(mean), "each": [float(value) for value in each], "model": model or type(scorer).__name__}
+    mean, rewards, *_ = scorer(hyps=list(predictions), refs=list(references))
+    return {"f1": float(mean), "each": [float(value) for value in rewards], "model": model or type(scorer).__name__}

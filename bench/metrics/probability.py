@@ -1,4 +1,4 @@
-"""Probabilities against truth: AUC, calibration, and what is gained by answering only when sure."""
+"""Probabilities against truth: AUC, calibration, and the gain of answering only when sure."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = Non
     Args:
         labels: bool (n,).
         scores: (n,).
-        weights: (draws, n) or (n,), how often each item counts, as in a bootstrap; 1 by default.
+        weights: (draws, n) or (n,), number of times that each item counts, as in a bootstrap; 1 by default.
 
     Returns: float64 (draws,), or a number for one draw; nan where a draw lacks one of the two classes.
     """
@@ -24,8 +24,8 @@ def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = Non
     negative = np.add.reduceat(drawn * ~labels[order], starts, axis=1)
     below = np.cumsum(negative, axis=1) - negative / 2
     with np.errstate(invalid="ignore"):
-        found = (positive * below).sum(1) / (positive.sum(1) * negative.sum(1))
-    return found if weights.ndim == 2 else found[0]
+        area = (positive * below).sum(1) / (positive.sum(1) * negative.sum(1))
+    return area if weights.ndim == 2 else area[0]
 
 
 def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -33,10 +33,10 @@ def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
 
     Args: labels, scores: (n, classes); weights: as in `auc`. Returns: as `auc`.
     """
-    each = [auc(labels[:, k], scores[:, k], weights) for k in range(labels.shape[1])]
+    areas = [auc(labels[:, k], scores[:, k], weights) for k in range(labels.shape[1])]
     with np.errstate(invalid="ignore"):
-        found = np.stack(each)
-        return np.nansum(found, 0) / np.maximum(1, (~np.isnan(found)).sum(0)) if len(each) else np.nan
+        table = np.stack(areas)
+        return np.nansum(table, 0) / np.maximum(1, (~np.isnan(table)).sum(0)) if len(areas) else np.nan
 
 
 def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float], bins: int = 15) -> float:
@@ -53,8 +53,8 @@ def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict
     """Selective accuracy: answering only the surest questions.
 
     Returns: "aurc", the area under the risk-coverage curve (mean error over all coverages, lower is better; answers of
-        equal confidence count alike), and
-    "accuracy_50", "accuracy_80", "accuracy_100", the accuracy when the surest 50, 80, 100 % are answered.
+        equal confidence count alike), and "accuracy_50", "accuracy_80", "accuracy_100", the accuracy when the surest
+        50, 80, 100 % are answered.
     """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
     order = np.argsort(-confidence, kind="stable")
@@ -64,15 +64,15 @@ def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict
     sizes = np.diff(np.append(starts, len(ranked)))
     ranked = np.repeat(np.add.reduceat(ranked, starts) / sizes, sizes)
     accuracy = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    found = {"aurc": float(np.mean(1 - accuracy))}
-    return found | {
+    result = {"aurc": float(np.mean(1 - accuracy))}
+    return result | {
         f"accuracy_{share}": float(accuracy[max(1, round(share / 100 * len(ranked))) - 1]) for share in (50, 80, 100)
     }
 
 
 def agreement(one: Sequence, other: Sequence) -> dict[str, float]:
-    """How often two readings of the same records agree: "agreement", and Cohen's "kappa", which takes off what chance
-    alone would give.
+    """Agreement of two readings of the same records: "agreement", the share of equal ones, and Cohen's "kappa", which
+    takes off the share that chance alone would give.
     """
     same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     values = set(one) | set(other)

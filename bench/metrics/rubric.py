@@ -22,7 +22,7 @@ GROUPS = {
 
 
 class Report:
-    """What a report says: `present`, code -> its likeliest mention."""
+    """The findings of a report: `present`, code -> its likeliest mention; `times`, the stages that it names."""
 
     def __init__(self, text: str):
         self.mentions = find_mentions(text, FINDINGS)
@@ -33,15 +33,16 @@ class Report:
         self.times = {mention.time for mention in self.mentions if mention.time}
 
     def group(self, name: str) -> set[str]:
+        """Codes of one of `GROUPS` that are present."""
         return GROUPS[name] & set(self.present)
 
 
 def _found(group: str):
     """Share of the reference's findings that the report has; None where the reference has none."""
 
-    def point(said: Report, meant: Report) -> float | None:
-        wanted = meant.group(group)
-        return len(wanted & said.group(group)) / len(wanted) if wanted else None
+    def point(given: Report, reference: Report) -> float | None:
+        wanted = reference.group(group)
+        return len(wanted & given.group(group)) / len(wanted) if wanted else None
 
     return point
 
@@ -49,37 +50,37 @@ def _found(group: str):
 def _none_invented(group: str):
     """Share of the report's findings that the reference has; 1 where the report has none."""
 
-    def point(said: Report, meant: Report) -> float:
-        claimed = said.group(group)
-        return len(claimed & meant.group(group)) / len(claimed) if claimed else 1.0
+    def point(given: Report, reference: Report) -> float:
+        claimed = given.group(group)
+        return len(claimed & reference.group(group)) / len(claimed) if claimed else 1.0
 
     return point
 
 
-def _infarction(said: Report, meant: Report) -> float | None:
-    return float(bool(said.group("infarction"))) if meant.group("infarction") else None
+def _infarction(given: Report, reference: Report) -> float | None:
+    return float(bool(given.group("infarction"))) if reference.group("infarction") else None
 
 
-def _verdict(said: Report, meant: Report) -> float:
-    return float(("NORM" in said.present) == ("NORM" in meant.present))
+def _verdict(given: Report, reference: Report) -> float:
+    return float(("NORM" in given.present) == ("NORM" in reference.present))
 
 
-def _certainty(said: Report, meant: Report) -> float | None:
-    shared = set(said.present) & set(meant.present)
+def _certainty(given: Report, reference: Report) -> float | None:
+    shared = set(given.present) & set(reference.present)
     return (
-        sum(said.present[code].likelihood == meant.present[code].likelihood for code in shared) / len(shared)
+        sum(given.present[code].likelihood == reference.present[code].likelihood for code in shared) / len(shared)
         if shared
         else None
     )
 
 
-def _stage(said: Report, meant: Report) -> float | None:
-    return float(said.times == meant.times) if meant.times else None
+def _stage(given: Report, reference: Report) -> float | None:
+    return float(given.times == reference.times) if reference.times else None
 
 
 class Point(NamedTuple):
-    """One point: its `weight`, what a judge is told it `asks`, and `score(said, meant)`, 0 to 1, or None where it does
-    not apply.
+    """One point: its `weight`, the question that a judge is asked (`asks`), and `score(given, reference)`, 0 to 1, or
+    None where it does not apply.
     """
 
     name: str
@@ -93,20 +94,44 @@ RUBRIC = (
     Point("no wrong rhythm", 6, "Is no rhythm named that the reference does not have?", _none_invented("rhythm")),
     Point("verdict", 10, "Is the ECG called normal if, and only if, the reference calls it normal?", _verdict),
     Point("conduction", 8, "Are the reference's blocks and conduction delays named?", _found("conduction")),
-    Point("no invented conduction", 4, "Is no block or conduction delay named that the reference does not have?", _none_invented("conduction")),
+    Point(
+        "no invented conduction",
+        4,
+        "Is no block or conduction delay named that the reference does not have?",
+        _none_invented("conduction"),
+    ),
     Point("infarction", 8, "Where the reference has an infarction or injury, is one named?", _infarction),
-    Point("site of infarction", 5, "Are the sites of infarction and injury those of the reference?", _found("infarction")),
-    Point("no invented infarction", 5, "Is no infarction or injury named that the reference does not have?", _none_invented("infarction")),
+    Point(
+        "site of infarction", 5, "Are the sites of infarction and injury those of the reference?", _found("infarction")
+    ),
+    Point(
+        "no invented infarction",
+        5,
+        "Is no infarction or injury named that the reference does not have?",
+        _none_invented("infarction"),
+    ),
     Point("hypertrophy", 6, "Are the reference's hypertrophies and enlargements named?", _found("hypertrophy")),
-    Point("no invented hypertrophy", 4, "Is no hypertrophy named that the reference does not have?", _none_invented("hypertrophy")),
-    Point("repolarisation", 7, "Are the reference's ischemia and changes of ST, T and QT named?", _found("repolarisation")),
-    Point("no invented repolarisation", 4, "Are no ischemia and no such changes named that the reference does not have?", _none_invented("repolarisation")),
+    Point(
+        "no invented hypertrophy",
+        4,
+        "Is no hypertrophy named that the reference does not have?",
+        _none_invented("hypertrophy"),
+    ),
+    Point(
+        "repolarisation", 7, "Are the reference's ischemia and changes of ST, T and QT named?", _found("repolarisation")
+    ),
+    Point(
+        "no invented repolarisation",
+        4,
+        "Are no ischemia and no such changes named that the reference does not have?",
+        _none_invented("repolarisation"),
+    ),
     Point("waveform", 6, "Are the other findings of the reference in P, QRS, ST and T named?", _found("waveform")),
     Point("ectopic beats", 5, "Are the reference's ectopic beats named, and of the right origin?", _found("ectopy")),
     Point("axis", 4, "Is the electrical axis that of the reference?", _found("axis")),
     Point("certainty", 3, "Are the shared findings stated as surely as in the reference?", _certainty),
     Point("stage", 3, "Is the age or stage of an infarction that of the reference?", _stage),
-)  # fmt: skip
+)
 assert len(RUBRIC) == 17 and sum(point.weight for point in RUBRIC) == 100
 
 
@@ -124,9 +149,9 @@ def rubric_points(prediction: str, reference: str) -> list[float | None]:
     """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies:
     silence is not correctness.
     """
-    said, meant = Report(prediction), Report(reference)
-    scores = [point.score(said, meant) for point in RUBRIC]
-    return scores if said.mentions else [None if score is None else 0.0 for score in scores]
+    given, expected = Report(prediction), Report(reference)
+    scores = [point.score(given, expected) for point in RUBRIC]
+    return scores if given.mentions else [None if score is None else 0.0 for score in scores]
 
 
 def report_rubric(
@@ -135,14 +160,13 @@ def report_rubric(
     """The rubric without any language model; deterministic.
 
     Returns: "score", mean of 0 to 100; "each", the score of each report; "points", name -> mean of a point over the
-        reports that it applies to (None
-    if to none).
+        reports that it applies to (None if to none).
     """
     same_length(predictions, references)
     table = [rubric_points(p, r) for p, r in zip(predictions, references)]
-    each = [weighted(row) for row in table]
+    scores = [weighted(row) for row in table]
     points = {}
     for point, column in zip(RUBRIC, zip(*table)):
         applied = [score for score in column if score is not None]
         points[point.name] = sum(applied) / len(applied) if applied else None
-    return {"score": sum(each) / len(each), "each": each, "points": points}
+    return {"score": sum(scores) / len(scores), "each": scores, "points": points}

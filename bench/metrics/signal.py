@@ -2,6 +2,8 @@
 out.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...agent.measure import find_r_peaks, match_peaks
@@ -39,10 +41,10 @@ def signal_prediction(
     present = np.ptp(target, axis=1) > 0
     if not present.any():
         raise ValueError("The target has no signal in any lead.")
-    said, meant = prediction[present], target[present]
-    error, centred = said - meant, meant - meant.mean(1, keepdims=True)
+    predicted, expected = prediction[present], target[present]
+    error, centred = predicted - expected, expected - expected.mean(1, keepdims=True)
     variance = centred.var(1)
-    moving = said - said.mean(1, keepdims=True)
+    moving = predicted - predicted.mean(1, keepdims=True)
     scale = np.sqrt(moving.var(1) * variance)
     covariance = (moving * centred).mean(1)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
@@ -50,19 +52,21 @@ def signal_prediction(
     return {
         "mse_z": float(np.mean(np.square(error).mean(1) / variance)),
         "rmse_uv": float(1000 * np.sqrt(np.square(error).mean())),
-        "prd": float(100 * np.sqrt(np.square(error).sum() / np.square(meant).sum())),
+        "prd": float(100 * np.sqrt(np.square(error).sum() / np.square(expected).sum())),
         "correlation": float(correlation.mean()),
-        "dtw_uv": float(1000 * dtw(said, meant).mean()),
+        "dtw_uv": float(1000 * dtw(predicted, expected).mean()),
         "r_peak_f1": f1,
         "hr_error": hr_error,
     }
 
 
-def mean_signal_prediction(predictions, references, sampling_rate: float) -> dict[str, float | None]:
-    """Mean of `signal_prediction` over many; of those that have a value."""
-    each = [signal_prediction(p, r, sampling_rate) for p, r in zip(predictions, references, strict=True)]
-    found = {name: [one[name] for one in each if one[name] is not None] for name in each[0]}
-    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
+def mean_signal_prediction(
+    predictions: Sequence[np.ndarray], references: Sequence[np.ndarray], sampling_rate: float
+) -> dict[str, float | None]:
+    """Means of the metrics of `signal_prediction` over pairs of signals, each over the pairs that have a value."""
+    rows = [signal_prediction(p, r, sampling_rate) for p, r in zip(predictions, references, strict=True)]
+    columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
+    return {name: float(np.mean(values)) if values else None for name, values in columns.items()}
 
 
 def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -87,14 +91,14 @@ def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _beats(prediction, target, sampling_rate: float, context) -> tuple[float | None, float | None]:
     known = 0 if context is None else context.shape[1]
-    whole = [each if context is None else np.concatenate([context, each], axis=1) for each in (prediction, target)]
-    peaks = [find_r_peaks(each, sampling_rate) for each in whole]
-    said, meant = (each[each >= known] for each in peaks)
-    matched = match_peaks(meant, said, 0.05 * sampling_rate)
-    f1 = 2 * matched / (len(said) + len(meant)) if len(meant) else None
+    whole = [part if context is None else np.concatenate([context, part], axis=1) for part in (prediction, target)]
+    peaks = [find_r_peaks(part, sampling_rate) for part in whole]
+    predicted, expected = (part[part >= known] for part in peaks)
+    matched = match_peaks(expected, predicted, 0.05 * sampling_rate)
+    f1 = 2 * matched / (len(predicted) + len(expected)) if len(expected) else None
     # Only distances that end in what was predicted: the beats before it would hide a forecast without any.
-    distances = [np.diff(each)[each[1:] >= known] for each in peaks]
-    if not all(len(each) for each in distances):
+    distances = [np.diff(part)[part[1:] >= known] for part in peaks]
+    if not all(len(part) for part in distances):
         return f1, None
-    said, meant = (60 * sampling_rate / np.median(each) for each in distances)
-    return f1, float(abs(said - meant))
+    predicted, expected = (60 * sampling_rate / np.median(part) for part in distances)
+    return f1, float(abs(predicted - expected))

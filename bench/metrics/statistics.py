@@ -6,7 +6,7 @@ import numpy as np
 
 
 def patient_draws(patients: Sequence[str], draws: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each item is in each bootstrap draw of whole patients: int64 (draws, items)."""
+    """Number of times that each item is in each bootstrap draw of whole patients: int64 (draws, items)."""
     _, place = np.unique(np.asarray(patients), return_inverse=True)
     count = place.max() + 1
     rng = np.random.default_rng(seed)
@@ -40,12 +40,12 @@ def paired_test(
 
     Args:
         one, other: Scores of the same items.
-        patients: Of each item.
-        draws: Of the bootstrap (a tenth of it) and of the permutations.
+        patients: The patient of each item.
+        draws: Number of permutations; the bootstrap has a tenth of it, but at least 100 draws.
+        seed: Seed of both.
 
     Returns: "difference" of the means (`other` - `one`), "low" and "high" of its 95 % interval by bootstrap of
-        patients, and "p", two-sided, of the
-    test that swaps the models for whole patients at random.
+        patients, and "p", two-sided, of the test that swaps the models for whole patients at random.
     """
     difference = np.asarray(other, float) - np.asarray(one, float)
     value, low, high = mean_interval(difference, patients, max(100, draws // 10), seed)

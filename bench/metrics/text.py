@@ -41,9 +41,13 @@ def token_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list
     same_length(predictions, references)
     scores = []
     for prediction, reference in zip(predictions, references):
-        said, meant = Counter(normalized(prediction).split()), Counter(normalized(reference).split())
-        shared = (said & meant).total()
-        scores.append(float(said == meant) if not said or not meant else 2 * shared / (said.total() + meant.total()))
+        predicted, expected = Counter(normalized(prediction).split()), Counter(normalized(reference).split())
+        shared = (predicted & expected).total()
+        scores.append(
+            float(predicted == expected)
+            if not predicted or not expected
+            else 2 * shared / (predicted.total() + expected.total())
+        )
     return scores
 
 
@@ -54,9 +58,9 @@ def rouge_l_each(predictions: Sequence[str], references: Sequence[str]) -> list[
     same_length(predictions, references)
     scores = []
     for prediction, reference in zip(predictions, references):
-        said, meant = _rouge_words(prediction), _rouge_words(reference)
-        common = _longest_common(said, meant)
-        scores.append(2 * common / (len(said) + len(meant)) if common else 0.0)
+        predicted, expected = _rouge_words(prediction), _rouge_words(reference)
+        common = _longest_common(predicted, expected)
+        scores.append(2 * common / (len(predicted) + len(expected)) if common else 0.0)
     return scores
 
 
@@ -78,12 +82,12 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     `corpus_bleu` by default.
     """
     same_length(predictions, references)
-    right, total, said_length, meant_length = [0] * 4, [0] * 4, 0, 0
+    right, total, predicted_length, expected_length = [0] * 4, [0] * 4, 0, 0
     for prediction, reference in zip(predictions, references):
-        said, meant = _bleu_words(prediction), _bleu_words(reference)
-        said_length, meant_length = said_length + len(said), meant_length + len(meant)
+        predicted, expected = _bleu_words(prediction), _bleu_words(reference)
+        predicted_length, expected_length = predicted_length + len(predicted), expected_length + len(expected)
         for n in range(4):
-            grams, known = (Counter(zip(*(words[k:] for k in range(n + 1)))) for words in (said, meant))
+            grams, known = (Counter(zip(*(words[k:] for k in range(n + 1)))) for words in (predicted, expected))
             right[n] += (grams & known).total()
             total[n] += grams.total()
     if not any(right):
@@ -95,7 +99,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
         if not right[n]:
             smoothing *= 2
         logs += math.log(100 * right[n] / total[n] if right[n] else 100 / (smoothing * total[n]))
-    brevity = 1.0 if said_length >= meant_length else math.exp(1 - meant_length / said_length)
+    brevity = 1.0 if predicted_length >= expected_length else math.exp(1 - expected_length / predicted_length)
     return brevity * math.exp(logs / 4)
 
 
@@ -105,8 +109,8 @@ _ENTITIES = (("<skipped>", ""), ("-\n", ""), ("\n", " "), ("&quot;", '"'), ("&am
 def _bleu_words(text: str) -> list[str]:
     """Tokens as mteval-v13a makes them."""
     text = text.rstrip()
-    for written, meant in _ENTITIES:
-        text = text.replace(written, meant)
+    for written, character in _ENTITIES:
+        text = text.replace(written, character)
     text = re.sub(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 ", f" {text} ")
     text = re.sub(r"([^0-9])([\.,])", r"\1 \2 ", text)
     text = re.sub(r"([\.,])([^0-9])", r" \1 \2", text)

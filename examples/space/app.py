@@ -154,7 +154,7 @@ def quality_table(optimized) -> str:
             f"<td class='number'>{quality.baseline[i]:.2f} mV</td>"
             f"<td class='{kind}'>{html.escape(faults)}</td></tr>"
         )
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.warnings)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.ecg.warnings)
     titles = "".join(f"<th scope='col'>{title}</th>" for title in ("Lead", "Noise", "Drift", "Quality"))
     table = f"<table class='ecg'><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f"<div class='scroll'>{table}</div>{f'<ul>{notes}</ul>' if notes else ''}"

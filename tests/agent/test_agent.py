@@ -78,7 +78,7 @@ def test_questions_are_true(seed):
             for option in q.options:
                 code = next(code for code, name in TOPICS[q.topic].items() if name == option)
                 # A distractor is neither an answer nor stated at any likelihood.
-                assert code in q.answer_label or code not in labels.true(q.topic), (q, labels)
+                assert code in q.answer_label or code not in labels.excluded_distractors(q.topic), (q, labels)
                 if q.topic in ("rhythm", "waveform", "diagnosis"):
                     assert code in q.answer_label or code not in labels.statements
         if q.task == "verify-qa" and q.dimension != "superclass":
@@ -117,13 +117,13 @@ def test_comparisons_are_true(seed):
                 elif "true of the second" in q.question or "only the second" in q.question:
                     assert (
                         code in second
-                        and code not in one.true(topic)
+                        and code not in one.excluded_distractors(topic)
                         and not any(c in second and c not in first for c in wrong)
                     )
                 else:
                     assert (
                         code in first
-                        and code not in other.true(topic)
+                        and code not in other.excluded_distractors(topic)
                         and not any(c in first and c not in second for c in wrong)
                     )
             else:

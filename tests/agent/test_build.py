@@ -73,7 +73,9 @@ def test_rows_have_every_task_and_tell_the_truth(built):
         if row["task"] == "prediction":
             seconds = int(row["answer_label"][0])
             assert row["answer"] == "<prediction>" and row["ecgs"][0]["target_samples"] == 100 * seconds
-            assert unpack_ecg(row["ecgs"][0])["target"].shape == (12, 100 * seconds)
+            ecg, target = unpacked = unpack_ecg(row["ecgs"][0])
+            assert target.shape == (12, 100 * seconds) and ecg.signal.shape[1] + 100 * seconds == 1000
+            np.testing.assert_array_equal(unpacked.whole.signal[:, -100 * seconds :], target)
         assert row["fold"] in range(1, 11) and json.loads(row["provenance"])["records"][0]["format"] == "wfdb"
     splits = {
         path.name.split("-")[0]: {p for row in pq.read_table(path).to_pylist() for p in row["patient_id"]}
@@ -93,9 +95,9 @@ def test_stored_signals_are_the_files(built, ptbxl_folder):
     for row in rows_of(built)[::25]:
         for ecg in row["ecgs"]:
             record = read_ecg(ptbxl_folder / f"records100/00000/{int(ecg['record_id']):05d}_lr")
-            got = unpack_ecg({**ecg, "target_samples": 0})
-            assert got["lead_names"] == list(record.lead_names) and got["sampling_rate"] == 100
-            np.testing.assert_allclose(got["ecg"], record.signal, atol=0.0006)
+            got = unpack_ecg(ecg).whole
+            assert got.lead_names == record.lead_names and got.sampling_rate == 100 and got.source == ecg["record_id"]
+            np.testing.assert_allclose(got.signal, record.signal, atol=0.0006)
             seen += 1
     assert seen > 10
 
@@ -107,9 +109,10 @@ def test_packing_keeps_millivolts(peak, rng):
     signal[3], signal[5, 200:600] = np.nan, np.nan  # one lead is absent, one is there for part of the time
     packed = PackedECG.pack("a", signal, 500.0)
     got = unpack_ecg({**vars(packed), "target_samples": 100})
-    assert got["lead_names"] == [lead for lead in packed.leads] and "aVR" not in packed.leads
-    whole = np.concatenate([got["ecg"], got["target"]], axis=1)
-    np.testing.assert_allclose(whole, signal[mask], atol=max(0.0006, peak / 60000))
+    assert got.ecg.lead_names == packed.leads and "aVR" not in packed.leads
+    assert got.ecg.signal.shape == (11, 900) and got.target.shape == (11, 100)
+    np.testing.assert_allclose(got.whole.signal, signal[mask], atol=max(0.0006, peak / 60000))
+    assert unpack_ecg({**vars(packed), "target_samples": 0}).target is None
 
 
 def test_same_bytes_whatever_the_workers(built, ptbxl_folder, tmp_path):
@@ -206,10 +209,10 @@ def test_a_file_name_that_is_no_utf8_is_rejected_by_name(unlabelled, tmp_path, c
     command = ["build", "--source", str(unlabelled), "--no-images", "--out"]
     assert main([*command, str(tmp_path / "out")]) == 0
     rejected = (tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8")
-    assert json.loads(rejected) == {"record": "caf\\xe9", "reason": "the file's name is no UTF-8; rename it"}
+    assert json.loads(rejected) == {"record": "caf\\udce9", "reason": "the file's name is no UTF-8; rename it"}
     assert json.loads((tmp_path / "out/manifest.json").read_text())["records"] == 2
     assert main([*command, os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")]) == 2
-    assert "out\\xff: the name of this folder is no UTF-8" in capsys.readouterr().err
+    assert "out\\udcff: the name of this folder is no UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("finished", [True, False])

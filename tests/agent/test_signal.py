@@ -123,12 +123,12 @@ def test_best_window_is_the_undisturbed_one():
     signal[:, :5000] += np.random.default_rng(0).normal(0, 0.4, (12, 5000))
     signal[:, 9000:10000] = np.nan
     signal[:, 16500:] = 0
-    start, stop = best_window(signal, 500, 10)
+    start, stop = best_window(signal, 500)
     assert stop - start == 5000
     assert start >= 10000 - 250 and stop <= 16500 + 250
-    assert best_window(signal[:, :3000], 500, 10) == (0, 3000)
+    assert best_window(signal[:, :3000], 500) == (0, 3000)
     optimized = Optimizer()(record_of(signal))
-    assert optimized.signal.shape == (12, 1000) and any("best 10 s" in change for change in optimized.notes)
+    assert optimized.signal.shape == (12, 1000) and any("best 10 s" in change for change in optimized.ecg.notes)
 
 
 def reversed_limbs(signal, kind: str):
@@ -160,14 +160,16 @@ def test_limb_lead_reversal(kind):
     optimized = Optimizer()(
         record_of(reversed_limbs(simulate_ecg("SR", "NORM", noise_mv=0.002, seed=1).signal, "LA/RA"))
     )
-    assert "limb_leads_reversed:LA/RA" in optimized.warnings
+    assert "limb_leads_reversed:LA/RA" in optimized.ecg.warnings
 
 
 def test_real_records_are_seldom_called_reversed(shared):
     from heartcare.agent.readers import read_ecg
 
     paths = sorted((shared / "wfdb").glob("*.hea"))
-    flagged = [path.stem for path in paths if any(w.startswith("limb") for w in Optimizer()(read_ecg(path)).warnings)]
+    flagged = [
+        path.stem for path in paths if any(w.startswith("limb") for w in Optimizer()(read_ecg(path)).ecg.warnings)
+    ]
     assert len(paths) == 12 and len(flagged) <= 1, flagged
 
 

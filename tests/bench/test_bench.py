@@ -30,11 +30,12 @@ from transformers import (
 
 from heartcare.agent.build import Settings as BuildSettings
 from heartcare.agent.build import build
-from heartcare.agent.statements import SUPERCLASS
+from heartcare.agent.statements import DIAGNOSIS, NAMES, PTBXL_STATEMENTS, SETS, SUPERCLASS, select_set, truth
 from heartcare.bench import items as items_module
-from heartcare.bench import run as run_module
+from heartcare.bench import worker as worker_module
 from heartcare.bench.__main__ import main
-from heartcare.bench.classify import NAMES, QUESTIONS, SETS, classification_table, of_set, truth
+from heartcare.bench.answers import ItemAnswer
+from heartcare.bench.classify import QUESTIONS, classification_table
 from heartcare.bench.compare import compare
 from heartcare.bench.controls import (
     BLANK,
@@ -44,13 +45,13 @@ from heartcare.bench.controls import (
     OTHER,
     RANDOM,
     TEXT,
-    donors,
     majority_answer,
     parts_for,
+    substitutes,
 )
 from heartcare.bench.items import OFFICIAL, TASKS, freeze, read_items, write_manifest
-from heartcare.bench.models import Answer, Prompt, describe, instruction, load_model
-from heartcare.bench.run import Settings, Which, run
+from heartcare.bench.models import ModelSpec, Prompt, Reply, describe, instruction, load_model
+from heartcare.bench.run import Settings, run
 from heartcare.bench.variants import BASE, VARIANTS
 
 
@@ -79,15 +80,15 @@ def items(data, manifest) -> list:
 # `python -m heartcare.bench` that stops within its fifth batch.
 STALLS_IN_THE_FIFTH_BATCH = f"""
 import sys
-from heartcare.bench import run
 from heartcare.bench.__main__ import main
-ask, batches = run.ask, []
-def stalling(batch):
+from heartcare.bench.worker import Worker
+ask, batches = Worker.ask, []
+def stalling(worker, batch):
     batches.append(batch)
     if len(batches) == 5:
         {STALL}
-    return ask(batch)
-run.ask = stalling
+    return ask(worker, batch)
+Worker.ask = stalling
 main(sys.argv[1:])
 """
 
@@ -165,10 +166,14 @@ def test_official_manifest_is_complete():
 
 
 def test_controls_give_what_they_say(items):
-    standing_in = donors(items)
+    standing_in = substitutes(items)
     for item in items:
-        if donor := standing_in.get(item.id):
-            assert not set(donor.patients) & set(item.patients) and (donor.task, donor.group, donor.modality) == (
+        if substitute := standing_in.get(item.id):
+            assert not set(substitute.patients) & set(item.patients) and (
+                substitute.task,
+                substitute.group,
+                substitute.modality,
+            ) == (
                 item.task,
                 item.group,
                 item.modality,
@@ -179,13 +184,13 @@ def test_controls_give_what_they_say(items):
     (own,), (blank,), (noise,), (other,) = (
         parts_for(row, signal, standing_in[signal.id]) for row in (MODEL, BLANK, NOISE, OTHER)
     )
-    assert own["ecg"].shape == blank["ecg"].shape == noise["ecg"].shape
+    assert own["signal"].shape == blank["signal"].shape == noise["signal"].shape
     assert (
-        np.abs(blank["ecg"]).max() < 0.01
-        and 0.19 < noise["ecg"].std() < 0.21
-        and np.abs(other["ecg"] - own["ecg"]).max() > 0.1
+        np.abs(blank["signal"]).max() < 0.01
+        and 0.19 < noise["signal"].std() < 0.21
+        and np.abs(other["signal"] - own["signal"]).max() > 0.1
     )
-    np.testing.assert_array_equal(other["ecg"], standing_in[signal.id].parts()[0]["ecg"])
+    np.testing.assert_array_equal(other["signal"], standing_in[signal.id].parts()[0]["signal"])
     ink = {row: (np.asarray(parts_for(row, picture, None)[0]["image"]).max(2) < 110).mean() for row in (BLANK, NOISE)}
     assert ink[BLANK] < 0.004 < 0.03 < ink[NOISE]  # letters and pulses alone; a band of noise
     assert majority_answer(signal, {"closed": {signal.topic: {signal.right.casefold(): 5}}, "open": {}}) == signal.right
@@ -200,9 +205,10 @@ def test_label_sets_are_those_of_the_field(items):
         "rhythm": 12,
         "all": 71,
     }
+    assert set(DIAGNOSIS) & set(PTBXL_STATEMENTS) | {"NDT", "NST_", "DIG", "LNGQT"} == set(SETS["diag"])
     found = truth({"IMI": 15.0, "SR": 0.0})
     assert [name for name, there in zip(NAMES, found) if there] == ["super:MI", "SR", "IMI"]
-    assert of_set(found[None], "sub")[0][SETS["sub"].index("IMI")] and of_set(found[None], "sub").sum() == 1
+    assert select_set(found[None], "sub")[0][SETS["sub"].index("IMI")] and select_set(found[None], "sub").sum() == 1
     classified = [item for item in items if item.task == "classification" and item.subset == "S"]
     perfect = np.stack([truth(item.statements[0]) for item in classified]).astype(float)
     assert all(row["auc"] == 1 for row in classification_table(classified, perfect).values())
@@ -217,8 +223,6 @@ class Oracle:
     the same.
     """
 
-    forecasts = False
-
     def __init__(self, items):
         self.truths = {self.key(item.parts(), item.question): item.answer for item in items}
         self.statements = {
@@ -228,7 +232,7 @@ class Oracle:
     @staticmethod
     def key(parts, question):
         return question, *(
-            part["ecg"].tobytes() if part["type"] == "ecg" else part["image"].tobytes() for part in parts
+            part["signal"].tobytes() if part["type"] == "ecg" else part["image"].tobytes() for part in parts
         )
 
     def randomise(self, seed):
@@ -240,7 +244,7 @@ class Oracle:
             told = self.truths.get(self.key(prompt.parts, prompt.question), "I do not know.")
             # What follows a recording, the oracle does not know either, but its mean.
             forecast = np.zeros((12, 100 * prompt.seconds)) if prompt.seconds else None
-            found.append(Answer(told, 0.9 if told != "I do not know." else 0.1, forecast))
+            found.append(Reply(told, 0.9 if told != "I do not know." else 0.1, forecast))
         return found
 
     def yes_probabilities(self, parts, questions):
@@ -250,7 +254,7 @@ class Oracle:
 class Parrot(Oracle):
     def answer(self, prompts, max_new_tokens):
         return [
-            Answer("Sinus rhythm.", 0.5, np.zeros((12, 100 * prompt.seconds)) if prompt.seconds else None)
+            Reply("Sinus rhythm.", 0.5, np.zeros((12, 100 * prompt.seconds)) if prompt.seconds else None)
             for prompt in prompts
         ]
 
@@ -263,8 +267,10 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
     everything = read_items(data, manifest)
     results = {}
     for kind in (Oracle, Parrot):
-        monkeypatch.setattr(run_module, "load_model", lambda *args, kind=kind: kind(everything))
-        results[kind] = run(Which(str(tiny_folder), called=kind.__name__), data, tmp_path, manifest, progress=False)
+        monkeypatch.setattr(worker_module, "load_model", lambda *args, kind=kind: kind(everything))
+        results[kind] = run(
+            ModelSpec(str(tiny_folder), display_name=kind.__name__), data, tmp_path, manifest, progress=False
+        )
     tables = results[Oracle]["tables"]
     for name, table in tables.items():
         value = table["rows"][MODEL]["score"][0]
@@ -340,7 +346,7 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
     assert (one / "tiny.json").read_bytes() == (two / "tiny.json").read_bytes() == (killed / "tiny.json").read_bytes()
     result = json.loads((one / "tiny.json").read_text())
     assert (
-        result["model"] == {"name": "tiny", "weights": describe(str(tiny_folder))["weights"]}
+        result["model"] == {"name": "tiny", "weights": describe(ModelSpec(str(tiny_folder)))["weights"]}
         and result["versions"]["torch"] == torch.__version__
     )
     assert str(tmp_path) not in (one / "tiny.json").read_text()
@@ -350,7 +356,7 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
 
 
 def test_yes_probabilities_as_branches_are_those_of_separate_prompts(tiny_folder, items):
-    model = load_model(str(tiny_folder))
+    model = load_model(ModelSpec(str(tiny_folder)), 0)
     item = next(item for item in items if item.task == "classification" and item.subset == "S")
     questions = list(QUESTIONS.values())[:6]
     together = model.yes_probabilities(item.parts(), questions)
@@ -396,7 +402,7 @@ def test_options_are_chosen_as_the_pipeline_chooses(data, manifest_file, items, 
     assert any(" " in told["text"] for told in result["items"].values() if told["table"] == "C/comparison-qa open")
     with pytest.raises(ValueError, match="only write"):
         run(
-            Which("any", url="http://localhost:9"),
+            ModelSpec("any", url="http://localhost:9"),
             data,
             tmp_path,
             json.loads(manifest_file.read_text()),
@@ -404,8 +410,21 @@ def test_options_are_chosen_as_the_pipeline_chooses(data, manifest_file, items, 
         )
 
 
+def test_an_answer_is_kept_as_it_was_given():
+    for answer in (
+        ItemAnswer("Sinus rhythm.", 0.25),
+        ItemAnswer("", None),
+        ItemAnswer(yes=[0.5, 1.0]),
+        ItemAnswer("<prediction>", 0.5, forecasts={MODEL: None, MAJORITY: {"mse_z": 1.0}}),
+    ):
+        assert ItemAnswer.from_dict(json.loads(json.dumps(answer.as_dict()))) == answer
+    assert ItemAnswer("a").as_dict() == {"text": "a", "confidence": None} and ItemAnswer(yes=[]).as_dict() == {
+        "yes": []
+    }
+
+
 def test_confidence_is_the_probability_of_the_answer(model, processor, items, root):
-    reader = load_model(str(root))
+    reader = load_model(ModelSpec(str(root)), 0)
     chosen = [item for item in items if item.subset == "S" and item.task == "open-qa"][:4]
     prompts = [Prompt(item.parts(), item.question) for item in chosen]
     together = reader.answer(prompts, 32)
@@ -432,8 +451,9 @@ def llava_folder(root, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("llava")
     tokenizer = AutoTokenizer.from_pretrained(root)
     text = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
     )  # fmt: skip
     vision = CLIPVisionConfig(
         image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
@@ -444,13 +464,14 @@ def llava_folder(root, tmp_path_factory) -> Path:
     )
     LlavaForConditionalGeneration(config).save_pretrained(folder)
     template = (
-        "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<|image|>{% else %}{{ c['text'] }}{% endif %}"
-        "{% endfor %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+        "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<|image|>"
+        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     size = {"height": 32, "width": 32}
     LlavaProcessor(
-        CLIPImageProcessor(size=size, crop_size=size), tokenizer, patch_size=8, vision_feature_select_strategy="default",
-        num_additional_image_tokens=1, image_token="<|image|>", chat_template=template,
+        CLIPImageProcessor(size=size, crop_size=size), tokenizer, patch_size=8, num_additional_image_tokens=1,
+        vision_feature_select_strategy="default", image_token="<|image|>", chat_template=template,
     ).save_pretrained(folder)  # fmt: skip
     return folder
 
@@ -479,7 +500,7 @@ def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, ll
         "S/prediction: the model gave nothing that could be scored." == verdict for verdict in result["verdicts"]
     )
     # What it is shown of a signal is the signal drawn, and its encoder is another one when it is made random.
-    model = load_model(str(llava_folder))
+    model = load_model(ModelSpec(str(llava_folder)), 0)
     (item,) = read_items(data, json.loads(manifest_file.read_text()), ("S",), ("report",), 1)
     content = model.content(Prompt(item.parts(), "What?", ("a", "b")))
     assert (
@@ -562,9 +583,14 @@ def test_ecg_qa_is_scored_by_exact_match_of_the_set(shared, ptbxl_folder, tmp_pa
     assert {item.task for item in everything} == {"ecg-qa"} and {item.group for item in everything} == {
         row["question_type"] for row in rows
     }
-    monkeypatch.setattr(run_module, "load_model", lambda *args: Oracle(everything))
+    monkeypatch.setattr(worker_module, "load_model", lambda *args: Oracle(everything))
     result = run(
-        Which(str(tiny_folder)), tmp_path / "data", tmp_path / "out", manifest, Settings(controls=False), progress=False
+        ModelSpec(str(tiny_folder)),
+        tmp_path / "data",
+        tmp_path / "out",
+        manifest,
+        Settings(controls=False),
+        progress=False,
     )
     for table in result["tables"].values():
         assert table["rows"][MODEL]["score"][0] == 1 and table["primary"] == "exact match", table
@@ -577,10 +603,10 @@ def test_invariance_asks_the_same_records_in_every_form(
     (own,) = item.parts()
     for hz in (100, 250, 500, 1000):
         (part,) = VARIANTS[f"signal, {hz} Hz"](item)
-        assert part["sampling_rate"] == hz and part["ecg"].shape == (12, 10 * hz)
-    np.testing.assert_array_equal(VARIANTS["signal, 100 Hz"](item)[0]["ecg"], own["ecg"])
+        assert part["sampling_rate"] == hz and part["signal"].shape == (12, 10 * hz)
+    np.testing.assert_array_equal(VARIANTS["signal, 100 Hz"](item)[0]["signal"], own["signal"])
     assert VARIANTS["signal, 1 lead (II)"](item)[0]["lead_names"] == ["II"]
-    np.testing.assert_array_equal(VARIANTS["signal, 1 lead (II)"](item)[0]["ecg"][0], own["ecg"][1])
+    np.testing.assert_array_equal(VARIANTS["signal, 1 lead (II)"](item)[0]["signal"][0], own["signal"][1])
     assert len(VARIANTS["signal, 6 limb leads"](item)[0]["lead_names"]) == 6
     pages = {name: np.asarray(make(item)[0]["image"]) for name, make in VARIANTS.items() if name.startswith("picture")}
     assert len(pages) == 9 and len({page.tobytes() for page in pages.values()}) == 9

@@ -227,8 +227,9 @@ def test_entity_f1_takes_off_for_each_fact():
 
 
 REPORT = (
-    "Male, 63 years. Rhythm: sinus rhythm. Axis: left axis deviation. Waveform: Q waves. Diagnosis: first degree AV block, inferior myocardial infarction of "
-    "stage III (old), probable left ventricular hypertrophy, non-specific ischemia. Ectopic beats: ventricular extrasystoles."
+    "Male, 63 years. Rhythm: sinus rhythm. Axis: left axis deviation. Waveform: Q waves. Diagnosis: first degree AV "
+    "block, inferior myocardial infarction of stage III (old), probable left ventricular hypertrophy, non-specific "
+    "ischemia. Ectopic beats: ventricular extrasystoles."
 )
 
 

@@ -175,13 +175,13 @@ def test_every_artefact_occurs(ecg, monkeypatch):
     import heartcare.agent.render as render
 
     page, used = draw_ecg(ecg.signal, 500, size=(1100, 850), dpi=100), set()
-    for name in ("_scribble", "_perspective"):
+    for name in ("scribble", "tilt"):
         whole = getattr(render, name)
         monkeypatch.setattr(render, name, lambda *args, name=name, whole=whole: (used.add(name), whole(*args))[1])
     for seed in range(4):
         add_artefacts(page, 0.8, np.random.default_rng(seed))
-    assert used == {"_scribble", "_perspective"}
-    table = np.asarray(render._perspective(page, 1.0, np.random.default_rng(0)))
+    assert used == {"scribble", "tilt"}
+    table = np.asarray(render.tilt(page, 1.0, np.random.default_rng(0)))
     assert (table[0, 0] != 255).all() and (table[425, 550] != table[0, 0]).any()
 
 

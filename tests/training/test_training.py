@@ -34,7 +34,7 @@ from heartcare.agent.qa import (
     ask,
     report_text,
 )
-from heartcare.bench.classify import NAMES, WORDING, truth
+from heartcare.agent.statements import NAMES, WORDING, truth
 from heartcare.examples.train_sft import ConversationCollator
 from heartcare.processing_heartcare import CHATML_TEMPLATE
 from heartcare.training.data import HeartcareData, StreamedQuestions, notes_of
@@ -144,7 +144,7 @@ def test_drill_asks_what_the_statements_say(data):
             )
             assert (
                 sum(
-                    option in [TOPICS[question.topic][code] for code in labels.true(question.topic)]
+                    option in [TOPICS[question.topic][code] for code in labels.excluded_distractors(question.topic)]
                     for option in question.options
                 )
                 == 1

@@ -4,7 +4,8 @@ from heartcare.bench.metrics.as_module import TEXT, make_metric
 from heartcare.bench.metrics.text import bleu
 
 
-def compute(predictions, references) -> dict:
+def compute(predictions: list[str], references: list[str]) -> dict:
+    """Corpus BLEU-4 as a dict."""
     return {"bleu": bleu(predictions, references)}
 
 

@@ -4,7 +4,8 @@ from heartcare.bench.metrics.as_module import TEXT, make_metric
 from heartcare.bench.metrics.models import f1_bio
 
 
-def compute(predictions, references, model=None, layer=None) -> dict:
+def compute(predictions: list[str], references: list[str], model: str | None = None, layer: int | None = None) -> dict:
+    """F1-Bio; "f1" is None without a model."""
     return f1_bio(predictions, references, model, layer) or {"f1": None}
 
 

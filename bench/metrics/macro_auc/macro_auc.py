@@ -6,7 +6,8 @@ from heartcare.bench.metrics.as_module import NUMBERS, make_metric
 from heartcare.bench.metrics.probability import macro_auc
 
 
-def compute(predictions, references) -> dict:
+def compute(predictions: list[list[float]], references: list[list[float]]) -> dict:
+    """Macro AUC of (records, classes)."""
     return {"macro_auc": float(macro_auc(np.array(references) > 0.5, np.array(predictions)))}
 
 

@@ -1,10 +1,11 @@
-"""How often two readings of the same records agree, and Cohen's kappa."""
+"""Agreement of two readings of the same records, and Cohen's kappa."""
 
 from heartcare.bench.metrics.as_module import TEXT, make_metric
 from heartcare.bench.metrics.probability import agreement
 
 
-def compute(predictions, references) -> dict:
+def compute(predictions: list[str], references: list[str]) -> dict:
+    """Agreement and kappa of two readings."""
     return agreement(references, predictions)
 
 

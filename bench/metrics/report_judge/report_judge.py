@@ -4,7 +4,15 @@ from heartcare.bench.metrics.as_module import TEXT, make_metric
 from heartcare.bench.metrics.judge import Judge, judge_reports
 
 
-def compute(predictions, references, model, url=None, cache=None, seed=0) -> dict:
+def compute(
+    predictions: list[str],
+    references: list[str],
+    model: str,
+    url: str | None = None,
+    cache: str | None = None,
+    seed: int = 0,
+) -> dict:
+    """The judge's grades of the reports."""
     return judge_reports(predictions, references, Judge(model, url, cache, seed))
 
 
