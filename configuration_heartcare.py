@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
@@ -129,7 +130,7 @@ class CheckedConfig(PreTrainedConfig):
                 stacklevel=4,
             )
 
-    def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs):
+    def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs: Any) -> None:
         """As `PreTrainedConfig.save_pretrained`.
 
         Raises: `ValueError` before anything is written, when the configuration could not be loaded back, for example
@@ -204,7 +205,7 @@ class BeatConfig(CheckedConfig):
     gain_range_mv: list[float] | tuple[float, ...] = (0.01, 10.0)
     gain_levels: int = 64
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any):
         self._check_names(kwargs)
         super().__post_init__(**kwargs)
         if self.num_levels < 1:
@@ -275,7 +276,7 @@ class HeartcareConfig(CheckedConfig):
     projector_hidden_act: str = "gelu"
     tie_word_embeddings: bool = False
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any):
         self._check_names(kwargs)
         super().__post_init__(**kwargs)
         # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.

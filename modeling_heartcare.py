@@ -8,7 +8,7 @@ picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
 
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -87,7 +87,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         self.post_init()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, *args, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
         """As `PreTrainedModel.from_pretrained`, with Beat frozen: loading makes new parameters, which all would learn.
 
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
@@ -105,7 +105,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         vision: str | PreTrainedModel,
         beat: str | BeatModel,
         image_slots_per_tile: int = 4,
-        **kwargs,
+        **kwargs: Any,
     ) -> "HeartcareForConditionalGeneration":
         """Makes a new model out of pretrained parts; the projectors are fresh. `HeartcareProcessor.from_backbones`
         makes its processor.
@@ -151,7 +151,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         model.generation_config.suppress_tokens = [ids["ecg_token"], ids["image_token"]]
         return model
 
-    def save_pretrained(self, save_directory: str, **kwargs):
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """As `PreTrainedModel.save_pretrained`; every auto class of the model, and its pipeline, are written into the
         configuration.
         """
@@ -164,7 +164,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """The language model's token embeddings."""
         return self.language_model.get_input_embeddings()
 
-    def set_input_embeddings(self, value: nn.Module):
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the language model's token embeddings."""
         self.language_model.set_input_embeddings(value)
 
@@ -172,7 +172,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """The language model's head."""
         return self.language_model.get_output_embeddings()
 
-    def set_output_embeddings(self, value: nn.Module):
+    def set_output_embeddings(self, value: nn.Module) -> None:
         """Replaces the language model's head."""
         self.language_model.set_output_embeddings(value)
 
@@ -180,7 +180,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """The language model without its head."""
         return self.language_model.get_decoder()
 
-    def freeze_towers(self):
+    def freeze_towers(self) -> None:
         """Freezes the ViT, as Beat always is; the projectors and the language model go on learning (stages 2 and 3 of
         the paper).
         """
@@ -194,7 +194,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         lead_mask: torch.Tensor | None = None,
         ecg_codes: torch.LongTensor | None = None,
         ecg_gain: torch.FloatTensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
         """Projects ECGs to the language model's width.
 
@@ -239,7 +239,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """
         return self._see(pixel_values).last_hidden_state
 
-    def _see(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutputWithPooling:
+    def _see(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
         """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
         if pixel_values.ndim != 5:
             raise ValueError(
@@ -252,7 +252,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
     @can_return_tuple
     def get_image_features(
-        self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs
+        self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
         """Projects pictures to the language model's width.
 
@@ -358,7 +358,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         return inputs_embeds
 
     @torch.no_grad()
-    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs) -> torch.FloatTensor:
+    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs: Any) -> torch.FloatTensor:
         """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
         language model alone.
 
@@ -390,7 +390,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         labels: torch.LongTensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> HeartcareOutput:
         """
         Args:
@@ -449,7 +449,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
         seconds: float = 2.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> torch.FloatTensor:
         """Predicts what follows each ECG by Beat's forecaster (signal prediction; the answer `<prediction>` asks for
         it).
@@ -470,7 +470,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         answers: list[list[list[int]]],
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> list[torch.Tensor]:
         """Scores given answers, such as the options of a closed question, by their log-probability.
 
@@ -483,8 +483,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
         Returns: For each prompt a float32 tensor (answers,), the log-probability of each whole answer.
 
-        Raises: `ValueError` for other numbers of prompts, or an empty answer.
+        Raises: `ValueError` for other numbers of prompts, or an empty answer; `TypeError` for unknown keywords.
         """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "score_answers")
         if len(answers) != len(input_ids) or not all(each and all(each) for each in answers):
             raise ValueError(
                 f"Expected one list of answers for each of {len(input_ids)} prompts, none of them empty, got "

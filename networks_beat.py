@@ -5,6 +5,7 @@ Shapes: B ecgs, S segments of an ecg, L leads, t patches and m queries of a segm
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,16 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .configuration_heartcare import BeatConfig
 
 
-def eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+def eager_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Plain attention in the form of transformers' attention functions: (B, h, n, d) three times -> (B, n, h, d) and
     the weights (B, h, n, n).
     """

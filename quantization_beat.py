@@ -110,7 +110,7 @@ class BeatVectorQuantizer(nn.Module):
         return VectorQuantizerOutput(quantized, loss, (counts > 0).float().mean(), perplexity)
 
     @torch.no_grad()
-    def start(self, present: torch.Tensor, iterations: int = 10):
+    def start(self, present: torch.Tensor, iterations: int = 10) -> None:
         """Places the codes by k-means on the states (n, D) of the first batch."""
         self.codebook.copy_(present[torch.randint(len(present), (len(self.codebook),), device=present.device)])
         for _ in range(iterations):

@@ -5,7 +5,7 @@ chunks (leads, any number of samples) -> window around a segment -> cleaned -> c
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class BeatStream:
     def __init__(
         self,
         model: PreTrainedModel,
-        feature_extractor,
+        feature_extractor: Any,
         sampling_rate: float,
         lead_names: Sequence[str] | None = None,
         units: str = "mV",

@@ -12,7 +12,7 @@ Shapes: B ecgs, L leads, T samples, S segments of an ecg, t patches and m querie
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -145,7 +145,7 @@ class StrictLoadingMixin:
     revision: str | None = None
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, *args, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
         """As `PreTrainedModel.from_pretrained`.
 
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
@@ -213,7 +213,7 @@ class BeatModel(BeatPreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, *args, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
         """Loads Beat from a repository of its own, or out of a whole HeartcareGPT repository.
 
         Raises: `ValueError` when the checkpoint lacks any of Beat's weights; they are never left random.
@@ -228,7 +228,7 @@ class BeatModel(BeatPreTrainedModel):
         """The layer that embeds patches."""
         return self.encoder.patch_embedding
 
-    def set_input_embeddings(self, value: nn.Module):
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the layer that embeds patches."""
         self.encoder.patch_embedding = value
 
@@ -244,7 +244,7 @@ class BeatModel(BeatPreTrainedModel):
         lead_mask: torch.Tensor | None = None,
         gain: torch.FloatTensor | None = None,
         refine: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> BeatEncoderOutput:
         """Turns ECGs into tokens. Never updates the codebooks, even in training mode.
 
@@ -348,7 +348,7 @@ class BeatModel(BeatPreTrainedModel):
             ]
         return forecast[..., :num_samples]
 
-    def stream(self, feature_extractor, sampling_rate: float, **options) -> BeatStream:
+    def stream(self, feature_extractor: Any, sampling_rate: float, **options: Any) -> BeatStream:
         """Starts a [`BeatStream`] of this model: codes of a recording that still goes on. `options` are its own."""
         return BeatStream(self, feature_extractor, sampling_rate, **options)
 
@@ -360,7 +360,7 @@ class BeatModel(BeatPreTrainedModel):
         lead_mask: torch.Tensor | None = None,
         target_values: torch.FloatTensor | None = None,
         future_values: torch.FloatTensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BeatOutput:
         """Tokenises, restores and predicts, with the joint loss of the paper. In training mode the codebooks learn.
 
@@ -454,12 +454,12 @@ class BeatModel(BeatPreTrainedModel):
         return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2)[..., -n:]
 
     @capture_outputs
-    def _encode_segments(self, segments: Segments, **kwargs) -> BaseModelOutput:
+    def _encode_segments(self, segments: Segments, **kwargs: Any) -> BaseModelOutput:
         """Query states (B*S, m, D); the library records the layers while this runs, where `kwargs` asks for them."""
         return BaseModelOutput(last_hidden_state=self.encoder(*segments.encoder_inputs))
 
     @capture_outputs
-    def _autoencode(self, segments: Segments, num_samples: int, **kwargs) -> BeatOutput:
+    def _autoencode(self, segments: Segments, num_samples: int, **kwargs: Any) -> BeatOutput:
         """Encodes, quantizes and restores; the library records the layers while this runs, but none of the forecast."""
         hidden_states = self.encoder(*segments.encoder_inputs)
         quantized = self.quantizer(hidden_states, segments.latent_mask)

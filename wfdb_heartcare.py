@@ -9,6 +9,7 @@ import re
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def read_plain_wfdb(header: Path) -> tuple[dict, list[str]] | None:
     return {"signal": signal, "sampling_rate": rate, "lead_names": lead_names, "units": "mV"}, comments
 
 
-def join_segments(header: Path, parsed) -> dict:
+def join_segments(header: Path, parsed: Any) -> dict:
     """Reads the segments of a record one after the other; NaN in gaps, and where a segment lacks a lead that another has."""
     parts = [
         (length, None if name == "~" else read_signals(header.parent / name)[0])
@@ -183,7 +184,7 @@ def join_segments(header: Path, parsed) -> dict:
     return {"signal": signal, "sampling_rate": rate, "lead_names": names, "units": "mV"}
 
 
-def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False):
+def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False) -> Any:
     """Returns the parsed header, whose claims fit the plain files beside it.
 
     Raises: `FileNotFoundError` for a file that is not there, `ValueError` for claims that cannot be.
@@ -218,7 +219,7 @@ def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False):
     return parsed
 
 
-def check_segments(wfdb: ModuleType, header: Path, parsed, names: list[str], is_segment: bool):
+def check_segments(wfdb: ModuleType, header: Path, parsed: Any, names: list[str], is_segment: bool) -> None:
     """Raises what `checked_header` does for the segments that a header names."""
     if not all(0 <= length <= MAX_VALUES for length in parsed.seg_len):
         raise ValueError(
@@ -234,7 +235,7 @@ def check_segments(wfdb: ModuleType, header: Path, parsed, names: list[str], is_
         checked_header(wfdb, header.parent / f"{name}.hea", is_segment=True)
 
 
-def check_files(header: Path, names: list[str], claimed: int):
+def check_files(header: Path, names: list[str], claimed: int) -> None:
     """Raises what `checked_header` does for the signal files that a header names."""
     for name in names:
         if not (header.parent / name).exists():

@@ -66,15 +66,15 @@ table.ecg .good {color: #1b6e3c}
 .problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
 """
 NOTICE = (
-    "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names and "
-    "dates before you upload.</div>"
+    "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names "
+    "and dates before you upload.</div>"
 )
 
 
 @dataclass
 class Loaded:
-    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; and of a signal, the
-    cleaned signal with its rate and mask, and tables of its quality and its measurements.
+    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; and of a signal,
+    the cleaned signal with its rate and mask, and tables of its quality and its measurements.
     """
 
     part: dict
@@ -231,8 +231,8 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
     page = in_red(draw_ecg(parts[0], rate, **drawn), parts[1], rate, **drawn)
     return (
         page,
-        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades to "
-        "the mean where it is unsure.",
+        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades "
+        "to the mean where it is unsure.",
     )
 
 

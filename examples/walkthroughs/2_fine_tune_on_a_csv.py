@@ -50,9 +50,16 @@ def collate(batch):
 
 
 arguments = TrainingArguments(
-    str(folder / "run"), max_steps=STEPS, per_device_train_batch_size=8, learning_rate=3e-4, remove_unused_columns=False, report_to=[],
-    save_strategy="no", use_cpu=True, logging_steps=10,
-)  # fmt: skip
+    str(folder / "run"),
+    max_steps=STEPS,
+    per_device_train_batch_size=8,
+    learning_rate=3e-4,
+    remove_unused_columns=False,
+    report_to=[],
+    save_strategy="no",
+    use_cpu=True,
+    logging_steps=10,
+)
 trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows[4:], processing_class=processor)
 trainer.train()
 trainer.save_model(str(folder / "mine"))

@@ -33,7 +33,7 @@ for name, signal in (("before", inputs["input_values"][0]), ("after", decoded[0]
 # %% A recording that goes on: pushed in pieces, coded as segments close, the same codes as of the whole.
 stream = beat.stream(processor.feature_extractor, sampling_rate=500)
 rng = np.random.default_rng(0)
-for second in range(12):
+for _ in range(12):
     for segment in stream.push(rng.normal(0, 0.2, size=(12, 500))):
         print(segment.seconds, segment.codes.shape)
 print(len(stream.close()), "more at the end")
