@@ -17,55 +17,76 @@ RHYTHM = {
 FORM = {
     "ABQRS": "an abnormal QRS", "PVC": "ventricular premature complexes", "STD_": "ST depression",
     "VCLVH": "voltage criteria for left ventricular hypertrophy",
-    "QWAVE": "Q waves", "LOWT": "low amplitude T waves", "NT_": "non-specific T wave changes", "PAC": "atrial premature complexes",
-    "LPR": "a prolonged PR interval", "INVT": "inverted T waves", "LVOLT": "low QRS voltages", "HVOLT": "high QRS voltage",
-    "TAB_": "T wave abnormality", "STE_": "ST elevation", "PRC(S)": "premature complexes", "NDT": "non-diagnostic T abnormalities",
+    "QWAVE": "Q waves", "LOWT": "low amplitude T waves", "NT_": "non-specific T wave changes",
+    "PAC": "atrial premature complexes",
+    "LPR": "a prolonged PR interval", "INVT": "inverted T waves", "LVOLT": "low QRS voltages",
+    "HVOLT": "high QRS voltage",
+    "TAB_": "T wave abnormality", "STE_": "ST elevation", "PRC(S)": "premature complexes",
+    "NDT": "non-diagnostic T abnormalities",
     "NST_": "non-specific ST changes", "DIG": "digitalis effect", "LNGQT": "a long QT interval",
 }
 DIAGNOSIS = {
     "NORM": "a normal ECG", "IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction",
     "LVH": "left ventricular hypertrophy",
-    "LAFB": "left anterior fascicular block", "ISC_": "non-specific ischemia", "IRBBB": "incomplete right bundle branch block",
-    "1AVB": "first degree AV block", "IVCD": "non-specific intraventricular conduction delay", "ISCAL": "anterolateral ischemia",
-    "CRBBB": "complete right bundle branch block", "CLBBB": "complete left bundle branch block", "ILMI": "inferolateral myocardial infarction",
-    "LAO/LAE": "left atrial enlargement", "AMI": "anterior myocardial infarction", "ALMI": "anterolateral myocardial infarction",
+    "LAFB": "left anterior fascicular block", "ISC_": "non-specific ischemia",
+    "IRBBB": "incomplete right bundle branch block",
+    "1AVB": "first degree AV block", "IVCD": "non-specific intraventricular conduction delay",
+    "ISCAL": "anterolateral ischemia",
+    "CRBBB": "complete right bundle branch block", "CLBBB": "complete left bundle branch block",
+    "ILMI": "inferolateral myocardial infarction",
+    "LAO/LAE": "left atrial enlargement", "AMI": "anterior myocardial infarction",
+    "ALMI": "anterolateral myocardial infarction",
     "ISCIN": "inferior ischemia",
     "INJAS": "anteroseptal subendocardial injury", "LMI": "lateral myocardial infarction",
     "ISCIL": "inferolateral ischemia",
-    "LPFB": "left posterior fascicular block", "ISCAS": "anteroseptal ischemia", "INJAL": "anterolateral subendocardial injury",
-    "ISCLA": "lateral ischemia", "RVH": "right ventricular hypertrophy", "ANEUR": "ST-T changes of a ventricular aneurysm",
+    "LPFB": "left posterior fascicular block", "ISCAS": "anteroseptal ischemia",
+    "INJAL": "anterolateral subendocardial injury",
+    "ISCLA": "lateral ischemia", "RVH": "right ventricular hypertrophy",
+    "ANEUR": "ST-T changes of a ventricular aneurysm",
     "RAO/RAE": "right atrial enlargement", "EL": "electrolytic or drug effect", "WPW": "Wolff-Parkinson-White syndrome",
-    "ILBBB": "incomplete left bundle branch block", "IPLMI": "inferoposterolateral myocardial infarction", "ISCAN": "anterior ischemia",
-    "IPMI": "inferoposterior myocardial infarction", "SEHYP": "septal hypertrophy", "INJIN": "inferior subendocardial injury",
+    "ILBBB": "incomplete left bundle branch block", "IPLMI": "inferoposterolateral myocardial infarction",
+    "ISCAN": "anterior ischemia",
+    "IPMI": "inferoposterior myocardial infarction", "SEHYP": "septal hypertrophy",
+    "INJIN": "inferior subendocardial injury",
     "INJLA": "lateral subendocardial injury", "PMI": "posterior myocardial infarction", "3AVB": "third degree AV block",
     "INJIL": "inferolateral subendocardial injury", "2AVB": "second degree AV block",
     "MI": "myocardial infarction",
 }
 SUPERCLASS = {
-    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes", "CD": "a conduction disturbance",
+    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes",
+    "CD": "a conduction disturbance",
     "HYP": "hypertrophy",
 }
 DIAGNOSTIC_CLASS = {
     "NORM": ("NORM",),
-    "MI": ("IMI", "ASMI", "ILMI", "AMI", "ALMI", "INJAS", "LMI", "INJAL", "IPLMI", "IPMI", "INJIN", "INJLA", "PMI", "INJIL", "MI"),
-    "STTC": ("NDT", "NST_", "DIG", "LNGQT", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ANEUR", "EL", "ISCAN"),
+    "MI": ("IMI", "ASMI", "ILMI", "AMI", "ALMI", "INJAS", "LMI", "INJAL", "IPLMI", "IPMI", "INJIN", "INJLA", "PMI",
+         "INJIL", "MI"),
+    "STTC": ("NDT", "NST_", "DIG", "LNGQT", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ANEUR", "EL",
+         "ISCAN"),
     "CD": ("LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB", "CLBBB", "LPFB", "WPW", "ILBBB", "3AVB", "2AVB"),
     "HYP": ("LVH", "LAO/LAE", "RVH", "RAO/RAE", "SEHYP"),
 }
 SUPERCLASS_OF = {code: name for name, codes in DIAGNOSTIC_CLASS.items() for code in codes}
 STATEMENTS = RHYTHM | FORM | DIAGNOSIS
-# PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement "MI", which
+# PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement
+# "MI", which
 # is the superclass without a site: any of PTB-XL's statements would claim a site that nobody stated.
 PTBXL_STATEMENTS = {code: words for code, words in STATEMENTS.items() if code != "MI"}
 
 # SNOMED CT codes of the PhysioNet challenges 2020 and 2021 -> SCP-ECG.
 SNOMED = {
-    "426783006": "SR", "164889003": "AFIB", "427084000": "STACH", "426177001": "SBRAD", "427393009": "SARRH", "10370003": "PACE",
-    "164890007": "AFLT", "426761007": "SVTAC", "67198005": "PSVT", "11157007": "BIGU", "251180001": "TRIGU", "164884008": "PVC",
-    "427172004": "PVC", "17338001": "PVC", "284470004": "PAC", "63593006": "PAC", "429622005": "STD_", "164931005": "STE_",
-    "164917005": "QWAVE", "164934002": "TAB_", "59931005": "INVT", "164947007": "LPR", "111975006": "LNGQT", "251146004": "LVOLT",
-    "270492004": "1AVB", "195042002": "2AVB", "27885002": "3AVB", "713427006": "CRBBB", "59118001": "CRBBB", "713426002": "IRBBB",
-    "733534002": "CLBBB", "164909002": "CLBBB", "251120003": "ILBBB", "445118002": "LAFB", "445211001": "LPFB", "698252002": "IVCD",
+    "426783006": "SR", "164889003": "AFIB", "427084000": "STACH", "426177001": "SBRAD", "427393009": "SARRH",
+    "10370003": "PACE",
+    "164890007": "AFLT", "426761007": "SVTAC", "67198005": "PSVT", "11157007": "BIGU", "251180001": "TRIGU",
+    "164884008": "PVC",
+    "427172004": "PVC", "17338001": "PVC", "284470004": "PAC", "63593006": "PAC", "429622005": "STD_",
+    "164931005": "STE_",
+    "164917005": "QWAVE", "164934002": "TAB_", "59931005": "INVT", "164947007": "LPR", "111975006": "LNGQT",
+    "251146004": "LVOLT",
+    "270492004": "1AVB", "195042002": "2AVB", "27885002": "3AVB", "713427006": "CRBBB", "59118001": "CRBBB",
+    "713426002": "IRBBB",
+    "733534002": "CLBBB", "164909002": "CLBBB", "251120003": "ILBBB", "445118002": "LAFB", "445211001": "LPFB",
+    "698252002": "IVCD",
     "74390002": "WPW", "164873001": "LVH", "89792004": "RVH", "67741000119109": "LAO/LAE", "446358003": "RAO/RAE",
     "164861001": "ISC_", "425419005": "ISCIN", "425623009": "ISCLA", "426434006": "ISCAN", "428750005": "NST_",
     "164865005": "MI", "57054005": "MI", "164867002": "MI", "54329005": "AMI",
@@ -77,7 +98,8 @@ SUBCLASS = {
     "AMI": ("ASMI", "AMI", "ALMI", "INJAS", "INJAL", "INJLA"), "LMI": ("LMI",), "PMI": ("PMI",),
     "STTC": ("NDT", "DIG", "LNGQT", "ANEUR", "EL"), "NST_": ("NST_",), "ISC_": ("ISC_",),
     "ISCA": ("ISCAL", "ISCAS", "ISCLA", "ISCAN"), "ISCI": ("ISCIN", "ISCIL"), "LAFB/LPFB": ("LAFB", "LPFB"),
-    "IRBBB": ("IRBBB",), "ILBBB": ("ILBBB",), "CRBBB": ("CRBBB",), "CLBBB": ("CLBBB",), "_AVB": ("1AVB", "2AVB", "3AVB"),
+    "IRBBB": ("IRBBB",), "ILBBB": ("ILBBB",), "CRBBB": ("CRBBB",), "CLBBB": ("CLBBB",), "_AVB": ("1AVB", "2AVB",
+         "3AVB"),
     "IVCD": ("IVCD",), "WPW": ("WPW",), "LVH": ("LVH",), "RVH": ("RVH",), "SEHYP": ("SEHYP",), "LAO/LAE": ("LAO/LAE",),
     "RAO/RAE": ("RAO/RAE",),
 }

@@ -46,8 +46,12 @@ def random_labels(rng) -> Labels:
         [code for topic in ("rhythm", "waveform", "diagnosis") for code in CHOICES[topic] if code != "no-form"]
     )[:5]
     statements = {str(code): float(rng.choice([0, 15, 50, 80, 100])) for code in codes}
-    notes = {"heart_axis": str(rng.choice(["", "MID", "LAD"])), "extra_beats": str(rng.choice(["", "1ES", "VES,SVES", "SVES"])),
-             "static_noise": str(rng.choice(["", ", alles,"])), "infarction_stadium1": str(rng.choice(["", "Stadium III", "unknown"]))}  # fmt: skip
+    notes = {
+        "heart_axis": str(rng.choice(["", "MID", "LAD"])),
+        "extra_beats": str(rng.choice(["", "1ES", "VES,SVES", "SVES"])),
+        "static_noise": str(rng.choice(["", ", alles,"])),
+        "infarction_stadium1": str(rng.choice(["", "Stadium III", "unknown"])),
+    }
     return Labels(statements, rng.choice([None, 1.0, 18.0, 63.0, 90.0]), rng.choice([None, "male", "female"]), notes)
 
 
@@ -170,11 +174,13 @@ def test_rules_of_likelihood():
 
 
 def test_report_words_follow_the_likelihood():
-    labels = Labels({"AFIB": 0.0, "PVC": 0.0, "IMI": 100.0, "LVH": 50.0, "CRBBB": 35.0, "ISC_": 0.0}, 63.0, "female",
-                    {"infarction_stadium1": "Stadium III", "heart_axis": "LAD", "static_noise": ", alles,"})  # fmt: skip
+    statements = {"AFIB": 0.0, "PVC": 0.0, "IMI": 100.0, "LVH": 50.0, "CRBBB": 35.0, "ISC_": 0.0}
+    columns = {"infarction_stadium1": "Stadium III", "heart_axis": "LAD", "static_noise": ", alles,"}
+    labels = Labels(statements, 63.0, "female", columns)
     assert report_text(labels) == (
-        "Female, 63 years. Rhythm: atrial fibrillation. Axis: left axis deviation. Waveform: ventricular premature complexes. Diagnosis: inferior "
-        "myocardial infarction of stage III (old), probable left ventricular hypertrophy, possible complete right bundle branch block. Ectopic beats: "
+        "Female, 63 years. Rhythm: atrial fibrillation. Axis: left axis deviation. Waveform: ventricular premature "
+        "complexes. Diagnosis: inferior myocardial infarction of stage III (old), probable left ventricular "
+        "hypertrophy, possible complete right bundle branch block. Ectopic beats: "
         "ventricular extrasystoles. Recording: static noise."
     )
     assert (
@@ -202,7 +208,8 @@ def test_rephrased_text_must_still_be_true():
         assert find_fault(question, reply(question)) is None
     assert find_fault(opened, reply(opened, answer="There is an inferior myocardial infarction.")) is None
     faults = [
-        (opened, "text", "not an object"), (opened, {"question": "a"}, "not an object"), (opened, reply(opened, extra="x"), "not an object"),
+        (opened, "text", "not an object"), (opened, {"question": "a"}, "not an object"),
+        (opened, reply(opened, extra="x"), "not an object"),
         (opened, reply(opened, answer="Anteroseptal myocardial infarction."), "findings"),
         (opened, reply(opened, answer="Possible inferior myocardial infarction."), "findings"),
         (opened, reply(opened, question=opened.question.replace("63", "64")), "numbers of the question"),
