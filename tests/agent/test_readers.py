@@ -1,7 +1,6 @@
 """The converter: every format gives the same ECG, and nothing bad gets through."""
 
 import base64
-import json
 import struct
 import zipfile
 
@@ -11,9 +10,7 @@ import wfdb
 from make_examples import write_wfdb
 
 from heartcare.agent.readers import read_ecg
-from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
 from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_plain_wfdb, read_wfdb
@@ -223,60 +220,6 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
         assert record.age == 63 and record.sex == "female" and record.patient_id == pseudonym("4711") != "4711"
     if name == "muse.xml":
         assert record.statements == {"SR": 100.0, "IMI": 50.0} and record.notes
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("speed, gain", [(25, 10), (50, 5), (25, 20)])
-@pytest.mark.parametrize("options", [{}, {"grid": False}, {"pulse": False}, {"continuous": True}], ids=str)
-def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
-    ecg = simulate_ecg("SR", "IMI", seed=4)
-    text = ["Age: 63 years   Sex: female   Patient ID: 4711   Name: Jane Doe", "Vent. rate 72 bpm   PR 160 ms   QRS 94 ms   QT/QTc 400/421 ms",
-            "Sinusrhythmus", "Inferiorer Infarkt, wahrscheinlich alt"]  # fmt: skip
-    write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500, layout, speed, gain, text, **options)
-    record = read_ecg(tmp_path / "a.pdf")
-    assert record.lead_names == LEADS and record.sampling_rate == 500
-    assert record.signal.shape[1] == 5000
-    for lead, got, wanted in zip(LEADS, record.signal, ecg.signal):
-        seen = np.isfinite(got)
-        # Each lead is where the page shows it, and nowhere else.
-        assert seen.mean() == pytest.approx(
-            1.0 if layout.endswith("+R") and lead == "II" else 1 / LAYOUTS[layout][1], abs=0.002
-        )
-        offset = np.median(got[seen] - wanted[seen]) if options.get("pulse") is False else 0.0
-        errors = got[seen] - wanted[seen] - offset
-        assert np.sqrt(np.mean(errors**2)) < 0.015, lead
-        # 2 ms is one sample: shifted by one, it must fit worse.
-        place = np.flatnonzero(seen)[5:-5]
-        fits = [np.mean((got[place] - offset - wanted[place + shift]) ** 2) for shift in (-1, 0, 1)]
-        assert np.argmin(fits) == 1, lead
-    assert record.age == 63 and record.sex == "female" and record.statements == {"IMI": 100.0, "SR": 100.0}
-    assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc_bazett"] == 421
-    assert "Doe" not in record.report and "4711" not in json.dumps([record.report, record.patient_id, record.notes])
-
-
-def test_pdf_that_is_no_ecg(tmp_path, ecg):
-    pymupdf = pytest.importorskip("pymupdf")
-    write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500)
-    with pymupdf.open(tmp_path / "a.pdf") as document:
-        picture = document[0].get_pixmap(dpi=100).tobytes("png")
-        document.save(
-            tmp_path / "locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw="secret"
-        )
-    with pymupdf.open() as scan:
-        scan.new_page().insert_image((0, 0, 500, 300), stream=picture)
-        scan.save(tmp_path / "scan.pdf")
-    with pymupdf.open() as letter:
-        letter.new_page().insert_text((50, 50), "Dear colleague, I V1 II")
-        letter.save(tmp_path / "letter.pdf")
-    write_pdf_report(tmp_path / "bare.pdf", ecg.signal, 500, grid=False, pulse=False)
-    for name, message in (
-        ("scan", "is a scan"),
-        ("locked", "password"),
-        ("letter", "no vector traces"),
-        ("bare", "neither a grid nor a calibration"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            read_ecg(tmp_path / f"{name}.pdf")
 
 
 def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):

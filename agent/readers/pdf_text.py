@@ -1,0 +1,270 @@
+"""Words of a page -> what the report says: speed and gain, patient, the device's measurements, statements.
+
+words --runs without a wide gap--> cells (a column's line)
+cell + cells to its right  -->  measurements, age, sex, patient's number
+cells that speak of findings, without anything that identifies a person  -->  report
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from ..lexicon import FINDINGS, PATTERNS, find_mentions
+from .pdf_labels import Word
+
+MAX_COLUMNS = 8  # to the right of a cell
+WIDE_GAP = 0.8  # of a word's height: wider gaps divide columns
+
+PATIENT = {
+    "age": re.compile(r"\b(?:age|alter)\s*:?\s*(\d{1,3})|\b(\d{1,3})[ -]*(?:years?(?: old)?|yrs?|jahre)\b", re.I),
+    "sex": re.compile(r"\b(?:sex|gender|geschlecht)\s*:?\s*(\w+)|\b(male|female|männlich|weiblich)\b", re.I),
+    "patient_id": re.compile(r"\b(?:patient(?:en)?[ -]?(?:id|nr\.?)|pid|id|mrn)\s*:\s*(\S+)", re.I),
+}
+_TO, _VALUE, _AND = r"\s*[:=]?\s*", r"(-?\d{1,3})", r"\s*[/ ,]\s*"
+_INTERVAL = r"(?:[- ]?(?:int(?:erval|\.)?|dur(?:ation|\.)?|zeit|dauer|breite))?"
+_AXES, _ANY = rf"p[-/ ](?:qrs|r)[-/ ]t(?: ax[ei]s)?{_TO}", r"-?\d{1,3}"
+# Name of a measurement -> pattern of its name and value, and the values that can be.
+MEASUREMENTS = {
+    "heart_rate": (rf"(?:(?:vent(?:ricular)?\.? |heart )?rate|hr|hf|herzfrequenz){_TO}(\d{{2,3}})\b(?!\s*mm)", 20, 350),
+    "pr_interval": (rf"(?:pr|pq){_INTERVAL}{_TO}(\d{{2,3}})\b", 50, 500),
+    "qrs_duration": (rf"qrsd?{_INTERVAL}{_TO}(\d{{2,3}})\b(?!\s*[°/])", 40, 300),
+    "qt_interval": (rf"qt{_INTERVAL}\s*(?:/\s*qtc\w*)?{_TO}(\d{{3}})\b", 150, 900),
+    "qtc_bazett": (rf"(?:qt\s*/\s*)?qtc(?!f)\w*{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b", 150, 900),
+    "qtc_fridericia": (rf"(?:qt\s*/\s*)?qtcf{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b", 150, 900),
+    "p_axis": (rf"{_AXES}{_VALUE}{_AND}{_ANY}{_AND}{_ANY}|p[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
+    "qrs_axis": (rf"{_AXES}{_ANY}{_AND}{_VALUE}{_AND}{_ANY}|(?:qrs|r)[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
+    "t_axis": (rf"{_AXES}{_ANY}{_AND}{_ANY}{_AND}{_VALUE}|t[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
+}
+MEASUREMENTS = {
+    name: (re.compile(rf"(?<![\w/-])(?<!atrial )(?:{pattern})", re.I), low, high)
+    for name, (pattern, low, high) in MEASUREMENTS.items()
+}
+SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s", re.I)
+GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
+CHEST_GAIN = re.compile(r"\b(?:chest|precordial|brustwand|v)\s*:?\s*(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
+
+# From such a word on a line speaks of a person or a place and not of an ECG.
+PERSON = re.compile(
+    r"\b(?:(?:sur|first|last|middle|nach|vor|patient(?:en)?)?[- ]?name|d\.?o\.?b|date of birth|birth\w*"
+    r"|born|geb(?:oren|urts)\w*"
+    r"|mrn|ssn|physician|doctor|[aä]rzt(?:in)?|arzt|referr\w+|ordering|attending|technician|operator|cardiologist"
+    r"|zuweis\w*|überweis\w*|(?:re)?(?:confirmed|viewed|edited|interpreted|signed|read|requested|reported|verified) by"
+    r"|over-?read|(?:befundet|validiert|freigegeben) (?:von|durch)|address|anschrift|adresse|street|phone|telefon|fax"
+    r"|e-?mail|insurance|versicher\w*|accession|hospital|klinik|clinic|unconfirmed)\b"
+    r"|\b(?:dr|prof|mrs?|miss|herr|frau)\b\.? (?=\w)|\b(?:dr|ms|geb|tel)\."
+    r"|\b(?:patient|pat\.?|p?id|case|fall|account|visit|order|auftrag|acc\.?|tech|mta|unit|room|zimmer|bed|bett|ward"
+    r"|station|loc(?:ation)?|dept|department|abteilung|date|datum|time|zeit)(?:[- ]?(?:id|no|nr|number|nummer)\b\.?)?"
+    r"\s*[:#]",
+    re.I,
+)
+_MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?"
+# Dates, times, long numbers and addresses of mail; names before a degree.
+TRACES_OF_PERSONS = re.compile(
+    rf"\b\d{{1,4}}[-./ ](?:\d{{1,2}}|{_MONTH})\.?[-./ ]\d{{2,4}}\b|\b{_MONTH} \d{{1,2}},? \d{{4}}\b"
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b|\S*\d{4,}\S*|\S+@\S+",
+    re.I,
+)
+DEGREE = re.compile(r"((?:\b[\w'-]+\.?,? ){1,3})(?:M\.?D\.?|D\.O\.|Ph\.?D\.?)(?!\w)")
+UNLABELLED_NAME = re.compile(r"[^\W\d][\w'-]+,\s*[^\W\d][\w'.-]*(?:\s+[^\W\d][\w'.-]*){0,2}")
+# Words of which a line may consist that names no finding and yet belongs to the statements.
+GENERAL_WORDS = frozenset(
+    """
+    abnormal borderline normal otherwise within limits ecg ekg for age and or with of the to no not is are was be
+    may in on has have when compared previous prior tracing longer present now new old since changed change changes
+    significant found consider suggests suggestive probable possible probably possibly poor data quality
+    interpretation adversely affected variant pediatric analysis criteria minimal moderate mild marked voltage axis
+    deviation rate rhythm left right anterior inferior lateral septal posterior wave waves segment st qrs qt qtc pr
+    lengthened shortened increased decreased replaced appears auffälliges auffällig pathologisches grenzwertiges
+    normales unauffälliges im vergleich zum vorbefund keine änderung
+    """.split()
+)
+ECG_WORDS = GENERAL_WORDS.union(*(re.findall(r"[a-z]{3,}", pattern.pattern) for _, pattern in (*PATTERNS, *FINDINGS)))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Words that stand in one line without a wide gap."""
+
+    words: tuple[Word, ...]
+
+    @cached_property
+    def text(self) -> str:
+        return " ".join(word.text for word in self.words)
+
+    @cached_property
+    def box(self) -> Word:
+        """The box around all of its words."""
+        words = self.words
+        return Word(
+            self.text,
+            words[0].left,
+            min(word.top for word in words),
+            words[-1].right,
+            max(word.bottom for word in words),
+        )
+
+
+def find_cells(words: list[Word]) -> list[Cell]:
+    """The lines of each column of a page, from the top and from the left."""
+    lines: list[list[Word]] = []
+    for word in sorted(words, key=lambda word: (word.y, word.left)):
+        line = lines[-1] if lines else None
+        if line and abs(word.y - line[0].y) < 0.4 * min(word.height, line[0].height):
+            line.append(word)
+        else:
+            lines.append([word])
+    cells = []
+    for line in lines:
+        line.sort(key=lambda word: word.left)
+        start = 0
+        for i in range(1, len(line) + 1):
+            if i == len(line) or line[i].left - line[i - 1].right > WIDE_GAP * line[i].height:
+                cells.append(Cell(tuple(line[start:i])))
+                start = i
+    return cells
+
+
+def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
+    """Yields each cell with the cells to its right, in order."""
+    for cell in cells:
+        box = cell.box
+        right = [
+            other
+            for other in cells
+            if other.box.left > box.left and abs(other.box.y - box.y) < 0.5 * min(box.height, other.box.height)
+        ]
+        yield [cell, *sorted(right, key=lambda other: other.box.left)[:MAX_COLUMNS]]
+
+
+def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
+    """Yields for each cell its text and that of all cells to its right, and how long its own text is."""
+    for cell, *right in lines_of_cells(cells):
+        yield " ".join([cell.text, *(other.text for other in right)]), len(cell.text)
+
+
+def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | None]:
+    """Speed in mm/s, gain in mm/mV and gain of the chest leads, each None where the page does not say it."""
+    text = "\n".join(cell.text for cell in cells)
+    values = []
+    for pattern in (SPEED, GAIN, CHEST_GAIN):
+        match = pattern.search(text)
+        value = float(match[1].replace(",", ".")) if match else 0.0
+        values.append(value if 1 <= value <= 200 else None)
+    return tuple(values)
+
+
+def find_patient(cells: list[Cell]) -> dict[str, str | None]:
+    """Age, sex and number of the patient, as they are written."""
+    lines = list(texts_of_lines(cells))
+    return {
+        key: next((g for text, _ in lines if (m := pattern.search(text)) for g in m.groups() if g), None)
+        for key, pattern in PATIENT.items()
+    }
+
+
+def find_measurements(cells: list[Cell]) -> dict[str, float]:
+    """What the device measured: a name that begins in a cell, and its value there or in the next cells of the line."""
+    measurements: dict[str, float] = {}
+    for text, own in texts_of_lines(cells):
+        for name, (pattern, low, high) in MEASUREMENTS.items():
+            for match in pattern.finditer(text):
+                value = float(next(group for group in match.groups() if group))
+                if match.start() < own and low <= value <= high:
+                    measurements.setdefault(name, value)
+    return measurements
+
+
+def find_report(cells: list[Cell]) -> str:
+    """The statements of a page, each with a full stop, and nothing by which a person could be known."""
+    persons = find_persons(cells)
+    blocks = [[(line, remove_persons(line, persons)) for line in block] for block in find_blocks(cells)]
+    sentences: list[str] = []
+    for block in blocks:
+        texts = [text for _, text in block]
+        found = [count_findings(text) for text in texts]
+        joined = False
+        for i, text in enumerate(texts):
+            # A statement may be wrapped: its two lines then say more than each of them.
+            wrapped = i + 1 < len(texts) and count_findings(f"{text} {texts[i + 1]}") > found[i] + found[i + 1]
+            if joined:
+                sentences[-1] += f" {text}"
+            elif found[i] or wrapped or (any(found) and is_general(text)) or is_verdict(text):
+                sentences.append(text)
+            joined = wrapped
+    return " ".join(sentence.strip(" .,;") + "." for sentence in dict.fromkeys(sentences) if sentence.strip(" .,;"))
+
+
+def find_blocks(cells: list[Cell]) -> list[list[str]]:
+    """The texts of cells that stand below one another with one left edge, without those that give scale or a value."""
+    blocks: list[list[Cell]] = []
+    for cell in cells:
+        box = cell.box
+        above = [
+            block
+            for block in blocks
+            if abs(block[-1].box.left - box.left) < 0.5 * box.height and 0 < box.y - block[-1].box.y < 2 * box.height
+        ]
+        if above:
+            above[-1].append(cell)
+        else:
+            blocks.append([cell])
+    return [[cell.text for cell in block if not is_value(cell.text)] for block in blocks]
+
+
+def is_value(text: str) -> bool:
+    """Tells whether a text is the scale or a measurement and names no finding."""
+    values = (SPEED, *(pattern for pattern, _, _ in MEASUREMENTS.values()))
+    return any(pattern.search(text) for pattern in values) and not count_findings(text)
+
+
+@lru_cache(maxsize=4096)
+def count_findings(text: str) -> int:
+    """How many findings a text names, denied ones too."""
+    return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
+
+
+def is_general(text: str) -> bool:
+    """Tells whether a line has but general words of statements, such as "when compared with ECG of"."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return bool(words) and all(word in GENERAL_WORDS for word in words)
+
+
+def is_verdict(text: str) -> bool:
+    """Tells whether a line is a general verdict on the ECG ("ABNORMAL ECG")."""
+    return is_general(text) and re.search(r"\b(?:ecg|ekg)\b", text, re.I) is not None and len(text.split()) > 1
+
+
+def find_persons(cells: list[Cell]) -> set[str]:
+    """Words and numbers in lower case that the page gives as names, numbers, addresses of persons and the like."""
+    persons: set[str] = set()
+    for cell, *right in lines_of_cells(cells):
+        for match in PERSON.finditer(cell.text):
+            value = cell.text[match.end() :]
+            if not value.strip(" :#.") and right and not count_findings(right[0].text):
+                value = right[0].text
+            persons.update(tokens(value))
+        if UNLABELLED_NAME.fullmatch(cell.text) and not count_findings(cell.text):
+            persons.update(tokens(cell.text))
+    return {word for word in persons if word not in ECG_WORDS}
+
+
+def keep_known_words(text: str) -> str:
+    """The words of a text that ECG reports use."""
+    return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
+
+
+def tokens(text: str) -> list[str]:
+    """The words of more than one letter and the numbers of more than two digits of a text."""
+    return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]
+
+
+def remove_persons(text: str, persons: set[str]) -> str:
+    """A line without what speaks of a person: all from words such as "Name:" on, dates, numbers, names known from
+    elsewhere on the page.
+    """
+    text = DEGREE.sub(lambda match: keep_known_words(match[1]), TRACES_OF_PERSONS.sub(" ", text))
+    match = PERSON.search(text)
+    text = text[: match.start()] if match else text
+    kept = [word for word in text.split() if not tokens(word) or not set(tokens(word)) <= persons]
+    return " ".join(kept).strip(" ,;:-(")
