@@ -208,8 +208,8 @@ class ECG:
     def _checked_rate(self) -> float:
         if self.sampling_rate is None:
             raise ValueError(
-                f"{self.source} does not say its sampling rate: the sampling rate is missing; give sampling_rate= in Hz "
-                "(it is never guessed)."
+                f"{self.source} does not say its sampling rate: the sampling rate is missing; give sampling_rate= in "
+                "Hz (it is never guessed)."
             )
         try:
             rate = float(self.sampling_rate)
@@ -241,8 +241,8 @@ class ECG:
         if not rows:
             shown = [str(name)[:40] for name in self.lead_names[:MAX_NAMES_SHOWN]]
             raise ValueError(
-                f"{self.source}: none of the leads {shown} is one of {' '.join(LEADS)}. If you know where the electrodes were, give lead_names=[...], one for each of the "
-                f"{count} signals."
+                f"{self.source}: none of the leads {shown} is one of {' '.join(LEADS)}. If you know where "
+                f"the electrodes were, give lead_names=[...], one for each of the {count} signals."
             )
         return rows, tuple(names), notes, warnings
 

@@ -213,7 +213,7 @@ class ECGImageProcessor(BaseImageProcessor):
         return grey
 
     def sheet(self, image: Any) -> Image.Image:
-        """One picture -> the area of the grid, upright, in grey: 255 is paper, 0 is ink."""
+        """Returns the area of the grid on one picture, upright and in grey: 255 is paper, 0 is ink."""
         image = self._checked(image)
         ink, corners = even_light(image), find_grid(image)
         left, top = corners.min(0)
@@ -224,7 +224,7 @@ class ECGImageProcessor(BaseImageProcessor):
 
     @staticmethod
     def find_layout(sheet: Image.Image) -> str:
-        """The layout whose rows have the ink of the traces nearest to their middle."""
+        """Finds the layout whose rows have the ink of the traces nearest to their middle."""
         ink = (np.asarray(sheet) < DARK).mean(axis=1)
         middle_share = {}
         for layout, (rows, _) in LAYOUTS.items():
@@ -234,7 +234,7 @@ class ECGImageProcessor(BaseImageProcessor):
 
     @staticmethod
     def find_extent(sheet: Image.Image, rows: int) -> tuple[int, int]:
-        """From where to where, in pixels, there are traces in most of the rows; the whole width where there are none."""
+        """Returns the first and the last column of pixels with traces in most rows; the whole width without any."""
         dark = np.asarray(sheet) < DARK
         height = dark.shape[0] // rows
         drawn = dark[: rows * height].reshape(rows, height, -1).any(axis=1).mean(axis=0) > 0.5
@@ -242,7 +242,7 @@ class ECGImageProcessor(BaseImageProcessor):
         return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
 
     def _checked(self, image) -> Image.Image:
-        """Any picture -> RGB, at most `max_pixels` on its longer side."""
+        """Returns any picture in RGB, at most `max_pixels` on its longer side."""
         if not isinstance(image, Image.Image):
             array = np.asarray(image)
             if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
@@ -253,8 +253,8 @@ class ECGImageProcessor(BaseImageProcessor):
         width, height = image.size
         if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
             raise ValueError(
-                f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels on the shorter "
-                f"side and sides of at most {self.max_aspect:g} to 1."
+                f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels "
+                f"on the shorter side and sides of at most {self.max_aspect:g} to 1."
             )
         scale = self.max_pixels / max(width, height)
         image = image.convert("RGB")
@@ -263,7 +263,7 @@ class ECGImageProcessor(BaseImageProcessor):
 
 
 def even_light(image: Image.Image) -> Image.Image:
-    """RGB picture -> grey picture of the same size: each point in the colour in which it is brightest, relative to the
+    """Turns an RGB picture into a grey one of the same size: each point in its brightest colour, relative to the
     paper around it.
     """
     ink = None
@@ -282,11 +282,10 @@ def even_light(image: Image.Image) -> Image.Image:
 
 
 def find_grid(image: Image.Image) -> np.ndarray:
-    """Corners of the area that is covered by a coloured grid, float (4, 2): left top, right top, right bottom, left
+    """Finds the corners of the area that a coloured grid covers, float (4, 2): left top, right top, right bottom, left
     bottom, each x, y.
 
-    Where there is no coloured grid of four straight edges, those of the rectangle that is covered as its middle is, or
-    of the whole picture.
+    Without a coloured grid that has four straight edges, the corners are those of `find_paper`.
     """
     factor = max(1, max(image.size) // 550)
     small = np.asarray(image.reduce(factor), np.float32) + 1
@@ -307,7 +306,7 @@ def find_grid(image: Image.Image) -> np.ndarray:
 
 
 def _corners(mask: np.ndarray) -> np.ndarray | None:
-    """Corners of a four-sided area by straight lines through its edges; None where its edges are not straight."""
+    """Finds the corners of a four-sided area by straight lines through its edges; None where its edges are not straight."""
     lines = []
     for area in (mask, mask.T):  # left and right: x over y; then top and bottom: y over x
         present = area.mean(axis=1) > 0.3
@@ -334,8 +333,8 @@ def _corners(mask: np.ndarray) -> np.ndarray | None:
 
 
 def find_paper(image: Image.Image) -> np.ndarray:
-    """Corners as of `find_grid`, of the upright rectangle whose rows and columns are covered as most of the picture is,
-    which rows of a header are not; the whole picture where little is covered.
+    """Finds the corners, as `find_grid` gives them, without a coloured grid: the bounding box of rows and columns with at
+    least 75 % of the median ink, since a header has less; the whole picture where there is little ink.
     """
     inked = np.asarray(image).min(axis=2) < 245
     left, top, right, bottom = 0, 0, image.width, image.height
@@ -348,7 +347,7 @@ def find_paper(image: Image.Image) -> np.ndarray:
 
 
 def upright(image: Image.Image, corners: np.ndarray) -> Image.Image:
-    """The four-sided area with these corners (4, 2), as a rectangle."""
+    """Returns the four-sided area with these corners (4, 2) as a rectangle."""
     sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
     width, height = round((sides[0] + sides[2]) / 2), round((sides[1] + sides[3]) / 2)
     target = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)

@@ -283,7 +283,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return np.where(masked, np.nan, bridged), "gap"
 
     def is_off(self, lead: np.ndarray, rate: float) -> bool:
-        """Tells whether nothing of one lead (samples,) at `rate` Hz can be used, since it is flat or was not recorded."""
+        """Tells whether nothing of one lead (samples,) at `rate` Hz can be used: it is flat or was not recorded."""
         return self.inspect(lead, rate)[0] is None
 
     def clean(self, signal: np.ndarray, rate: float) -> np.ndarray:
@@ -313,7 +313,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature(data, tensor_type=return_tensors)
 
     def num_latents(self, num_samples: int) -> int:
-        """Returns the number of latents, and so of placeholders, of an ECG of `num_samples` samples at `sampling_rate`."""
+        """Returns the number of latents, and so of placeholders, of an ECG of `num_samples` samples."""
         return -(-num_samples // self.samples_per_latent)
 
 
@@ -342,7 +342,8 @@ CALL_KEYWORDS = ("ecg", "sampling_rate", "lead_names", "units", "return_tensors"
 CHATML_TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message['role'] + '\n' -}}
-{%- set content = [{'type': 'text', 'text': message['content']}] if message['content'] is string else message['content'] -%}
+{%- set content = message['content'] -%}
+{%- if content is string -%}{%- set content = [{'type': 'text', 'text': content}] -%}{%- endif -%}
 {%- if message['role'] == 'assistant' -%}
 {% generation %}{%- for part in content -%}{{- part['text'] -}}{%- endfor -%}{{- '<|im_end|>' -}}{% endgeneration %}
 {%- else -%}
@@ -464,8 +465,8 @@ class HeartcareProcessor(ProcessorMixin):
             texts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content or []]
             if tokens := sorted({token for token in placeholders for text in texts if token in text}):
                 raise ValueError(
-                    f"A {message['role']} message contains {tokens} as text. These tokens stand for recordings: give an ECG "
-                    'or image as content, {"type": "ecg", "path": ...}, or remove the token from the text.'
+                    f"A {message['role']} message contains {tokens} as text. These tokens stand for recordings: give "
+                    'an ECG or image as content, {"type": "ecg", "path": ...}, or remove the token from the text.'
                 )
 
     def _multimodal_inputs_from_conversations(self, conversations, *args, **kwargs):
@@ -544,8 +545,8 @@ class HeartcareProcessor(ProcessorMixin):
         wanted = sum(prompt.count(token) for prompt in text)
         if wanted != given:
             raise ValueError(
-                f"The text has {wanted} {token} placeholders but {given} {kind}s were given; write one {token} for each "
-                f"{kind}."
+                f"The text has {wanted} {token} placeholders but {given} {kind}s were given; write one {token} for "
+                f"each {kind}."
             )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs: Any) -> str:

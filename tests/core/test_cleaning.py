@@ -1,4 +1,6 @@
-"""A lead may be there for part of the time: it is cleaned, resampled, masked and tokenised where it is, and nowhere else."""
+"""A lead may be there for part of the time: it is cleaned, resampled, masked and tokenised where it is, and nowhere
+else.
+"""
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def test_stretches_group_leads_that_share_them():
 
 @pytest.mark.parametrize("rate", [250, 360, 500, 1000])
 def test_a_page_s_worth_of_signal_keeps_time_and_voltage(rate):
-    """Where the page shows a lead, its cleaned signal is nearly that of the whole recording, and the mask says where."""
+    """Where the page shows a lead, its cleaned signal is nearly that of the whole, and the mask says where."""
     ecg, extractor = simulate_ecg("SR", "NORM", sampling_rate=rate, noise_mv=0.002, seed=3), BeatFeatureExtractor()
     whole = extractor.prepare({"signal": ecg.signal, "sampling_rate": rate, "units": "mV"})
     page = extractor.prepare({"signal": page_of(ecg.signal, rate), "sampling_rate": rate, "units": "mV"})
@@ -82,7 +84,7 @@ def test_only_an_ecg_of_which_nothing_is_left_is_refused(ecg):
 
 
 def test_beat_tokenises_a_page_alone_and_in_a_batch(beat, ecg):
-    """Codes, gain and decoding of a page do not depend on what it is batched with, and masked samples are never read."""
+    """Codes and gain of a page do not depend on what it is batched with, and masked samples are never read."""
     extractor = BeatFeatureExtractor()
     whole, page = (extractor.prepare({"signal": s, "sampling_rate": 500, "units": "mV"})
                    for s in (ecg.signal, page_of(ecg.signal, strip=None)))  # fmt: skip

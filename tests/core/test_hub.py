@@ -25,12 +25,13 @@ repo, ecg = sys.argv[1:3]
 trust = {"trust_remote_code": True}
 processor = AutoProcessor.from_pretrained(repo, **trust)
 message = {"role": "user", "content": [{"type": "ecg", "path": ecg}, {"type": "text", "text": "What is the rhythm?"}]}
-inputs = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+inputs = processor.apply_chat_template([message], **options)
 """
 LOAD_ALL = """
 config = AutoConfig.from_pretrained(repo, **trust)
-names = {type(config).__name__, type(processor).__name__, type(AutoFeatureExtractor.from_pretrained(repo, **trust)).__name__,
-         type(AutoImageProcessor.from_pretrained(repo, **trust)).__name__}
+parts = config, processor, *(part.from_pretrained(repo, **trust) for part in (AutoFeatureExtractor, AutoImageProcessor))
+names = {type(part).__name__ for part in parts}
 assert names == {"HeartcareConfig", "HeartcareProcessor", "BeatFeatureExtractor", "ECGImageProcessor"}, names
 assert len(AutoTokenizer.from_pretrained(repo, **trust)) == len(processor.tokenizer)
 for auto_class in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
@@ -84,8 +85,17 @@ def test_bare_folder_and_http_and_pushed_again(bare_clone, hub, root, tmp_path):
     remote = client(READ + LOAD_ALL + ANSWER + PUSH, "me/heartcare", ecg, tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
     assert local and local == remote
     pushed = bare_clone.parent / "again"
-    for name in ("config.json", "model.safetensors", "processor_config.json", "chat_template.jinja", "tokenizer.json",
-                 "modeling_heartcare.py", "tokenization_beat.py", "configuration_heartcare.py", "processing_heartcare.py"):  # fmt: skip
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "chat_template.jinja",
+        "tokenizer.json",
+        "modeling_heartcare.py",
+        "tokenization_beat.py",
+        "configuration_heartcare.py",
+        "processing_heartcare.py",
+    ):
         assert (pushed / name).exists(), name
     before, after = (json.loads((folder / "config.json").read_text())["auto_map"] for folder in (bare_clone, pushed))
     assert before == after
@@ -119,10 +129,23 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     command = [sys.executable, "-W", "ignore", root / "examples/export_beat.py", "--model", root, "--output", folder]
     subprocess.run([*map(str, command)], check=True, capture_output=True)
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "config.json", "preprocessor_config.json", "model.safetensors",
-        "configuration_heartcare.py", "tokenization_beat.py", "networks_beat.py", "quantization_beat.py", "streaming_beat.py",
-        "processing_heartcare.py", "image_processing_heartcare.py",
-    }  # fmt: skip
+        "README.md",
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "cleaning_heartcare.py",
+        "configuration_heartcare.py",
+        "ecg_heartcare.py",
+        "reading_heartcare.py",
+        "tables_heartcare.py",
+        "wfdb_heartcare.py",
+        "tokenization_beat.py",
+        "networks_beat.py",
+        "quantization_beat.py",
+        "streaming_beat.py",
+        "processing_heartcare.py",
+        "image_processing_heartcare.py",
+    }
     card = (folder / "README.md").read_text()
     assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", card, re.S)

@@ -41,7 +41,7 @@ def test_layouts_are_found_in_photographs(image_processor, layout, strength):
 
 
 def test_corners_of_the_grid_are_found_from_aside():
-    """A page seen in perspective, on tables of several colours, in coloured light: corners within 0.4 % of the width."""
+    """A page in perspective, on tables of several colours, in coloured light: corners within 0.4 % of the width."""
     page = draw_ecg(simulate_ecg("SR", "NORM", seed=3).signal, 500, "3x4+R", size=(1650, 1275), header="Age 60")
     grid = np.array([(30, 71), (1620, 71), (1620, 1245), (30, 1245)], float)
     rng = np.random.default_rng(1)

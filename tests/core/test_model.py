@@ -142,8 +142,12 @@ def test_both_experts_learn_and_share_nothing(tiny, prompts):
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     tiny.train()
     tiny(**batch, labels=labels).loss.backward()
-    for name in ("signal_projector.linear_1.weight", "signal_projector.gain.weight", "image_projector.linear_2.weight",
-                 "vision_tower.embeddings.patch_embedding.weight"):  # fmt: skip
+    for name in (
+        "signal_projector.linear_1.weight",
+        "signal_projector.gain.weight",
+        "image_projector.linear_2.weight",
+        "vision_tower.embeddings.patch_embedding.weight",
+    ):
         assert tiny.get_parameter(name).grad.abs().sum() > 0, name
     embeddings = tiny.get_input_embeddings().weight.grad
     for token in ("ecg_start_token", "ecg_end_token", "image_start_token"):
@@ -179,8 +183,14 @@ def test_voltage_reaches_the_language_model(tiny, tiny_processor, ecgs, ask):
 def test_placeholders_and_features_must_agree(tiny, prompts, tiny_processor, ecgs):
     batch = prompts()
     with pytest.raises(Exception, match=r"ecg placeholders, but the ecgs given need"):
-        tiny(**{**batch, "input_values": batch["input_values"][:2], "ecg_attention_mask": batch["ecg_attention_mask"][:2],
-                "lead_mask": batch["lead_mask"][:2]})  # fmt: skip
+        tiny(
+            **{
+                **batch,
+                "input_values": batch["input_values"][:2],
+                "ecg_attention_mask": batch["ecg_attention_mask"][:2],
+                "lead_mask": batch["lead_mask"][:2],
+            }
+        )
     with pytest.raises(ValueError, match="exactly one"):
         tiny(**batch, inputs_embeds=torch.zeros(1))
     signal = ecgs[0].signal
@@ -197,11 +207,17 @@ def test_placeholders_and_features_must_agree(tiny, prompts, tiny_processor, ecg
 
 def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     conversation = [
-        {"role": "user", "content": [{"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500}, {"type": "text", "text": "Is there a P wave?"}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500},
+                {"type": "text", "text": "Is there a P wave?"},
+            ],
+        },
         {"role": "assistant", "content": "Yes."},
         {"role": "user", "content": "What is the rhythm?"},
         {"role": "assistant", "content": [{"type": "text", "text": "Sinus rhythm."}]},
-    ]  # fmt: skip
+    ]
     inputs = tiny_processor.apply_chat_template(
         conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -265,8 +281,10 @@ def test_a_checkpoint_that_does_not_fit_is_an_error(tiny, tmp_path):
 
     tiny.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    for change, message in ((lambda w: w.pop("signal_projector.linear_1.weight"), "1 missing keys"),
-                            (lambda w: w.update({"extra.weight": torch.zeros(1)}), "1 unexpected keys.*extra.weight")):  # fmt: skip
+    for change, message in (
+        (lambda w: w.pop("signal_projector.linear_1.weight"), "1 missing keys"),
+        (lambda w: w.update({"extra.weight": torch.zeros(1)}), "1 unexpected keys.*extra.weight"),
+    ):
         changed = dict(weights)
         change(changed)
         save_file(changed, tmp_path / "model.safetensors", metadata={"format": "pt"})
@@ -299,12 +317,15 @@ def test_attributes_set_later_are_saved_and_loaded(tiny, prompts, tmp_path):
         assert HeartcareForConditionalGeneration.from_pretrained(tmp_path).config.unsloth_version == "2026.1"
 
 
-@pytest.mark.parametrize("part, name, value, message", [
-    ("config", "image_slot_per_tile", 2, "did you mean .'image_slots_per_tile'"),
-    ("beat_config", "codebok_size", 2, "did you mean .'codebook_size'"),
-    ("beat_config", "segment_length", 405, "no multiple of patch_size"),
-    ("beat_config", "num_levels", 0, "num_levels must be at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "part, name, value, message",
+    [
+        ("config", "image_slot_per_tile", 2, "did you mean .'image_slots_per_tile'"),
+        ("beat_config", "codebok_size", 2, "did you mean .'codebook_size'"),
+        ("beat_config", "segment_length", 405, "no multiple of patch_size"),
+        ("beat_config", "num_levels", 0, "num_levels must be at least 1"),
+    ],
+)
 def test_a_configuration_that_could_not_be_loaded_back_is_not_saved(tiny, tmp_path, part, name, value, message):
     """The weights must not be written beside a config.json that no load accepts."""
     setattr(tiny.config if part == "config" else tiny.config.beat_config, name, value)

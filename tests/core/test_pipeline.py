@@ -115,8 +115,17 @@ def test_every_form_of_a_picture_is_the_same(pipe, root):
     path = root / "examples/ecgs/right_bundle_branch_block.png"
     content = path.read_bytes()
     encoded = base64.b64encode(content).decode()
-    forms = [str(path), path, content, encoded, f"data:image/png;base64,{encoded}", Image.open(path), {"image": Image.open(path)},
-             {"type": "image", "image": str(path)}, {"base64": encoded}]  # fmt: skip
+    forms = [
+        str(path),
+        path,
+        content,
+        encoded,
+        f"data:image/png;base64,{encoded}",
+        Image.open(path),
+        {"image": Image.open(path)},
+        {"type": "image", "image": str(path)},
+        {"base64": encoded},
+    ]
     tiles = [pipe.preprocess(each)["features"]["pixel_values"] for each in forms]
     assert all(torch.equal(each, tiles[0]) for each in tiles) and tiles[0].shape[:2] == (1, 12)
     found = pipe(str(path))
@@ -324,7 +333,7 @@ print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 
 
 def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):  # noqa: F811
-    """A folder, a Hub repository, one pushed again, what a Trainer saved: each has its pipeline, by name and without."""
+    """A folder, a Hub repository and one pushed again: each has its pipeline, by name and without."""
     ecg = root / "examples/ecgs/atrial_fibrillation"
     for name in "abc":
         (tmp_path / name).mkdir()

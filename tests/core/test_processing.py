@@ -20,9 +20,21 @@ def values(features) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "name, lead",
-    [("MLII", "II"), ("avr", "aVR"), ("AVL", "aVL"), ("D1", "I"), ("Lead II", "II"), ("v6", "V6"), ("DIII", "III"), ("C4", "V4"), ("ECG V2", "V2"),
-     ("aVF", "aVF"), ("resp", None), ("V7", None)],
-)  # fmt: skip
+    [
+        ("MLII", "II"),
+        ("avr", "aVR"),
+        ("AVL", "aVL"),
+        ("D1", "I"),
+        ("Lead II", "II"),
+        ("v6", "V6"),
+        ("DIII", "III"),
+        ("C4", "V4"),
+        ("ECG V2", "V2"),
+        ("aVF", "aVF"),
+        ("resp", None),
+        ("V7", None),
+    ],
+)
 def test_lead_aliases(name, lead):
     assert canonical_lead(name) == lead
 
