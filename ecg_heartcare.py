@@ -5,8 +5,10 @@ take it. Its constructor is the only check of a recording that there is.
 
 import hashlib
 import re
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,8 @@ class ECG:
             diagnosis codes of a WFDB header.
         fold: 1 to 10, where the source has folds.
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
-        warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1".
+        warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1",
+            "amplitude_overflow:II" for values that float32 cannot hold, which are NaN in `signal`.
 
     Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
         names than leads, or with an impossible sampling rate.
@@ -103,12 +106,17 @@ class ECG:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self):
-        signal, rate = self._checked_signal(), self._checked_rate()
+        signal = self._checked_signal()
         rows, names, notes, warnings = self._standard_leads(len(signal))
+        rate = self._checked_rate()
         with np.errstate(over="ignore"):
             signal = np.ascontiguousarray(signal[rows], dtype=np.float32)
-        if not np.isfinite(signal).all():
-            signal = np.where(np.isfinite(signal), signal, np.float32(np.nan))
+        if (overflows := np.isinf(signal)).any():
+            signal = np.where(overflows, np.float32(np.nan), signal)
+            for name, count in zip(names, overflows.sum(axis=1)):
+                if count:
+                    notes.append(f"left out {count} samples of lead {name} that are infinite or too large for float32")
+                    warnings.append(f"amplitude_overflow:{name}")
         if not np.isfinite(signal).any():
             raise ValueError(
                 f"{self.source}: no lead can be used, since there is no sample in any lead; check the file."
@@ -174,7 +182,8 @@ class ECG:
             warnings += ("units_assumed_mV",)
             notes += ("took the values for mV, since no units are given",)
         elif (factor := to_millivolts(1.0, units)) != 1:
-            signal = signal * factor
+            with np.errstate(over="ignore"):  # the constructor names what is too large
+                signal = signal * factor
             notes += (f"scaled from {units} to mV",)
         if lead_names is None:
             lead_names = cls._standard_order(signal, source)
@@ -241,8 +250,9 @@ class ECG:
         if not rows:
             shown = [str(name)[:40] for name in self.lead_names[:MAX_NAMES_SHOWN]]
             raise ValueError(
-                f"{self.source}: none of the leads {shown} is one of {' '.join(LEADS)}. If you know where "
-                f"the electrodes were, give lead_names=[...], one for each of the {count} signals."
+                f"{self.source}: none of the leads {shown} is one of {' '.join(LEADS)}; the file must "
+                f"name the leads. If you know where the electrodes were, give lead_names=[...], one for each "
+                f"of the {count} signals."
             )
         return rows, tuple(names), notes, warnings
 
@@ -308,6 +318,52 @@ def parse_age(value: object) -> float | None:
     return age if 0 <= age <= 130 else None
 
 
+MONTHS = {
+    word: number
+    for number, words in enumerate(
+        "jan ene gen,feb fév fev,mar mär mae mrz,apr avr abr,may mai mag,jun jui giu,jul lug,aug aoû ago,sep set,oct "
+        "okt ott,"
+        "nov,dec dez dic déc".split(","),
+        start=1,
+    )
+    for word in words.split()
+}
+
+
+def parse_dates(text: str) -> set[date]:
+    """Returns all days that a written date may mean: two for "03/04/1990", one for "1990-04-03" or "Apr 3, 1990"."""
+    text = text[:40].lower()
+    numbers = [int(number) for number in re.findall(r"\d{1,4}", text)[:3]]
+    words = [word for word in re.findall(r"[^\W\d_]{3,12}", text) if word[:3] in MONTHS]
+    if len(numbers) > 1 and words:
+        month, year = MONTHS[words[0][:3]], max(numbers[:2])
+        if words[0].startswith("juil"):
+            month = 7
+        triples = [(year, month, min(numbers[:2]))]
+    elif len(numbers) == 3 and numbers[0] > 31:
+        triples = [tuple(numbers)]
+    elif len(numbers) == 3:
+        first, second, year = numbers
+        triples = [(year, second, first)] + ([(year, first, second)] if "/" in text else [])
+    else:
+        triples = []
+    days = set()
+    for year, month, day in triples:
+        if 1800 < year < 2200 and 0 < month <= 12 and 0 < day <= monthrange(year, month)[1]:
+            days.add(date(year, month, day))
+    return days
+
+
+def age_between(birth: str, recorded: str) -> int | None:
+    """Returns the whole years between two written dates, None where they are unknown or can mean several ages."""
+    ages = {
+        then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+        for born in parse_dates(birth)
+        for then in parse_dates(recorded)
+    }
+    return ages.pop() if len(ages) == 1 else None
+
+
 def as_array(signal: Any, source: str = "array") -> np.ndarray:
     """Returns an array or tensor of numbers as a numpy array of at least two dimensions.
 
@@ -334,6 +390,7 @@ __all__ = [
     "MAX_RATE",
     "MAX_VALUES",
     "MIN_RATE",
+    "age_between",
     "as_array",
     "canonical_lead",
     "parse_age",

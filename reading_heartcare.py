@@ -3,13 +3,16 @@
 
     path | bytes | file object --detect_format--> reader --attributes--> ECG
 
-WFDB, numpy files and tables are read here. The readers of all other formats are found by the entry points named
+WFDB, numpy files, tables and JSON are read here. The readers of all other formats are found by the entry points named
 "heartcare.readers", so that a copy of this file in a model repository finds those of the installed package, and other
 packages can bring their own.
 """
 
 import base64
 import binascii
+import io
+import math
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,14 +22,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from .ecg_heartcare import ECG, canonical_lead
-from .tables_heartcare import read_csv, read_npy
-from .wfdb_heartcare import read_wfdb
+from .ecg_heartcare import ECG, canonical_lead, to_millivolts
+from .files_heartcare import decode, open_regular, printable
+from .json_heartcare import read_json
+from .numpy_heartcare import read_npy
+from .tables_heartcare import DIALECTS, HEADER_LINES
+from .wfdb_heartcare import RECORD_FILES, read_wfdb
 
 READERS = "heartcare.readers"  # the group of entry points: name of a format -> function (Path) -> attributes of an ECG
 SNIFFED_BYTES = 4096
 MAX_FILE_BYTES = 2**29
 UPLOAD = "upload"  # the source of an ECG that came as bytes
+RAISED = (FileNotFoundError, PermissionError, OSError, ImportError, TypeError, ValueError)  # kinds of errors of readers
 
 
 class FileStart(NamedTuple):
@@ -39,8 +46,12 @@ class FileStart(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: its `name`, whether a file `matches` it, and `read`, the reader, which is None for formats that are
-    read by an entry point; these need the extra `extra` of the package. A picture is no recording, so it has neither.
+    """A file format: its `name`, whether a file `matches` it, and `read`, the reader, which is None for formats that
+    are read by an entry point; these need the extra `extra` of the package. A picture is no recording, so it has
+    neither.
+
+    A reader returns the attributes of an `ECG` and "units", as far as the file says them, and "assumed": values that
+    are taken for "units" or "lead_names" unless the caller gives them.
     """
 
     name: str
@@ -61,7 +72,9 @@ def says(pattern: str) -> Callable[[FileStart], bool]:
 
 
 def is_scp(start: FileStart) -> bool:
-    """Tells whether a file is SCP-ECG: the pointer section has its number, and the name or zeros where the name may be."""
+    """Tells whether a file is SCP-ECG: the pointer section has its number, and the name or zeros where the name may
+    be.
+    """
     content = start.content
     return (
         len(content) >= 32
@@ -87,9 +100,39 @@ def is_header(start: FileStart) -> bool:
     return suffix in ("", ".hea") and WFDB_LINE.match(first_line(start)) is not None
 
 
-def is_table(start: FileStart) -> bool:
-    """Tells whether a text has columns: a separator in its first line."""
-    return not start.text.startswith(("<", "{", "[")) and any(mark in first_line(start) for mark in ",;\t")
+def is_matlab(start: FileStart) -> bool:
+    """Tells whether a file is MATLAB's: by the text of versions 5 and 7, or the header of one matrix of version 4."""
+    if start.content.startswith((b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")):
+        return True
+    numbers = [int.from_bytes(start.content[i : i + 4], "little") for i in range(0, 20, 4)]
+    kind, *sizes, imaginary, name = numbers
+    is_header = kind < 60 and kind % 10 < 3 and all(0 < size < 2**31 for size in sizes) and imaginary < 2
+    return is_header and 1 < name <= 64 and start.content[20 : 20 + name].find(b"\0") == name - 1
+
+
+def refuse_matlab(path: Path) -> dict:
+    """Raises `ValueError`, since a MATLAB file does not say sampling rate, leads and units."""
+    raise ValueError(
+        f"{path} is a MATLAB file without the header of a WFDB record ({path.stem}.hea beside it), which says the "
+        "sampling "
+        "rate, the leads and the units. Put the header there, or read the matrix with scipy.io.loadmat and give it as "
+        "an array."
+    )
+
+
+def refuse_xml(path: Path) -> dict:
+    """Raises `ValueError` that names the first element of an XML file of unknown kind."""
+    with open_regular(path) as file:
+        text = decode(file.read(SNIFFED_BYTES))
+    element = re.search(r"<([A-Za-z_][\w:.-]{0,60})", text)
+    raise ValueError(
+        f"{path} is an XML or HTML file ({element[0] + '>' if element else '<...'}), which is not read; {EXPECTED}."
+    )
+
+
+def in_lines(matches: Callable[[list[str]], bool]) -> Callable[[FileStart], bool]:
+    """Returns a test of a file by the first lines of its text."""
+    return lambda start: bool(start.text) and matches(start.text.splitlines()[:HEADER_LINES])
 
 
 PICTURES = ("png", "jpeg", "tiff", "gif", "bmp", "webp")
@@ -114,12 +157,16 @@ FORMATS: dict[str, Format] = {
         Format("muse-xml", says(r"<restingecg[\s>]|<museinfo"), extra="formats"),
         Format("hl7-aecg", says(r"<([a-z_][\w.-]*:)?AnnotatedECG\b"), extra="formats"),
         Format("wfdb", is_header, read_wfdb),
-        Format("csv", is_table, read_csv),
+        Format("matlab", is_matlab, refuse_matlab),
+        Format("json", lambda start: start.text.startswith(("{", "[")), read_json),
+        Format("xml", lambda start: start.text.startswith("<"), refuse_xml),
+        *(Format(dialect.name, in_lines(dialect.matches), dialect.read) for dialect in DIALECTS),
     )
 }
 EXPECTED = (
-    "expected WFDB, CSV with lead names in its first line, .npy, .npz, EDF, DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, "
-    "ISHNE, MFER or a PDF report"
+    "expected WFDB, CSV with lead names in its first line, Apple Health's and Polar's CSV, JSON or FHIR, .npy, .npz, "
+    "EDF, "
+    "DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, ISHNE, MFER or a PDF report"
 )
 
 
@@ -141,11 +188,11 @@ def detect_format(file: str | Path | bytes) -> Format:
         if not path.is_file():
             header = "" if path.suffix else f", and {path.name}.hea does not exist beside it"
             raise FileNotFoundError(f"{path} is no file: it does not exist, or is a folder or a device{header}.")
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             start = opened.read(SNIFFED_BYTES)
     if not start.strip(b"\0 \t\r\n"):
         raise ValueError(f"{name} is empty.")
-    beginning = FileStart(start, as_text(start), path)
+    beginning = FileStart(start, decode(start), path)
     for format in FORMATS.values():
         if format.matches(beginning):
             return format
@@ -155,24 +202,10 @@ def detect_format(file: str | Path | bytes) -> Format:
 
 
 def is_record(path: Path) -> bool:
-    """Tells whether a path names a WFDB record by its name alone, or by its signal file beside the header."""
-    if path.suffix.lower() in (".dat", ".mat"):
+    """Tells whether a path names a WFDB record by its name alone, or by its header or signal file."""
+    if path.suffix.lower() in RECORD_FILES:
         return path.with_suffix(".hea").is_file()
     return not path.is_file() and path.with_name(path.name + ".hea").is_file()
-
-
-def as_text(start: bytes) -> str:
-    """Decodes the beginning of a file, without blanks before it; returns "" for what is no text."""
-    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if encoding == "utf-8-sig" and b"\0" in start:
-        return ""
-    try:
-        text = start.decode(encoding)
-    except UnicodeDecodeError as error:
-        if error.start < len(start) - 4 and encoding == "utf-8-sig" and not start.lstrip().startswith(b"<"):
-            return ""
-        text = start.decode(encoding, "ignore")  # a letter was cut at the end, or the file is XML in another encoding
-    return text.lstrip("\ufeff \r\n\t")
 
 
 def read_ecg(
@@ -184,7 +217,8 @@ def read_ecg(
     """Reads one recording of any known format.
 
     Args:
-        file: The path of a file, or of a WFDB record with or without its ending; the content of a file; or an open file.
+        file: The path of a file, or of a WFDB record with or without its ending; the content of a file; or an open
+            file.
         sampling_rate: Hz, for files that do not say it.
         lead_names: Names of the leads in the file's order, for files that do not say them, or whose names ("ECG1") say
             nothing about the electrodes.
@@ -205,7 +239,8 @@ def read_ecg(
         except (ValueError, TypeError, ImportError, OSError) as error:
             if source == str(path):
                 raise
-            raise type(error)(str(error).replace(str(path), source)) from None
+            kind = next(kind for kind in RAISED if isinstance(error, kind))
+            raise kind(str(error).replace(str(path), source)) from None
         except Exception as error:  # libraries raise many kinds of errors on damaged files
             raise ValueError(
                 f"{source} cannot be read, it may be damaged ({type(error).__name__}: {error})."
@@ -215,11 +250,13 @@ def read_ecg(
 @contextmanager
 def on_disk(file: str | Path | bytes | IO[bytes]) -> Iterator[tuple[Path, str]]:
     """Yields the path of a file and its name for messages; bytes and open files are written to a temporary folder."""
-    if isinstance(file, (str, Path)):
-        yield Path(file), str(file)
+    if isinstance(file, (str, os.PathLike)):
+        yield Path(file), printable(file)
         return
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("A file was given that is open as text; open it in binary mode, with 'rb'.")
     if hasattr(file, "read"):
-        file = file.read(MAX_FILE_BYTES + 1)
+        file = read_all(file)
     if not isinstance(file, (bytes, bytearray, memoryview)):
         raise TypeError(f"A file is a path, bytes, or a file opened in binary mode, got {type(file).__name__}.")
     if not file:
@@ -230,6 +267,19 @@ def on_disk(file: str | Path | bytes | IO[bytes]) -> Iterator[tuple[Path, str]]:
         path = Path(folder) / UPLOAD
         path.write_bytes(file)
         yield path, UPLOAD
+
+
+def read_all(file: IO[bytes]) -> bytes:
+    """Reads an open file to its end, but not further than one byte beyond `MAX_FILE_BYTES`."""
+    content = bytearray()
+    while len(content) <= MAX_FILE_BYTES:
+        part = file.read(MAX_FILE_BYTES + 1 - len(content))
+        if not isinstance(part, bytes):
+            raise TypeError(f"A file must be open in binary mode; its read() gave {type(part).__name__}.")
+        if not part:
+            break
+        content += part
+    return bytes(content)
 
 
 def reader_of(format: Format, source: str) -> Callable[[Path], Any]:
@@ -253,35 +303,62 @@ def reader_of(format: Format, source: str) -> Callable[[Path], Any]:
 
 
 def with_given(source: str, content: Mapping | Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Adds to what a reader gives, a mapping or an object with the attributes of an `ECG`, what the caller says of the file.
+    """Adds to what a reader gives, a mapping or an object with the attributes of an `ECG`, what the caller says of the
+    file.
 
     Raises: `ValueError` where the two contradict each other.
     """
-    if not isinstance(content, Mapping):
-        content = {**vars(content), "units": "mV"}
-    content = dict(content)
+    content = dict(content) if isinstance(content, Mapping) else {**vars(content), "units": "mV"}
+    assumed = content.pop("assumed", {})
     for name, value in given.items():
         stated = content.get(name)
         if value is None:
             continue
-        if name == "lead_names":
-            value, stated = list(value), None if stated is None else list(stated)
-            agrees = stated is None or same_leads(stated, value)
-        else:
-            agrees = stated is None or stated == value
-        if not agrees:
+        value = list(value) if name == "lead_names" and not isinstance(value, str) else value
+        if stated is not None and not AGREES[name](stated, value):
             raise ValueError(
                 f"{source}: the file says {name}={stated!r} but {value!r} was given; leave it out or correct it."
             )
         content[name] = value
+    for name, value in assumed.items():
+        if content.get(name) is None:
+            label = value if isinstance(value, str) else ",".join(value)
+            content[name] = value
+            content["notes"] = (*content.get("notes", ()), f"assumed {name}={label}, which the file does not say")
+            content["warnings"] = (*content.get("warnings", ()), f"{name}_assumed_{label}")
     return content
 
 
 def same_leads(stated: list[str], given: list[str]) -> bool:
-    """Tells whether lead names that are given do not contradict those of the file; names that are no leads say nothing."""
+    """Tells whether lead names that are given do not contradict those of the file; names that are no leads say
+    nothing.
+    """
     return len(stated) == len(given) and all(
         canonical_lead(name) in (None, canonical_lead(other)) for name, other in zip(stated, given)
     )
+
+
+def same_rate(stated: float, given: float) -> bool:
+    """Tells whether two sampling rates are the same but for rounding."""
+    try:
+        return math.isclose(float(stated), float(given), rel_tol=1e-4)
+    except (TypeError, ValueError):
+        return False
+
+
+def same_units(stated: str, given: str) -> bool:
+    """Tells whether two names of units, such as "uV" and "microvolt", mean the same.
+
+    Raises: `ValueError` for an unknown unit.
+    """
+    return to_millivolts(1.0, stated) == to_millivolts(1.0, given)
+
+
+AGREES: dict[str, Callable[[Any, Any], bool]] = {
+    "sampling_rate": same_rate,
+    "lead_names": same_leads,
+    "units": same_units,
+}
 
 
 def as_ecg(
@@ -293,8 +370,8 @@ def as_ecg(
     """Makes an `ECG` of whatever a user has.
 
     Args:
-        given: A path, bytes or an open file (see `read_ecg`); an array or tensor (leads, samples); an `ECG`; or a mapping
-            with "path", "bytes" or "base64", or with "signal" and the attributes of an `ECG`.
+        given: A path, bytes or an open file (see `read_ecg`); an array or tensor (leads, samples); an `ECG`; or a
+            mapping with "path", "bytes" or "base64", or with "signal" and the attributes of an `ECG`.
         sampling_rate, lead_names, units: What `given` does not say itself.
 
     Raises: as `read_ecg` and `ECG.of`.

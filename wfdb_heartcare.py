@@ -1,7 +1,8 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """WFDB records, of one or many segments: header -> signals in mV, lead names, and what its comments say of the patient.
 
-Files are only read from the header's own folder, and a header that claims more than its files can hold is refused.
+Only regular files in the header's own folder are read, and a header that claims more than its files can hold is refused
+before any of them is.
 """
 
 import math
@@ -15,20 +16,25 @@ import numpy as np
 
 from .cleaning_heartcare import resample
 from .ecg_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, parse_age, parse_sex, to_millivolts
+from .files_heartcare import beside, encoding_of, read_bytes
 
 MAX_HEADER_BYTES = 2**20
+MAX_SIGNAL_LINE = 1024  # characters of a line of a header that is no comment
+MAX_SKEW_SECONDS = 10  # between the signals of a frame
+MAX_ADC = 2**32  # values of an analogue-digital converter: baselines, zeros
+RECORD_FILES = (".hea", ".dat", ".mat")
 NOT_RECORDED = -32768  # WFDB's mark in 16-bit files of a sample that was not recorded
 
 
 def read_wfdb(path: Path) -> dict:
-    """Reads a WFDB record, named with or without its .hea or .dat; NaN where nothing was recorded.
+    """Reads a WFDB record, named with or without its .hea, .dat or .mat; NaN where nothing was recorded.
 
     Leads of differing rates all get the fastest one.
 
     Returns: attributes of an `ECG` and "units".
 
-    Raises: `FileNotFoundError`, `ImportError`, and `ValueError` for headers and signals that are damaged, claim too much,
-        or name files elsewhere.
+    Raises: `FileNotFoundError`, `ImportError`, and `ValueError` for headers and signals that are damaged, claim too
+        much, or name files elsewhere.
     """
     content, comments = read_signals(path)
     return content | read_comments(comments)
@@ -58,21 +64,21 @@ def read_comments(comments: list[str]) -> dict:
 
 
 def read_signals(path: Path) -> tuple[dict, list[str]]:
-    """Reads the signals of a record -> the attributes "signal" (leads, samples), "sampling_rate", "lead_names", "units" and
-    "notes" of an `ECG`, and the comments of the header.
+    """Reads the signals of a record -> the attributes "signal" (leads, samples), "sampling_rate", "lead_names", "units"
+    and "notes" of an `ECG`, and the comments of the header.
     """
     try:
         import wfdb
     except ImportError as error:
         raise ImportError("Reading WFDB records needs the wfdb package: pip install wfdb") from error
-    record = path.with_suffix("") if path.suffix.lower() in (".hea", ".dat") else path
+    record = path.with_suffix("") if path.suffix.lower() in RECORD_FILES else path
     header = record.with_name(record.name + ".hea")
     if not header.exists():
         raise FileNotFoundError(f"{header} does not exist; a WFDB record is a .hea file with its .dat files beside it.")
-    if (plain := read_plain_wfdb(header)) is not None:
-        return plain
+    lines, comments = read_header(header)
+    if (plain := read_plain_wfdb(header, lines)) is not None:
+        return plain, comments
     parsed = checked_header(wfdb, header)
-    comments = parsed.comments or []
     if getattr(parsed, "seg_name", None):
         return join_segments(header, parsed), comments
     try:
@@ -89,77 +95,114 @@ def read_signals(path: Path) -> tuple[dict, list[str]]:
     return at_one_rate(header, read.sig_name, read.units, signals, rates), comments
 
 
+def read_header(header: Path) -> tuple[list[str], list[str]]:
+    """Reads a header -> its lines but empty ones, and the texts of its comments.
+
+    Raises: `FileNotFoundError`, and `ValueError` for what is too long for a header.
+    """
+    content = read_bytes(header, MAX_HEADER_BYTES)
+    text = content.decode(encoding_of(content) or "utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if (longest := max(map(len, lines), default=0)) > MAX_SIGNAL_LINE:
+        raise ValueError(f"{header} has a line of {longest} characters; a WFDB header has at most {MAX_SIGNAL_LINE}.")
+    return lines, comments
+
+
 def at_one_rate(
-    header: Path, names: list[str], units: list[str], signals: list[np.ndarray], rates: list[float]
+    source: Path, names: list[str], units: list[str], signals: list[np.ndarray], rates: list[float]
 ) -> dict:
-    """Brings all signals to mV and to the rate of the fastest lead.
+    """Brings all signals to the rate of the fastest lead, and to mV where the leads have several units.
+
+    Returns: "signal" (leads, samples), NaN behind the end of shorter ones, "sampling_rate", "lead_names", "units" and,
+        if signals were resampled, "notes" of an `ECG`.
 
     Raises: `ValueError` for a lead in unknown units.
     """
     is_lead = [canonical_lead(name) is not None for name in names]
     fastest = max([rate for rate, lead in zip(rates, is_lead) if lead] or rates)
     length = max(len(signal) for signal, rate in zip(signals, rates) if rate == fastest)
-    rows = []
-    for name, unit, signal, rate, standard in zip(names, units, signals, rates, is_lead):
+    scales = [scale_of(source, name, unit, lead) for name, unit, lead in zip(names, units, is_lead)]
+    stated = {scale for scale, lead in zip(scales, is_lead) if scale and (lead or not any(is_lead))}
+    common = next((unit for unit, scale in zip(units, scales) if stated == {scale}), "mV")
+    rows = np.full((len(names), length), np.nan)
+    for row, signal, rate, scale in zip(rows, signals, rates, scales):
         if rate != fastest:
             signal = resample(signal[None], rate, fastest, length)[0]
-        try:
-            signal = to_millivolts(signal, unit)
-        except ValueError as error:
-            if standard:
-                raise ValueError(
-                    f"{header}: lead {name}: {error} Correct the header, or read the array and give units=."
-                ) from error
-            # Not an ECG channel (blood pressure, respiration); the constructor of `ECG` leaves it out by its name.
-        rows.append(signal)
-    content = {"signal": np.stack(rows), "sampling_rate": fastest, "lead_names": list(names), "units": "mV"}
+        row[: len(signal)] = signal[:length] * (scale / to_millivolts(1.0, common) if scale else 1.0)
+    content = {"signal": rows, "sampling_rate": fastest, "lead_names": list(names), "units": common}
     if len(set(rates)) > 1:
-        each = ", ".join(f"{name} {rate:g} Hz" for name, rate in zip(names, rates))
-        content["notes"] = (f"resampled to {fastest:g} Hz: {each}",)
+        listed = ", ".join(f"{name} {rate:g} Hz" for name, rate in zip(names, rates))
+        content["notes"] = (f"resampled to {fastest:g} Hz: {listed}",)
     return content
 
 
-WFDB_RECORD = re.compile(r"[\w-]+ (\d+) ([\d.]+) (\d+)(?: [\d:.]+(?: [\d/]+)?)?")
-WFDB_SIGNAL = re.compile(r"([\w.-]+) 16 ([\d.e+]+)\((-?\d+)\)/(mV|uV) 16 -?\d+ -?\d+ -?\d+ 0 (\S+)")
+def scale_of(source: Path, name: str, unit: str, is_lead: bool) -> float | None:
+    """Returns the mV of one unit of a signal; None for what is no voltage, such as a blood pressure, which the
+    constructor of `ECG` leaves out by its name.
 
-
-def read_plain_wfdb(header: Path) -> tuple[dict, list[str]] | None:
-    """Reads the common kind of WFDB record, one file of 16-bit samples in mV or uV, some ten times faster than wfdb does.
-
-    Returns: as `read_signals`; None for records of other kinds.
+    Raises: `ValueError` for a lead in unknown units.
     """
-    if header.stat().st_size > MAX_HEADER_BYTES:
+    try:
+        return to_millivolts(1.0, unit)
+    except ValueError as error:
+        if is_lead:
+            raise ValueError(
+                f"{source}: lead {name}: {error} Correct the header, or read the array and give units=."
+            ) from error
         return None
-    lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
-    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
-    first, *rest = [line.strip() for line in lines if line.strip() and not line.startswith("#")] or [""]
+
+
+WFDB_RECORD = re.compile(r"[\w-]+ (\d{1,6}) (\d{1,6}(?:\.\d{1,9})?) (\d{1,10})(?: [\d:.]+(?: [\d/]+)?)?")
+WFDB_SIGNAL = re.compile(
+    r"([\w.-]+) 16(?:\+(\d{1,6}))? (\d{1,12}(?:\.\d{1,20})?(?:e[+-]?\d{1,2})?)(?:\((-?\d{1,9})\))?/(mV|uV)"
+    r" 16 (-?\d{1,9}) -?\d+ -?\d+ 0 (\S+)"
+)
+
+
+def read_plain_wfdb(header: Path, lines: list[str]) -> dict | None:
+    """Reads the common kind of WFDB record, one file of 16-bit samples in mV or uV, some ten times faster than wfdb
+    does.
+
+    Args:
+        lines: Lines of the header, without comments.
+
+    Returns: as `at_one_rate`; None for records of other kinds.
+    """
+    first, *rest = lines or [""]
     record, signals = WFDB_RECORD.fullmatch(first), [WFDB_SIGNAL.fullmatch(line) for line in rest]
     if not record or not signals or None in signals or int(record[1]) != len(signals):
         return None
-    if len({match[1] for match in signals}) > 1:
+    if len({match.group(1, 2, 5) for match in signals}) > 1:
         return None
-    data, gains = header.parent / signals[0][1], np.array([float(match[2]) for match in signals])
-    shape = int(record[3]), len(signals)
-    if not gains.all() or not 0 < math.prod(shape) <= MAX_VALUES:
+    name, offset, unit = signals[0].group(1, 2, 5)
+    gains = np.array([[float(match[3])] for match in signals])
+    shape, offset = (int(record[3]), len(signals)), int(offset or 0)
+    if not (gains > 0).all() or not 0 < math.prod(shape) <= MAX_VALUES or not 0 < float(record[2]) <= MAX_RATE:
         return None
-    if not data.is_file() or data.stat().st_size != 2 * math.prod(shape):
+    data = beside(header, name)
+    if data.stat().st_size != offset + 2 * math.prod(shape):
         return None
-    counts = np.fromfile(data, "<i2").reshape(shape).T
-    gains *= [1000.0 if match[4] == "uV" else 1.0 for match in signals]
-    signal = (counts - np.array([[int(match[3])] for match in signals], np.float64)) / gains[:, None]
+    counts = np.fromfile(data, "<i2", offset=offset).reshape(shape).T
+    baselines = np.array([[int(match[4] or match[6])] for match in signals], np.float64)
+    signal = (counts - baselines) / gains
     signal[counts == NOT_RECORDED] = np.nan
-    lead_names, rate = [match[5] for match in signals], float(record[2])
+    rate = float(record[2])
     rate = int(rate) if rate.is_integer() else rate
-    return {"signal": signal, "sampling_rate": rate, "lead_names": lead_names, "units": "mV"}, comments
+    return {"signal": signal, "sampling_rate": rate, "lead_names": [match[7] for match in signals], "units": unit}
 
 
 def join_segments(header: Path, parsed: Any) -> dict:
-    """Reads the segments of a record one after the other; NaN in gaps, and where a segment lacks a lead that another has."""
-    parts = [
-        (length, None if name == "~" else read_signals(header.parent / name)[0])
+    """Reads the segments of a record one after the other; NaN in gaps, and where a segment lacks a lead that another
+    has.
+    """
+    segments = {
+        name: in_millivolts(read_signals(header.parent / name)[0])
         for name, length in zip(parsed.seg_name, parsed.seg_len)
-        if length
-    ]
+        if length and name != "~"
+    }
+    parts = [(length, segments.get(name)) for name, length in zip(parsed.seg_name, parsed.seg_len) if length]
     read = [part for _, part in parts if part]
     if not read:
         raise ValueError(f"{header}: the record holds no samples.")
@@ -170,7 +213,8 @@ def join_segments(header: Path, parsed: Any) -> dict:
     held = sum(part["signal"].shape[1] * rate / part["sampling_rate"] for part in read)
     if edges[-1] * len(names) > MAX_VALUES or edges[-1] > 100 * held:
         raise ValueError(
-            f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be damaged."
+            f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be "
+            "damaged."
         )
     signal = np.full((len(names), edges[-1]), np.nan)
     for start, stop, (_, part) in zip(edges, edges[1:], parts):
@@ -184,24 +228,23 @@ def join_segments(header: Path, parsed: Any) -> dict:
     return {"signal": signal, "sampling_rate": rate, "lead_names": names, "units": "mV"}
 
 
+def in_millivolts(content: dict) -> dict:
+    """Returns what `read_signals` gives with its signal in mV."""
+    return content | {"signal": to_millivolts(content["signal"], content["units"]), "units": "mV"}
+
+
 def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False) -> Any:
     """Returns the parsed header, whose claims fit the plain files beside it.
 
     Raises: `FileNotFoundError` for a file that is not there, `ValueError` for claims that cannot be.
     """
-    if header.stat().st_size > MAX_HEADER_BYTES:
-        raise ValueError(f"{header} has {header.stat().st_size} bytes; no WFDB header is that large.")
+    read_header(header)
     try:
         parsed = wfdb.rdheader(str(header.with_suffix("")))
     except Exception as error:
         raise ValueError(f"{header} is no WFDB header that can be read ({error}).") from error
     segments = getattr(parsed, "seg_name", None)
     names = list(dict.fromkeys(name for name in segments or parsed.file_name or [] if name and name != "~"))
-    for name in names:
-        if Path(name).name != name or name in ("..", ".") or "\\" in name:
-            raise ValueError(
-                f"{header} names {name!r}; only files beside the header are read, so a name holds no path."
-            )
     per_frame = max([number or 1 for number in getattr(parsed, "samps_per_frame", None) or [1]])
     claimed = int(parsed.sig_len or 0) * int(parsed.n_sig or 0) * per_frame
     if not 0 <= claimed <= MAX_VALUES:
@@ -210,12 +253,14 @@ def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False) -> 
         )
     if not (parsed.fs is None or MIN_RATE <= parsed.fs * per_frame <= MAX_RATE):
         raise ValueError(
-            f"{header}: a sampling rate of {parsed.fs * per_frame:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} Hz."
+            f"{header}: a sampling rate of {parsed.fs * per_frame:g} Hz cannot be; expected {MIN_RATE} to {MAX_RATE} "
+            "Hz."
         )
     if segments is not None:
         check_segments(wfdb, header, parsed, names, is_segment)
     else:
         check_files(header, names, claimed)
+        check_signals(header, parsed)
     return parsed
 
 
@@ -228,25 +273,40 @@ def check_segments(wfdb: ModuleType, header: Path, parsed: Any, names: list[str]
     if is_segment:
         raise ValueError(f"{header} is a segment that has segments itself, which WFDB does not allow.")
     for name in names:
-        if not (header.parent / f"{name}.hea").exists():
-            raise FileNotFoundError(
-                f"{header} names the segment {name}, which is not beside it; copy its files there as well."
-            )
+        beside(header, name if Path(name).name != name else f"{name}.hea")
         checked_header(wfdb, header.parent / f"{name}.hea", is_segment=True)
 
 
 def check_files(header: Path, names: list[str], claimed: int) -> None:
     """Raises what `checked_header` does for the signal files that a header names."""
-    for name in names:
-        if not (header.parent / name).exists():
-            raise FileNotFoundError(
-                f"{header} names {name}, which is not beside it; copy the signal file there as well."
-            )
-    held = sum((header.parent / name).stat().st_size for name in names)
+    held = sum(beside(header, name).stat().st_size for name in names)
+    if not claimed and held > 2 * MAX_VALUES:  # without a length in the header, the files are read to their ends
+        raise ValueError(f"{header} names files of {held} bytes; at most {MAX_VALUES} values are read at a time.")
     if names and claimed > 16 * held:
         raise ValueError(
             f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged."
         )
 
 
-__all__ = ["read_wfdb"]
+def check_signals(header: Path, parsed: Any) -> None:
+    """Raises `ValueError` for numbers of a signal's line that no converter has, before arrays are made by them."""
+    longest = MAX_SKEW_SECONDS * max(parsed.fs or MIN_RATE, MIN_RATE)
+    limits = {
+        "skew": longest,
+        "byte_offset": MAX_HEADER_BYTES,
+        "adc_gain": float("inf"),
+        "baseline": MAX_ADC,
+        "adc_zero": MAX_ADC,
+        "adc_res": 64,
+        "samps_per_frame": MAX_RATE,
+    }
+    for field, limit in limits.items():
+        for value in getattr(parsed, field, None) or []:
+            if value is not None and not abs(value) <= limit:
+                raise ValueError(f"{header} has a {field} of {value:g}; expected at most {limit:g}.")
+    for gain in parsed.adc_gain or []:
+        if gain is not None and not (math.isfinite(gain) and gain):
+            raise ValueError(f"{header} has a gain of {gain:g}; expected a finite number that is not 0.")
+
+
+__all__ = ["RECORD_FILES", "at_one_rate", "read_header", "read_plain_wfdb", "read_wfdb"]

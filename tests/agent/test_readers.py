@@ -13,7 +13,7 @@ from heartcare.agent.readers import read_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
 from heartcare.reading_heartcare import detect_format
-from heartcare.wfdb_heartcare import read_plain_wfdb, read_wfdb
+from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 
 
 def as_counts(signal, scale=0.001):
@@ -224,7 +224,8 @@ def test_every_format_gives_the_same_ecg(name, ecg, tmp_path):
 
 def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):
     for path in sorted((shared / "wfdb").glob("*.hea")):
-        (found, comments), wanted = read_plain_wfdb(path), wfdb.rdrecord(str(path.with_suffix("")))
+        lines, comments = read_header(path)
+        found, wanted = read_plain_wfdb(path, lines), wfdb.rdrecord(str(path.with_suffix("")))
         assert (
             np.array_equal(found["signal"].T, wanted.p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
         )
