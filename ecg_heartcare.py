@@ -318,12 +318,12 @@ def parse_age(value: object) -> float | None:
     return age if 0 <= age <= 130 else None
 
 
+# First three letters of the months in English, German, French, Spanish and Italian; only "jui" is two of them.
 MONTHS = {
     word: number
     for number, words in enumerate(
-        "jan ene gen,feb fév fev,mar mär mae mrz,apr avr abr,may mai mag,jun jui giu,jul lug,aug aoû ago,sep set,oct "
-        "okt ott,"
-        "nov,dec dez dic déc".split(","),
+        "jan ene gen,feb fév fev,mar mär mae mrz,apr avr abr,may mai mag,jun jui giu,jul lug,aug aoû ago,sep set,"
+        "oct okt ott,nov,dec dez dic déc".split(","),
         start=1,
     )
     for word in words.split()

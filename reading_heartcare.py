@@ -72,9 +72,7 @@ def says(pattern: str) -> Callable[[FileStart], bool]:
 
 
 def is_scp(start: FileStart) -> bool:
-    """Tells whether a file is SCP-ECG: the pointer section has its number, and the name or zeros where the name may
-    be.
-    """
+    """Tells whether a file is SCP-ECG, by the number of its pointer section, and its name or zeros in place of it."""
     content = start.content
     return (
         len(content) >= 32
@@ -114,9 +112,8 @@ def refuse_matlab(path: Path) -> dict:
     """Raises `ValueError`, since a MATLAB file does not say sampling rate, leads and units."""
     raise ValueError(
         f"{path} is a MATLAB file without the header of a WFDB record ({path.stem}.hea beside it), which says the "
-        "sampling "
-        "rate, the leads and the units. Put the header there, or read the matrix with scipy.io.loadmat and give it as "
-        "an array."
+        "sampling rate, the leads and the units. Put the header there, or read the matrix with scipy.io.loadmat and "
+        "give it as an array."
     )
 
 
@@ -165,8 +162,7 @@ FORMATS: dict[str, Format] = {
 }
 EXPECTED = (
     "expected WFDB, CSV with lead names in its first line, Apple Health's and Polar's CSV, JSON or FHIR, .npy, .npz, "
-    "EDF, "
-    "DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, ISHNE, MFER or a PDF report"
+    "EDF, DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, ISHNE, MFER or a PDF report"
 )
 
 
