@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
     answers, warnings = [], []
     try:
-        part = as_part(args.record, **{name: value for name, value in stated.items() if value is not None})
+        part = as_part(Path(args.record), **{name: value for name, value in stated.items() if value is not None})
         if part["type"] == "image":
             page = part["image"]
         else:

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ CHANGE = st.tuples(
 
 def test_mutated_files(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
-    outcome = {"read": 0, "refused": 0}
+    outcomes = [Counter() for _ in corpus]
     slowest, optimizer = 0.0, Optimizer()
 
     @settings(
@@ -113,12 +114,12 @@ def test_mutated_files(corpus, tmp_path_factory):
         for name, content in files.items():
             (here / name).write_bytes(mutate(content, changes) if name == changed else content)
         before = {path: path.read_bytes() for path in here.iterdir()}
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             record = read_ecg(here / names[0])
         except (ValueError, FileNotFoundError) as error:
             assert str(error), "an error must say something"
-            outcome["refused"] += 1
+            outcomes[which]["refused"] += 1
         else:
             assert isinstance(record, ECG) and record.signal.ndim == 2 and record.signal.dtype == np.float32
             assert (
@@ -127,21 +128,24 @@ def test_mutated_files(corpus, tmp_path_factory):
                 and record.recorded.any()
             )
             assert not np.isinf(record.signal).any() and (record.age is None or 0 <= record.age <= 130)
-            outcome["read"] += 1
+            outcomes[which]["read"] += 1
             try:
                 optimized = optimizer(record)
             except ValueError as error:
                 assert str(error)
             else:
                 assert np.isfinite(optimized.signal).all() and optimized.lead_mask.any()
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
         assert {path: path.read_bytes() for path in here.iterdir()} == before and {
             path.name for path in folder.iterdir()
         } == {"case"}
 
     run()
-    print(f"{outcome}, slowest {slowest:.2f} s")
-    assert outcome["read"] + outcome["refused"] >= INPUTS and min(outcome.values()) > INPUTS / 20 and slowest < 30
+    total = sum(outcomes, Counter())
+    print(f"{dict(total)}, slowest {slowest:.2f} s of the processor")
+    assert total.total() >= INPUTS and min(total.values()) > INPUTS / 20 and slowest < 30
+    for files, outcome in zip(corpus, outcomes):  # of each format some are still read and some are refused
+        assert outcome["read"] and outcome["refused"], (next(iter(files)), outcome)
 
 
 def test_unchanged_files_are_read(corpus, tmp_path):

@@ -12,7 +12,6 @@ from make_examples import write_wfdb
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
-from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import time
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from heartcare.agent.lexicon import find_statements
 from heartcare.agent.measure import find_r_peaks, match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
 from heartcare.processing_heartcare import BeatFeatureExtractor
+
+pytestmark = pytest.mark.checkpoint
+PARTS = ("Rhythm", "Axis", "Waveform", "Diagnosis", "Ectopic beats", "Recording")
 
 
 def test_size_and_format(root):
@@ -33,9 +38,10 @@ def answer(model, processor, inputs, **options):
 def test_answers_in_time(model, processor, ask):
     ecg = simulate_ecg("SR", "NORM", seed=1)
     answer(model, processor, ask(ecgs=[ecg]))
-    started = time.perf_counter()
-    answer(model, processor, ask("Write a report of this ECG.", ecgs=[ecg]))
-    assert time.perf_counter() - started < 2
+    inputs = ask("Write a report of this ECG.", ecgs=[ecg])
+    started = time.process_time()  # of all threads, whatever else the machine does
+    answer(model, processor, inputs)
+    assert time.process_time() - started < 2
 
 
 @torch.inference_mode()
@@ -104,6 +110,8 @@ def test_reads_real_ecgs_and_not_its_prior(root, real):
 
 @torch.inference_mode()
 def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
+    """Each report has its parts, in their order, and ends by itself; no two patients need have the same."""
+    reports = []
     for header in sorted((shared / "wfdb").glob("*.hea")):
         message = {
             "role": "user",
@@ -111,4 +119,8 @@ def test_reads_wfdb_records_of_ptbxl(model, processor, shared):
         }
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         report = answer(model, processor, processor.apply_chat_template([message], **options), max_new_tokens=100)
-        assert "Diagnosis: " in report and report.endswith(".")
+        parts = [part.split(": ")[0] for part in re.split(r"(?<=\.) (?=[A-Z])", report)]
+        assert parts == [part for part in PARTS if part in parts] and {"Rhythm", "Diagnosis"} <= {*parts}, report
+        assert find_statements(report) and report.endswith("."), report
+        reports.append(report)
+    assert len(set(reports)) > len(reports) / 2

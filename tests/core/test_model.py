@@ -182,7 +182,7 @@ def test_voltage_reaches_the_language_model(tiny, tiny_processor, ecgs, ask):
 @torch.no_grad()
 def test_placeholders_and_features_must_agree(tiny, prompts, tiny_processor, ecgs):
     batch = prompts()
-    with pytest.raises(Exception, match=r"ecg placeholders, but the ecgs given need"):
+    with pytest.raises(ValueError, match=r"ecg placeholders, but the ecgs given need"):
         tiny(
             **{
                 **batch,

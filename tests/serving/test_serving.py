@@ -19,8 +19,8 @@ from openai import APIStatusError, OpenAI
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.examples.serve import create_app
 from heartcare.handler import EndpointHandler
-from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
@@ -233,6 +233,8 @@ def test_what_was_streamed_is_not_sent_again(pipe, ecgs):
     assert batcher.batches == 4  # all of them alone, in the end
 
 
+@pytest.mark.checkpoint
+@pytest.mark.slow
 def test_two_hundred_at_once(handler, pipe, ecgs):
     """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share;
     prints p99.
