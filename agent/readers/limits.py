@@ -28,6 +28,10 @@ LZW_BITS = 10
 LZW_LAST_CODE = 2**LZW_BITS - 2
 
 
+class Refused(ValueError):
+    """A file is or unpacks to too much, or declares entities."""
+
+
 def check_limits(path: Path, format: str):
     """Checks the size of a file of `format`, and the size of what it unpacks to.
 
@@ -54,8 +58,12 @@ def check_xml(path: Path):
         except expat.ExpatError:  # the parsers try again with the bytes decoded, so that is what must be counted
             counter = XMLCounter(path)
             counter.parser.Parse(decode_xml(content), True)
-    except expat.ExpatError as error:
-        raise ValueError(f"{path} cannot be read, since it is no well-formed XML ({error}).") from None
+    except Refused:
+        raise
+    except (expat.ExpatError, ValueError) as error:  # a ValueError for encodings of several bytes, such as Shift JIS
+        raise ValueError(
+            f"{path} cannot be read: it is damaged XML, or of an encoding that is not read ({error})."
+        ) from None
     for text in counter.compressed:
         check_xli(path, text)
 
@@ -77,7 +85,7 @@ def decode_xml(content: bytes) -> str:
 class XMLCounter:
     """Counts elements, depth and numbers of an XML document while expat reads it, and keeps its XLI-compressed texts.
 
-    Raises: `ValueError` as soon as there is too much of something, or an entity is declared: entities can unpack to any
+    Raises: `Refused` as soon as there is too much of something, or an entity is declared: entities can unpack to any
         size or read other files, and no ECG needs them.
     """
 
@@ -98,9 +106,9 @@ class XMLCounter:
         self.tags += 1 + len(attributes)
         self.depth += 1
         if self.tags > MAX_XML_TAGS:
-            raise ValueError(f"{self.path} has more than {MAX_XML_TAGS} XML elements and attributes, which is no ECG.")
+            raise Refused(f"{self.path} has more than {MAX_XML_TAGS} XML elements and attributes, which is no ECG.")
         if self.depth > MAX_XML_DEPTH:
-            raise ValueError(f"{self.path} nests XML elements more than {MAX_XML_DEPTH} deep, which is no ECG.")
+            raise Refused(f"{self.path} nests XML elements more than {MAX_XML_DEPTH} deep, which is no ECG.")
         if name.lower() == "parsedwaveforms" and "XLI" in (value.strip().upper() for value in attributes.values()):
             self.pieces = []
 
@@ -113,14 +121,12 @@ class XMLCounter:
     def text(self, piece: str):
         self.values += len(piece.split())
         if self.values > MAX_XML_VALUES:
-            raise ValueError(
-                f"{self.path} holds more than {MAX_XML_VALUES} words and numbers; no more are read of XML."
-            )
+            raise Refused(f"{self.path} holds more than {MAX_XML_VALUES} words and numbers; no more are read of XML.")
         if self.pieces is not None:
             self.pieces.append(piece)
 
     def entity(self, *declaration):
-        raise ValueError(f"{self.path} declares XML entities, which are refused.")
+        raise Refused(f"{self.path} declares XML entities, which are refused.")
 
 
 def check_xli(path: Path, text: str):

@@ -168,7 +168,7 @@ def place(parsed: Any, format: str, start: float) -> Iterator[Channel]:
             if canonical_lead(lead.label):
                 raise ValueError(f"lead {lead.label} has no scale to mV in the file")
             continue
-        rate = rates.get(lead.label, lead.sampling_rate)
+        rate = round(rates.get(lead.label, lead.sampling_rate), 9)
         channel = Channel(lead.label, np.asarray(lead.samples), rate)
         if placement := PLACEMENTS.get(format):
             channel = placement(channel, lead, number, parsed.raw_metadata)
