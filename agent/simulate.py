@@ -6,6 +6,7 @@ repository.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,44 +75,8 @@ def simulate_ecg(
     vary = rng.normal(1.0, 0.12, (5, len(INDEPENDENT)))
     p, q, r, s, t = (wave * v for wave, v in zip((P_WAVE, Q_WAVE, R_WAVE, S_WAVE, T_WAVE), vary))
     widths = {"p": rng.uniform(0.09, 0.11), "q": 0.025, "r": 0.05, "s": 0.035, "t": rng.uniform(0.18, 0.22)}
-    p, q, r, s, t, st, widths = _morphology(form, p, q, r, s, t, widths)
-    pq = rng.uniform(0.14, 0.18)
-
-    def hann(start: float, width: float, amplitude: np.ndarray):
-        phase = (time - start) / width
-        waves[:] += amplitude[:, None] * np.where((phase > 0) & (phase < 1), np.sin(np.pi * phase) ** 2, 0)
-
-    onset, beats = rng.uniform(0.2, 0.5), 0
-    while True:
-        cycle = 60 / rate * (rng.uniform(0.6, 1.5) if rhythm == "AFIB" else rng.normal(1, 0.02))
-        ectopic = form == "PVC" and beats % 5 == 3
-        width = 0.16 if ectopic else 0.6 * widths["q"] + widths["r"] + 0.8 * widths["s"]
-        t_start = onset + width + 0.07 * np.sqrt(cycle)
-        t_end = t_start + widths["t"] * 1.2 * np.sqrt(cycle)
-        if onset + width > seconds:
-            break
-        if ectopic:
-            hann(onset, 0.16, 1.3 * np.sign(s + r) * np.abs(r))
-            hann(t_start, t_end - t_start, -0.4 * np.sign(s + r) * np.abs(r))
-            peak = onset + 0.08
-        else:
-            r_start = onset + 0.6 * widths["q"]
-            hann(onset, widths["q"], q)
-            hann(r_start, widths["r"], r)
-            hann(r_start + 0.8 * widths["r"], width - (r_start - onset) - 0.8 * widths["r"], s)
-            hann(onset + width - 0.02, t_start - onset - width + 0.6 * (t_end - t_start), st)
-            hann(t_start, t_end - t_start, t)
-            peak = r_start + widths["r"] / 2
-        has_p = rhythm != "AFIB" and not ectopic and onset - pq >= 0
-        if has_p:
-            hann(onset - pq, widths["p"], p)
-        ecg.p.append((onset - pq, onset - pq + widths["p"]) if has_p else None)
-        ecg.qrs.append((onset, onset + width))
-        ecg.t.append((t_start, t_end) if t_end <= seconds else None)
-        ecg.r_peaks.append(peak)
-        premature = form == "PVC" and (beats + 1) % 5 == 3
-        onset += cycle * (0.65 if premature else 1.35 if ectopic else 1.0)
-        beats += 1
+    shape = BeatShape(*_morphology(form, p, q, r, s, t, widths), rng.uniform(0.14, 0.18))
+    _add_beats(ecg, time, shape, rhythm, form, rng)
 
     if rhythm == "AFIB":
         fibrillation = sum(np.sin(2 * np.pi * f * time + rng.uniform(0, 6)) for f in rng.uniform(4.5, 8.0, 3))
@@ -124,6 +89,73 @@ def simulate_ecg(
     by |= {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
     ecg.signal = np.stack([by[lead] for lead in LEADS]).astype(np.float32)
     return ecg
+
+
+class BeatShape(NamedTuple):
+    """Waves of a beat, in mV for each independent lead, their `widths` and the time from P to QRS, `pq`, in seconds."""
+
+    p: np.ndarray
+    q: np.ndarray
+    r: np.ndarray
+    s: np.ndarray
+    t: np.ndarray
+    st: np.ndarray
+    widths: dict[str, float]
+    pq: float
+
+
+def _add_beats(ecg: SimulatedECG, time: np.ndarray, shape: BeatShape, rhythm: str, form: str, rng: np.random.Generator):
+    """Draws beats into the independent leads of `ecg` until its end, and notes their waves."""
+    widths, seconds = shape.widths, ecg.signal.shape[1] / ecg.sampling_rate
+    onset, beats = rng.uniform(0.2, 0.5), 0
+    while True:
+        cycle = 60 / ecg.heart_rate * (rng.uniform(0.6, 1.5) if rhythm == "AFIB" else rng.normal(1, 0.02))
+        ectopic = form == "PVC" and beats % 5 == 3
+        width = 0.16 if ectopic else 0.6 * widths["q"] + widths["r"] + 0.8 * widths["s"]
+        t_start = onset + width + 0.07 * np.sqrt(cycle)
+        t_end = t_start + widths["t"] * 1.2 * np.sqrt(cycle)
+        if onset + width > seconds:
+            break
+        draw = _draw_ectopic if ectopic else _draw_normal
+        peak = draw(ecg.signal, time, shape, onset, width, t_start, t_end)
+        p_start = onset - shape.pq
+        has_p = rhythm != "AFIB" and not ectopic and p_start >= 0
+        if has_p:
+            _add_wave(ecg.signal, time, p_start, widths["p"], shape.p)
+        ecg.p.append((p_start, p_start + widths["p"]) if has_p else None)
+        ecg.qrs.append((onset, onset + width))
+        ecg.t.append((t_start, t_end) if t_end <= seconds else None)
+        ecg.r_peaks.append(peak)
+        premature = form == "PVC" and (beats + 1) % 5 == 3
+        onset += cycle * (0.65 if premature else 1.35 if ectopic else 1.0)
+        beats += 1
+
+
+def _draw_normal(waves, time, shape: BeatShape, onset: float, width: float, t_start: float, t_end: float) -> float:
+    """Draws QRS, ST segment and T of a normal beat, and returns the time of its R peak."""
+    widths = shape.widths
+    r_start = onset + 0.6 * widths["q"]
+    s_start = r_start + 0.8 * widths["r"]
+    _add_wave(waves, time, onset, widths["q"], shape.q)
+    _add_wave(waves, time, r_start, widths["r"], shape.r)
+    _add_wave(waves, time, s_start, width - (r_start - onset) - 0.8 * widths["r"], shape.s)
+    _add_wave(waves, time, onset + width - 0.02, t_start - onset - width + 0.6 * (t_end - t_start), shape.st)
+    _add_wave(waves, time, t_start, t_end - t_start, shape.t)
+    return r_start + widths["r"] / 2
+
+
+def _draw_ectopic(waves, time, shape: BeatShape, onset: float, width: float, t_start: float, t_end: float) -> float:
+    """Draws QRS and T of a ventricular ectopic beat, and returns the time of its R peak."""
+    direction, height = np.sign(shape.s + shape.r), np.abs(shape.r)
+    _add_wave(waves, time, onset, width, 1.3 * direction * height)
+    _add_wave(waves, time, t_start, t_end - t_start, -0.4 * direction * height)
+    return onset + width / 2
+
+
+def _add_wave(waves: np.ndarray, time: np.ndarray, start: float, width: float, amplitude: np.ndarray):
+    """Adds a bump of a Hann window to each lead, `amplitude` mV high."""
+    phase = (time - start) / width
+    waves += amplitude[:, None] * np.where((phase > 0) & (phase < 1), np.sin(np.pi * phase) ** 2, 0)
 
 
 def _morphology(form, p, q, r, s, t, widths):

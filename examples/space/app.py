@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -259,7 +260,7 @@ def problem(error: Exception) -> str:
 
 
 def on_second(paths):
-    """-> state, message, page."""
+    """Returns state, message and page of a second ECG."""
     if not paths:
         return None, "", None
     try:
@@ -330,107 +331,115 @@ def paper(what: str, **options) -> gr.Image:
     return gr.Image(label=what, alt_text=what, show_label=False, type="pil", format="png", interactive=False, **options)
 
 
+def upload_row() -> SimpleNamespace:
+    """Lays out the upload with its examples, and the drawing beside it."""
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            files = gr.File(
+                label="ECG file, picture, or .hea with .dat", file_count="multiple", height=150, elem_id="upload"
+            )
+            gr.Markdown("or an example")
+            with gr.Row():
+                buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
+            message = gr.HTML(elem_id="message")
+        with gr.Column(scale=2, min_width=320):
+            drawing = paper("The ECG on paper", elem_id="drawing", buttons=["fullscreen"])
+            numbers = gr.HTML(elem_id="numbers")
+    return SimpleNamespace(files=files, buttons=buttons, message=message, drawing=drawing, numbers=numbers)
+
+
+def ask_tab() -> SimpleNamespace:
+    """Lays out the tab in which one question is asked."""
+    with gr.Tab("Ask"):
+        with gr.Row():
+            presets = [gr.Button(text, size="sm", min_width=150) for text in QUESTIONS]
+        question = gr.Textbox(label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask")
+        options = gr.Textbox(label="Options to choose from, with commas between them (optional)", elem_id="options")
+        text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
+        shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
+    return SimpleNamespace(presets=presets, question=question, options=options, text=text, shares=shares)
+
+
+def compare_tab() -> SimpleNamespace:
+    """Lays out the tab in which a second ECG is uploaded and compared with the first."""
+    with gr.Tab("Compare"):
+        with gr.Row():
+            with gr.Column(min_width=300):
+                files = gr.File(label="The second ECG", file_count="multiple", height=120, elem_id="upload-second")
+                with gr.Row():
+                    buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
+                message = gr.HTML()
+            with gr.Column(min_width=300):
+                with gr.Row():
+                    topics = [gr.Button(words.capitalize(), size="sm", min_width=100) for words in TOPICS]
+                question = gr.Textbox(
+                    label="Question",
+                    value=COMPARE.format(TOPICS[0]),
+                    max_lines=4,
+                    elem_id="compare-question",
+                    submit_btn="Compare",
+                )
+                text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
+        with gr.Row():
+            left = paper("The first ECG on paper", min_width=300, elem_id="first")
+            right = paper("The second ECG on paper", min_width=300, elem_id="second")
+    return SimpleNamespace(
+        files=files,
+        buttons=buttons,
+        message=message,
+        topics=topics,
+        question=question,
+        text=text,
+        left=left,
+        right=right,
+    )
+
+
+def signal_tab(title: str, action: str, picture: str, name: str) -> SimpleNamespace:
+    """Lays out a tab with one button, which draws something of a signal."""
+    with gr.Tab(title):
+        button = gr.Button(action, elem_id=f"show-{name}")
+        text = gr.Markdown(elem_id=f"{name}-text")
+        page = paper(picture, elem_id=name)
+    return SimpleNamespace(button=button, text=text, page=page)
+
+
 def build() -> gr.Blocks:
+    """Builds the page."""
     with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         state, other = gr.State(), gr.State()
         gr.Markdown("# HeartcareGPT\nQuestions about ECGs: files of any format, and photographs.", elem_id="title")
         gr.HTML(NOTICE)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=300):
-                files = gr.File(
-                    label="ECG file, picture, or .hea with .dat", file_count="multiple", height=150, elem_id="upload"
-                )
-                gr.Markdown("or an example")
-                with gr.Row():
-                    buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
-                message = gr.HTML(elem_id="message")
-            with gr.Column(scale=2, min_width=320):
-                drawing = paper("The ECG on paper", elem_id="drawing", buttons=["fullscreen"])
-                numbers = gr.HTML(elem_id="numbers")
+        upload = upload_row()
         with gr.Tabs():
-            with gr.Tab("Ask"):
-                with gr.Row():
-                    presets = [gr.Button(text, size="sm", min_width=150) for text in QUESTIONS]
-                question = gr.Textbox(
-                    label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask"
-                )
-                options = gr.Textbox(
-                    label="Options to choose from, with commas between them (optional)", elem_id="options"
-                )
-                text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
-                shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
-            with gr.Tab("Compare"):
-                with gr.Row():
-                    with gr.Column(min_width=300):
-                        others = gr.File(
-                            label="The second ECG", file_count="multiple", height=120, elem_id="upload-second"
-                        )
-                        with gr.Row():
-                            second_buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
-                        other_message = gr.HTML()
-                    with gr.Column(min_width=300):
-                        with gr.Row():
-                            topics = [gr.Button(words.capitalize(), size="sm", min_width=100) for words in TOPICS]
-                        compare_question = gr.Textbox(
-                            label="Question",
-                            value=COMPARE.format(TOPICS[0]),
-                            max_lines=4,
-                            elem_id="compare-question",
-                            submit_btn="Compare",
-                        )
-                        compared = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
-                with gr.Row():
-                    left = paper("The first ECG on paper", min_width=300, elem_id="first")
-                    right = paper("The second ECG on paper", min_width=300, elem_id="second")
+            ask, compare = ask_tab(), compare_tab()
             with gr.Tab("Quality"):
                 quality = gr.HTML(elem_id="quality")
-            with gr.Tab("Tokens"):
-                tokens_button = gr.Button("Decode Beat's tokens", elem_id="show-tokens")
-                tokens_text = gr.Markdown(elem_id="tokens-text")
-                tokens_page = paper("Original, and decoded in red", elem_id="tokens")
-            with gr.Tab("Forecast"):
-                forecast_button = gr.Button("Forecast two seconds", elem_id="show-forecast")
-                forecast_text = gr.Markdown(elem_id="forecast-text")
-                forecast_page = paper("Recording, and forecast in red", elem_id="forecast")
+            decoded = signal_tab("Tokens", "Decode Beat's tokens", "Original, and decoded in red", "tokens")
+            ahead = signal_tab("Forecast", "Forecast two seconds", "Recording, and forecast in red", "forecast")
 
-        shown = [
-            state,
-            message,
-            drawing,
-            left,
-            numbers,
-            quality,
-            text,
-            shares,
-            compared,
-            tokens_page,
-            tokens_text,
-            forecast_page,
-            forecast_text,
-        ]
-        files.change(on_first, files, shown, show_progress="minimal")
-        second = [other, other_message, right]
-        others.change(on_second, others, second, show_progress="minimal")
+        first = [state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text, ask.shares]
+        first += [compare.text, decoded.page, decoded.text, ahead.page, ahead.text]
+        second = [other, compare.message, compare.right]
+        quick = {"show_progress": "minimal"}
+        upload.files.change(on_first, upload.files, first, **quick)
+        compare.files.change(on_second, compare.files, second, **quick)
         for k, name in enumerate(EXAMPLES):
-            buttons[k].click(lambda name=name: on_first(example_path(name)), None, shown, show_progress="minimal")
-            second_buttons[k].click(
-                lambda name=name: on_second(example_path(name)), None, second, show_progress="minimal"
-            )
-        asked = [state, question, options], [text, shares]
-        question.submit(on_ask, *asked, show_progress="minimal")
-        for button, words in zip(presets, QUESTIONS):
-            button.click(lambda words=words: words, None, question, show_progress="hidden").then(
-                on_ask, *asked, show_progress="minimal"
-            )
-        asked = [state, other, compare_question], compared
-        compare_question.submit(on_compare, *asked, show_progress="minimal")
-        for button, words in zip(topics, TOPICS):
-            put = button.click(
-                lambda words=words: COMPARE.format(words), None, compare_question, show_progress="hidden"
-            )
-            put.then(on_compare, *asked, show_progress="minimal")
-        tokens_button.click(on_signal(tokens), state, [tokens_page, tokens_text])
-        forecast_button.click(on_signal(forecast), state, [forecast_page, forecast_text])
+            upload.buttons[k].click(lambda name=name: on_first(example_path(name)), None, first, **quick)
+            compare.buttons[k].click(lambda name=name: on_second(example_path(name)), None, second, **quick)
+        asked = [state, ask.question, ask.options], [ask.text, ask.shares]
+        ask.question.submit(on_ask, *asked, **quick)
+        for button, words in zip(ask.presets, QUESTIONS):
+            put = button.click(lambda words=words: words, None, ask.question, show_progress="hidden")
+            put.then(on_ask, *asked, **quick)
+        compared = [state, other, compare.question], compare.text
+        compare.question.submit(on_compare, *compared, **quick)
+        for button, words in zip(compare.topics, TOPICS):
+            question = COMPARE.format(words)
+            put = button.click(lambda question=question: question, None, compare.question, show_progress="hidden")
+            put.then(on_compare, *compared, **quick)
+        decoded.button.click(on_signal(tokens), state, [decoded.page, decoded.text])
+        ahead.button.click(on_signal(forecast), state, [ahead.page, ahead.text])
     return page
 
 
