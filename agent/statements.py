@@ -68,9 +68,8 @@ DIAGNOSTIC_CLASS = {
 }
 SUPERCLASS_OF = {code: name for name, codes in DIAGNOSTIC_CLASS.items() for code in codes}
 STATEMENTS = RHYTHM | FORM | DIAGNOSIS
-# PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement
-# "MI", which
-# is the superclass without a site: any of PTB-XL's statements would claim a site that nobody stated.
+# PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement "MI",
+# the superclass without a site: any of PTB-XL's statements would claim a site that nobody stated.
 PTBXL_STATEMENTS = {code: words for code, words in STATEMENTS.items() if code != "MI"}
 
 # SNOMED CT codes of the PhysioNet challenges 2020 and 2021 -> SCP-ECG.
