@@ -183,7 +183,7 @@ class ECG:
             notes += ("took the values for mV, since no units are given",)
         elif (factor := to_millivolts(1.0, units)) != 1:
             with np.errstate(over="ignore"):  # the constructor names what is too large
-                signal = signal * factor
+                signal = np.asarray(signal, np.result_type(signal, np.float32)) * factor
             notes += (f"scaled from {units} to mV",)
         if lead_names is None:
             lead_names = cls._standard_order(signal, source)

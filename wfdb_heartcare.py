@@ -303,10 +303,10 @@ def check_signals(header: Path, parsed: Any) -> None:
     for field, limit in limits.items():
         for value in getattr(parsed, field, None) or []:
             if value is not None and not abs(value) <= limit:
-                raise ValueError(f"{header} has a {field} of {value:g}; expected at most {limit:g}.")
+                raise ValueError(f"{header} has {field}={value:g}; expected at most {limit:g}.")
     for gain in parsed.adc_gain or []:
         if gain is not None and not (math.isfinite(gain) and gain):
-            raise ValueError(f"{header} has a gain of {gain:g}; expected a finite number that is not 0.")
+            raise ValueError(f"{header} has adc_gain={gain:g}; expected a finite number that is not 0.")
 
 
 __all__ = ["RECORD_FILES", "at_one_rate", "read_header", "read_plain_wfdb", "read_wfdb"]
