@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -148,9 +149,28 @@ def record_files(path: Path) -> list[Path]:
     return list(files)
 
 
+def read_ptbxl_table(
+    folder: str | Path, folds: Iterable[int] | None = None, limit: int | None = None
+) -> list[dict[str, str]]:
+    """Reads rows of PTB-XL's table in their order: column -> text.
+
+    Args:
+        folder: Folder with ptbxl_database.csv.
+        folds: Numbers of the folds (column strat_fold) whose rows are kept; all rows by default.
+        limit: Number of rows at most.
+
+    Raises: `FileNotFoundError` where there is no table; `ValueError` for a damaged one.
+    """
+    rows = _table(Path(folder) / "ptbxl_database.csv")
+    if folds is not None:
+        kept = set(folds)
+        rows = [row for row in rows if int(row["strat_fold"]) in kept]
+    return rows[:limit]
+
+
 def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
     entries, rejected = [], []
-    for row in _table(folder / "ptbxl_database.csv")[:limit]:
+    for row in read_ptbxl_table(folder, limit=limit):
         try:
             sex = {"0": "male", "1": "female"}.get(row.get("sex", "").split(".")[0])
             entries.append(

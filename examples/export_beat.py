@@ -1,8 +1,8 @@
-"""Writes Beat, the ECG tokenizer, as a repository of its own: weights, code, preprocessing and a card; loads without
+"""Writes Beat, the ECG tokenizer, as a repository of its own: weights, code, preprocessing and a card. It loads without
 the rest of HeartcareGPT.
 
-python examples/export_beat.py --model . --output BEAT
-python examples/export_beat.py --model . --output BEAT --push-to-hub USER/Beat
+    python examples/export_beat.py --model . --output BEAT
+    python examples/export_beat.py --model . --output BEAT --push-to-hub USER/Beat
 """
 
 import argparse
@@ -29,9 +29,9 @@ tags:
 
 # Beat, the ECG tokenizer of HeartcareGPT
 
-Twelve leads in, {bits:g} bits/s out, and back again in mV: {queries} latents of two codes for each {seconds:g} s, and
-one gain for the recording. {parameters:.1f} M parameters. Method: Heartcare Suite (arXiv 2506.05831), section 3.2; code
-and weights are our own. **Not for clinical use.**
+Twelve leads in, {bits:g} bits/s out, and back again in mV: {queries} latents of {levels} codes for each {seconds:g} s,
+and one gain for the recording. {parameters:.1f} M parameters. Method: Heartcare Suite (arXiv 2506.05831), section 3.2;
+code and weights are our own. **Not for clinical use.**
 
 ```python
 import numpy as np
@@ -47,17 +47,19 @@ print(tokens.codes.shape, tokens.gain, beat.decode(tokens.codes, tokens.gain).sh
 
 The feature extractor orders the leads by name, makes mV of any unit, masks what is absent, cleans, and resamples to
 {rate} Hz. `beat.forecast(**inputs)` continues the recording; `beat.stream(extractor, sampling_rate=500)` tokenises one
-that still goes on. `studies/beat_fidelity.py` of HeartcareGPT measures what the tokens keep; its card has the numbers.
+that still goes on. The card of HeartcareGPT has the errors after decoding, by `heartcare.studies.beat_fidelity`.
 """
 
 
 def card(model: BeatModel, name: str) -> str:
+    """The card of the repository, which is called `name`."""
     config = model.config
     seconds = config.segment_length / config.sampling_rate
     return CARD.format(
         name=name,
         bits=model.quantizer.num_levels * np.log2(config.codebook_size) * config.num_queries / seconds,
         queries=config.num_queries,
+        levels=config.num_levels,
         seconds=seconds,
         rate=config.sampling_rate,
         parameters=sum(each.numel() for each in model.parameters()) / 1e6,
@@ -65,6 +67,7 @@ def card(model: BeatModel, name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--output", required=True)
@@ -72,12 +75,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     output = Path(args.output)
     model = BeatModel.from_pretrained(args.model, dtype=torch.float32)
-    model.config.name_or_path = ""  # where it once lay means nothing to anybody else
+    model.config.name_or_path = ""  # a path of this machine means nothing to others
     model.save_pretrained(output)
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
-    extractor.auto_map = {
-        "AutoFeatureExtractor": "processing_heartcare.BeatFeatureExtractor"
-    }  # the whole processor is not there
+    # The whole processor is not in this repository.
+    extractor.auto_map = {"AutoFeatureExtractor": "processing_heartcare.BeatFeatureExtractor"}
     extractor.save_pretrained(output)
     (output / "README.md").write_text(card(model, args.push_to_hub or str(args.output)), encoding="utf-8")
     print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))}")

@@ -1,5 +1,5 @@
-"""The language model alone, as a plain transformers model that vLLM, TGI and others serve, and prompts as it sees them:
-with the ECGs already in their places.
+"""Writes the language model alone, as a plain transformers model for servers such as vLLM and TGI, and prompts as it
+sees them, with the ECGs already in their places.
 
     python examples/export_language_model.py --model . --output runs/language_model
     python examples/export_language_model.py --model . --ecg RECORD --question "What is the rhythm?" --embeds prompt.pt
@@ -8,12 +8,14 @@ The second command writes `prompt_embeds` float32 (tokens, width), for servers t
 vLLM:
 
     vllm serve runs/language_model --enable-prompt-embeds
+
     content = base64.b64encode(Path("prompt.pt").read_bytes()).decode()
-    OpenAI(base_url="http://localhost:8000/v1", api_key="-").completions.create(model="runs/language_model", prompt="",
-    extra_body={"prompt_embeds": content})
+    client = OpenAI(base_url="http://localhost:8000/v1", api_key="-")
+    client.completions.create(model="runs/language_model", prompt="", extra_body={"prompt_embeds": content})
 """
 
 import argparse
+from typing import Any
 
 import torch
 
@@ -22,9 +24,9 @@ from heartcare.pipeline_heartcare import as_part
 
 
 def prompt_embeds(
-    model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, ecg, question: str
+    model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, ecg: Any, question: str
 ) -> torch.Tensor:
-    """(tokens, width) of a question about one ECG or picture in any form that the pipeline takes."""
+    """Embeddings (tokens, width) of a question about one ECG or picture, in any form that the pipeline takes."""
     message = {"role": "user", "content": [as_part(ecg), {"type": "text", "text": question}]}
     inputs = processor.apply_chat_template(
         [message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
@@ -33,6 +35,7 @@ def prompt_embeds(
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--output", help="folder for the language model and its tokenizer")
@@ -49,10 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         model.language_model.save_pretrained(args.output)
         model.generation_config.save_pretrained(args.output)
         processor.tokenizer.save_pretrained(args.output)
-        print(
-            f"{model.language_model.num_parameters():,} parameters, "
-            f"{type(model.language_model).__name__} -> {args.output}"
-        )
+        kind = type(model.language_model).__name__
+        print(f"{model.language_model.num_parameters():,} parameters, {kind} -> {args.output}")
     if args.ecg and args.embeds:
         embeds = prompt_embeds(model, processor, args.ecg, args.question)
         torch.save(embeds, args.embeds)

@@ -3,13 +3,12 @@
     pip install -e ".[onnx]"
     python examples/export_onnx.py --model . --output runs/onnx
 
-beat_encoder.onnx    input_values float32 (ecgs, 12, samples) mV, ecg_attention_mask int64 (ecgs, samples), lead_mask
-int64 (ecgs, 12, samples)
-                     -> codes int64 (ecgs, levels, latents), gain float32 (ecgs,)
-beat_decoder.onnx    codes, gain -> signal float32 (ecgs, 12, latents * samples_per_latent) mV
+beat_encoder.onnx takes `input_values` float32 (ecgs, 12, samples) in mV, `ecg_attention_mask` int64 (ecgs, samples) and
+`lead_mask` int64 (ecgs, 12, samples), and gives `codes` int64 (ecgs, levels, latents) and `gain` float32 (ecgs,).
+beat_decoder.onnx takes `codes` and `gain`, and gives `signal` float32 (ecgs, 12, latents * samples_per_latent) in mV.
 
-The files are compared with PyTorch on random signals of several lengths, with padding and absent leads, before this
-says that they are done.
+Before the command ends, it compares the files with PyTorch on random signals of several lengths, with padding and
+absent leads.
 """
 
 import argparse
@@ -25,21 +24,27 @@ ENCODER_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
 
 class Encoder(torch.nn.Module):
+    """Beat's encoder, with tensors as outputs."""
+
     def __init__(self, beat: BeatModel):
         super().__init__()
         self.beat = beat
 
-    def forward(self, input_values, ecg_attention_mask, lead_mask):
+    def forward(
+        self, input_values: torch.Tensor, ecg_attention_mask: torch.Tensor, lead_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
         return tokens.codes, tokens.gain
 
 
 class Decoder(torch.nn.Module):
+    """Beat's decoder, without checks that ONNX cannot express."""
+
     def __init__(self, beat: BeatModel):
         super().__init__()
         self.beat = beat
 
-    def forward(self, codes, gain):
+    def forward(self, codes: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
         return self.beat.decode_unchecked(codes, gain)
 
 
@@ -90,7 +95,7 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
 
 @torch.no_grad()
 def compare(beat: BeatModel, paths: tuple[Path, Path]) -> dict[str, float]:
-    """Share of "codes" that are the same as PyTorch's, and the largest difference of the decoded "signal" in mV."""
+    """Share of "codes" that are equal to PyTorch's, and the largest difference of the decoded "signal" in mV."""
     encoder, decoder = (onnxruntime.InferenceSession(path) for path in paths)
     same, total, worst = 0, 0, 0.0
     for ecgs, samples in ((1, 1), (1, 400), (3, 777), (2, 1000), (8, 2345)):
@@ -104,20 +109,19 @@ def compare(beat: BeatModel, paths: tuple[Path, Path]) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--output", default="runs/onnx")
     args = parser.parse_args(argv)
     beat = BeatModel.from_pretrained(args.model, dtype=torch.float32)
     paths = export(beat, Path(args.output))
-    found = compare(beat, paths)
+    result = compare(beat, paths)
     for path in paths:
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
-    print(
-        f"codes the same as PyTorch's: {found['codes']:.2%}; decoded signal at most {1000 * found['signal']:.4f} uV "
-        "apart"
-    )
-    if found["codes"] < 1:
+    difference = f"decoded signal at most {1000 * result['signal']:.4f} uV apart"
+    print(f"codes the same as PyTorch's: {result['codes']:.2%}; {difference}")
+    if result["codes"] < 1:
         raise SystemExit("Not all codes are the same.")
 
 

@@ -1,13 +1,13 @@
 """Publishes this repository: weights, code, pipeline, handler and card as a model, and the Space; then loads it back
-from a clean cache, as a stranger would.
+from a clean cache, as another user would.
 
     hf auth login
-    python examples/push_to_hub.py --repo YOU/HeartcareGPT                 # --private, --no-space, --model FOLDER for
-    weights of your own
+    python examples/push_to_hub.py --repo YOU/HeartcareGPT
+    python examples/push_to_hub.py --repo YOU/HeartcareGPT --private --no-space --model FOLDER
 
-Files that git does not track are not published. The name USER/HeartcareGPT in card and Space becomes that of the
-repository. What is loaded back is the very commit that was made, over HTTP, and must answer as the folder does; the
-revision to pin is printed.
+--model publishes weights of your own, as a training wrote them. Files that git does not track are not published. The
+name USER/HeartcareGPT in card and Space becomes that of the repository. The very commit that was made is loaded back
+over HTTP, and must answer as the folder does; the command prints the revision to pin.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from huggingface_hub import HfApi
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "USER/HeartcareGPT"
-OF_THE_MODEL = ("*.json", "*.safetensors", "*.jinja")  # that --model brings along
+MODEL_FILES = ("*.json", "*.safetensors", "*.jinja")  # --model replaces them
 READ_BACK = """
 import json, sys
 sys.modules["heartcare"] = None
@@ -37,14 +37,14 @@ print("READ", json.dumps([pipe(ecg)["text"], pipe(picture)["text"], shares]))
 
 
 def tracked() -> list[str]:
-    """Names of the files that git tracks, or would."""
+    """Names of the files that git tracks, or would track, without hidden ones."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [name for name in names if (ROOT / name).is_file() and not name.startswith(".")]
 
 
-def gather(folder: Path, repo: str, model: Path | None):
-    """Copies what is published to `folder`, with the repository's name in its texts."""
+def gather(folder: Path, repo: str, model: Path | None) -> None:
+    """Copies the files to publish to `folder`, with the repository's name in their texts, and weights of `model`."""
     for name in tracked():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,15 +52,18 @@ def gather(folder: Path, repo: str, model: Path | None):
         if target.suffix in (".md", ".txt", ".py"):
             target.write_text(target.read_text(encoding="utf-8").replace(PLACEHOLDER, repo), encoding="utf-8")
     if model:
-        for pattern in OF_THE_MODEL:
+        for pattern in MODEL_FILES:
             for file in [*folder.glob(pattern)]:
                 file.unlink()
             for file in model.glob(pattern):
                 shutil.copy(file, folder)
 
 
-def read_back(model: str, revision: str, **environment) -> str:
-    """What the repository answers about an example, in a process that has nothing but its name."""
+def read_back(model: str, revision: str, **environment: str) -> str:
+    """The repository's answers about an example, in a process that has nothing but its name.
+
+    Raises: `RuntimeError` when it cannot be loaded.
+    """
     with tempfile.TemporaryDirectory() as empty:
         ecg = ROOT / "examples/ecgs/right_bundle_branch_block"
         command = [sys.executable, "-W", "ignore", "-c", READ_BACK, model, revision, ecg, ecg.with_suffix(".png")]
@@ -77,6 +80,7 @@ def read_back(model: str, revision: str, **environment) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repo", required=True, help="USER/NAME")
     parser.add_argument("--model", type=Path, help="folder with other weights, as a training wrote them")
@@ -99,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
         commit = api.upload_folder(folder_path=folder, repo_id=args.repo, commit_message="HeartcareGPT")
         after = read_back(args.repo, commit.oid, **token)
         if before != after:
-            raise RuntimeError(f"What was loaded back answers otherwise:\n{before}\n{after}")
+            raise RuntimeError(f"The published repository answers otherwise than the folder:\n{before}\n{after}")
         print(f"{args.repo} answers as the folder does; pin revision={commit.oid!r}")
         if not args.no_space:
             space = f"{args.repo}-demo"

@@ -1,12 +1,11 @@
-"""The language model in int8 (torchao) or 4 bits (bitsandbytes), the encoders and projectors left alone: memory, and
-what it does to the answers.
+"""Loads the language model in int8 (torchao) or 4 bits (bitsandbytes), and leaves the encoders and projectors alone;
+measures memory and the change of the answers.
 
     pip install -e ".[quantize]"
     python examples/quantize.py --model . --data HEARTCARE_400K --limit 300
 
-For weights that are read once per token and that fit nowhere else: of use for language models of billions of
-    parameters, not for the default checkpoint, on which
-it is shown. Asks closed questions of the test split, and prints a Markdown table.
+Quantization saves memory where a language model has billions of parameters; the default checkpoint, on which it is
+shown, has no need of it. Asks closed questions of the test split, and prints a Markdown table.
 """
 
 import argparse
@@ -21,8 +20,11 @@ from heartcare.training.data import HeartcareData
 LEFT_ALONE = ["beat", "vision_tower", "signal_projector", "image_projector", "lm_head"]
 
 
-def quantized(name: str, kind: str, dtype: torch.dtype = torch.float32, **kwargs) -> HeartcareForConditionalGeneration:
-    """A HeartcareGPT repository with its language model's matrices in "int8" or "nf4"; "none" leaves it as it is."""
+def quantized(name: str, kind: str) -> HeartcareForConditionalGeneration:
+    """Loads a HeartcareGPT repository with its language model's matrices in "int8" or "nf4", or as they are ("none").
+
+    Raises: `ValueError` for another kind.
+    """
     config = None
     if kind == "int8":
         from torchao.quantization import Int8WeightOnlyConfig
@@ -31,17 +33,20 @@ def quantized(name: str, kind: str, dtype: torch.dtype = torch.float32, **kwargs
         config = TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=LEFT_ALONE)
     elif kind == "nf4":
         config = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=LEFT_ALONE
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.float32,
+            llm_int8_skip_modules=LEFT_ALONE,
         )
     elif kind != "none":
         raise ValueError(f"kind must be 'none', 'int8' or 'nf4', got {kind!r}.")
     return HeartcareForConditionalGeneration.from_pretrained(
-        name, dtype=dtype, quantization_config=config, **kwargs
+        name, dtype=torch.float32, quantization_config=config
     ).eval()
 
 
 def stored_bytes(tensor: torch.Tensor) -> int:
-    """Of a tensor, also of one that holds others inside, with their scales."""
+    """Bytes of a tensor; of a quantized one, with its scales."""
     if hasattr(tensor, "__tensor_flatten__") and type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return sum(stored_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
     state = getattr(tensor, "quant_state", None)
@@ -51,24 +56,26 @@ def stored_bytes(tensor: torch.Tensor) -> int:
 
 
 def megabytes(part: torch.nn.Module) -> float:
+    """Megabytes of a module's weights."""
     return sum(stored_bytes(each) for each in part.parameters()) / 1e6
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--cache", default="runs/cache")
-    parser.add_argument("--limit", type=int, default=300, help="questions")
+    parser.add_argument("--limit", type=int, default=300, help="number of questions")
     args = parser.parse_args(argv)
 
     processor = HeartcareProcessor.from_pretrained(args.model)
     data = HeartcareData(args.data, "test", args.cache, processor, pictures=1)
-    asked = [
-        (item["signals"][0], question)
-        for item in data.items
-        if len(item["signals"]) == 1 and not item["tiles"]
-        for question in item["questions"]
+    questions = [
+        (group.records[0], question)
+        for group in data.groups
+        if group.modality == ("signal",)
+        for question in group.questions
         if question.task == "closed-qa"
     ][: args.limit]
     inputs = [
@@ -79,26 +86,21 @@ def main(argv: list[str] | None = None) -> None:
             "question": question.question,
             "options": question.options,
         }
-        for record, question in asked
+        for record, question in questions
     ]
-    print(
-        "| language model | its weights, MB | of them in layers, MB | accuracy | mean change of a probability |\n"
-        "|---|---|---|---|---|"
-    )
+    columns = ("language model", "its weights, MB", "of them in layers, MB", "accuracy", "mean change of a probability")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     before = None
     for kind in ("none", "int8", "nf4"):
         model = quantized(args.model, kind)
         pipe = ECGInterpretationPipeline(model=model, processor=processor, device=None if kind == "nf4" else "cpu")
         answers = pipe(inputs, batch_size=16)
-        right = [answer["text"].lower() in question.answer.lower() for answer, (_, question) in zip(answers, asked)]
+        right = [answer["text"].lower() in question.answer.lower() for answer, (_, question) in zip(answers, questions)]
         shares = torch.cat([torch.tensor(list(answer["probabilities"].values())) for answer in answers])
         before = shares if before is None else before
         sizes = megabytes(model.language_model), megabytes(model.language_model.model.layers)
-        print(
-            f"| {kind} | {sizes[0]:.1f} | {sizes[1]:.1f} | {sum(right) / len(right):.3f} | "
-            f"{(shares - before).abs().mean():.4f} |",
-            flush=True,
-        )
+        accuracy, change = sum(right) / len(right), (shares - before).abs().mean()
+        print(f"| {kind} | {sizes[0]:.1f} | {sizes[1]:.1f} | {accuracy:.3f} | {change:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The same training by TRL's SFTTrainer: rows of a data set as they are, the processor's chat template, LoRA on the
-language model.
+"""Trains the whole model by TRL's SFTTrainer: rows of a data set as they are, the processor's chat template, LoRA on
+the language model.
 
     pip install -e ".[train]"
     python examples/train_sft.py --model . --data runs/heartcare400k --output runs/sft --steps 500
 
-Everything that TRL's recipes for vision-language models do works here; the collator below is all that an ECG adds.
-`heartcare.training.heartcare` is several times faster, since it packs the questions of an ECG and keeps Beat's tokens.
+TRL's recipes for vision-language models work here with the collator below. `heartcare.training.heartcare` is several
+times faster, since it packs the questions of an ECG and caches Beat's tokens.
 """
 
 import argparse
+from typing import Any
 
 import torch
 from datasets import load_dataset
@@ -36,15 +37,23 @@ class ConversationCollator:
 
 
 class ECGTrainer(SFTTrainer):
-    """TRL multiplies by the language model's head itself, for which it needs the model without; here the model's own
-    loss is taken, as by the Trainer.
+    """The SFTTrainer with the Trainer's loss, which is the model's own: TRL's loss needs a model that can be called
+    without the head of its language model.
     """
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """As the Trainer's."""
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument(
@@ -53,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", default="runs/sft")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rank", type=int, default=16, help="of LoRA")
+    parser.add_argument("--rank", type=int, default=16, help="rank of LoRA")
     args = parser.parse_args(argv)
 
     model = HeartcareForConditionalGeneration.from_pretrained(args.model)

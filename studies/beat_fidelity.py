@@ -1,16 +1,16 @@
-"""What Beat's tokens keep of an ECG, in clinical units: before against after, for each model one column; and a picture.
+"""What Beat's tokens keep of an ECG, in clinical units: before against after, one column for each model; and a picture.
 
     python -m heartcare.studies.beat_fidelity --models . --ptbxl PTBXL_FOLDER                 # fold 10, 100 Hz
-    python -m heartcare.studies.beat_fidelity --models . --records FOLDER --picture out.png   # any ECG files, at their own rate
+    python -m heartcare.studies.beat_fidelity --models . --records FOLDER --picture out.png   # files at their own rate
 
-"Before" is the signal as the processor cleans it, at the record's own sampling rate, so that what a lower rate of Beat
-cuts off counts as an error; "after" is decoded from the codes and brought to that rate (but for DTW, which is of both
-at Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the
-records in which both have the number. Prints a Markdown table.
+"Before" is the signal as the processor cleans it, at the record's own sampling rate, so that everything above the lower
+rate of Beat counts as an error; "after" is decoded from the codes and brought to that rate (but DTW compares both at
+Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the
+records in which both have the number. The forecast continues each record without its end, and is compared with the end,
+at Beat's rate. Prints a Markdown table.
 """
 
 import argparse
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from heartcare import BeatFeatureExtractor, BeatModel
 from heartcare.agent.delineate import Measurements, measure_ecg
-from heartcare.agent.measure import find_r_peaks, match_peaks
+from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
+from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.signal import dtw
-from heartcare.ecg_heartcare import LEADS
+from heartcare.configuration_heartcare import LEADS
 
 INTERVALS = (
     ("heart_rate", "heart rate", "beats/min"),
@@ -36,18 +37,17 @@ INTERVALS = (
 )
 
 
-def files(args) -> list[Path]:
+def record_paths(args: argparse.Namespace) -> list[Path]:
+    """The files that the options of the command line name."""
     if args.records:
-        return sorted(
-            path for path in Path(args.records).rglob("*") if path.suffix in (".hea", ".npz", ".npy", ".csv")
-        )[: args.limit]
-    with open(Path(args.ptbxl) / "ptbxl_database.csv", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["strat_fold"]) == args.fold][: args.limit]
+        kinds = (".hea", ".npz", ".npy", ".csv")
+        return sorted(path for path in Path(args.records).rglob("*") if path.suffix in kinds)[: args.limit]
+    rows = read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
     return [Path(args.ptbxl) / f"{row['filename_lr']}.hea" for row in rows]
 
 
-def cleaned(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements]]:
-    """(signal (12, samples) mV, Hz, its measurements) of each record, cleaned at its own rate."""
+def cleaned_records(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements]]:
+    """Signal (12, samples) in mV, cleaned at its own rate, that rate in Hz, and the measurements of each record."""
     for path in tqdm(paths, desc="records"):
         record = read_ecg(str(path)).as_input()
         extractor = BeatFeatureExtractor(sampling_rate=round(record["sampling_rate"]))
@@ -56,14 +56,15 @@ def cleaned(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements
 
 
 class Fidelity:
-    """Of one model: collects records, and says what is lost.
+    """Collects records of one model, and sums up what is lost.
 
     Args:
-        name: Its repository.
-        refine: Steps of the search for better codes.
+        name: Repository of the model.
+        refine: Number of steps of the search for better codes.
 
     Attributes:
-        bits: Per second, of all levels; the gain takes 6 more for the whole record.
+        bits: Bits per second of all levels; the gain takes 6 more for the whole record.
+        rows: Measures of each record.
     """
 
     def __init__(self, name: str, refine: int = 0):
@@ -76,8 +77,8 @@ class Fidelity:
 
     @torch.inference_mode()
     def decode(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """(12, n) mV -> what is left of it after encoding and decoding."""
-        x = torch.from_numpy(np.ascontiguousarray(self.at_own_rate(signal, rate), np.float32))[None]
+        """Encodes and decodes a signal (12, n) in mV."""
+        x = torch.from_numpy(np.ascontiguousarray(self.at_model_rate(signal, rate), np.float32))[None]
         tokens = self.model.encode(x, refine=self.refine)
         for level, codes in enumerate(tokens.codes[0]):
             self.used[level, codes.unique().numpy()] = True
@@ -85,32 +86,45 @@ class Fidelity:
         after = BeatFeatureExtractor(sampling_rate=round(rate)).resample(after, self.model.config.sampling_rate)
         return np.pad(after, ((0, 0), (0, max(0, signal.shape[1] - after.shape[1]))), mode="edge")[:, : signal.shape[1]]
 
-    def at_own_rate(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """As the model takes it; warping takes the square of the samples in time."""
+    def at_model_rate(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """Resamples a signal to the rate of the model."""
         return BeatFeatureExtractor(sampling_rate=self.model.config.sampling_rate).resample(signal, rate)
 
-    def add(self, signal: np.ndarray, rate: float, before: Measurements):
+    @torch.inference_mode()
+    def forecast_errors(self, signal: np.ndarray, rate: float) -> tuple[float, float, float]:
+        """Mean squared errors of the end of a record, in variances of the record: of Beat's forecast, of zero, and of
+        the last beat repeated. NaN where Beat does not forecast or the record is not longer than twice its forecast.
+        """
+        config = self.model.config
+        values, horizon = self.at_model_rate(signal, rate).astype(np.float32), config.prediction_length
+        if not config.pred_weight or values.shape[1] <= 2 * horizon:
+            return (np.nan,) * 3
+        context, truth = np.ascontiguousarray(values[:, :-horizon]), values[:, -horizon:]
+        beat = self.model.forecast(torch.from_numpy(context)[None], num_samples=horizon)[0].numpy()
+        guesses = (beat, np.zeros_like(truth), repeat_last_beat(context, horizon, config.sampling_rate))
+        return tuple(float(np.square(guess - truth).mean() / values.var()) for guess in guesses)
+
+    def add(self, signal: np.ndarray, rate: float, before: Measurements) -> None:
+        """Adds a record: its signal (12, n) in mV, its rate in Hz and its measurements."""
         decoded = self.decode(signal, rate)
         after = measure_ecg(decoded, rate)
         error = decoded - signal
         present = np.ptp(signal, axis=1) > 0
-        peaks, found = find_r_peaks(signal, rate), find_r_peaks(decoded, rate)
+        peaks, decoded_peaks = find_r_peaks(signal, rate), find_r_peaks(decoded, rate)
+        correlations = [
+            np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0 for k in np.flatnonzero(present)
+        ]
+        st_known = before.st is not None and after.st is not None
         row = {
             "prd": 100 * np.sqrt(np.square(error).sum() / np.square(signal).sum()),
             "rmse": 1000 * np.sqrt(np.square(error[present]).mean()),
             "lead_rmse": np.where(present, 1000 * np.sqrt(np.square(error).mean(1)), np.nan),
-            "correlation": np.mean(
-                [
-                    np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0
-                    for k in np.flatnonzero(present)
-                ]
-            ),
-            "dtw": 1000 * dtw(*(self.at_own_rate(each[present], rate) for each in (decoded, signal))).mean(),
-            "beats": (match_peaks(peaks, found, 0.05 * rate), len(peaks), len(found)),
+            "correlation": np.mean(correlations),
+            "dtw": 1000 * dtw(*(self.at_model_rate(each[present], rate) for each in (decoded, signal))).mean(),
+            "beats": (match_peaks(peaks, decoded_peaks, 0.05 * rate), len(peaks), len(decoded_peaks)),
             "p": (before.pr is not None, after.pr is not None),
-            "st": np.nan
-            if before.st is None or after.st is None
-            else 1000 * np.abs(before.st - after.st)[present].mean(),
+            "st": 1000 * np.abs(before.st - after.st)[present].mean() if st_known else np.nan,
+            "forecast": self.forecast_errors(signal, rate),
         }
         for name, _, _ in INTERVALS:
             a, b = getattr(before, name), getattr(after, name)
@@ -118,27 +132,39 @@ class Fidelity:
             row[name] = min(difference, 360 - difference) if name == "axis" else difference
         self.rows.append(row)
 
-    def table(self) -> dict[str, str]:
-        def mean(name, digits=1):
-            return f"{np.nanmean([row[name] for row in self.rows]):.{digits}f}"
+    def mean(self, name: str, digits: int = 1) -> str:
+        """Mean of a measure over the records that have it."""
+        return f"{np.nanmean([row[name] for row in self.rows]):.{digits}f}"
 
-        matched, true, found = np.sum([row["beats"] for row in self.rows], axis=0)
+    def table(self) -> dict[str, str]:
+        """Name of a measure -> its value."""
+        matched, true, detected = np.sum([row["beats"] for row in self.rows], axis=0)
         p = np.array([row["p"] for row in self.rows])
         lead_rmse = np.nanmean([row["lead_rmse"] for row in self.rows], axis=0)
+        forecasts = np.array([row["forecast"] for row in self.rows])
+        forecasts = forecasts[~np.isnan(forecasts[:, 0])]
+        config = self.model.config
         return {
             "bits/s": f"{self.bits:.0f}",
-            "PRD, %, mean / median": f"{mean('prd')} / {np.median([row['prd'] for row in self.rows]):.1f}",
-            "RMSE, uV": mean("rmse"),
+            "PRD, %, mean / median": f"{self.mean('prd')} / {np.median([row['prd'] for row in self.rows]):.1f}",
+            "RMSE, uV": self.mean("rmse"),
             **{f"RMSE of {lead}, uV": f"{value:.1f}" for lead, value in zip(LEADS, lead_rmse)},
-            "correlation": mean("correlation", 4),
-            "DTW, uV": mean("dtw"),
-            "R-peak F1, 50 ms": f"{2 * matched / (true + found):.4f}",
-            **{f"error of {words}, {unit}": mean(name, 2) for name, words, unit in INTERVALS},
-            "error of ST level, uV": mean("st"),
+            "correlation": self.mean("correlation", 4),
+            "DTW, uV": self.mean("dtw"),
+            "R-peak F1, 50 ms": f"{2 * matched / (true + detected):.4f}",
+            "R-peak recall / precision, 50 ms": f"{matched / true:.4f} / {matched / detected:.4f}",
+            **{f"error of {words}, {unit}": self.mean(name, 2) for name, words, unit in INTERVALS},
+            "error of ST level, uV": self.mean("st"),
             "P waves kept / invented": f"{p[p[:, 0], 1].mean():.1%} / {p[~p[:, 0], 1].mean():.1%}"
             if 0 < p[:, 0].sum() < len(p)
             else "–",
             "codes used, each level": " / ".join(f"{share:.1%}" for share in self.used.mean(1)),
+            "length of the forecast, s": f"{config.prediction_length / config.sampling_rate:g}",
+            "MSE of the forecast, in variances: Beat / zero / last beat repeated": " / ".join(
+                f"{value:.3f}" for value in forecasts.mean(0)
+            )
+            if len(forecasts)
+            else "–",
         }
 
 
@@ -155,6 +181,7 @@ def picture(signal: np.ndarray, decoded: np.ndarray, rate: float) -> Image.Image
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models", nargs="+", default=["."], help="Beat or HeartcareGPT repositories, one for each bitrate"
@@ -163,21 +190,21 @@ def main(argv: list[str] | None = None) -> None:
     source.add_argument("--ptbxl", help="PTB-XL in its official layout")
     source.add_argument("--records", help="folder of WFDB, .npz, .npy or .csv files")
     parser.add_argument("--fold", type=int, default=10)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--limit", type=int, help="number of records at most")
     parser.add_argument(
         "--refine",
         type=int,
         default=0,
         metavar="STEPS",
-        help="of the encoder's search for codes that decode to what is nearer to the ECG",
+        help="number of steps of the encoder's search for codes that decode closer to the ECG",
     )
-    parser.add_argument("--picture", help="a PNG of the record that the first model decodes in the middling way")
+    parser.add_argument("--picture", help="PNG of the record with the median PRD of the first model")
     args = parser.parse_args(argv)
     models = [Fidelity(name, args.refine) for name in args.models]
-    paths = files(args)
+    paths = record_paths(args)
     if not paths:
         parser.error("no record was found.")
-    for signal, rate, before in cleaned(paths):
+    for signal, rate, before in cleaned_records(paths):
         for model in models:
             model.add(signal, rate, before)
     tables = [model.table() for model in models]
@@ -186,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"| {name} | {' | '.join(table[name] for table in tables)} |")
     if args.picture:
         order = np.argsort([row["prd"] for row in models[0].rows])
-        (signal, rate, _), *_ = cleaned([paths[order[len(order) // 2]]])
+        (signal, rate, _), *_ = cleaned_records([paths[order[len(order) // 2]]])
         Path(args.picture).write_bytes(encode_png(picture(signal, models[0].decode(signal, rate), rate)))
         print(f"\nDrawn: {args.picture}")
 

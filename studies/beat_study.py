@@ -1,14 +1,14 @@
-"""Rate and distortion of Beat: which design keeps more of an ECG at the same bits per second, and what more bits bring.
+"""Rate and distortion of Beat: the error of several designs at the same bits per second, and the gain of more bits.
 
-    python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study                       # every variant of
-    beat_variants.py, one after another python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study --only
-    base fsq python -m heartcare.studies.beat_study --output runs/study --table --plot runs/study.svg              # what is done
-    so far
+    python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study
+    python -m heartcare.studies.beat_study --ptbxl PTBXL_FOLDER --output runs/study --only base fsq
+    python -m heartcare.studies.beat_study --output runs/study --table --plot runs/study.svg
 
-Each variant is trained from nothing on folds 1-8, all with the same windows in the same order, the same steps and seed,
-and scored on the whole records of
-fold 9: the decoded against the cleaned signal, all twelve leads, in mV. A variant that is done is not done again;
-    several runs, of other variants, may share a folder.
+The first command trains every variant of beat_variants.py, one after another, the second two of them, and the third
+prints the variants that are done so far. Each variant is trained from random weights on folds 1-8, all with the same
+windows in the same order, the same steps and seed, and scored on the whole records of fold 9: the decoded against the
+cleaned signal, all twelve leads, in mV. A variant that is done is not trained again; several runs, of other variants,
+may share a folder.
 """
 
 import argparse
@@ -33,7 +33,9 @@ LIMB = {2: (-1, 1), 3: (-0.5, -0.5), 4: (1, -0.5), 5: (-0.5, 1)}  # III, aVR, aV
 
 
 def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
-    """(B, len(leads), n) -> (B, 12, n), by Einthoven's and Goldberger's laws."""
+    """(B, len(leads), n) -> (B, 12, n); the missing limb leads follow from I and II by Einthoven's and Goldberger's
+    laws.
+    """
     if len(leads) == 12:
         return signal
     whole = signal.new_empty(len(signal), 12, signal.shape[-1])
@@ -43,14 +45,14 @@ def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
     return whole
 
 
-def unit(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
-    """(B, L, n) mV -> mV of one unit of each lead, (B, L, 1)."""
+def lead_scale(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """(B, L, n) mV -> scale of each lead in mV, (B, L, 1): its standard deviation, or 1, as the variant has it."""
     ones = torch.ones_like(signal[..., :1])
     return signal.std(-1, keepdim=True).clamp(min=1e-3) if variant.unit_leads else ones
 
 
 class Feed:
-    """Random windows as the training of Beat draws them (`ptbxl.BeatWindows`), in the leads and the scale of a variant."""
+    """Random windows as in the training of Beat (`ptbxl.BeatWindows`), in the leads and the scale of a variant."""
 
     def __init__(self, data: PTBXL, variant: Variant, model: BeatModel, batch_size: int, seed: int):
         self.data, self.variant, self.batch_size = data, variant, batch_size
@@ -58,6 +60,7 @@ class Feed:
         self.rng = np.random.default_rng(seed)
 
     def batch(self) -> dict[str, torch.Tensor]:
+        """The next batch: the inputs of Beat."""
         rng, leads = self.rng, list(self.variant.leads)
         rows, places = rng.integers(0, len(self.data), self.batch_size), rng.random(self.batch_size)
         short, missing = rng.random(self.batch_size) < 0.1, rng.random(self.batch_size) < 0.1
@@ -66,7 +69,7 @@ class Feed:
         for k, row in enumerate(rows):
             start = int(places[k] * (1000 - length + 1))
             x[k] = torch.from_numpy(self.data.signal(row)[leads, start : start + length])
-        x = x / unit(x, self.variant)
+        x = x / lead_scale(x, self.variant)
         mask = torch.ones(self.batch_size, self.context, dtype=torch.long)
         lead_mask = torch.ones(self.batch_size, len(leads), dtype=torch.long)
         for k in np.flatnonzero(short):
@@ -87,7 +90,7 @@ class Feed:
 
 
 def train(variant: Variant, data: PTBXL, steps: int, batch_size: int, bf16: bool, seed: int) -> tuple[BeatModel, float]:
-    """-> the model and its seconds per step."""
+    """Trains a variant. Returns the model and the seconds of one step."""
     torch.manual_seed(seed)
     model = variant.build().train()
     model.set_attn_implementation("eager" if bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
@@ -107,19 +110,19 @@ def train(variant: Variant, data: PTBXL, steps: int, batch_size: int, bf16: bool
 
 
 def correlations(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(B, L, n) twice -> (B,), mean over the leads."""
+    """Correlation of two batches of signals (B, L, n), mean over the leads: (B,)."""
     a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
     return ((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)).mean(1)
 
 
 @torch.no_grad()
 def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128) -> dict:
-    """On whole records, decoded from nothing but codes, gain, and, where a variant has them, the scales of its leads."""
+    """Scores a variant on whole records, decoded from codes, gain, and the scales of leads where it has them."""
     prd, rmse, correlation, counts = [], [], [], []
     for start in range(0, len(data), batch_size):
-        whole = torch.from_numpy(np.stack([data.signal(i) for i in range(start, min(start + batch_size, len(data)))]))
+        whole = data.signals(start, start + batch_size)
         x = whole[:, list(variant.leads)]
-        scale = unit(x, variant)
+        scale = lead_scale(x, variant)
         tokens = model.encode(x / scale)
         decoded = all_leads(
             model.decode_unchecked(tokens.codes, tokens.gain)[..., -x.shape[-1] :] * scale, variant.leads
@@ -130,24 +133,24 @@ def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128
         correlation.append(correlations(decoded, whole))
         counts.append(tokens.codes.transpose(1, 2).flatten(0, 1))
     codes, prd = torch.cat(counts), torch.cat(prd)
-    share = [torch.unique(each, return_counts=True)[1].double() / len(codes) for each in codes.T]
+    shares = [torch.unique(level, return_counts=True)[1].double() / len(codes) for level in codes.T]
     return {
         "bits_per_second": round(variant.bits(model) * model.config.sampling_rate / model.config.samples_per_latent, 1),
         "prd": prd.mean().item(),
         "prd_median": prd.median().item(),
         "rmse_uv": torch.cat(rmse).mean().item(),
         "correlation": torch.cat(correlation).mean().item(),
-        "entropy": [abs(float((each * each.log2()).sum())) for each in share],
+        "entropy": [abs(float((share * share.log2()).sum())) for share in shares],
         "parameters": sum(each.numel() for each in model.parameters()),
     }
 
 
 class TrainedVariant:
-    """A variant that the study has trained, as the probes take a Beat.
+    """A variant that the study has trained, with the `encode` of a Beat, for the probes.
 
     Args:
-        folder: Of the study.
-        name: Of the variant.
+        folder: Folder of the study.
+        name: Name of the variant.
     """
 
     def __init__(self, folder: Path, name: str):
@@ -156,12 +159,12 @@ class TrainedVariant:
         self.model.load_state_dict(load_file(folder / f"{name}.safetensors"))
 
     def encode(self, signal: torch.Tensor) -> BeatEncoderOutput:
-        """(B, 12, n) mV."""
+        """Encodes signals (B, 12, n) in mV."""
         x = signal[:, list(self.variant.leads)]
-        return self.model.encode(x / unit(x, self.variant))
+        return self.model.encode(x / lead_scale(x, self.variant))
 
 
-def rows(folder: Path) -> dict[str, dict]:
+def read_results(folder: Path) -> dict[str, dict]:
     """Name -> result of each variant that is done, in the order of `VARIANTS`."""
     return {
         name: json.loads((folder / f"{name}.json").read_text())
@@ -170,77 +173,91 @@ def rows(folder: Path) -> dict[str, dict]:
     }
 
 
-def table(found: dict[str, dict]) -> str:
-    lines = [
-        "| design | bits/s | PRD, %, mean / median | RMSE, uV | correlation | entropy of the codes, bits | parameters, M | s/step |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+COLUMNS = (
+    "design",
+    "bits/s",
+    "PRD, %, mean / median",
+    "RMSE, uV",
+    "correlation",
+    "entropy of the codes, bits",
+    "parameters, M",
+    "s/step",
+)
+
+
+def table(results: dict[str, dict]) -> str:
+    """A Markdown table of the results."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     group = None
-    for name, row in found.items():
+    for name, row in results.items():
         variant = VARIANTS[name]
         if variant.group != group:
             group = variant.group
             lines.append(f"| **{group}** | | | | | | | |")
         entropy = " + ".join(f"{each:.1f}" for each in row["entropy"])
-        lines.append(
-            f"| {variant.words} | {row['bits_per_second']:.0f} | {row['prd']:.1f} / {row['prd_median']:.1f} | {row['rmse_uv']:.0f} "
-            f"| {row['correlation']:.3f} | {entropy} | {row['parameters'] / 1e6:.2f} | {row['seconds_per_step']:.2f} |"
-        )
+        cells = [
+            variant.words,
+            f"{row['bits_per_second']:.0f}",
+            f"{row['prd']:.1f} / {row['prd_median']:.1f}",
+            f"{row['rmse_uv']:.0f}",
+            f"{row['correlation']:.3f}",
+            entropy,
+            f"{row['parameters'] / 1e6:.2f}",
+            f"{row['seconds_per_step']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def plot(found: dict[str, dict]) -> str:
+PAPER_COLOUR, OWN_COLOUR = "#c0392b", "#1f4e79"
+
+
+def svg_text(x: float, y: float, words: object, anchor: str = "start", more: str = "") -> str:
+    """A text of the plot."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{words}</text>'
+
+
+def plot(results: dict[str, dict]) -> str:
     """An SVG of PRD over bits per second, both on logarithmic scales."""
     width, height, left, bottom = 760, 460, 60, 50
-    low, high = (math.log(each) for each in (40, 420))
-    bottom_prd, top_prd = (
-        math.log(each)
-        for each in (
-            min(row["prd"] for row in found.values()) * 0.95,
-            min(120, max(row["prd"] for row in found.values()) * 1.05),
-        )
-    )
+    low, high = math.log(40), math.log(420)
+    prds = [row["prd"] for row in results.values()]
+    low_prd, high_prd = math.log(min(prds) * 0.95), math.log(min(120, max(prds) * 1.05))
 
-    def at(bits: float, prd: float) -> tuple[float, float]:
-        x = left + (math.log(bits) - low) / (high - low) * (width - left - 20)
-        return x, 20 + (top_prd - math.log(min(prd, 120))) / (top_prd - bottom_prd) * (height - 20 - bottom)
+    def x_of(bits: float) -> float:
+        return left + (math.log(bits) - low) / (high - low) * (width - left - 20)
 
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
+    def y_of(prd: float) -> float:
+        return 20 + (high_prd - math.log(min(prd, 120))) / (high_prd - low_prd) * (height - 20 - bottom)
+
+    box = f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12"'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" {box}>', f'<rect width="{width}" height="{height}" fill="white"/>']
     for bits in (45, 90, 180, 360):
-        x, _ = at(bits, 30)
-        out.append(
-            f'<path d="M{x:.1f} 20V{height - bottom}" stroke="#ddd"/><text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{bits}</text>'
-        )
+        out.append(f'<path d="M{x_of(bits):.1f} 20V{height - bottom}" stroke="#ddd"/>')
+        out.append(svg_text(x_of(bits), height - bottom + 18, bits, "middle"))
     for prd in (10, 15, 20, 25, 30, 40, 50, 60, 80, 100):
-        if bottom_prd <= math.log(prd) <= top_prd:
-            _, y = at(90, prd)
-            out.append(
-                f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/><text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{prd}</text>'
-            )
-    out.append(
-        f'<text x="{(left + width) / 2}" y="{height - 10}" text-anchor="middle">bits per second, twelve leads</text>'
-    )
-    out.append(f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">PRD, %</text>')
-    for name, row in found.items():
-        x, y = at(row["bits_per_second"], row["prd"])
-        colour = "#c0392b" if VARIANTS[name].group == "the paper" else "#1f4e79"
-        out.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{VARIANTS[name].words}: {row["prd"]:.1f} %</title></circle>'
-        )
+        if low_prd <= math.log(prd) <= high_prd:
+            out.append(f'<path d="M{left} {y_of(prd):.1f}H{width - 20}" stroke="#ddd"/>')
+            out.append(svg_text(left - 8, y_of(prd) + 4, prd, "end"))
+    out.append(svg_text((left + width) / 2, height - 10, "bits per second, twelve leads", "middle"))
+    out.append(svg_text(0, 0, "PRD, %", "middle", f' transform="translate(16 {height / 2}) rotate(-90)"'))
+    for name, row in results.items():
+        variant = VARIANTS[name]
+        colour = PAPER_COLOUR if variant.group == "the paper" else OWN_COLOUR
+        place = f'cx="{x_of(row["bits_per_second"]):.1f}" cy="{y_of(row["prd"]):.1f}"'
+        title = f"<title>{variant.words}: {row['prd']:.1f} %</title>"
+        out.append(f'<circle {place} r="4" fill="{colour}">{title}</circle>')
     for y, colour, words in (
-        (34, "#1f4e79", "Beat, and one thing changed"),
-        (52, "#c0392b", "the paper's design, and towards it"),
+        (34, OWN_COLOUR, "Beat, and one thing changed"),
+        (52, PAPER_COLOUR, "the paper's design, and towards it"),
     ):
-        out.append(
-            f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/><text x="{width - 218}" y="{y + 4}">{words}</text>'
-        )
+        out.append(f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/>')
+        out.append(svg_text(width - 218, y + 4, words))
     return "\n".join([*out, "</svg>", ""])
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
     parser.add_argument("--output", default="runs/study", help="a JSON file and weights for each variant")
@@ -254,21 +271,18 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere",
     )
-    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
-    parser.add_argument("--limit", type=int, help="only so many records of either side")
+    parser.add_argument("--cache", default="runs/cache", help="folder for cleaned signals")
+    parser.add_argument("--limit", type=int, help="number of records at most, for training and for fold 9")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="only print the table")
-    parser.add_argument("--plot", help="and write this SVG")
+    parser.add_argument("--plot", help="SVG file to write")
     args = parser.parse_args(argv)
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     if not args.table:
         if not args.ptbxl:
             parser.error("--ptbxl is needed, unless --table is given.")
-        data, validation = (
-            PTBXL(args.ptbxl, range(1, 9), args.cache, args.limit),
-            PTBXL(args.ptbxl, [9], args.cache, args.limit),
-        )
+        data, validation = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
         for name in args.only:
             path = folder / f"{name}.json"
             if path.exists():
@@ -281,9 +295,9 @@ def main(argv: list[str] | None = None) -> None:
             }
             save_file(dict(model.state_dict()), path.with_suffix(".safetensors"))
             path.write_text(json.dumps(row))
-    print(table(rows(folder)))
+    print(table(read_results(folder)))
     if args.plot:
-        Path(args.plot).write_text(plot(rows(folder)))
+        Path(args.plot).write_text(plot(read_results(folder)))
 
 
 if __name__ == "__main__":

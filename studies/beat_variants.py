@@ -1,7 +1,7 @@
-"""The designs that `beat_study.py` compares: each a change of configuration, of one part of Beat, or of what is fed to
-it.
+"""The designs that `heartcare.studies.beat_study` compares: each changes the configuration, one part of Beat, or its
+input.
 
-What wins moves into Beat itself; what loses stays here, so that the model carries no option that nobody sets.
+Designs that win move into Beat itself; the others stay here, so that the model carries no option that nobody sets.
 """
 
 import math
@@ -26,13 +26,14 @@ class Variant:
     """One row of the study.
 
     Attributes:
-        words: What it is, in the table.
-        group: Its part of the table.
-        config: Of [`BeatConfig`], beside the defaults.
-        change: Called with the new model, changes a part of it.
-        leads: Which leads are fed; the others are derived from them after decoding.
-        unit_leads: Leads are scaled to unit variance before, and back after, by scales that nobody counts.
-        optimizer: Called with the model.
+        words: Description in the table.
+        group: Part of the table.
+        config: Values of [`BeatConfig`] that differ from the defaults.
+        change: Function that changes a part of the new model.
+        leads: Numbers of the leads that are fed; the others are derived from them after decoding.
+        unit_leads: If True, leads are scaled to unit variance before encoding, and back after decoding, by scales that
+            do not count among the bits.
+        optimizer: Function that makes the optimizer for the model.
     """
 
     words: str
@@ -44,49 +45,52 @@ class Variant:
     optimizer: Callable[[BeatModel], torch.optim.Optimizer] = MuonWithAdamW
 
     def build(self) -> BeatModel:
+        """Makes a new model of this design."""
         model = BeatModel(BeatConfig(**self.config, num_leads=len(self.leads)))
         self.change(model)
         return model
 
     @staticmethod
     def bits(model: BeatModel) -> float:
-        """Of one latent."""
-        return (
-            model.quantizer.bits
-            if hasattr(model.quantizer, "bits")
-            else model.config.num_levels * math.log2(model.config.codebook_size)
-        )
+        """Number of bits of one latent."""
+        if hasattr(model.quantizer, "bits"):
+            return model.quantizer.bits
+        return model.config.num_levels * math.log2(model.config.codebook_size)
 
 
 def adamw(model: BeatModel) -> torch.optim.Optimizer:
+    """AdamW for all parameters."""
     return torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-3, weight_decay=0.01)
 
 
 # How gradients pass the quantizer, and how codes are found and learnt.
 
 
-def straight_through(model: BeatModel):
+def straight_through(model: BeatModel) -> None:
+    """Passes the gradient of a code to its latent unchanged."""
     model.quantizer.carry_gradient = lambda source, target: source + (target - source).detach()
 
 
-def greedy(model: BeatModel):
+def greedy(model: BeatModel) -> None:
+    """Keeps one candidate per level of the residual search."""
     model.quantizer.beam = 1
 
 
-def random_start(model: BeatModel):
+def random_start(model: BeatModel) -> None:
+    """Starts the codebooks at random instead of by k-means."""
     for level in model.quantizer.levels:
         nn.init.normal_(level.codebook)
         level.codebook_uses.fill_(1.0)
 
 
 def without_core(latents: torch.Tensor, codes: torch.LongTensor, loss: torch.Tensor) -> QuantizerOutput:
-    """Of a quantizer that keeps no statistics and has no level apart."""
+    """Output of a quantizer that keeps no statistics and has no core level."""
     return QuantizerOutput(latents, latents, codes, loss, torch.zeros_like(loss), torch.zeros_like(loss))
 
 
 class PublishedQuantizer(nn.Module):
-    """One codebook for all levels, learnt by gradient (codebook and commitment terms, straight-through), nothing
-    revived.
+    """One codebook for all levels, learnt by gradient (codebook and commitment terms, straight-through); unused codes
+    are not replaced.
     """
 
     def __init__(self, config: BeatConfig):
@@ -97,16 +101,18 @@ class PublishedQuantizer(nn.Module):
         )
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """(B, K, N) codes -> (B, N, D) latents."""
         return (self.codebook[codes.clamp(min=0)] * (codes != ABSENT)[..., None]).sum(1)
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
         residual, codes = hidden_states.float(), []
         for _ in range(self.num_levels):
             codes.append((self.codebook.square().sum(1) - 2 * residual @ self.codebook.T).argmin(-1))
             residual = residual - self.codebook[codes[-1]]
         return torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         hidden_states = hidden_states.float()
         codes = self.encode(hidden_states, mask)
         residual, losses = hidden_states[mask], []
@@ -119,7 +125,7 @@ class PublishedQuantizer(nn.Module):
 
 
 class CosineQuantizer(nn.Module):
-    """Codes of few dimensions on the unit sphere, with a map down and up at each level, as in DAC (arXiv 2306.06546)."""
+    """Codes of few dimensions on the unit sphere, with a map down and up per level, as in DAC (arXiv 2306.06546)."""
 
     def __init__(self, config: BeatConfig, width: int = 8):
         super().__init__()
@@ -130,27 +136,29 @@ class CosineQuantizer(nn.Module):
         self.codebooks = nn.Parameter(torch.randn(config.num_levels, config.codebook_size, width))
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """(B, K, N) codes -> (B, N, D) latents."""
         parts = [
             self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)
         ]
         return sum(parts) * (codes[:, 0] != ABSENT)[..., None]
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         residual, latents, codes, losses = hidden_states.float(), 0, [], []
         for down, up, codebook in zip(self.down, self.up, self.codebooks):
             z, book = F.normalize(down(residual), dim=-1), F.normalize(codebook, dim=-1)
             codes.append((z @ book.T).argmax(-1))
-            found = book[codes[-1]]
+            nearest = book[codes[-1]]
             losses.append(
-                (z.detach() - found)[mask].square().sum(-1).mean()
-                + 0.25 * (z - found.detach())[mask].square().sum(-1).mean()
+                (z.detach() - nearest)[mask].square().sum(-1).mean()
+                + 0.25 * (z - nearest.detach())[mask].square().sum(-1).mean()
             )
-            part = up(z + (found - z).detach())
+            part = up(z + (nearest - z).detach())
             latents, residual = latents + part, residual - part
         codes = torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
         return without_core(latents * mask[..., None], codes, torch.stack(losses))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
         return self(hidden_states, mask).codes
 
 
@@ -164,10 +172,11 @@ class FiniteScalarQuantizer(nn.Module):
         self.down, self.up = nn.Linear(config.hidden_size, dimensions), nn.Linear(dimensions, config.hidden_size)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """(B, 1, N) codes -> (B, N, D) latents."""
         digits = codes[:, 0, :, None].clamp(min=0) // self.radix % self.steps
         return self.up(digits / (self.steps - 1) * 2 - 1) * (codes[:, 0] != ABSENT)[..., None]
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor):
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         z = self.down(hidden_states.float()).tanh()
         digits = ((z + 1) / 2 * (self.steps - 1)).round()
         latents = self.up(z + (digits / (self.steps - 1) * 2 - 1 - z).detach())
@@ -175,22 +184,25 @@ class FiniteScalarQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.zeros(1))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
         return self(hidden_states, mask).codes
 
 
-def quantizer(kind: type[nn.Module], **options) -> Callable[[BeatModel], None]:
-    def change(model: BeatModel):
+def quantizer(kind: type[nn.Module], **options: int) -> Callable[[BeatModel], None]:
+    """Makes a change that puts another quantizer into the model."""
+
+    def change(model: BeatModel) -> None:
         model.quantizer = kind(model.config, **options)
 
     return change
 
 
-# What surrounds the codes.
+# Encoder and decoder.
 
 
-def free_queries(model: BeatModel):
-    """Queries that start the same wherever they stand, and a decoder that is told nothing but the positions of its
-    slots: the published design.
+def free_queries(model: BeatModel) -> None:
+    """The published design: queries are not bound to a place, and a slot of the decoder starts from its position alone,
+    not from the latent that stands for it.
     """
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
@@ -208,7 +220,8 @@ def free_queries(model: BeatModel):
         part.requires_grad_(False)
 
 
-def published(model: BeatModel):
+def published(model: BeatModel) -> None:
+    """The published design in all parts."""
     free_queries(model)
     separate_patches(model)
     blocks(model)
@@ -216,8 +229,8 @@ def published(model: BeatModel):
     model.set_attn_implementation("eager")
 
 
-def separate_patches(model: BeatModel):
-    """Each patch is read alone."""
+def separate_patches(model: BeatModel) -> None:
+    """Embeds each patch without its neighbours."""
     config = model.config
     model.encoder.patch_embedding = nn.Linear(config.num_leads * config.patch_size, config.hidden_size)
     model.encoder.cut_overlapping = lambda segments: segments.unflatten(-1, (config.num_patches, -1))
@@ -239,19 +252,21 @@ class ConvStem(nn.Module):
         return self.gather(F.gelu(self.filter(middle.transpose(1, 2).flatten(2)))).transpose(1, 2)
 
 
-def conv_stem(model: BeatModel, channels: int):
+def conv_stem(model: BeatModel, channels: int) -> None:
+    """Puts convolutions before the patches."""
     model.encoder.patch_embedding = ConvStem(model.config, channels)
 
 
-def two_layers(model: BeatModel, hidden: int):
+def two_layers(model: BeatModel, hidden: int) -> None:
+    """Embeds patches by two layers."""
     width = 2 * model.config.num_leads * model.config.patch_size
     model.encoder.patch_embedding = nn.Sequential(
         nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, model.config.hidden_size)
     )
 
 
-def blocks(model: BeatModel):
-    """Each slot draws its own patch alone."""
+def blocks(model: BeatModel) -> None:
+    """Lets each slot draw its own patch alone, without an overlap."""
     config = model.config
     model.decoder.patch_head = nn.Linear(config.hidden_size, config.num_leads * config.patch_size)
     model.decoder.overlap_add = lambda drawn: drawn.unflatten(-1, (config.num_leads, -1)).transpose(1, 2).flatten(2)
@@ -261,9 +276,9 @@ def blocks(model: BeatModel):
 
 
 def with_loss(extra: Callable) -> Callable[[BeatModel], None]:
-    """Adds extra(error, target), both (B, L, n) in units of gain, to the mean squared error."""
+    """Makes a change that adds extra(signal, target), both (B, L, n) in units of gain, to the mean squared error."""
 
-    def change(model: BeatModel):
+    def change(model: BeatModel) -> None:
         plain = model.masked_mse
 
         def loss(signal, target, weight, gain):
@@ -290,11 +305,12 @@ def spectral(signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def derivative(signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of the first difference."""
     return (signal - target).diff(dim=-1).square().mean()
 
 
-def root(model: BeatModel):
-    """Records count by their relative error, not by its square: noisy ones less, clean ones more."""
+def root(model: BeatModel) -> None:
+    """Weights records by their relative error, not by its square: noisy ones less, clean ones more."""
 
     def loss(signal, target, weight, gain):
         w = weight.expand_as(signal)
@@ -312,7 +328,13 @@ GAIN, CODES, SHAPE, LOSS, RATE = "gain and leads", "codes", "time and shape", "l
 
 VARIANTS = {
     "base": Variant("Beat", "Beat"),
-    "paper": Variant("the paper's design: free queries, 6 + 6 layers of 8 x 64, one codebook, leads of unit variance", "the paper", PAPER, published, unit_leads=True),
+    "paper": Variant(
+        "the paper's design: free queries, 6 + 6 layers of 8 x 64, one codebook, leads of unit variance",
+        "the paper",
+        PAPER,
+        published,
+        unit_leads=True,
+    ),
     "paper_bound": Variant("the paper's layers, with Beat's queries and quantizer", "the paper", PAPER),
     "adamw": Variant("AdamW alone instead of Muon", "the paper", optimizer=adamw),
     "free_queries": Variant("queries not bound to their place", "the paper", change=free_queries),
@@ -323,16 +345,28 @@ VARIANTS = {
     "decay_99": Variant("decay 0.99", CODES, {"codebook_decay": 0.99}),
     "one_book": Variant("one codebook by gradient, as published", CODES, change=quantizer(PublishedQuantizer)),
     "cosine": Variant("cosine codes of 8 dimensions", CODES, change=quantizer(CosineQuantizer)),
-    "fsq": Variant("finite scalar, 6 dimensions of 8 steps", CODES, change=quantizer(FiniteScalarQuantizer, dimensions=6, steps=8)),
+    "fsq": Variant(
+        "finite scalar, 6 dimensions of 8 steps", CODES, change=quantizer(FiniteScalarQuantizer, dimensions=6, steps=8)
+    ),
     "k64": Variant("3 levels of 64 codes", CODES, {"num_levels": 3, "codebook_size": 64}),
     "latent_100ms": Variant("1 level, a latent per 100 ms", SHAPE, {"num_levels": 1, "latent_ratio": 1.0}),
-    "latent_400ms": Variant("4 levels, a latent per 400 ms, windows of 4 s", SHAPE, {"num_levels": 4, "latent_ratio": 0.25, "segment_length": 400}),
+    "latent_400ms": Variant(
+        "4 levels, a latent per 400 ms, windows of 4 s",
+        SHAPE,
+        {"num_levels": 4, "latent_ratio": 0.25, "segment_length": 400},
+    ),
     "window_2s": Variant("windows of 2 s", SHAPE, {"segment_length": 200}),
     "window_4s": Variant("windows of 4 s, as in the paper", SHAPE, {"segment_length": 400}),
     "separate": Variant("each patch is read without its neighbours", SHAPE, change=separate_patches),
-    "conv_stem": Variant("convolutions of 64 channels before the patches", SHAPE, change=partial(conv_stem, channels=64)),
-    "conv_stem_32": Variant("convolutions of 32 channels before the patches", SHAPE, change=partial(conv_stem, channels=32)),
-    "two_layers": Variant("patches embedded by two layers, the first of 256", SHAPE, change=partial(two_layers, hidden=256)),
+    "conv_stem": Variant(
+        "convolutions of 64 channels before the patches", SHAPE, change=partial(conv_stem, channels=64)
+    ),
+    "conv_stem_32": Variant(
+        "convolutions of 32 channels before the patches", SHAPE, change=partial(conv_stem, channels=32)
+    ),
+    "two_layers": Variant(
+        "patches embedded by two layers, the first of 256", SHAPE, change=partial(two_layers, hidden=256)
+    ),
     "blocks": Variant("decoded patches do not overlap", SHAPE, change=blocks),
     "decoder_4": Variant("decoder of 4 layers", SHAPE, {"num_decoder_layers": 4}),
     "wide": Variant("width 192", SHAPE, {"hidden_size": 192, "num_attention_heads": 6, "intermediate_size": 768}),
@@ -346,7 +380,9 @@ VARIANTS = {
     "leads_8": Variant("8 independent leads, 4 derived", GAIN, leads=INDEPENDENT),
     "rate_45": Variant("1 level of 512", RATE, {"num_levels": 1}),
     "rate_180": Variant("4 levels of 512", RATE, {"num_levels": 4}),
-    "rate_180_fsq": Variant("finite scalar, 12 dimensions of 8 steps", RATE, change=quantizer(FiniteScalarQuantizer, dimensions=12, steps=8)),
+    "rate_180_fsq": Variant(
+        "finite scalar, 12 dimensions of 8 steps", RATE, change=quantizer(FiniteScalarQuantizer, dimensions=12, steps=8)
+    ),
     "rate_360": Variant("8 levels of 512", RATE, {"num_levels": 8}),
     "rate_360_100ms": Variant("4 levels of 512, a latent per 100 ms", RATE, {"num_levels": 4, "latent_ratio": 1.0}),
-}  # fmt: skip
+}

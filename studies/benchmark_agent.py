@@ -1,13 +1,12 @@
-"""Speed of HeartAgent on one core, and of what it is measured against, in one run.
+"""Speed of HeartAgent on one core beside its references, in one run.
 
     pip install neurokit2 "ecg_plot<0.3" matplotlib    # the references
     python -m heartcare.studies.benchmark_agent --record WFDB_RECORD
 
 Read and clean: ours (read_ecg and Optimizer: read, clean, resample to 100 Hz, quality of each lead, best window, lead
-    reversal) against
-wfdb.rdsamp, neurokit2.ecg_clean of each lead, neurokit2.ecg_quality (of each lead, as ours, or of lead II alone) and
-    scipy.signal.resample. Drawing: draw_ecg against ecg_plot, both
-at 1650 x 1275 before encoding, and the PNG encoding beside them.
+reversal) against wfdb.rdsamp, neurokit2.ecg_clean of each lead, neurokit2.ecg_quality (of each lead, as ours, or of
+lead II alone) and scipy.signal.resample. Drawing: draw_ecg against ecg_plot, both at 1650 x 1275 before encoding, with
+the PNG encoding in a row of its own.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -30,8 +30,8 @@ from heartcare.agent.signal import Optimizer
 SIZE = (1650, 1275)
 
 
-def seconds(function, least: float = 2.0) -> float:
-    """Median seconds of one call, over calls for at least `least` seconds."""
+def median_seconds(function: Callable[[], object], least: float = 2.0) -> float:
+    """Median seconds of one call, over at least three calls and `least` seconds; the first call does not count."""
     function()
     times, started = [], time.perf_counter()
     while time.perf_counter() - started < least or len(times) < 3:
@@ -41,7 +41,8 @@ def seconds(function, least: float = 2.0) -> float:
     return float(np.median(times))
 
 
-def reference_read(record: str, quality_of_each_lead: bool):
+def reference_read(record: str, quality_of_each_lead: bool) -> np.ndarray:
+    """Reads, cleans and resamples a record by the references: (samples at 100 Hz, leads)."""
     import neurokit2
     import scipy.signal
     import wfdb
@@ -53,7 +54,8 @@ def reference_read(record: str, quality_of_each_lead: bool):
     return scipy.signal.resample(cleaned, round(cleaned.shape[1] * 100 / fields["fs"]), axis=1)
 
 
-def reference_draw(signal: np.ndarray, rate: float):
+def reference_draw(signal: np.ndarray, rate: float) -> None:
+    """Draws a record (12, samples) by ecg_plot."""
     import ecg_plot
     import matplotlib.pyplot as plt
 
@@ -65,7 +67,13 @@ def reference_draw(signal: np.ndarray, rate: float):
     plt.close(figure)
 
 
+def print_reference(name: str, reference: float, ours: float) -> None:
+    """Prints the seconds of a reference, and the ratio to ours."""
+    print(f"{f'reference: {name}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")
+
+
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", required=True, help="a WFDB record of 10 s and 12 leads")
     parser.add_argument("--skip-references", action="store_true")
@@ -80,16 +88,16 @@ def main(argv: list[str] | None = None) -> None:
     builder = QuestionBuilder(rng)
     labels = Labels({"SR": 0.0, "IMI": 100.0, "LAFB": 100.0, "PVC": 0.0}, 63.0, "female")
     rows = {
-        f"read and clean, {record.sampling_rate:g} Hz": seconds(lambda: optimizer(read_ecg(args.record))),
-        "    of it: read": seconds(lambda: read_ecg(args.record)),
-        f"draw {SIZE[0]}x{SIZE[1]}": seconds(lambda: draw_ecg(optimized.signal, 100, "3x4+R", size=SIZE)),
-        f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz": seconds(
+        f"read and clean, {record.sampling_rate:g} Hz": median_seconds(lambda: optimizer(read_ecg(args.record))),
+        "    of it: read": median_seconds(lambda: read_ecg(args.record)),
+        f"draw {SIZE[0]}x{SIZE[1]}": median_seconds(lambda: draw_ecg(optimized.signal, 100, "3x4+R", size=SIZE)),
+        f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz": median_seconds(
             lambda: draw_ecg(record.signal, record.sampling_rate, "3x4+R", size=SIZE)
         ),
-        "photo artefacts, strength 0.5": seconds(lambda: add_artefacts(page, 0.5, rng)),
-        "encode PNG, palette": seconds(lambda: encode_png(page)),
-        "encode PNG, true colour": seconds(lambda: page.save(io.BytesIO(), "PNG")),
-        "questions of one record": seconds(lambda: builder.questions(labels)),
+        "photo artefacts, strength 0.5": median_seconds(lambda: add_artefacts(page, 0.5, rng)),
+        "encode PNG, palette": median_seconds(lambda: encode_png(page)),
+        "encode PNG, true colour": median_seconds(lambda: page.save(io.BytesIO(), "PNG")),
+        "questions of one record": median_seconds(lambda: builder.questions(labels)),
     }
     questions = len(builder.questions(labels))
     for name, value in rows.items():
@@ -102,14 +110,12 @@ def main(argv: list[str] | None = None) -> None:
     matplotlib.use("Agg")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     ours = next(iter(rows.values()))
-    for each, what in ((True, "quality of each lead"), (False, "quality of lead II alone")):
-        reference = seconds(lambda each=each: reference_read(args.record, each))
-        print(
-            f"{f'reference: read and clean, {what}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast"
-        )
-    reference = seconds(lambda: reference_draw(record.signal, record.sampling_rate))
+    for every_lead, words in ((True, "quality of each lead"), (False, "quality of lead II alone")):
+        reference = median_seconds(lambda every_lead=every_lead: reference_read(args.record, every_lead))
+        print_reference(f"read and clean, {words}", reference, ours)
+    reference = median_seconds(lambda: reference_draw(record.signal, record.sampling_rate))
     ours = rows[f"draw {SIZE[0]}x{SIZE[1]}, from {record.sampling_rate:g} Hz"]
-    print(f"{'reference: ecg_plot':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")
+    print_reference("ecg_plot", reference, ours)
 
 
 if __name__ == "__main__":

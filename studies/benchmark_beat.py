@@ -1,22 +1,19 @@
-"""How fast Beat is, beside the paper's settings in plain torch, in one run: encode, decode, training step, a day of
-streaming.
+"""Speed of Beat beside the paper's settings in plain torch, in one run: encode, decode, training step, and a stream of
+many hours.
 
     python -m heartcare.studies.benchmark_beat --model .
     python -m heartcare.studies.benchmark_beat --model . --onnx --compile --bf16 --hours 24
 
 Prints Markdown tables of ECG-seconds per second (medians) and of the ratio to the reference, which is the paper's
-design at the paper's scale (250 Hz, 6 + 6
-layers of 8 heads x 64, each level searched alone, random weights) in plain torch: eager attention, every position
-    computed in every layer. Each is given
-windows of its own length: 4 s, and Beat's. "Codes from a signal, as published" is the reference's whole forward,
-    decoder included, since the published code
-has no other way to codes. With a GPU, --device cuda also prints the share of the chip's peak that is given by
---peak-tflops.
+design at the paper's scale (250 Hz, 6 + 6 layers of 8 heads x 64, each level searched alone, random weights) in plain
+torch: eager attention, every position computed in every layer. Each model is given windows of its own length: 4 s, and
+Beat's. "Codes from a signal, as published" is the reference's whole forward pass, decoder included, since the published
+code has no other way to codes. With a GPU, --device cuda --peak-tflops also prints the achieved share of the chip's
+peak.
 """
 
 import argparse
 import copy
-import resource
 import statistics
 import tempfile
 import time
@@ -27,6 +24,7 @@ import torch
 
 from heartcare import BeatConfig, BeatFeatureExtractor, BeatModel
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.training.memory import peak_memory_gib
 
 from .beat_variants import published
 
@@ -42,7 +40,7 @@ PAPER = dict(
 
 
 def paper(device: str) -> BeatModel:
-    """The published design with random weights, without what Beat does for speed."""
+    """The published design with random weights, without Beat's optimisations for speed."""
     model = BeatModel(BeatConfig(**PAPER))
     published(model)
     for transformer in (model.encoder.transformer, model.decoder.transformer):
@@ -52,12 +50,12 @@ def paper(device: str) -> BeatModel:
 
 
 def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, least: float = 0.3) -> dict[str, float]:
-    """Median time of each call. They take turns of at least `least` seconds, after one call that does not count, so
-    that what else the machine does falls on all of them.
+    """Median time of each call. The calls take turns of at least `least` seconds, after one call that does not count,
+    so that other work of the machine slows all of them.
     """
-    times: dict[str, list[float]] = {who: [] for who in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for who, call in calls.items():
+        for name, call in calls.items():
             call()
             turn: list[float] = []
             while sum(turn) < least:
@@ -66,19 +64,21 @@ def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, lea
                 if device == "cuda":
                     torch.cuda.synchronize()
                 turn.append(time.perf_counter() - started)
-            times[who] += turn
-    return {who: statistics.median(each) for who, each in times.items()}
+            times[name] += turn
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
-def ecgs(model: BeatModel, batch: int) -> torch.Tensor:
+def random_segments(model: BeatModel, batch: int) -> torch.Tensor:
+    """Noise of the length of a segment, (batch, 12, samples) in mV."""
     return 0.2 * torch.randn(batch, model.config.num_leads, model.config.segment_length, device=model.device)
 
 
-def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None = None) -> Callable:
+def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None = None) -> Callable[[], None]:
+    """A call that takes one training step on `x`."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     future = 0.2 * torch.randn(len(x), model.config.num_leads, model.config.prediction_length, device=x.device)
 
-    def step():
+    def step() -> None:
         with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
             loss = model(input_values=x, future_values=future).loss
         loss.backward()
@@ -89,10 +89,10 @@ def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None =
 
 
 def codes_and_decodes(
-    reference: BeatModel, model: BeatModel, batch: int, args
+    reference: BeatModel, model: BeatModel, batch: int, args: argparse.Namespace
 ) -> tuple[dict[str, Callable], dict[str, Callable]]:
-    """who -> the call that gives codes, who -> the one that decodes them."""
-    x = {each: ecgs(each, batch) for each in (reference, model)}
+    """Name of a model -> call that encodes; name of a model -> call that decodes."""
+    x = {each: random_segments(each, batch) for each in (reference, model)}
     tokens = {each: each.encode(values) for each, values in x.items()}
     encode = {
         "paper, as published": lambda: reference(x[reference]),
@@ -100,8 +100,8 @@ def codes_and_decodes(
         "Beat": lambda: model.encode(x[model]),
     }
     decode = {
-        who: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain)
-        for who, each in (("paper", reference), ("Beat", model))
+        name: lambda each=each: each.decode(tokens[each].codes, tokens[each].gain)
+        for name, each in (("paper", reference), ("Beat", model))
     }
     if args.compile:
         compiled = torch.compile(model.encode)
@@ -123,48 +123,51 @@ def codes_and_decodes(
     return encode, decode
 
 
-def training_steps(model: BeatModel, batch: int, args) -> dict[str, Callable]:
-    found = {}
-    for who, another in (("paper", lambda: paper(args.device)), ("Beat", lambda: copy.deepcopy(model))):
+def training_steps(model: BeatModel, batch: int, args: argparse.Namespace) -> dict[str, Callable]:
+    """Name of a model -> call that takes a training step of a new one."""
+    steps = {}
+    for name, another in (("paper", lambda: paper(args.device)), ("Beat", lambda: copy.deepcopy(model))):
         learner = another().train()
-        found[who] = training_step(learner, ecgs(learner, batch))
+        steps[name] = training_step(learner, random_segments(learner, batch))
         if args.bf16:
             learner = another().train()
             if args.device == "cpu":
-                learner.set_attn_implementation("eager")  # see training/beat.py
-            found[f"{who}, bf16"] = training_step(learner, ecgs(learner, batch), torch.bfloat16)
-    return found
+                learner.set_attn_implementation("eager")  # see training/encoder.py
+            steps[f"{name}, bf16"] = training_step(learner, random_segments(learner, batch), torch.bfloat16)
+    return steps
 
 
-def measure(reference: BeatModel, model: BeatModel, batch: int, args) -> dict[str, dict[str, float]]:
-    """what -> who -> ECG-seconds per second."""
-    window = {
-        each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)
-    }  # s of ECG in a call
+def measure(
+    reference: BeatModel, model: BeatModel, batch: int, args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Task -> name of a model -> ECG-seconds per second."""
+    # Seconds of ECG in a call.
+    window = {each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)}
     with torch.no_grad():
         encode, decode = codes_and_decodes(reference, model, batch, args)
-        found = {
+        times = {
             "codes from a signal": median_seconds(encode, args.device),
             "decode": median_seconds(decode, args.device),
         }
     if batch > 1:
-        found["training step"] = median_seconds(training_steps(model, batch, args), args.device)
+        times["training step"] = median_seconds(training_steps(model, batch, args), args.device)
     return {
-        what: {who: window[model if who.startswith("Beat") else reference] / seconds for who, seconds in rows.items()}
-        for what, rows in found.items()
+        task: {name: window[model if name.startswith("Beat") else reference] / s for name, s in rows.items()}
+        for task, rows in times.items()
     }
 
 
-def print_table(found: dict[str, dict[str, float]], batch: int):
+def print_table(rates: dict[str, dict[str, float]], batch: int) -> None:
+    """Prints the rates of `measure`."""
     print(f"\n| batch {batch} | ECG-seconds per second | of the paper's |\n|---|---|---|")
-    for what, rows in found.items():
+    for task, rows in rates.items():
         first = next(iter(rows.values()), None)
-        for who, rate in rows.items():
-            print(f"| {what}: {who} | {rate:,.0f} | {rate / first:.1f} |")
+        for name, rate in rows.items():
+            print(f"| {task}: {name} | {rate:,.0f} | {rate / first:.1f} |")
 
 
-def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250):
-    """A recording of many hours, pushed minute by minute."""
+def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250) -> None:
+    """Streams a recording of many hours, minute by minute, and prints time and memory."""
     minute = simulate_ecg("SR", "NORM", seconds=60, sampling_rate=sampling_rate, seed=1).signal
     stream = model.stream(
         BeatFeatureExtractor(
@@ -177,25 +180,23 @@ def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250):
         segments += len(stream.push(minute))
     segments += len(stream.close())
     seconds = time.perf_counter() - started
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    memory = peak_memory_gib()
     print(
-        f"\n{hours:g} h of 12 leads at {sampling_rate} Hz as a stream: {segments} segments in {seconds:.0f} s, peak memory {memory:.2f} GiB"
+        f"\n{hours:g} h of 12 leads at {sampling_rate} Hz as a stream: {segments} segments in {seconds:.0f} s"
+        + (f", peak memory {memory:.2f} GiB" if memory else "")
     )
 
 
 def flops(model: BeatModel, tokens: int, layers: int) -> float:
-    """Multiplications and additions of one pass of a transformer over one segment."""
+    """Number of multiplications and additions of one pass of a transformer over one segment."""
     config = model.config
     inner = config.num_attention_heads * config.head_dim
-    return (
-        2
-        * layers
-        * tokens
-        * (4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner)
-    )
+    per_token = 4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner
+    return 2 * layers * tokens * per_token
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="a HeartcareGPT or Beat repository")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
@@ -203,8 +204,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--bf16", action="store_true", help="training steps with matrix products in bfloat16, too")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the encoder, too")
     parser.add_argument("--onnx", action="store_true", help="ONNX Runtime, too")
-    parser.add_argument("--hours", type=float, help="of a stream, before all else")
-    parser.add_argument("--peak-tflops", type=float, help="of the device, for the share of it that encoding achieves")
+    parser.add_argument("--hours", type=float, help="hours of a stream, which is measured before all else")
+    parser.add_argument("--peak-tflops", type=float, help="peak of the device, for the achieved share of it")
     args = parser.parse_args(argv)
     torch.manual_seed(0)
     model = BeatModel.from_pretrained(args.model, dtype=torch.float32).to(args.device).eval()
@@ -212,19 +213,17 @@ def main(argv: list[str] | None = None) -> None:
         print_stream(model, args.hours)
     reference = paper(args.device).eval()
     sizes = [f"{sum(each.numel() for each in net.parameters()) / 1e6:.2f} M parameters" for net in (reference, model)]
-    print(
-        f"\nThe paper's settings: {sizes[0]}. Beat: {sizes[1]}. {torch.get_num_threads()} threads, torch {torch.__version__}, {args.device}."
-    )
+    machine = f"{torch.get_num_threads()} threads, torch {torch.__version__}, {args.device}"
+    print(f"\nThe paper's settings: {sizes[0]}. Beat: {sizes[1]}. {machine}.")
     for batch in args.batches:
-        found = measure(reference, model, batch, args)
-        print_table(found, batch)
+        rates = measure(reference, model, batch, args)
+        print_table(rates, batch)
         if args.peak_tflops:
             config = model.config
             tokens = config.num_patches + config.num_queries
-            each = flops(model, tokens, config.num_encoder_layers) * config.sampling_rate / config.segment_length
-            achieved = (
-                max(rate for who, rate in found["codes from a signal"].items() if who.startswith("Beat")) * each / 1e12
-            )
+            per_second = flops(model, tokens, config.num_encoder_layers) * config.sampling_rate / config.segment_length
+            best = max(rate for name, rate in rates["codes from a signal"].items() if name.startswith("Beat"))
+            achieved = best * per_second / 1e12
             print(f"\nEncoding at batch {batch}: {achieved:.3f} TFLOP/s, {achieved / args.peak_tflops:.1%} of the peak")
 
 

@@ -1,11 +1,11 @@
-"""How the server holds up: cold start, requests per second and waiting times at 1, 8 and 32 clients, with and without
-dynamic batching, memory over many requests.
+"""Load test of the server: cold start, requests per second and waiting times at 1, 8 and 32 clients, with and without
+dynamic batching, and memory over many requests.
 
     pip install -e ".[serve]"
     python -m heartcare.studies.benchmark_serving --model . --requests 2000
 
-Starts `serve.py` in a process of its own for each setting, and asks it over HTTP for reports and closed answers about
-simulated ECGs of 10 s. Prints Markdown tables.
+Starts examples/serve.py in a process of its own for each setting, and asks it over HTTP for reports and closed answers
+about simulated ECGs of 10 s. Prints Markdown tables.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ OPTIONS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "sinus br
 
 
 def bodies(count: int = 32) -> dict[str, list[bytes]]:
-    """Requests for reports and for closed answers, of ECGs that differ."""
-    found: dict[str, list[bytes]] = {"report": [], "closed": []}
+    """Bodies of requests for reports and for closed answers, each about another ECG."""
+    requests: dict[str, list[bytes]] = {"report": [], "closed": []}
     for k in range(count):
         ecg = simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k % len(FORMS)], seed=k)
         file = io.BytesIO()
@@ -41,19 +42,19 @@ def bodies(count: int = 32) -> dict[str, list[bytes]]:
             ("closed", f"Which rhythm is it: {', '.join(OPTIONS)}?", {"options": OPTIONS}),
         ):
             message = {"role": "user", "content": [part, {"type": "text", "text": text}]}
-            found[kind].append(json.dumps({"model": "heartcare", "messages": [message], **more}).encode())
-    return found
+            requests[kind].append(json.dumps({"model": "heartcare", "messages": [message], **more}).encode())
+    return requests
 
 
 def resident_mib(process: int) -> float:
-    """Of a process, MiB (Linux)."""
+    """Resident memory of a process in MiB, on Linux."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 @contextmanager
-def serving(model: str, max_batch: int):
-    """(port, process, seconds from its start to the first answer) of a server."""
+def serving(model: str, max_batch: int) -> Iterator[tuple[int, int, float]]:
+    """Runs a server. Yields its port, its process, and the seconds from its start to the first answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -91,6 +92,7 @@ def serving(model: str, max_batch: int):
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes) -> str:
+    """Sends a request. Returns the text of its answer."""
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
     reply = connection.getresponse()
     content = json.loads(reply.read())
@@ -100,7 +102,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> str:
 
 
 def load(port: int, requests: list[bytes], clients: int) -> tuple[float, np.ndarray]:
-    """Requests per second, and the seconds that each took."""
+    """Sends requests by several clients at a time. Returns requests per second, and the seconds of each request."""
 
     def client(own: list[bytes]) -> list[float]:
         connection, times = http.client.HTTPConnection("127.0.0.1", port), []
@@ -117,15 +119,16 @@ def load(port: int, requests: list[bytes], clients: int) -> tuple[float, np.ndar
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--each", type=int, default=96, help="requests of a setting")
-    parser.add_argument("--requests", type=int, default=2000, help="over which memory is watched")
+    parser.add_argument("--each", type=int, default=96, help="number of requests of each setting")
+    parser.add_argument("--requests", type=int, default=2000, help="number of requests over which memory is measured")
     args = parser.parse_args(argv)
 
     made, rates = bodies(), {}
-    print("| what | clients | batching | requests/s | p50, s | p99, s |\n|---|---|---|---|---|---|")
+    print("| answers | clients | batching | requests/s | p50, s | p99, s |\n|---|---|---|---|---|---|")
     for max_batch in (1, 32):
         with serving(args.model, max_batch) as (port, process, cold):
             for kind, those in made.items():
@@ -134,10 +137,8 @@ def main(argv: list[str] | None = None) -> None:
                     rate, times = load(port, [those[k % len(those)] for k in range(args.each)], clients)
                     rates[kind, clients, max_batch] = rate
                     way = "up to 32" if max_batch > 1 else "none"
-                    print(
-                        f"| {kind} | {clients} | {way} | {rate:.1f} | {np.median(times):.3f} | {np.percentile(times, 99):.3f} |",
-                        flush=True,
-                    )
+                    median, slowest = np.median(times), np.percentile(times, 99)
+                    print(f"| {kind} | {clients} | {way} | {rate:.1f} | {median:.3f} | {slowest:.3f} |", flush=True)
     for kind in made:
         gains = [f"{rates[kind, clients, 32] / rates[kind, clients, 1]:.2f} at {clients}" for clients in args.clients]
         print(f"\nbatching, {kind}: times as many requests/s: {', '.join(gains)} clients")

@@ -1,4 +1,4 @@
-"""Writes the example ECGs out of the seeded simulator: WFDB records at 500 Hz, and pictures of them.
+"""Writes the example ECGs of the seeded simulator: WFDB records at 500 Hz, and pictures of them.
 
 python tests/make_examples.py --output examples/ecgs
 """
@@ -20,8 +20,8 @@ EXAMPLES = {
 }
 
 
-def write_wfdb(folder: Path, name: str, signal: np.ndarray, sampling_rate: int, units: str = "mV"):
-    """(12, samples) mV -> name.hea and name.dat, 1 uV steps."""
+def write_wfdb(folder: Path, name: str, signal: np.ndarray, sampling_rate: int, units: str = "mV") -> None:
+    """Writes a signal (12, samples) in mV as NAME.hea and NAME.dat, in steps of 1 uV."""
     folder.mkdir(parents=True, exist_ok=True)
     digital = np.round(signal.T * 1000).astype(np.int16)
     wfdb.wrsamp(
@@ -38,6 +38,7 @@ def write_wfdb(folder: Path, name: str, signal: np.ndarray, sampling_rate: int, 
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="examples/ecgs")
     args = parser.parse_args(argv)

@@ -1,20 +1,22 @@
 """Assembles the untrained default model: a BPE tokenizer trained on the questions of a data set built by HeartAgent, a
-small LM and ViT, and Beat.
+small language model, a small ViT, and Beat.
 
-python -m heartcare.training.assemble --data runs/heartcare400k --beat runs/beat --output runs/init
+    python -m heartcare.training.assemble --data DATA --beat runs/beat --vision runs/vision --output runs/init
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterable
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, SiglipVisionConfig, SiglipVisionModel
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, SiglipVisionModel
 
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 
 from .data import HeartcareData
+from .shapes import VISION, language_model_config
 
 MARKS = {"user": "<|user|>", "assistant": "<|assistant|>", "end": "<|end|>", "pad": "<|pad|>"}
 
@@ -34,22 +36,11 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}
-"""
+"""  # noqa: E501
 
 
-VISION = SiglipVisionConfig(
-    image_size=128,
-    patch_size=16,
-    hidden_size=128,
-    intermediate_size=384,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    vision_use_head=False,
-)
-
-
-def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE: any text can be written, and what the templates say takes few tokens."""
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Trains a byte-level BPE, which can write any text and needs few tokens for the words of the questions."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,11 +61,12 @@ def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     parser.add_argument("--beat", default="runs/beat")
     parser.add_argument(
-        "--vision", help="folder of a ViT trained by heartcare.training.vision; a random one of that shape by default"
+        "--vision", help="folder of a ViT trained by heartcare.training.vision; by default a random one of that shape"
     )
     parser.add_argument("--output", default="runs/init")
     parser.add_argument("--vocab-size", type=int, default=1024)
@@ -83,22 +75,10 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(args.seed)
     data = HeartcareData(args.data, "train", "", None)
-    texts = [text for item in data.items for q in item["questions"] for text in (q.question, q.answer)]
+    texts = [text for group in data.groups for q in group.questions for text in (q.question, q.answer)]
     tokenizer = train_tokenizer(texts, args.vocab_size)
     language_model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=256,
-            intermediate_size=768,
-            num_hidden_layers=5,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        language_model_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
     )
     vision = SiglipVisionModel.from_pretrained(args.vision) if args.vision else SiglipVisionModel(VISION)
     with tempfile.TemporaryDirectory() as text:

@@ -1,156 +1,155 @@
-"""Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8 and some simulated ECGs; fold 9 is watched.
+"""Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8 and some simulated ECGs; fold 9 is evaluated.
 
-    python -m heartcare.training.resnet1d --ptbxl PTBXL_FOLDER --output runs/resnet1d                                 # the
-    teacher, half an hour on two cores python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --teacher runs/resnet1d
-    --output runs/beat           # goes on after an interruption with --resume python -m heartcare.training.beat --ptbxl
-    PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0 pred_weight=0.0          # 360 bits/s, shape
-    alone
+    python -m heartcare.training.resnet1d --ptbxl PTBXL_FOLDER --output runs/resnet1d
+    python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat
+    python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0
 
-The core level also learns meaning: from its codes alone, PTB-XL's statements are read, half as the cardiologists gave
-    them and half as the teacher sees them. What
-reads them is thrown away afterwards. Without --teacher, Beat learns shape alone.
+The first command trains the teacher, the second Beat, and the third a Beat of 360 bits/s, as in beat360/, which learns
+shape alone. The command continues an interrupted run with --resume.
+
+With --teacher, the core level also learns meaning: PTB-XL's statements are read from its codes alone, and the labels
+are the mean of the cardiologists' statements and of the teacher's probabilities. The head that reads them is thrown
+away afterwards. beat360/ has `pred_weight` 0.1, and its position embeddings of the future show that the forecast was
+trained; --set pred_weight=0.0 leaves the forecast out.
 """
 
 import argparse
 import ast
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments, get_cosine_schedule_with_warmup
+from transformers import Trainer
 
-from heartcare.agent.statements import truth
 from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 
-from .optimizers import MuonWithAdamW
+from .encoder import add_encoder_options, choose_attention, encoder_arguments
+from .optimizers import muon_with_cosine_schedule
 from .pooling import AttentionPooling
 from .ptbxl import PTBXL, BeatWindows, WithSimulated
-from .resnet1d import load, logits
+from .resnet1d import given_statements, soft_labels
 
 
-class BeatPupil(nn.Module):
-    """Beat, and what reads statements from its core level."""
+class BeatWithStatementHead(nn.Module):
+    """Beat with a head that reads statements from its core level.
+
+    Args:
+        beat: The model to train.
+        statements: Number of statements; 0 for no head.
+        weight: Weight of their cross entropy in the loss.
+    """
 
     def __init__(self, beat: BeatModel, statements: int, weight: float):
         super().__init__()
         self.beat, self.weight = beat, weight
-        self.reader = AttentionPooling(beat.config.hidden_size, statements) if statements else None
+        self.statement_head = AttentionPooling(beat.config.hidden_size, statements) if statements else None
 
-    def forward(self, statements: torch.Tensor | None = None, **inputs) -> BeatOutput:
+    def forward(self, statements: torch.Tensor | None = None, **inputs: torch.Tensor) -> BeatOutput:
+        """As `BeatModel.forward`; `statements` float32 (B, statements) adds `statement_loss` to the loss."""
         outputs = self.beat(**inputs)
-        outputs["meaning_loss"] = outputs.loss.new_zeros(())
+        outputs["statement_loss"] = outputs.loss.new_zeros(())
         if statements is not None:
-            read = self.reader(outputs.core_latents, outputs.gain[:, None].log(), outputs.latent_mask)
-            outputs["meaning_loss"] = nn.functional.binary_cross_entropy_with_logits(read, statements)
-            outputs["loss"] = outputs.loss + self.weight * outputs["meaning_loss"]
+            logits = self.statement_head(outputs.core_latents, outputs.gain[:, None].log(), outputs.latent_mask)
+            outputs["statement_loss"] = nn.functional.binary_cross_entropy_with_logits(logits, statements)
+            outputs["loss"] = outputs.loss + self.weight * outputs["statement_loss"]
         return outputs
 
 
 class BeatTrainer(Trainer):
     """The Trainer, which also logs the parts of the loss and the health of the codebooks."""
 
-    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs: Any
+    ) -> torch.Tensor | tuple[torch.Tensor, BeatOutput]:
+        """As the Trainer's."""
         outputs = model(**inputs)
         if model.training and self.state.global_step % self.args.logging_steps == 0:
-            self.log(
-                {
-                    "prd_percent": 100 * outputs.recon_loss.sqrt().item(),
-                    "pred_mse": outputs.pred_loss.item(),
-                    "vq_loss": outputs.vq_loss.item(),
-                    "meaning_loss": outputs["meaning_loss"].item(),
-                    **{f"usage_level_{i + 1}": value.item() for i, value in enumerate(outputs.codebook_usage)},
-                    **{
-                        f"perplexity_level_{i + 1}": value.item() for i, value in enumerate(outputs.codebook_perplexity)
-                    },
-                }
-            )
+            levels = enumerate(zip(outputs.codebook_usage, outputs.codebook_perplexity), 1)
+            health = {
+                name: value.item()
+                for i, pair in levels
+                for name, value in zip((f"usage_level_{i}", f"perplexity_level_{i}"), pair)
+            }
+            parts = {name: outputs[name].item() for name in ("vq_loss", "statement_loss")}
+            prd = 100 * outputs.recon_loss.sqrt().item()
+            self.log({"prd_percent": prd, "pred_mse": outputs.pred_loss.item(), **parts, **health})
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
-def what_it_says(data: PTBXL | WithSimulated, teacher: str) -> np.ndarray:
-    """float32 (records, 76): the mean of what the cardiologists said, 0 or 1, and of what the teacher sees."""
-    given = np.stack([truth(row["scp_codes"]) for row in data.rows]).astype(np.float32)
-    return (given + logits(load(teacher), data).sigmoid().numpy()) / 2
+def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
+    """Gives a new Beat the weights of a trained one.
+
+    Returns:
+        Names of the weights of the trained one that have no place in the new one, or another shape there.
+    """
+    trained = BeatModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+    own = beat.state_dict()
+    fitting = {name: value for name, value in trained.items() if name in own and value.shape == own[name].shape}
+    beat.load_state_dict(own | fitting)
+    return [name for name in trained if name not in fitting]
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
-    parser.add_argument("--teacher", help="folder of a ResNet1d trained by heartcare.training.resnet1d")
-    parser.add_argument("--output", default="runs/beat")
-    parser.add_argument("--steps", type=int, default=16000)
-    parser.add_argument("--batch-size", type=int, default=64)
+    add_encoder_options(parser, "runs/beat", steps=16000, batch_size=64, statement_weight=0.7, save_steps=1000)
     parser.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="of BeatConfig, such as num_levels=4 latent_ratio=1.0",
+        help="values of BeatConfig, such as num_levels=4 latent_ratio=1.0",
     )
     parser.add_argument(
         "--start",
-        help="folder of a trained Beat to begin with; what has another shape starts anew, and new levels find their places by k-means",
+        help="folder of a trained Beat to begin with; its weights of another shape are left out and named, and the "
+        "codebooks of new levels start by k-means",
     )
-    parser.add_argument("--simulated", type=int, default=2000, help="records of the simulator among those of PTB-XL")
-    parser.add_argument(
-        "--meaning-weight", type=float, default=0.7, help="of the statements' cross entropy in the loss"
-    )
-    parser.add_argument(
-        "--bf16",
-        action="store_true",
-        help="matrix products in bfloat16: twice as fast where the CPU has them, slower elsewhere",
-    )
-    parser.add_argument("--cache", default="runs/cache", help="where cleaned signals are kept")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save-steps", type=int, default=1000)
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
+    parser.add_argument("--simulated", type=int, default=2000, help="number of simulated records beside PTB-XL's")
     args = parser.parse_args(argv)
 
     torch.manual_seed(args.seed)
-    config = BeatConfig(**{name: ast.literal_eval(value) for name, value in (each.split("=", 1) for each in args.set)})
-    data = [PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9])]
-    data[0] = WithSimulated(data[0], args.simulated)
-    statements = [what_it_says(each, args.teacher) if args.teacher else None for each in data]
+    pairs = (assignment.split("=", 1) for assignment in args.set)
+    config = BeatConfig(**{name: ast.literal_eval(value) for name, value in pairs})
+    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
+    train = WithSimulated(train, args.simulated)
     windows = [
-        BeatWindows(each, config.segment_length, config.prediction_length, augment, args.seed, said)
-        for each, said, augment in zip(data, statements, (True, False))
+        BeatWindows(
+            data,
+            config.segment_length,
+            config.prediction_length,
+            augment,
+            args.seed,
+            soft_labels(given_statements(data), data, args.teacher) if args.teacher else None,
+        )
+        for data, augment in ((train, True), (validation, False))
     ]
     beat = BeatModel(config)
     if args.start:
-        known, own = BeatModel.from_pretrained(args.start, dtype=torch.float32).state_dict(), beat.state_dict()
-        beat.load_state_dict(
-            own | {name: value for name, value in known.items() if name in own and value.shape == own[name].shape}
-        )
-    model = BeatPupil(beat, statements[0].shape[1] if args.teacher else 0, args.meaning_weight)
-    beat.set_attn_implementation(
-        "eager" if args.bf16 else "sdpa"
-    )  # in bfloat16, the backward pass of SDPA is slow on CPUs
-    optimizer = MuonWithAdamW(model)
-    training = TrainingArguments(
-        output_dir=args.output,
-        max_steps=args.steps,
-        per_device_train_batch_size=args.batch_size,
+        for name in start_from(beat, args.start):
+            print(f"{args.start}: {name} has no place in the new model, or another shape there, and is left out.")
+    statements = windows[0].statements.shape[1] if args.teacher else 0
+    model = BeatWithStatementHead(beat, statements, args.statement_weight)
+    choose_attention(beat, args.bf16)
+    arguments = encoder_arguments(
+        args,
         per_device_eval_batch_size=256,
         warmup_steps=200,
-        max_grad_norm=1.0,
-        bf16=args.bf16,
-        use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
         eval_steps=2000,
-        save_steps=args.save_steps,
-        save_total_limit=2,
         logging_steps=50,
         logging_first_step=True,
-        report_to="tensorboard",
-        seed=args.seed,
-        remove_unused_columns=False,
         label_names=["target_values"],
-        prediction_loss_only=True,
     )
-    schedule = get_cosine_schedule_with_warmup(optimizer, int(training.warmup_steps), args.steps)
     trainer = BeatTrainer(
-        model=model, args=training, train_dataset=windows[0], eval_dataset=windows[1], optimizers=(optimizer, schedule)
+        model=model,
+        args=arguments,
+        train_dataset=windows[0],
+        eval_dataset=windows[1],
+        optimizers=muon_with_cosine_schedule(model, int(arguments.warmup_steps), args.steps),
     )
     trainer.train(resume_from_checkpoint=args.resume or None)
     beat.save_pretrained(args.output)

@@ -1,17 +1,19 @@
-"""A data set built by HeartAgent as the training scripts see it: each recording, picture or pair once, with all the
-questions about it.
+"""A data set built by HeartAgent as the training reads it: each recording, picture or pair once, with all the questions
+about it.
 
     python -m heartcare.agent build --source PTBXL --out HEARTCARE_400K --workers 2
 
-[`HeartcareData`] is for a folder: signals go through the processor's own code and tiles through its image processor
-    once, and what frozen encoders make of
-them is kept, so that training reads memory maps. [`StreamedQuestions`] is for a data set too large for that, on the Hub
-or not.
+[`HeartcareData`] reads a folder: signals go through the processor's own code and tiles through its image processor
+once, and the outputs of frozen encoders are cached, so that training reads memory maps. [`StreamedQuestions`] is for a
+data set that is too large for that, on the Hub or in a folder.
 """
 
 import json
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,13 +22,14 @@ from torch import nn
 from tqdm import tqdm
 
 from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
-from heartcare.agent.samples import open_image, unpack_ecg
+from heartcare.agent.samples import NOT_RECORDED, open_image, unpack_ecg
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
 
 from .recipe import StageRecipe
+from .recordings import BeatTokens, CleanedSignal, LeadTiles, TrainingItem
 
-COLUMNS = [
+QUESTION_COLUMNS = [
     "task",
     "dimension",
     "modality",
@@ -34,31 +37,31 @@ COLUMNS = [
     "options",
     "answer",
     "answer_label",
-    "ecgs",
-    "images",
     "provenance",
 ]
 
 
-def cleaned(stored: dict, processor: HeartcareProcessor) -> np.ndarray:
-    """An element of a row's `ecgs` -> float32 (12, samples) mV, as the model takes it, without what is to be predicted."""
-    return processor.feature_extractor.prepare(unpack_ecg(stored).ecg).signal
+def clean_signal(stored: dict, processor: HeartcareProcessor) -> CleanedSignal:
+    """Cleans an element of a row's `ecgs`, without the samples to be predicted."""
+    prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg)
+    return CleanedSignal(prepared.signal, prepared.lead_mask)
 
 
-def cut(stored, processor: HeartcareProcessor) -> np.ndarray:
+def cut_tiles(stored: Any, processor: HeartcareProcessor) -> np.ndarray:
     """An element of a row's `images` -> uint8 (12, height, width), its lead tiles."""
     image = processor.image_processor
     tiles = image.tiles(open_image(stored))[:, 0]
     return np.round((tiles * image.image_std + image.image_mean) * 255).astype(np.uint8)
 
 
-def asked(row: dict) -> Question:
+def question_of(row: dict) -> Question:
+    """The question of a row of the data set; its topic is not stored there."""
     values = (row["task"], row["dimension"], "", row["question"], row["answer"])
     return Question(*values, tuple(row["options"]), tuple(row["answer_label"]))
 
 
 def notes_of(codes: list[str]) -> dict[str, str]:
-    """The answer to an open question about axis, stage, noise or ectopic beats -> the columns of PTB-XL that give it."""
+    """The answer to an open question about axis, stage, noise or ectopic beats -> PTB-XL's columns that give it."""
     if codes[0] in AXIS:
         return {"heart_axis": codes[0]}
     if codes[0] in STAGE:
@@ -69,46 +72,119 @@ def notes_of(codes: list[str]) -> dict[str, str]:
 
 
 def fingerprint(part: nn.Module) -> str:
-    """Of its weights, so that what is kept of one part is never taken for another's."""
+    """Hash of a model's weights, so that a cache of one model is never taken for another's."""
     key = 0
     for tensor in part.state_dict().values():
         key = zlib.crc32(tensor.detach().cpu().contiguous().view(torch.uint8).numpy(), key)
     return f"{key:08x}"
 
 
-def view_of(signal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A record as it might have been taken: half of the time only a part of it, now and then with leads left out. ->
-    signal, lead_mask bool (12, samples)
-    """
-    leads = np.ones(12, np.int64)
+def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
+    """A random view of a record: half of the views are a part of it, at least half as long, and a tenth lacks leads."""
+    signal, lead_mask = whole
     if rng.random() < 0.5:
         length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
         start = int(rng.integers(signal.shape[1] - length))
-        signal = signal[:, start : start + length]
+        signal, lead_mask = (array[:, start : start + length] for array in whole)
     if rng.random() < 0.1:
-        leads = (rng.random(12) < rng.choice([0.2, 0.6])).astype(np.int64)
-        leads[int(rng.integers(12))] = 1
-    return signal * leads[:, None], np.broadcast_to(leads[:, None] > 0, signal.shape)
+        leads = rng.random(12) < rng.choice([0.2, 0.6])
+        leads[int(rng.integers(12))] = True
+        signal, lead_mask = signal * leads[:, None], lead_mask & leads[:, None]
+    return CleanedSignal(signal, lead_mask)
 
 
-def everywhere(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a signal with the mask of leads that are there all the time."""
-    return signal, np.ones(signal.shape, bool)
+@dataclass
+class RecordGroup:
+    """One or two records as the data set shows them, with all questions about them.
+
+    Attributes:
+        modality: "signal" or "image" for each record, in the order of the prompt.
+        records: Number of each record in its split.
+        questions: Questions in the order of the data set.
+    """
+
+    modality: tuple[str, ...]
+    records: tuple[int, ...]
+    questions: list[Question] = field(default_factory=list)
+
+
+class RecordCache:
+    """Cleaned signals and lead tiles of a split, as memory maps that are written once.
+
+    Args:
+        stem: Path of the files, without the ends of their names.
+        processor: Its feature extractor and image processor are used.
+        records: Number of records.
+        pictures: Number of records whose pictures are kept.
+    """
+
+    def __init__(self, stem: Path, processor: HeartcareProcessor, records: int, pictures: int):
+        size, self.processor = processor.image_processor.size, processor
+        height, width = size["height"], size["width"]
+        names = ("signals", f"tiles{pictures}x{height}x{width}")
+        self.paths = [stem.with_name(f"{stem.name}_{name}.npy") for name in names]
+        self.shapes = (
+            (records, 12, 10 * processor.feature_extractor.sampling_rate),
+            (max(1, pictures), 12, height, width),
+        )
+        self.complete = all(path.exists() for path in self.paths)
+        self._written: set[tuple[str, int]] = set()
+        if not self.complete:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            self._arrays = [
+                np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", dtype, shape)
+                for path, dtype, shape in zip(self.paths, (np.int16, np.uint8), self.shapes)
+            ]
+
+    def add(self, row: dict, modality: tuple[str, ...], records: tuple[int, ...]) -> None:
+        """Cleans the signals and cuts the pictures of a row that are not in the cache yet."""
+        if row["task"] == "prediction":  # its signal is cut short
+            return
+        signals, tiles = self._arrays
+        ecgs, images = iter(row["ecgs"]), iter(row["images"])
+        for part, record in zip(modality, records):
+            stored = next(ecgs if part == "signal" else images)
+            if (part, record) in self._written:
+                continue
+            self._written.add((part, record))
+            if part == "signal":
+                signal, lead_mask = (array[:, : signals.shape[2]] for array in clean_signal(stored, self.processor))
+                steps = np.clip(np.round(signal * 1000), -32767, 32767)
+                signals[record] = NOT_RECORDED
+                signals[record, :, : signal.shape[1]] = np.where(lead_mask, steps, NOT_RECORDED)
+            else:
+                tiles[record] = cut_tiles(stored, self.processor)
+
+    def finish(self) -> None:
+        """Gives the files their names, once all rows were added."""
+        for array, path in zip(self._arrays, self.paths):
+            array.flush()
+            path.with_suffix(".partial.npy").rename(path)
+
+    def load(self) -> list[np.ndarray]:
+        """Returns signals, int16 (records, 12, samples) in uV or NOT_RECORDED, and tiles, uint8 (pictures, 12, h, w)."""
+        return [np.load(path, mmap_mode="r") for path in self.paths]
 
 
 class HeartcareData:
     """One split of a data set.
 
     Args:
-        folder: Of the data set, with its manifest.json.
+        folder: Folder of the data set, with its manifest.json.
         split: "train", "validation" or "test".
-        cache: Where cleaned signals and tiles are kept; written once for each data set.
-        processor: Whose feature extractor and image processor are used; None for the texts alone.
-        pictures: Of so many records the pictures are used, and of all the signals.
+        cache: Folder for cleaned signals and tiles, which are written once for each data set.
+        processor: Its feature extractor and image processor are used; None for the texts alone.
+        pictures: Number of records whose pictures are used; signals are used for all.
 
-    `items` is a list of dicts: `signals` and `tiles`, places in the caches in the order of the prompt, and `questions`.
-        `labels` and `drawings` have for each record
-    what the cardiologists said of it, without age and sex, and how its picture was drawn.
+    Attributes:
+        groups: A `RecordGroup` for each recording, picture and pair.
+        record: Id of a record -> its number.
+        labels: Cardiologists' labels of each record, without age and sex.
+        drawings: Settings by which the picture of each record was drawn; empty where there is none.
+        tiles: uint8 (pictures, 12, height, width).
+        slots: float16 (pictures, tiles * slots, width), after `encode_pictures`.
+
+    Raises: `ValueError` for a split that the data set does not have.
     """
 
     def __init__(
@@ -123,172 +199,153 @@ class HeartcareData:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         shards = [shard for shard in manifest["shards"] if shard["name"].startswith(f"{split}-")]
         if not shards:
-            raise ValueError(
-                f"{folder} has no split {split!r}; its shards are {[shard['name'] for shard in manifest['shards']][:4]}."
-            )
+            names = [shard["name"] for shard in manifest["shards"]]
+            raise ValueError(f"{folder} has no split {split!r}; its shards are {names[:4]}.")
         names = [name for shard in shards for name in shard["records"]]
         self.record = {name: i for i, name in enumerate(names)}
-        self.items: list[dict] = []
+        self.groups: list[RecordGroup] = []
         self.labels = [Labels({}) for _ in names]
         self.drawings: list[dict] = [{} for _ in names]
         key = zlib.crc32("".join(shard["sha256"] for shard in shards).encode())
-        self.key, self.cache, paths = f"{split}_{key:08x}", Path(cache), None
+        self._stem = Path(cache) / f"{split}_{key:08x}"
         pictures = min(pictures, len(names)) if processor else 0
-        if processor:
-            self.cache.mkdir(parents=True, exist_ok=True)
-            size = processor.image_processor.size
-            tiles = f"tiles{pictures}x{size['height']}x{size['width']}"
-            paths = [self.cache / f"{self.key}_{what}.npy" for what in ("signals", tiles)]
-        self._read(folder, shards, processor, paths if paths and not all(map(Path.exists, paths)) else None, pictures)
-        self.signals, self.tiles = (np.load(path, mmap_mode="r") for path in paths) if paths else (None, None)
-        self.codes = self.gains = self.slots = None
+        records = RecordCache(self._stem, processor, len(names), pictures) if processor else None
+        self._read([folder / shard["name"] for shard in shards], records, pictures)
+        self._signals, self.tiles = records.load() if records else (None, None)
+        self._codes = self._gains = self.slots = None
 
-    def _read(self, folder: Path, shards: list[dict], processor, paths, pictures: int):
-        """Goes through the shards once: the items, and with `paths` the caches."""
-        out = self._caches(processor, paths, pictures) if paths else (None, None)
-        for shard in tqdm(shards, desc="preparing" if paths else "reading questions"):
-            columns = COLUMNS if paths else [name for name in COLUMNS if name not in ("ecgs", "images")]
-            grouped: dict[tuple, dict] = {}
-            for batch in pq.ParquetFile(folder / shard["name"]).iter_batches(512, columns=columns):
-                for row in batch.to_pylist():
-                    parts = row["modality"].split("-")
-                    sources = json.loads(row["provenance"])["records"]
-                    records = [self.record[each["id"]] for each in sources]
-                    for record, source in zip(records, sources):
-                        self.labels[record].statements = source["statements"]
-                        self.drawings[record] = source.get("drawing", self.drawings[record])
-                    if row["task"] == "open-qa" and row["dimension"] == "misc":
-                        labels = self.labels[records[0]]
-                        labels.notes = {"heart_axis": "", **labels.notes, **notes_of(row["answer_label"])}
-                    if any(part == "image" and record >= pictures for part, record in zip(parts, records)) and pictures:
-                        continue
-                    self._keep(row, parts, records, processor, *out)
-                    item = grouped.setdefault(
-                        (row["modality"], *records), {"signals": [], "tiles": [], "questions": []}
-                    )
-                    if not item["questions"]:
-                        for part, record in zip(parts, records):
-                            item["signals" if part == "signal" else "tiles"].append(record)
-                    item["questions"].append(asked(row))
-            self.items += grouped.values()
-        for array, path in zip(out, paths or ()):
-            array.flush()
-            path.with_suffix(".partial.npy").rename(path)
+    def _read(self, shards: list[Path], cache: RecordCache | None, pictures: int) -> None:
+        """Reads all rows once: the groups, the labels, and, while it is incomplete, the cache."""
+        fill = cache is not None and not cache.complete
+        columns = [*QUESTION_COLUMNS, *(("ecgs", "images") if fill else ())]
+        groups: dict[tuple, RecordGroup] = {}
+        for shard in tqdm(shards, desc="preparing" if fill else "reading questions"):
+            for row in rows_of(shard, columns):
+                modality = tuple(row["modality"].split("-"))
+                records = self._note_labels(row)
+                if pictures and any(m == "image" and record >= pictures for m, record in zip(modality, records)):
+                    continue
+                if fill:
+                    cache.add(row, modality, records)
+                group = groups.setdefault((shard, modality, records), RecordGroup(modality, records))
+                group.questions.append(question_of(row))
+        self.groups = list(groups.values())
+        if fill:
+            cache.finish()
 
-    def _caches(self, processor, paths, pictures: int):
-        size = processor.image_processor.size
-        extractor = processor.feature_extractor
-        shapes = (
-            (len(self.record), 12, 10 * extractor.sampling_rate),
-            (max(1, pictures), 12, size["height"], size["width"]),
-        )
-        self._done: set = set()
-        return [
-            np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", dtype, shape)
-            for path, dtype, shape in zip(paths, (np.int16, np.uint8), shapes)
-        ]
-
-    def _keep(self, row: dict, parts, records, processor, signals, tiles):
-        """Cleans the signals and cuts the pictures of a row that were not seen before."""
-        if signals is None:
-            return
-        ecgs, images = iter(row["ecgs"]), iter(row["images"])
-        for part, record in zip(parts, records):
-            stored = next(ecgs if part == "signal" else images)
-            if (part, record) in self._done or row["task"] == "prediction":
-                continue
-            self._done.add((part, record))
-            if part == "signal":
-                prepared = cleaned(stored, processor)
-                length = min(prepared.shape[1], signals.shape[2])
-                signals[record, :, :length] = np.clip(np.round(prepared[:, :length] * 1000), -32767, 32767)
-            else:
-                tiles[record] = cut(stored, processor)
+    def _note_labels(self, row: dict) -> tuple[int, ...]:
+        """Notes what a row says about its records, and returns their numbers."""
+        sources = json.loads(row["provenance"])["records"]
+        records = tuple(self.record[source["id"]] for source in sources)
+        for record, source in zip(records, sources):
+            self.labels[record].statements = source["statements"]
+            self.drawings[record] = source.get("drawing", self.drawings[record])
+        if row["task"] == "open-qa" and row["dimension"] == "misc":
+            labels = self.labels[records[0]]
+            labels.notes = {"heart_axis": "", **labels.notes, **notes_of(row["answer_label"])}
+        return records
 
     def __len__(self) -> int:
-        return len(self.items)
+        """Number of records."""
+        return len(self.labels)
+
+    def cleaned(self, record: int) -> CleanedSignal:
+        """The whole signal of a record at the processor's rate, from its first sample to the last one of any lead."""
+        steps = self._signals[record]
+        recorded = steps != NOT_RECORDED
+        stop = int(np.flatnonzero(recorded.any(axis=0))[-1]) + 1
+        signal = np.where(recorded, steps, 0).astype(np.float32) / 1000
+        return CleanedSignal(signal[:, :stop], recorded[:, :stop])
 
     def signal(self, record: int) -> np.ndarray:
-        """Cleaned float32 (12, samples) in mV at the processor's rate."""
-        return self.signals[record].astype(np.float32) / 1000
+        """The whole signal of a record, float32 (12, samples) in mV, 0 where nothing was recorded."""
+        return self.cleaned(record).signal
+
+    @property
+    def views(self) -> int:
+        """Number of views of each signal, after `encode_signals`."""
+        return self._codes.shape[1]
+
+    def tokens(self, record: int, view: int) -> BeatTokens:
+        """Beat's tokens of one view of a signal, after `encode_signals`."""
+        codes = self._codes[record, view]
+        return BeatTokens(codes[:, codes[0] >= 0], float(self._gains[record, view]))
+
+    def view(self, record: int, view: int, seed: int) -> CleanedSignal:
+        """The whole signal as view 0, and a random view as each other one (`random_view`)."""
+        whole = self.cleaned(record)
+        return random_view(whole, np.random.default_rng((seed, record, view))) if view else whole
 
     @torch.no_grad()
-    def encode_signals(self, model: HeartcareForConditionalGeneration, views: int, seed: int, batch_size: int = 64):
-        """Beat's tokens of every record, once: of the whole, and of `views` - 1 views at random (`view_of`). Sets
-        `codes` int16 (records, views, levels, latents), -1 on the left where a view is shorter, and `gains` float32
-        (records, views), mV.
+    def encode_signals(
+        self, model: HeartcareForConditionalGeneration, views: int, seed: int, batch_size: int = 64
+    ) -> None:
+        """Caches Beat's tokens of every record: of the whole, and of `views` - 1 random views. The cache holds `codes`,
+        int16 (records, views, levels, latents), -1 on the left where a view is shorter, and `gains`, float32 (records,
+        views) in mV.
         """
         beat = model.beat.eval()
-        stem = self.cache / f"{self.key}_{fingerprint(beat)}_{views}x{seed}"
-        paths = [stem.with_name(f"{stem.name}_{what}.npy") for what in ("codes", "gains")]
+        paths = [self._cache_path(beat, f"{views}x{seed}_{name}") for name in ("codes", "gains")]
         if not paths[1].exists():
-            shape = (len(self.signals), views, beat.config.num_levels, beat.num_latents(self.signals.shape[2]))
+            shape = (len(self), views, beat.config.num_levels, beat.num_latents(self._signals.shape[2]))
             codes, gains = np.full(shape, -1, np.int16), np.zeros(shape[:2], np.float32)
             extractor = BeatFeatureExtractor(
                 sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent
             )
-            every = [(record, view) for record in range(len(codes)) for view in range(views)]
-            for start in tqdm(range(0, len(every), batch_size), desc="encoding signals"):
-                places = every[start : start + batch_size]
-                seen = [
-                    view_of(self.signal(record), np.random.default_rng((seed, record, view)))
-                    if view
-                    else everywhere(self.signal(record))
-                    for record, view in places
-                ]
-                batch = extractor.pad(*zip(*seen), return_tensors="pt").to(beat.device)
-                tokens = beat.encode(**batch)
-                for place, each, gain in zip(places, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
-                    codes[place][:, codes.shape[-1] - each.shape[-1] :] = each
+            places = [(record, view) for record in range(len(self)) for view in range(views)]
+            for start in tqdm(range(0, len(places), batch_size), desc="encoding signals"):
+                batch = places[start : start + batch_size]
+                signals, lead_masks = zip(*(self.view(record, view, seed) for record, view in batch))
+                tokens = beat.encode(**extractor.pad(signals, lead_masks, return_tensors="pt").to(beat.device))
+                for place, latents, gain in zip(batch, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
+                    codes[place][:, codes.shape[-1] - latents.shape[-1] :] = latents
                     gains[place] = gain
             for path, array in zip(paths, (codes, gains)):
                 np.save(path, array)
-        self.codes, self.gains = (np.load(path, mmap_mode="r") for path in paths)
+        self._codes, self._gains = (np.load(path, mmap_mode="r") for path in paths)
 
     @torch.no_grad()
-    def encode_pictures(self, model: HeartcareForConditionalGeneration, packer, batch_size: int = 16):
-        """What the projector takes of every picture, once, for a ViT that is not trained. Sets `slots` float16
-        (pictures, tiles * slots, width).
+    def encode_pictures(self, model: HeartcareForConditionalGeneration, packer: Any, batch_size: int = 16) -> None:
+        """Caches the input of the image projector for every picture, for a ViT that is not trained, as `slots`.
+
+        Args:
+            model: The model whose ViT is frozen.
+            packer: The `QuestionPacker`, which makes pixels of tiles.
+            batch_size: Number of pictures at a time.
         """
-        path = (
-            self.cache
-            / f"{self.key}_{fingerprint(model.vision_tower)}_slots{len(self.tiles)}x{model.config.image_slots_per_tile}.npy"
-        )
+        slots = f"slots{len(self.tiles)}x{model.config.image_slots_per_tile}"
+        path = self._cache_path(model.vision_tower, slots)
         if not path.exists():
-            done = []
+            states = []
             for start in tqdm(range(0, len(self.tiles), batch_size), desc="encoding pictures"):
-                pixels = packer.images([{"tiles": list(self.tiles[start : start + batch_size])}])["pixel_values"]
-                done.append(model.eval().get_image_slots(pixels.to(model.device)).half().cpu().numpy())
-            np.save(path, np.concatenate(done))
+                pictures = [LeadTiles(tiles) for tiles in self.tiles[start : start + batch_size]]
+                pixels = packer.pixel_values(pictures)["pixel_values"].to(model.device)
+                states.append(model.eval().get_image_slots(pixels).half().cpu().numpy())
+            np.save(path, np.concatenate(states))
         self.slots = np.load(path, mmap_mode="r")
 
-    def coded(self, record: int, view: int) -> tuple[np.ndarray, float]:
-        """-> codes (levels, latents) of that view, gain in mV."""
-        codes = self.codes[record, view]
-        return codes[:, codes[0] >= 0], float(self.gains[record, view])
+    def _cache_path(self, encoder: nn.Module, name: str) -> Path:
+        return self._stem.with_name(f"{self._stem.name}_{fingerprint(encoder)}_{name}.npy")
 
 
-class Records:
-    """The records of a split one by one, as `PTBXL` has those of its folds."""
-
-    def __init__(self, data: HeartcareData):
-        self.data, self.signal = data, data.signal
-
-    def __len__(self) -> int:
-        return len(self.data.signals)
+def rows_of(shard: Path, columns: list[str]) -> Iterator[dict]:
+    """The rows of a Parquet file, one by one."""
+    for batch in pq.ParquetFile(shard).iter_batches(512, columns=columns):
+        yield from batch.to_pylist()
 
 
 class StreamedQuestions(torch.utils.data.IterableDataset):
-    """One question after the other, as they come: nothing is kept but a buffer for shuffling. Processes and workers
-    share the shards.
+    """One question after the other, in the order of the data set: nothing is kept but a buffer for shuffling. Processes
+    and workers share the shards.
 
     Args:
-        source: A data set on the Hub, or the folder of one.
-        split, processor: As above.
-        stage: Which rows, and whether ECGs are seen.
-        seed: Of the order of the training split; the others keep theirs.
-        limit: At most so many rows.
-        buffer: Rows that are shuffled.
+        source: Name of a data set on the Hub, or the folder of one.
+        split: As in `HeartcareData`.
+        processor: The processor whose code cleans signals and cuts tiles.
+        stage: Rows that are used, and whether ECGs are seen.
+        seed: Seed of the order of the training split; the other splits keep theirs.
+        limit: Number of rows at most.
+        buffer: Number of rows that are shuffled at a time.
     """
 
     def __init__(
@@ -313,13 +370,18 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
             rows = rows.shuffle(seed=seed, buffer_size=buffer)
         self.rows = rows.take(limit) if limit else rows
 
-    def set_epoch(self, epoch: int):
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, which changes the order of the training split."""
         self.rows.set_epoch(epoch)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[TrainingItem]:
         for row in self.rows:
-            item = {"questions": [asked(row)]}
+            recordings = []
             if self.ecgs:
-                item["signals"] = [everywhere(cleaned(ecg, self.processor)) for ecg in row["ecgs"]]
-                item["tiles"] = [cut(image, self.processor) for image in row["images"]]
-            yield item
+                ecgs, images = iter(row["ecgs"]), iter(row["images"])
+                for part in row["modality"].split("-"):
+                    if part == "signal":
+                        recordings.append(clean_signal(next(ecgs), self.processor))
+                    else:
+                        recordings.append(LeadTiles(cut_tiles(next(images), self.processor)))
+            yield TrainingItem([question_of(row)], recordings)

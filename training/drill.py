@@ -1,5 +1,5 @@
-"""Questions that are made anew each time an ECG is trained on, out of what the cardiologists said of it, in place of
-the few of a data set.
+"""Questions that are made anew each time an ECG is trained on, from the cardiologists' statements, beside the few of a
+data set.
 """
 
 from dataclasses import replace
@@ -9,8 +9,9 @@ import numpy as np
 from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
 from heartcare.agent.statements import NAMES, WORDING, truth
 
-DIFFERENT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]  # which is asked as the statement NORM is
-# How else people ask whether something is there; half of the questions are worded as the benchmark's.
+# Classes that are asked about: the superclass NORM is worded exactly like the statement NORM, and is asked once.
+DISTINCT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]
+# Other wordings of the question whether a finding is present; half of the questions are worded as the benchmark's.
 WORDINGS = (
     *VERIFY[1:],
     "Is there {}?",
@@ -22,21 +23,22 @@ WORDINGS = (
 )
 
 
-def worded(rng: np.random.Generator) -> str:
+def random_wording(rng: np.random.Generator) -> str:
+    """The benchmark's wording half of the time, else another one."""
     return VERIFY[0] if rng.random() < 0.5 else str(rng.choice(WORDINGS))
 
 
 def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Question]:
-    """Whether `number` of the statements and superclasses are there, at most half of them such as are, closed questions
-    with other options each time, and a report that knows nothing of the patient.
+    """Makes questions about one record: `number` questions whether a statement or superclass is present, at most half
+    of them with the answer yes; closed questions of every topic with new options; and a report without age and sex.
     """
-    there = truth(labels.statements)
-    places = rng.permutation(DIFFERENT)
-    yes, no = places[there[places]][: number // 2], places[~there[places]]
+    present = truth(labels.statements)
+    classes = rng.permutation(DISTINCT)
+    yes, no = classes[present[classes]][: number // 2], classes[~present[classes]]
     checks = [
-        Question("verify-qa", "", "", ask(worded(rng), WORDING[NAMES[k]]), sentence(answer), (), (answer,))
-        for answer, places in (("yes", yes), ("no", no[: number - len(yes)]))
-        for k in places
+        Question("verify-qa", "", "", ask(random_wording(rng), WORDING[NAMES[k]]), sentence(answer), (), (answer,))
+        for answer, chosen in (("yes", yes), ("no", no[: number - len(yes)]))
+        for k in chosen
     ]
     builder = QuestionBuilder(rng, plain=True)
     report = replace(builder.report(labels), question=str(rng.choice(REPORT)))
@@ -48,10 +50,12 @@ def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Questio
 
 
 def drill_pair(first: Labels, second: Labels, questions: list[Question], rng: np.random.Generator) -> list[Question]:
-    """Comparisons of two ECGs that other `questions` tell to be of one patient or of two; each at most once."""
+    """Makes comparisons of two ECGs, each at most once. The wording of other `questions` about them tells whether they
+    are of one patient or of two.
+    """
     same = any(words in questions[0].question for words in SAME_PATIENT)
-    builder, found = QuestionBuilder(rng, plain=True), {}
-    for topic in [*TOPICS] * 2:  # what only the first shows, only the second, or both, is drawn
+    builder, comparisons = QuestionBuilder(rng, plain=True), {}
+    for topic in [*TOPICS] * 2:  # whether only the first shows it, only the second, or both, is drawn
         for question in builder.comparison(first, second, same, topic):
-            found[question.question.split(" one of ")[0].split(": ")[0], topic] = question
-    return list(found.values())
+            comparisons[question.question.split(" one of ")[0].split(": ")[0], topic] = question
+    return list(comparisons.values())

@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 
+from heartcare.agent.qa import Question
 from heartcare.agent.statements import truth
 
-from .data import HeartcareData
+from .data import HeartcareData, RecordGroup
 from .drill import drill, drill_pair
 from .recipe import StageRecipe
+from .recordings import ImageSlots, LeadTiles, Recording, TrainingItem
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -15,60 +17,62 @@ class ECGQuestions(torch.utils.data.Dataset):
 
     Args:
         data: A split.
-        stage: Which items and questions.
+        stage: Kinds of items, and number of their questions.
         length: Number of items.
-        seed: Of all choices.
+        seed: Seed of all choices.
     """
 
     def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0):
         self.data, self.stage, self.length, self.seed = data, stage, length, seed
-        self.kinds: dict[str, list[int]] = {"signal": [], "image": [], "pair": []}
-        for i, item in enumerate(data.items):
-            kind = "pair" if len(item["signals"]) + len(item["tiles"]) > 1 else "signal" if item["signals"] else "image"
-            if item["tiles"] and not stage.shares.get("image"):
+        self.kinds: dict[str, list[RecordGroup]] = {"signal": [], "image": [], "pair": []}
+        for group in data.groups:
+            kind = "pair" if len(group.records) > 1 else group.modality[0]
+            if "image" in group.modality and not stage.shares.get("image"):
                 continue  # nor pairs with a picture
-            if self.questions(item) and (kind != "pair" or stage.pairs):
-                self.kinds[kind].append(i)
-        self.kinds = {kind: places for kind, places in self.kinds.items() if places and stage.shares.get(kind)}
-        self.single = {kind: places for kind, places in self.kinds.items() if kind != "pair"}
+            if self.questions(group) and (kind != "pair" or stage.pairs):
+                self.kinds[kind].append(group)
+        self.kinds = {kind: groups for kind, groups in self.kinds.items() if groups and stage.shares.get(kind)}
+        self.single = {kind: groups for kind, groups in self.kinds.items() if kind != "pair"}
 
-    def questions(self, item: dict) -> list:
-        return [question for question in item["questions"] if self.stage.task in (None, question.task)]
+    def questions(self, group: RecordGroup) -> list[Question]:
+        """The questions of a group that the stage asks."""
+        return [question for question in group.questions if self.stage.task in (None, question.task)]
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, i: int) -> dict:
+    def __getitem__(self, i: int) -> TrainingItem:
         rng = np.random.default_rng((self.seed, i))
         shares = np.array([self.stage.shares[kind] for kind in self.kinds])
-        places = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
-        item = self.data.items[places[int(rng.integers(len(places)))]]
-        questions = self.questions(item)
+        groups = self.kinds[str(rng.choice(list(self.kinds), p=shares / shares.sum()))]
+        group = groups[int(rng.integers(len(groups)))]
+        questions = self.questions(group)
         questions = [questions[k] for k in rng.permutation(len(questions))]
         questions = sorted(questions, key=lambda question: not question.options)[: self.stage.questions]
         if not self.stage.ecgs:
-            return {"questions": questions}
-        said = [self.data.labels[record] for record in item["signals"] + item["tiles"]]
-        if self.stage.drill and all(labels.statements for labels in said):
-            questions += drill_pair(*said, questions, rng) if len(said) > 1 else drill(*said, self.stage.drill, rng)
-        glances = (
-            [self.glance(str(kind), rng) for kind in rng.choice([*self.single], self.stage.glances)]
-            if self.single
-            else []
-        )
-        return {"questions": questions, "glances": glances} | self.seen(item, rng)
+            return TrainingItem(questions)
+        labels = [self.data.labels[record] for record in group.records]
+        if self.stage.drill and all(each.statements for each in labels):
+            pair = len(labels) > 1
+            questions += drill_pair(*labels, questions, rng) if pair else drill(*labels, self.stage.drill, rng)
+        number = self.stage.probe_only if self.single else 0
+        probe_only = [self.probed_item(str(kind), rng) for kind in rng.choice([*self.single], number)] if number else []
+        return TrainingItem(questions, self.recordings(group, rng), probe_only)
 
-    def seen(self, item: dict, rng: np.random.Generator) -> dict:
-        """The ECGs and pictures of an item."""
-        views = self.data.codes.shape[1]
-        pictures = {"slots": self.data.slots} if self.data.slots is not None else {"tiles": self.data.tiles}
-        return {
-            "codes": [self.data.coded(record, int(rng.integers(views))) for record in item["signals"]],
-            **{name: [kept[record] for record in item["tiles"]] for name, kept in pictures.items()},
-        }
+    def recordings(self, group: RecordGroup, rng: np.random.Generator) -> list[Recording]:
+        """The recordings of a group: a random view of each signal, and slots or tiles of each picture."""
+        data, recordings = self.data, []
+        for modality, record in zip(group.modality, group.records):
+            if modality == "signal":
+                recordings.append(data.tokens(record, int(rng.integers(data.views))))
+            else:
+                cached = data.slots is not None
+                recordings.append(ImageSlots(data.slots[record]) if cached else LeadTiles(data.tiles[record]))
+        return recordings
 
-    def glance(self, kind: str, rng: np.random.Generator) -> dict:
-        """An ECG without questions."""
-        item = self.data.items[self.single[kind][int(rng.integers(len(self.single[kind])))]]
-        (record,) = item["signals"] + item["tiles"]
-        return {"questions": [], "statements": truth(self.data.labels[record].statements)} | self.seen(item, rng)
+    def probed_item(self, kind: str, rng: np.random.Generator) -> TrainingItem:
+        """A random signal or picture without questions, whose statements are to be read."""
+        group = self.single[kind][int(rng.integers(len(self.single[kind])))]
+        (record,) = group.records
+        statements = truth(self.data.labels[record].statements)
+        return TrainingItem(recordings=self.recordings(group, rng), statements=statements)

@@ -1,17 +1,17 @@
-"""How much memory training takes on each GPU: counted from the shapes of a model, not measured, but for a GPU of this
-machine, where `--dry-run` measures.
+"""Memory that training takes on each GPU, computed from the shapes of a model. `--dry-run` of
+`heartcare.training.heartcare` measures it on a GPU of this machine.
 
-    python -m heartcare.training.memory --tokens 512 --batch-size 16 --gpus 1 8 64      # the paper's two models, whole and by
-    LoRA; a Markdown table
+    python -m heartcare.training.memory --tokens 512 --batch-size 16 --gpus 1 8 64
 
-Weights, gradients and optimizer states are exact. Activations are those of a transformer with gradient checkpointing:
-    one hidden state per layer and token, the
+Prints a Markdown table for the paper's two models, whole and by LoRA. Weights, gradients and optimizer states are
+exact. Activations are those of a transformer with gradient checkpointing: one hidden state per layer and token, the
 inside of one layer, and the logits three times (in float32, and their gradient). Buffers of communication are the
 largest layer, twice.
 """
 
 import argparse
 import math
+import sys
 
 import torch
 from torch import nn
@@ -34,81 +34,107 @@ SIGLIP = dict(
 BACKBONES = {  # as published
     "Phi-3-mini + SigLIP so400m": Phi3Config(),
     "Qwen2.5-7B + SigLIP so400m": Qwen2Config(
-        hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4, vocab_size=152064, tie_word_embeddings=False,
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        vocab_size=152064,
+        tie_word_embeddings=False,
     ),
-}  # fmt: skip
+}
 
 
-def held(model: nn.Module, muon: bool = False) -> dict[str, float]:
-    """Bytes of a model in training: its weights, the gradients of what learns, and for each of those what the optimizer
-    keeps: two numbers, or one by Muon.
+def peak_memory_gib() -> float | None:
+    """The largest resident memory of this process so far, in GiB; None where the system does not count it (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (GIB if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB on Linux
+
+
+def state_bytes(model: nn.Module, muon: bool = False) -> dict[str, float]:
+    """Bytes of a model in training: its weights, the gradients of the parameters that are trained, and for each of
+    those the optimizer's two numbers, or one by Muon.
     """
-    learns = [each for each in model.parameters() if each.requires_grad]
+    trained = [each for each in model.parameters() if each.requires_grad]
     weights = sum(each.numel() * each.element_size() for each in [*model.parameters(), *model.buffers()])
-    gradients = sum(each.numel() * each.element_size() for each in learns)
+    gradients = sum(each.numel() * each.element_size() for each in trained)
     once = sum(each.numel() * each.element_size() for each in inner_matrices(model)) if muon else 0
     return {"weights": weights, "gradients": gradients, "optimizer": 2 * gradients - once}
 
 
-def activations(config: PretrainedConfig, tokens: int, batch_size: int, bytes_each: int = 2) -> float:
-    """Of the language model with gradient checkpointing."""
+def activation_bytes(config: PretrainedConfig, tokens: int, batch_size: int) -> float:
+    """Bytes of the language model's activations, in bfloat16 and with gradient checkpointing."""
     layer = 10 * config.hidden_size + 3 * config.intermediate_size
-    return (
-        tokens
-        * batch_size
-        * (bytes_each * (config.num_hidden_layers * config.hidden_size + layer) + 3 * 4 * config.vocab_size)
-    )
+    states = 2 * (config.num_hidden_layers * config.hidden_size + layer)
+    return tokens * batch_size * (states + 3 * 4 * config.vocab_size)
 
 
-def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict:
-    """What `heartcare.training.heartcare --dry-run` prints of memory."""
-    parts = held(model, muon)
-    learns = sum(each.numel() for each in model.parameters() if each.requires_grad)
+def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict[str, float]:
+    """Parameters and memory as `heartcare.training.heartcare --dry-run` prints them."""
     return {
         "parameters": sum(each.numel() for each in model.parameters()),
-        "parameters that learn": learns,
-        **{f"GiB of {name}": round(value / GIB, 3) for name, value in parts.items()},
+        "parameters that learn": sum(each.numel() for each in model.parameters() if each.requires_grad),
+        **{f"GiB of {name}": round(value / GIB, 3) for name, value in state_bytes(model, muon).items()},
         "processes": arguments.world_size,
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=512, help="of one packed sample")
-    parser.add_argument("--batch-size", type=int, default=16, help="of each GPU")
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--rank", type=int, default=64, help="of LoRA")
-    args = parser.parse_args(argv)
-    print(
-        f"| GiB on each GPU, computed | {' | '.join(f'{n} GPUs' if n > 1 else '1 GPU' for n in args.gpus)} |\n|---|{'---|' * len(args.gpus)}"
+def shares_of_a_gpu(
+    text: PretrainedConfig, tokens: int, batch_size: int, rank: int, gpus: list[int]
+) -> dict[str, list[float]]:
+    """Bytes on each GPU, by way of training and number of GPUs, for a language model with SigLIP so400m.
+
+    Args:
+        text: Configuration of the language model.
+        tokens: Tokens of one packed sample.
+        batch_size: Number of samples on each GPU.
+        rank: Rank of LoRA.
+        gpus: Numbers of GPUs.
+    """
+    with torch.device("meta"):
+        config = HeartcareConfig(beat_config=BeatConfig(), vision_config=SiglipVisionConfig(**SIGLIP), text_config=text)
+        model = HeartcareForConditionalGeneration(config).to(torch.bfloat16)
+    layers = [each for each in model.language_model.modules() if isinstance(each, nn.Linear)]
+    lora = sum(rank * (each.in_features + each.out_features) for each in layers[:-1])
+    model.freeze_towers()
+    largest = max(
+        sum(p.numel() for p in block.parameters())
+        for block in (model.get_input_embeddings(), model.get_decoder().layers[0])
     )
+    work = activation_bytes(text, tokens, batch_size)
+    whole = state_bytes(model)
+    adapter = {"weights": whole["weights"] + 2 * lora, "gradients": 2 * lora, "optimizer": 2 * 2 * lora}
+    ways = {
+        "whole, DDP": (whole, False),
+        "whole, FSDP2 or ZeRO-3": (whole, True),
+        "LoRA, DDP": (adapter, False),
+    }
+    return {
+        way: [
+            sum(parts.values()) / (n if sharded else 1) + (2 * 2 * largest if sharded and n > 1 else 0) + work
+            for n in gpus
+        ]
+        for way, (parts, sharded) in ways.items()
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=512, help="tokens of one packed sample")
+    parser.add_argument("--batch-size", type=int, default=16, help="samples on each GPU")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--rank", type=int, default=64, help="rank of LoRA")
+    args = parser.parse_args(argv)
+    columns = " | ".join(f"{n} GPUs" if n > 1 else "1 GPU" for n in args.gpus)
+    print(f"| GiB on each GPU, computed | {columns} |\n|---|{'---|' * len(args.gpus)}")
     for name, text in BACKBONES.items():
-        with torch.device("meta"):
-            config = HeartcareConfig(
-                beat_config=BeatConfig(), vision_config=SiglipVisionConfig(**SIGLIP), text_config=text
-            )
-            model = HeartcareForConditionalGeneration(config).to(torch.bfloat16)
-        layers = [each for each in model.language_model.modules() if isinstance(each, nn.Linear)]
-        lora = sum(args.rank * (each.in_features + each.out_features) for each in layers[:-1])
-        model.freeze_towers()
-        largest = max(
-            sum(p.numel() for p in block.parameters())
-            for block in (model.get_input_embeddings(), model.get_decoder().layers[0])
-        )
-        work = activations(text, args.tokens, args.batch_size)
-        whole = held(model)
-        adapter = {"weights": whole["weights"] + 2 * lora, "gradients": 2 * lora, "optimizer": 2 * 2 * lora}
-        for how, parts, sharded in (
-            ("whole, DDP", whole, False),
-            ("whole, FSDP2 or ZeRO-3", whole, True),
-            ("LoRA, DDP", adapter, False),
-        ):
-            each = [
-                (sum(parts.values()) / (n if sharded else 1) + (2 * 2 * largest if sharded and n > 1 else 0) + work)
-                / GIB
-                for n in args.gpus
-            ]
-            print(f"| {name}, {how} | {' | '.join(str(math.ceil(value)) for value in each)} |")
+        for way, shares in shares_of_a_gpu(text, args.tokens, args.batch_size, args.rank, args.gpus).items():
+            print(f"| {name}, {way} | {' | '.join(str(math.ceil(value / GIB)) for value in shares)} |")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""What reads statements from a record's latents: in the training of Beat's core level, and in the probes."""
+"""The linear head that reads statements from a record's latents: in the training of both encoders and in probes."""
 
 import torch
 from torch import nn
 
 
 class AttentionPooling(nn.Module):
-    """Each class reads its own weighted mean of the latents; at the start, the plain mean.
+    """Attention pooling with a query and a value vector for each class; at the start, all weights are equal.
 
-    (B, N, D) latents, (B, 1) log gain, (B, N) where there is a latent -> (B, classes) logits.
+    Args:
+        width: Width of the latents.
+        classes: Number of classes.
     """
 
     def __init__(self, width: int, classes: int):
@@ -18,7 +20,8 @@ class AttentionPooling(nn.Module):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, latents: torch.Tensor, gain: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        latents = latents.float()  # they are kept in half precision by the probes
+        """(B, N, D) latents, (B, 1) log gain, (B, N) bool, True where there is a latent -> (B, classes) logits."""
+        latents = latents.float()  # the probes keep them in half precision
         scores = self.score(latents)
         if mask is not None:
             scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)

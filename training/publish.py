@@ -1,10 +1,11 @@
 """Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks in
 float32.
 
-    python -m heartcare.training.publish --model runs/joint --output .            # of several --model, the mean of their
-    weights
+    python -m heartcare.training.publish --model runs/default/joint --output .
+    python -m heartcare.training.publish --model runs/default/joint runs/before --output .
 
-The configuration keeps dtype float32, so that loading widens the weights again.
+Of several models, the mean of their weights is written. The configuration keeps dtype float32, so that loading widens
+the weights again.
 """
 
 import argparse
@@ -20,26 +21,28 @@ from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 
 
 @torch.no_grad()
-def average(model: nn.Module, others: list[nn.Module]):
-    """Sets the weights that differ to the mean of all. Raises: `ValueError` for models of other shapes."""
-    weights, *rest = (
-        {**dict(each.named_parameters()), **dict(each.named_buffers())} for each in (model, *others)
-    )  # tied ones once
+def average(model: nn.Module, others: list[nn.Module]) -> None:
+    """Sets the weights of `model` to the mean of all models, as far as they differ. Tied weights are averaged once.
+
+    Raises: `ValueError` for models of other shapes.
+    """
+    weights, *other_weights = ({**dict(m.named_parameters()), **dict(m.named_buffers())} for m in (model, *others))
     for name, tensor in weights.items():
-        found = [each.get(name) for each in rest]
-        if any(each is None or each.shape != tensor.shape for each in found):
+        tensors = [each.get(name) for each in other_weights]
+        if any(each is None or each.shape != tensor.shape for each in tensors):
             raise ValueError(f"{name} is not in all models, or not of the same shape: their mean is no model.")
-        if not all(torch.equal(tensor, each) for each in found):
-            tensor.copy_(torch.stack([tensor, *found]).mean(0))
+        if not all(torch.equal(tensor, each) for each in tensors):
+            tensor.copy_(torch.stack([tensor, *tensors]).mean(0))
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--model",
         nargs="+",
         required=True,
-        help="one, or several trained on from the same start; the first gives all but the weights",
+        help="one model, or several that were trained from the same start; the first gives all but the weights",
     )
     parser.add_argument("--output", required=True)
     args = parser.parse_args(argv)
@@ -49,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     average(model, others)
     model.config.dtype = torch.float32
     for config in (model.config.beat_config, model.config.vision_config, model.config.text_config):
-        config.name_or_path = ""  # where the parts once lay means nothing to anybody else
+        config.name_or_path = ""  # a path of this machine means nothing to others
     model.generation_config.max_new_tokens = 128
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
-"""Recipes of training, in YAML: of which parts a model is made, on what it is trained, and how, stage by stage. See the
-files in recipes/.
+"""Recipes of training, in YAML: the parts of a model, the data that it is trained on, and the training, stage by stage.
+See the files in recipes/.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,14 +27,16 @@ Loader.add_implicit_resolver(
 
 @dataclass
 class ModelRecipe:
-    """Either `start`, a HeartcareGPT repository or folder, or the parts of a new one, for `from_backbones`.
+    """Either `start`, a HeartcareGPT repository or folder, or the parts of a new model, for `from_backbones`.
 
     Attributes:
-        start: Of the first stage; the others start where the stage before ended.
-        text, vision, beat: Names or folders.
-        image_slots_per_tile: Tokens of each lead tile.
+        start: Model that the first stage starts from; the others start where the stage before ended.
+        text: Name or folder of the language model.
+        vision: Name or folder of the ViT.
+        beat: Name or folder of Beat.
+        image_slots_per_tile: Number of tokens of each lead tile.
         chat_template: A Jinja file beside the recipe, with ECGs and pictures; ChatML by default.
-        dtype: Of the weights: "float32", "bfloat16".
+        dtype: Data type of the weights: "float32", "bfloat16".
         attention: "sdpa", "eager", or a kernel for which `questions` must be 1, such as "flash_attention_2".
     """
 
@@ -48,13 +52,14 @@ class ModelRecipe:
 
 @dataclass
 class DataRecipe:
-    """
+    """The data set, and what is cached of it.
+
     Attributes:
         source: Folder of a data set built by HeartAgent, or its name on the Hub.
-        streaming: Nothing is kept on disk; one question at a time.
-        pictures: Of so many records the pictures are used, too.
-        views: Of each signal, whose Beat tokens are kept: the whole, and parts of it.
-        cache: Where cleaned signals, tiles and tokens are kept.
+        streaming: If True, nothing is kept on disk, and questions are read one at a time.
+        pictures: Number of records whose pictures are used; signals are used for all.
+        views: Number of cached views per signal: the whole record, then random parts of it, some without all leads.
+        cache: Folder for cleaned signals, tiles and tokens.
     """
 
     source: str = "runs/heartcare400k"
@@ -66,25 +71,26 @@ class DataRecipe:
 
 @dataclass
 class StageRecipe:
-    """
+    """One stage of the training.
+
     Attributes:
-        train: Top-level parts of the model that learn; the others are frozen.
-        ecgs: Whether ECGs and pictures are seen; without, a language model learns the words.
-        task: Only questions of this one, such as "report".
-        pairs: Whether comparisons of two ECGs are among the items.
-        shares: Of the items, how many are about a signal, a picture, two ECGs; 0 leaves them out.
-        questions: At most so many about one item, the closed ones first.
-        drill: So many more about a signal or a picture, and some about a pair, made anew each time from what the
-            cardiologists said (drill.py).
-        glances: So many ECGs beside each item are only looked at: a linear head, thrown away afterwards, reads the
-            statements from where their questions would begin. It costs the tokens of the ECG alone, where questions
-            take ten times as many.
-        branches: So many questions share a prompt at most (packing.py); all of an item by default.
-        lora: Of [`peft.LoraConfig`]; the parts in `train` beside the language model learn in full, too.
-        muon: Learning rate of Muon for the matrices in transformers, with AdamW for all else; without, the `optim` of
-            `training`.
-        patience: The run ends after so many evaluations without a better one, and the best is kept.
-        training: Of [`transformers.TrainingArguments`].
+        train: Top-level parts of the model that are trained; the others are frozen.
+        ecgs: If False, neither ECGs nor pictures are shown, and a language model learns the words alone.
+        task: Task whose questions alone are asked, such as "report"; all tasks by default.
+        pairs: If True, comparisons of two ECGs are among the items.
+        shares: Share of items about a signal, a picture and two ECGs; 0 leaves them out.
+        questions: Number of questions at most about one item, the closed ones first.
+        drill: Number of further questions about a signal or a picture, and of some about a pair, made anew each time
+            from the cardiologists' statements (drill.py).
+        probe_only: Number of ECGs beside each item that are shown without questions: a linear head, thrown away
+            afterwards, reads their statements from the state at the last token of the ECG. It costs the tokens of the
+            ECG alone, a tenth of an ECG with its questions.
+        branches: Number of questions at most that share a prompt (packing.py); all of an item by default.
+        lora: Arguments of [`peft.LoraConfig`]; the parts in `train` beside the language model are trained in full, too.
+        muon: Learning rate of Muon for the matrices in transformers, with AdamW for all other parameters; without it,
+            the `optim` of `training` is used.
+        patience: Number of evaluations in a row without a better one, after which the run ends; the best one is kept.
+        training: Arguments of [`transformers.TrainingArguments`].
     """
 
     train: list[str] = field(default_factory=lambda: ["signal_projector", "image_projector"])
@@ -94,7 +100,7 @@ class StageRecipe:
     shares: dict = field(default_factory=lambda: {"signal": 0.6, "image": 0.3, "pair": 0.1})
     questions: int = 10
     drill: int = 0
-    glances: int = 0
+    probe_only: int = 0
     branches: int | None = None
     lora: dict | None = None
     muon: float | None = None
@@ -104,26 +110,28 @@ class StageRecipe:
 
 @dataclass
 class Recipe:
+    """A model, its data, and the stages of its training in their order."""
+
     model: ModelRecipe
     data: DataRecipe
     stages: dict[str, StageRecipe]
 
     def before(self, stage: str) -> str | None:
-        """The stage that comes before."""
+        """Name of the stage before; None for the first one."""
         names = list(self.stages)
         place = names.index(stage)
         return names[place - 1] if place else None
 
 
-def strict(kind: type, values: dict | None, where: str):
-    """A dataclass of a mapping. Raises: `ValueError` for keys that it does not have."""
-    values = values or {}
-    if unknown := set(values) - {each.name for each in fields(kind)}:
-        raise ValueError(f"{where} has no {sorted(unknown)}; it has {[each.name for each in fields(kind)]}.")
+def from_mapping(kind: type, values: dict | None, where: str) -> Any:
+    """Makes a dataclass of a mapping. Raises: `ValueError` for keys that it does not have."""
+    values, known = values or {}, [each.name for each in fields(kind)]
+    if unknown := set(values) - set(known):
+        raise ValueError(f"{where} has no {sorted(unknown)}; it has {known}.")
     return kind(**values)
 
 
-def override(raw: dict, assignment: str):
+def override(raw: dict, assignment: str) -> None:
     """Sets one value of the mapping: "stages.joint.training.max_steps=10"; the value is read as YAML."""
     path, sign, value = assignment.partition("=")
     if not sign:
@@ -134,17 +142,17 @@ def override(raw: dict, assignment: str):
     raw[last] = yaml.load(value, Loader)
 
 
-def read_recipe(path: str | Path, assignments: list[str] = ()) -> Recipe:
-    """Reads a YAML file, with some of its values set otherwise.
+def read_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
+    """Reads a YAML file, with some of its values set otherwise ("stages.joint.training.max_steps=10").
 
-    Raises: `ValueError` that names a key that is not known.
+    Raises: `ValueError` that names an unknown key.
     """
     raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     for assignment in assignments:
         override(raw, assignment)
-    recipe = strict(Recipe, raw, str(path))
-    stages = {name: strict(StageRecipe, values, f"stages.{name}") for name, values in recipe.stages.items()}
-    model = strict(ModelRecipe, recipe.model, "model")
+    recipe = from_mapping(Recipe, raw, str(path))
+    stages = {name: from_mapping(StageRecipe, values, f"stages.{name}") for name, values in recipe.stages.items()}
+    model = from_mapping(ModelRecipe, recipe.model, "model")
     if model.chat_template:
         model.chat_template = (Path(path).parent / model.chat_template).read_text(encoding="utf-8")
-    return Recipe(model, strict(DataRecipe, recipe.data, "data"), stages)
+    return Recipe(model, from_mapping(DataRecipe, recipe.data, "data"), stages)

@@ -2,8 +2,6 @@
 the same record.
 """
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -105,10 +103,7 @@ def test_short_and_single_beats_do_not_break_it():
             measure_ecg(part, 500)
 
 
-def test_tables_are_printed(ptbxl_folder, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys, "argv", ["x", "--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"]
-    )
-    evaluate_measure()
+def test_tables_are_printed(ptbxl_folder, capsys):
+    evaluate_measure(["--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"])
     printed = capsys.readouterr().out
     assert "| all | " in printed and "| CLBBB | 0 | qrs | – / " in printed

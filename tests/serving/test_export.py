@@ -1,11 +1,9 @@
 """What leaves the repository: the language model alone, prompts for it, and quantized loading."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+from support.commands import run_main
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heartcare.examples.quantize import LEFT_ALONE, megabytes, quantized
@@ -13,13 +11,8 @@ from heartcare.examples.quantize import LEFT_ALONE, megabytes, quantized
 
 def test_the_language_model_alone_gives_the_same_logits(root, model, processor, tmp_path):
     record, question = root / "examples/ecgs/right_bundle_branch_block", "What is the rhythm?"
-    command = ["export_language_model.py", "--model", root, "--output", tmp_path / "lm", "--ecg", record, "--question", question,
-               "--embeds", tmp_path / "prompt.pt"]  # fmt: skip
-    subprocess.run(
-        [sys.executable, "-W", "ignore", root / "examples" / command[0], *map(str, command[1:])],
-        check=True,
-        capture_output=True,
-    )
+    options = ["--ecg", record, "--question", question, "--embeds", tmp_path / "prompt.pt"]
+    run_main("heartcare.examples.export_language_model", "--model", root, "--output", tmp_path / "lm", *options)
     alone = AutoModelForCausalLM.from_pretrained(tmp_path / "lm").eval()  # no code of ours
     assert type(alone).__module__.startswith("transformers.models.")
     embeds = torch.load(tmp_path / "prompt.pt", weights_only=True)

@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from make_examples import main as make_examples
 from PIL import Image
 from safetensors.torch import load_file
+from support.commands import run_main
 
 from heartcare.agent.build import Settings, build
 from heartcare.agent.report_pdf import write_pdf_report
@@ -22,52 +24,41 @@ from heartcare.training.ptbxl import PTBXL, WithSimulated
 from heartcare.training.publish import average
 
 
-def run(root, script, *args, cwd=None, check=True):
-    program = ["-m", script] if str(script).startswith("heartcare.") else [str(root / "examples" / script)]
-    command = [sys.executable, "-W", "ignore", *program, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or root)
-    if check:
-        assert done.returncode == 0, done.stderr[-3000:]
-    return done
-
-
 def test_read_ecg_writes_a_report_and_a_drawing(root, tmp_path):
     record = root / "examples/ecgs/atrial_fibrillation"
-    done = run(
-        root,
-        "read_ecg.py",
-        record,
-        "--output",
-        tmp_path / "a.png",
-        "--question",
-        "Is there atrial fibrillation on this ECG?",
-    )
+    question = "Is there atrial fibrillation on this ECG?"
+    command = [sys.executable, "-W", "ignore", root / "examples/read_ecg.py", record, "--question", question]
+    command += ["--output", tmp_path / "a.png"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert "Write a report of this ECG.\n    " in done.stdout and "Not for clinical use" in done.stdout
     assert "Is there atrial fibrillation on this ECG?\n    Yes." in done.stdout
     page = Image.open(tmp_path / "a.png")
     assert page.width > 1500 and page.height > 900
-    picture = run(root, "read_ecg.py", tmp_path / "a.png", "--output", tmp_path / "b.png")
-    assert "What is the rhythm?\n    " in picture.stdout
+    picture = run_main("heartcare.examples.read_ecg", tmp_path / "a.png", "--output", tmp_path / "b.png").stdout
+    assert "What is the rhythm?\n    " in picture
 
 
 def test_read_ecg_reads_what_the_agent_reads(root, tmp_path, ecg):
     write_pdf_report(tmp_path / "report.pdf", ecg.signal, 500, "12x1")
-    done = run(root, "read_ecg.py", tmp_path / "report.pdf", "--output", tmp_path / "a.png")
-    direct = run(root, "read_ecg.py", root / "examples/ecgs/sinus_rhythm", "--output", tmp_path / "b.png")
-    assert "What is the rhythm?\n    Sinus rhythm" in done.stdout and "Write a report" in direct.stdout
+    done = run_main("heartcare.examples.read_ecg", tmp_path / "report.pdf", "--output", tmp_path / "a.png").stdout
+    direct = run_main(
+        "heartcare.examples.read_ecg", root / "examples/ecgs/sinus_rhythm", "--output", tmp_path / "b.png"
+    ).stdout
+    assert "What is the rhythm?\n    Sinus rhythm" in done and "Write a report" in direct
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4")
-    done = run(root, "read_ecg.py", tmp_path / "bad.pdf", "--output", tmp_path / "c.png", check=False)
+    done = run_main("heartcare.examples.read_ecg", tmp_path / "bad.pdf", "--output", tmp_path / "c.png", check=False)
     assert done.returncode == 1 and "Cannot read this ECG" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_read_ecg_says_what_is_wrong_and_writes_nothing(root, tmp_path):
-    done = run(root, "read_ecg.py", tmp_path / "none", "--output", tmp_path / "a.png", check=False)
+    done = run_main("heartcare.examples.read_ecg", tmp_path / "none", "--output", tmp_path / "a.png", check=False)
     assert done.returncode == 1 and "none.hea does not exist" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "a.png").exists()
 
 
 def test_examples_are_the_simulator_own(root, tmp_path):
-    run(root, root / "tests/make_examples.py", "--output", tmp_path)
+    make_examples(["--output", str(tmp_path)])
     files = sorted(tmp_path.iterdir())
     assert len(files) == 9
     for file in (file for file in files if file.suffix != ".png"):  # letters differ between versions of Pillow
@@ -77,14 +68,14 @@ def test_examples_are_the_simulator_own(root, tmp_path):
 def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_path):
     options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache"]
     short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
-    run(root, "heartcare.training.resnet1d", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
+    run_main("heartcare.training.resnet1d", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
     # A run that is interrupted and resumed ends with the same weights as one left alone.
     beat = [*short, "--teacher", tmp_path / "teacher", "--simulated", 4]
-    run(root, "heartcare.training.beat", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
+    run_main("heartcare.training.beat", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
     whole = load_file(tmp_path / "beat/model.safetensors")
     shutil.rmtree(tmp_path / "beat/checkpoint-4")
     (tmp_path / "beat/model.safetensors").unlink()
-    run(root, "heartcare.training.beat", *beat, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
+    run_main("heartcare.training.beat", *beat, "--output", tmp_path / "beat", "--resume", cwd=tmp_path)
     resumed = load_file(tmp_path / "beat/model.safetensors")
     assert whole.keys() == resumed.keys()
     for name in whole:
@@ -92,8 +83,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
 
     # New levels are added to what was learnt; the first step of the warm-up moves nothing else.
     more = ["--start", tmp_path / "beat", "--set", "num_levels=4", "--output", tmp_path / "beat180"]
-    run(
-        root,
+    run_main(
         "heartcare.training.beat",
         *options,
         *more,
@@ -113,8 +103,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
 
     build(ptbxl_folder, tmp_path / "data", Settings(), progress=False)
     data = ["--data", tmp_path / "data"]
-    run(
-        root,
+    run_main(
         "heartcare.training.assemble",
         *data,
         "--beat",
@@ -147,8 +136,7 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
             f"stages.{stage}.training.{each}"
             for each in ("max_steps=4", "per_device_train_batch_size=2", "save_steps=2")
         ]
-        run(
-            root,
+        run_main(
             "heartcare.training.heartcare",
             *recipe,
             "--stage",
@@ -165,27 +153,28 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         assert changed and changed <= allowed, (stage, changed)
         before = after
 
-    run(root, "heartcare.training.publish", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
+    run_main("heartcare.training.publish", "--model", tmp_path / "joint", "--output", tmp_path / "final", cwd=tmp_path)
     both = ("--model", tmp_path / "joint", tmp_path / "warmup")
-    run(root, "heartcare.training.publish", *both, "--output", tmp_path / "mean", cwd=tmp_path)
+    run_main("heartcare.training.publish", *both, "--output", tmp_path / "mean", cwd=tmp_path)
     first, second, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("joint", "warmup", "mean"))
     assert first.keys() == mean.keys()
     for name, tensor in mean.items():
         want = ((first[name].float() + second[name].float()) / 2).to(tensor.dtype)
         np.testing.assert_array_equal(tensor.numpy(), want.numpy(), err_msg=name)
     assert (tmp_path / "final/modeling_heartcare.py").exists()
-    done = run(
-        root,
-        "read_ecg.py",
+    done = run_main(
+        "heartcare.examples.read_ecg",
         root / "examples/ecgs/sinus_rhythm",
         "--model",
         tmp_path / "final",
         "--output",
         tmp_path / "a.png",
-    )
-    assert "What is the rhythm?" in done.stdout
-    table = run(root, "heartcare.studies.evaluate_beat", *options, "--model", tmp_path / "final", cwd=tmp_path).stdout
-    assert "| PRD mean (%) |" in table and "bit for bit | True |" in table
+    ).stdout
+    assert "What is the rhythm?" in done
+    table = run_main(
+        "heartcare.studies.beat_fidelity", "--ptbxl", ptbxl_folder, "--fold", 9, "--models", tmp_path / "final"
+    ).stdout
+    assert "| PRD, %, mean / median |" in table and "| codes used, each level |" in table
 
 
 def test_tied_weights_are_averaged_once_and_other_shapes_refused():
@@ -238,7 +227,7 @@ def test_lexicon_table(root, shared, tmp_path):
     import gzip
 
     (tmp_path / "ptbxl_database.csv").write_bytes(gzip.open(shared / "ptbxl_database.csv.gz").read())
-    table = run(root, "heartcare.studies.evaluate_lexicon", "--ptbxl", tmp_path, "--folds", 9).stdout
+    table = run_main("heartcare.studies.evaluate_lexicon", "--ptbxl", tmp_path, "--folds", 9).stdout
     assert (
         table.startswith("2183 reports")
         and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M)
@@ -247,7 +236,7 @@ def test_lexicon_table(root, shared, tmp_path):
 
 
 def test_quality_table(root, ptbxl_folder):
-    table = run(root, "heartcare.studies.evaluate_quality", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
+    table = run_main("heartcare.studies.evaluate_quality", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
     assert (
         re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M)
         and "| baseline | baseline_drift | 0 | nan |" in table
@@ -256,8 +245,7 @@ def test_quality_table(root, ptbxl_folder):
 
 
 def test_benchmark_of_the_agent(root, ptbxl_folder):
-    table = run(
-        root,
+    table = run_main(
         "heartcare.studies.benchmark_agent",
         "--record",
         ptbxl_folder / "records100/00000/00001_lr",
@@ -268,16 +256,13 @@ def test_benchmark_of_the_agent(root, ptbxl_folder):
 
 
 def test_onnx_gives_the_same_codes(root, tmp_path):
-    done = run(root, "export_onnx.py", "--model", root, "--output", tmp_path)
-    assert (
-        "codes the same as PyTorch's: 100.00%" in done.stdout
-        and float(re.search(r"at most ([\d.]+) uV", done.stdout)[1]) < 0.1
-    )
+    done = run_main("heartcare.examples.export_onnx", "--model", root, "--output", tmp_path).stdout
+    assert "codes the same as PyTorch's: 100.00%" in done and float(re.search(r"at most ([\d.]+) uV", done)[1]) < 0.1
     assert {path.name for path in tmp_path.iterdir()} == {"beat_encoder.onnx", "beat_decoder.onnx"}
 
 
 def test_benchmark_of_beat(root):
-    printed = run(root, "heartcare.studies.benchmark_beat", "--model", root, "--batches", 2, "--hours", 0.05).stdout
+    printed = run_main("heartcare.studies.benchmark_beat", "--model", root, "--batches", 2, "--hours", 0.05).stdout
     rates = {
         what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)
     }
@@ -291,8 +276,8 @@ def test_benchmark_of_beat(root):
 
 def test_benchmark_of_beat_counts_the_seconds_of_each(beat, monkeypatch):
     def two_seconds(calls, device):
-        for call in calls.values():
-            call()
+        for each in calls.values():
+            each()
         return dict.fromkeys(calls, 2.0)
 
     monkeypatch.setattr(benchmark_beat, "median_seconds", two_seconds)
@@ -306,13 +291,16 @@ def test_benchmark_of_beat_counts_the_seconds_of_each(beat, monkeypatch):
 def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     drawn = tmp_path / "fidelity.png"
     options = ["--models", root, root, "--ptbxl", ptbxl_folder, "--fold", 5, "--picture", drawn]
-    printed = run(root, "heartcare.studies.beat_fidelity", *options).stdout
+    printed = run_main("heartcare.studies.beat_fidelity", *options).stdout
     rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
     assert (
         rows["bits/s"] == ["90", "90"]
         and float(rows["correlation"][0]) > 0.8
         and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
     )
+    name = "MSE of the forecast, in variances: Beat / zero / last beat repeated"
+    forecast, zero, repeated = (float(value) for value in rows[name][0].split(" / "))
+    assert rows["length of the forecast, s"] == ["2.5", "2.5"] and forecast < min(zero, repeated)
     assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
 
 
@@ -329,12 +317,11 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
         "--batch-size",
         2,
     ]
-    run(root, "heartcare.studies.beat_study", *options, "--only", "leads_8", cwd=tmp_path)
+    run_main("heartcare.studies.beat_study", *options, "--only", "leads_8", cwd=tmp_path)
     (tmp_path / "study/leads_8.json").write_text(
         (tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3')
     )
-    printed = run(
-        root,
+    printed = run_main(
         "heartcare.studies.beat_study",
         *options,
         "--only",
@@ -354,12 +341,11 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
 
 def test_probe_of_beat(root, tmp_path, ptbxl_folder):
     teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path, "--epochs", 1]
-    assert '"fold": 9' in run(root, "heartcare.training.resnet1d", *teacher).stdout
+    assert '"fold": 9' in run_main("heartcare.training.resnet1d", *teacher).stdout
     study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
-    run(root, "heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
+    run_main("heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
-    printed = run(
-        root,
+    printed = run_main(
         "heartcare.studies.probe_beat",
         *options,
         "--supervised",
@@ -399,18 +385,18 @@ def test_readme_commands_are_those_of_the_repository(root):
     lines = [line.split("#")[0].strip() for block in blocks(root, "bash") for line in block.splitlines()]
     commands = [line for line in lines if line]
     assert "make demo" in commands and "make test" in commands
-    usages: dict[str, str] = {}  # each takes seconds to print
+    usages: dict[tuple[str, str | None], str] = {}
     for command in commands:
         for script in re.findall(r"examples/\w+\.py", command):
             assert (root / script).exists()
-        if program := re.match(r"python (-m heartcare\.\w+(?: \w+|\.\w+)|examples/\w+\.py)", command):
-            call = program[1]
-            if call not in usages:
-                usages[call] = subprocess.run(
-                    [sys.executable, *call.split(), "--help"], capture_output=True, text=True, cwd=root
-                ).stdout
+        if program := re.match(r"python (?:-m heartcare\.([\w.]+)|(examples/\w+)\.py)(?: ([a-z]+))?", command):
+            module, script, word = program.groups()
+            module = script.replace("/", ".") if script else module
+            name, word = (f"{module}.__main__", word) if (root / module / "__main__.py").exists() else (module, None)
+            if (name, word) not in usages:
+                usages[name, word] = run_main(f"heartcare.{name}", *([word] if word else []), "--help").stdout
             for option in re.findall(r"--[a-z-]+", command):
-                assert option in usages[call], f"{option} of {command}"
+                assert option in usages[name, word], f"{option} of {command}"
     assert len(usages) > 8
     targets = (root / "Makefile").read_text()
     assert all(f"\n{command.split()[1]}:" in targets for command in commands if command.startswith("make "))

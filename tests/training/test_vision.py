@@ -1,40 +1,33 @@
 """The ViT of the default checkpoint, trained before the language model reads pictures."""
 
-import subprocess
-import sys
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.commands import run_main
 from transformers import SiglipVisionModel
 
-from heartcare.agent.build import Settings, build
 from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.training.data import HeartcareData
 from heartcare.training.optimizers import MuonWithAdamW
-from heartcare.training.vision import VISION, Parts, PictureReader, Pictures, stretch, what_is_said
-
-
-@pytest.fixture(scope="module")
-def built(ptbxl_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built")
-    build(ptbxl_folder, folder, Settings(), progress=False)
-    return folder
+from heartcare.training.shapes import VISION
+from heartcare.training.vision import PROCESSORS, PictureReader, Pictures, given_statements, tile_times
 
 
 @pytest.fixture(scope="module")
 def data(built, tmp_path_factory):
-    return HeartcareData(built, "train", tmp_path_factory.mktemp("cache"), Parts, 100)
+    return HeartcareData(built, "train", tmp_path_factory.mktemp("cache"), PROCESSORS, 100)
 
 
 def test_traces_lie_where_the_ink_is(data):
     """In the tiles of clean pages, at every layout, speed and gain: along what is to be learnt there is ink, nearly
     everywhere; along the trace of another lead there is less.
     """
-    pictures = Pictures(data, np.zeros((len(data.record), 76), np.float32), 4, False, len(data.tiles))
+    pictures = Pictures(data, np.zeros((len(data.record), 76), np.float32), 4)
     seen_layouts, own, other = set(), [], []
-    for record in pictures.drawn:
+    for record in pictures.records:
         drawing = data.drawings[record]
         if drawing["artefacts"]:
             continue
@@ -68,7 +61,7 @@ def test_tiles_show_each_second_once(layout, speed):
     shown = 10.0 if speed == 25 else (1100 / 100 * 25.4 - 16) / 50
     columns = LAYOUTS[layout][1]
     for lead in range(12):
-        start, stop, first, last = stretch(drawing, lead)
+        start, stop, first, last = tile_times(drawing, lead)
         whole = layout == "12x1" or layout.endswith("+R") and lead == 1
         assert last - first == pytest.approx(shown if whole else shown / columns)
         assert (
@@ -77,7 +70,7 @@ def test_tiles_show_each_second_once(layout, speed):
 
 
 def test_statements_and_drawings_are_those_of_the_records(data, built, ptbxl_folder):
-    _, given = what_is_said(data, None)
+    given = given_statements(data)
     assert (
         given.shape == (len(data.record), 76)
         and given.any(1).all()
@@ -89,18 +82,18 @@ def test_statements_and_drawings_are_those_of_the_records(data, built, ptbxl_fol
 
 def test_items_are_seen_in_order_and_shifted_alike(data):
     said = np.zeros((len(data.record), 76), np.float32)
-    one, again = (Pictures(data, said, 4, True, 200) for _ in range(2))
+    one, again = (Pictures(data, said, 4, 200) for _ in range(2))
     for i in (0, 5, 130):
         for name in one[i]:
             assert np.array_equal(one[i][name], again[i][name])
-    epoch = {one[i]["trace"].tobytes() for i in range(len(one.drawn))}
-    assert len(epoch) == len(one.drawn)  # each picture once
+    epoch = {one[i]["trace"].tobytes() for i in range(len(one.records))}
+    assert len(epoch) == len(one.records)  # each picture once
 
 
 def test_a_trace_is_learnt(data):
     """From two pictures, the ViT learns to draw them, better than silence by far."""
     torch.manual_seed(0)
-    pictures = Pictures(data, what_is_said(data, None)[0], 4, False, 2)
+    pictures = Pictures(data, given_statements(data).astype(np.float32), 4)
     batch = torch.utils.data.default_collate([pictures[i] for i in range(2)])
     model = PictureReader(SiglipVisionModel(VISION), 1.0)
     optimizer = MuonWithAdamW(model, 1e-3, 0.02)
@@ -111,41 +104,25 @@ def test_a_trace_is_learnt(data):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(
-            ((output.trace - batch["trace"]).square() * batch["seen"]).sum()
-            / (batch["trace"].square() * batch["seen"]).sum()
+            ((output.trace - batch["trace"]).square() * batch["trace_mask"]).sum()
+            / (batch["trace"].square() * batch["trace_mask"]).sum()
         )
     assert losses[-1] < 0.3 and losses[0] > 0.9
 
 
 def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_folder, tmp_path):
-    command = [sys.executable, "-W", "ignore", "-m", "heartcare.training.vision", "--data", built, "--output", tmp_path / "vision", "--steps", 4,
-               "--batch-size", 2, "--save-steps", 2, "--cache", tmp_path / "cache"]  # fmt: skip
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and "| macro AUC, super |" in done.stdout and "PRD of the traces" in done.stdout, (
-        done.stderr[-3000:]
-    )
+    command = ["heartcare.training.vision", "--data", built, "--output", tmp_path / "vision", "--steps", 4, "--batch-size", 2,
+               "--save-steps", 2, "--cache", tmp_path / "cache"]  # fmt: skip
+    printed = run_main(*command, cwd=tmp_path).stdout
+    assert "| macro AUC, super |" in printed and "PRD of the traces" in printed
     whole = load_file(tmp_path / "vision/model.safetensors")
     (tmp_path / "vision/model.safetensors").unlink()
-    subprocess.run(["rm", "-r", str(tmp_path / "vision/checkpoint-4")], check=True)
-    subprocess.run([*map(str, command), "--resume"], check=True, capture_output=True, cwd=tmp_path)
+    shutil.rmtree(tmp_path / "vision/checkpoint-4")
+    run_main(*command, "--resume", cwd=tmp_path)
     resumed = load_file(tmp_path / "vision/model.safetensors")
     for name in whole:
         np.testing.assert_allclose(resumed[name].numpy(), whole[name].numpy(), atol=2e-6, err_msg=name)
-    build_ = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "heartcare.training.assemble",
-        "--data",
-        built,
-        "--beat",
-        root,
-        "--vision",
-        tmp_path / "vision",
-        "--output",
-        tmp_path / "init",
-    ]
-    subprocess.run([*map(str, build_)], check=True, capture_output=True, cwd=tmp_path)
+    parts = ["--beat", root, "--vision", tmp_path / "vision"]
+    run_main("heartcare.training.assemble", "--data", built, *parts, "--output", tmp_path / "init", cwd=tmp_path)
     assembled = load_file(tmp_path / "init/model.safetensors")
     assert all(torch.equal(assembled[f"vision_tower.{name}"], value) for name, value in resumed.items())
