@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", help="an ECG file of any known format, or a picture (PNG, JPEG, TIFF, ...)")
     parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
@@ -33,6 +34,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     args = read_arguments(argv)
     names = args.lead_names.split(",") if args.lead_names else None
     stated = {"sampling_rate": args.sampling_rate, "lead_names": names, "units": args.units}

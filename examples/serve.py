@@ -1,8 +1,9 @@
 """A server for those who host the model themselves: OpenAI's chat completions, with ECGs beside text and pictures.
 
     pip install -e ".[serve]"
-    python examples/serve.py --model . --port 8000                       # --token SECRET asks for a bearer token,
-    --max-batch 1 answers one after the other
+    python examples/serve.py --model . --port 8000
+
+--token SECRET asks for a bearer token; --max-batch 1 answers one request after the other.
 
 POST /v1/chat/completions takes what OpenAI's clients send; a message's content may have, beside text and image_url
 (data: URIs),
@@ -24,6 +25,9 @@ import json
 import time
 import uuid
 from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -47,13 +51,15 @@ class Metrics:
         self.buckets: Counter = Counter()
         self.seconds = 0.0
 
-    def note(self, status: int, seconds: float):
+    def note(self, status: int, seconds: float) -> None:
+        """Counts a request that ended with `status` after `seconds`."""
         self.requests[status] += 1
         self.seconds += seconds
         for bound in BUCKETS:
             self.buckets[bound] += seconds <= bound
 
     def text(self, batcher: DynamicBatcher) -> str:
+        """All counts, those of the batcher too."""
         count = sum(self.requests.values())
         lines = ["# TYPE heartcare_requests_total counter"]
         lines += [f'heartcare_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
@@ -68,13 +74,15 @@ class Metrics:
 
 
 def problem(status: int, message: str) -> JSONResponse:
+    """A reply of an HTTP status that says what is wrong, in OpenAI's form."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
 
 
 def as_request(body: dict) -> dict:
-    """A chat completion -> a request as `heartcare.serving_heartcare` reads it. Raises: `BadRequest` for what is not
-    done here.
+    """A chat completion -> a request as `heartcare.serving_heartcare` reads it.
+
+    Raises: `BadRequest` for options that this server does not have.
     """
     if not isinstance(body, dict) or "messages" not in body:
         raise BadRequest("A chat completion has messages.")
@@ -127,54 +135,58 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None) -> 
             return problem(413, str(error))
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
             return problem(400, f"The body is no JSON ({error}).")
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        stream = isinstance(body, dict) and bool(body.get("stream"))
-
-        def on_text(piece: str):
-            loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        try:
-            read = read_request(as_request(body), limits)
-            waiting = await asyncio.to_thread(
-                batcher.submit,
-                read.inputs,
-                on_text=on_text if stream and not read.stated["options"] else None,
-                generate_kwargs=read.generate_kwargs,
-                **read.stated,
-            )
-        except BadRequest as error:
-            return problem(400, str(error))
-        except Busy as error:
-            return problem(503, str(error))
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
-        if stream:
-            waiting.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
-            counted = isinstance(body.get("stream_options"), dict) and bool(body["stream_options"].get("include_usage"))
-            return StreamingResponse(events(head, waiting, pieces, counted), media_type="text/event-stream")
-        try:
-            reply = await asyncio.wrap_future(waiting)
-        except BadRequest as error:
-            return problem(400, str(error))
-        except Busy as error:
-            return problem(503, str(error))
-        except Exception as error:
-            return problem(500, f"The answer failed ({type(error).__name__}).")
-        message = {"role": "assistant", "content": reply["text"]}
-        choice = {"index": 0, "message": message, "finish_reason": reason(reply), "logprobs": None}
-        return {
-            **head,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": usage(reply),
-            "heartcare": rest(reply),
-        }
+        return await answer(batcher, name, body)
 
     return app
 
 
+async def answer(batcher: DynamicBatcher, name: str, body: Any) -> Any:
+    """Answers a chat completion: as one object, as a stream of events, or with a problem."""
+    pieces: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    stream = isinstance(body, dict) and bool(body.get("stream"))
+
+    def put(piece: str | None) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+    try:
+        read = read_request(as_request(body), batcher.limits)
+        waiting = await asyncio.to_thread(
+            batcher.submit,
+            read.inputs,
+            on_text=put if stream and not read.stated["options"] else None,
+            generate_kwargs=read.generate_kwargs,
+            **read.stated,
+        )
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+        if stream:
+            waiting.add_done_callback(lambda _: put(None))
+            stream_options = body.get("stream_options")
+            counted = isinstance(stream_options, dict) and bool(stream_options.get("include_usage"))
+            return StreamingResponse(events(head, waiting, pieces, counted), media_type="text/event-stream")
+        try:
+            reply = await asyncio.wrap_future(waiting)
+        except (BadRequest, Busy):
+            raise
+        except Exception as error:
+            return problem(500, f"The answer failed ({type(error).__name__}).")
+    except BadRequest as error:
+        return problem(400, str(error))
+    except Busy as error:
+        return problem(503, str(error))
+    message = {"role": "assistant", "content": reply["text"]}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason(reply), "logprobs": None}
+    return {
+        **head,
+        "object": "chat.completion",
+        "choices": [choice],
+        "usage": usage(reply),
+        "heartcare": extras(reply),
+    }
+
+
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, unless it is longer than `limit` bytes, of which no more is then read. Raises: `TooLong`."""
+    """Reads the body of a request. Raises: `TooLong` as soon as it is longer than `limit` bytes."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
@@ -183,29 +195,36 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(content)
 
 
-def reason(reply: dict) -> str:
-    """Why an answer ended, in OpenAI's words."""
+def finish_reason(reply: dict) -> str:
+    """The reason why an answer ended, in OpenAI's words."""
     return "stop" if reply["tokens"]["finished"] else "length"
 
 
 def usage(reply: dict) -> dict:
-    """How many tokens, in OpenAI's words."""
+    """Numbers of tokens, in OpenAI's words."""
     prompt, answer = reply["tokens"]["prompt"], reply["tokens"]["answer"]
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
-def rest(reply: dict) -> dict:
-    """What OpenAI has no place for."""
+def extras(reply: dict) -> dict:
+    """The parts of a reply that OpenAI's form has no place for."""
     return {key: value for key, value in reply.items() if key not in ("text", "tokens")}
 
 
-async def events(head: dict, waiting, pieces: asyncio.Queue, counted: bool):
-    """Server-sent events of an answer that is being written; `counted`: and a last one with the number of tokens."""
+async def events(head: dict, waiting: Future, pieces: asyncio.Queue, counted: bool) -> AsyncIterator[str]:
+    """Server-sent events of an answer that is being written.
 
-    def event(*choices: dict, **more) -> str:
+    Args:
+        head: Fields of every event.
+        waiting: The reply to come.
+        pieces: Pieces of its text, and None after the last one.
+        counted: If True, a last event has the numbers of tokens.
+    """
+
+    def event(*choices: dict, **more: Any) -> str:
         return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', 'choices': choices, **more})}\n\n"
 
-    def choice(ended: str | None = None, **delta) -> dict:
+    def choice(ended: str | None = None, **delta: str) -> dict:
         return {"index": 0, "delta": delta, "finish_reason": ended}
 
     yield event(choice(role="assistant", content=""))
@@ -221,21 +240,22 @@ async def events(head: dict, waiting, pieces: asyncio.Queue, counted: bool):
         return
     if not written:
         yield event(choice(content=reply["text"]))
-    yield event(choice(reason(reply)), heartcare=rest(reply))
+    yield event(choice(finish_reason(reply)), heartcare=extras(reply))
     if counted:
         yield event(usage=usage(reply))
     yield "data: [DONE]\n\n"
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="repository or folder")
-    parser.add_argument("--name", default="heartcare", help="of the model, for clients")
+    parser.add_argument("--name", default="heartcare", help="name of the model for clients")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--token", help="bearer token that requests must have")
-    parser.add_argument("--max-batch", type=int, default=16, help="requests that are answered together")
-    parser.add_argument("--max-bytes", type=int, default=Limits.bytes, help="of a request")
+    parser.add_argument("--max-batch", type=int, default=16, help="number of requests answered together at most")
+    parser.add_argument("--max-bytes", type=int, default=Limits.bytes, help="size of a request at most")
     args = parser.parse_args(argv)
 
     limits = Limits(bytes=args.max_bytes)

@@ -2,23 +2,27 @@
 here, and answered there.
 
     pip install -e ".[serve,ray-serve]"
-    python examples/serve_ray.py --model . --replicas 4 --port 8000      # --address auto joins a cluster
+    python examples/serve_ray.py --model . --replicas 4 --port 8000
+    python examples/serve_ray.py --model . --replicas 4 --port 8000 --address auto
 
-A request whose replica dies is asked again of another one, so that none is lost. Answers of `stream: true` come in one
-    piece.
+The second command joins a cluster. A request whose replica dies is asked again of another one, so that none is lost.
+Answers of `stream: true` come in one piece.
 """
 
 import argparse
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import ray
 import uvicorn
 from ray import serve as ray_serve
 from ray.exceptions import RayError
+from ray.serve.handle import DeploymentHandle
 
 from heartcare.examples.serve import create_app
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits
@@ -37,7 +41,7 @@ class Replica:
         torch.set_num_threads(threads)
         self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
 
-    async def __call__(self, inputs, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
+    async def __call__(self, inputs: Any, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
         """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no
         other replica could answer either.
         """
@@ -60,22 +64,28 @@ class Replicas:
         waiting: Number of requests that wait for an answer at the same time.
     """
 
-    def __init__(self, handle, limits: Limits | None = None, waiting: int = 256):
+    def __init__(self, handle: DeploymentHandle, limits: Limits | None = None, waiting: int = 256):
         self.handle, self.limits = handle, limits or Limits()
         self.batches = self.answered = self.retried = self.waiting = 0  # of batches, the replicas know
         self.pool = ThreadPoolExecutor(waiting)
 
-    def submit(self, inputs, on_text=None, generate_kwargs: dict | None = None, **stated) -> Future:
-        """Queues a request, as `DynamicBatcher.submit` does; the text comes as a whole."""
+    def submit(
+        self,
+        inputs: Any,
+        on_text: Callable[[str], None] | None = None,
+        generate_kwargs: dict | None = None,
+        **stated: Any,
+    ) -> Future:
+        """Queues a request, as `DynamicBatcher.submit` does; the text comes as a whole, and `on_text` is not called."""
         self.waiting += 1
         future = self.pool.submit(self._ask, inputs, generate_kwargs or {}, stated)
         future.add_done_callback(self._note)
         return future
 
-    def _note(self, _):
+    def _note(self, _: Future) -> None:
         self.waiting -= 1
 
-    def _ask(self, inputs, generate_kwargs: dict, stated: dict) -> dict:
+    def _ask(self, inputs: Any, generate_kwargs: dict, stated: dict) -> dict:
         for attempt in range(RETRIES + 1):
             try:
                 kind, reply = self.handle.remote(inputs, generate_kwargs, stated).result()
@@ -94,6 +104,7 @@ class Replicas:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=".", help="repository, or folder that all machines have")
     parser.add_argument("--name", default="heartcare", help="of the model, for clients")

@@ -61,6 +61,36 @@ def questions_per_second(batches: list[list[TrainingItem]], collate: Callable, l
     return questions / (time.perf_counter() - started)
 
 
+def benchmark_rows(
+    data: HeartcareData, stage: StageRecipe, packer: QuestionPacker, size: int
+) -> list[tuple[str, list[list[TrainingItem]], Callable]]:
+    """Words, batches and collator of each row of the table, for batches of `size` questions or ECGs."""
+    dataset = ECGQuestions(data, stage, 4 * size)
+    packed = [dataset[i] for i in range(len(dataset))]
+    alone = [replace(item, questions=[question]) for item in packed for question in item.questions]
+    alone = [alone[i] for i in np.random.default_rng(0).permutation(len(alone))]
+
+    def raw(item: TrainingItem) -> TrainingItem:
+        """An item that the encoders have to read in the step, with as many signals and pictures; any will do."""
+        recordings = [
+            data.cleaned(k) if isinstance(each, BeatTokens) else LeadTiles(data.tiles[k])
+            for k, each in enumerate(item.recordings)
+        ]
+        return replace(item, recordings=recordings)
+
+    def pack_raw(items: list[TrainingItem]) -> dict[str, torch.Tensor]:
+        return packer([raw(item) for item in items])
+
+    batched = [alone[i : i + size] for i in range(0, len(alone) - size, size)]
+    whole = [packed[i : i + size] for i in range(0, len(packed), size)]
+    return [
+        ("the published loop: one question, its ECG encoded anew", [[item] for item in alone], pack_raw),
+        (f"{size} questions at a time", batched, pack_raw),
+        ("outputs of the frozen encoders are cached", batched, packer),
+        (f"{size} ECGs at a time, each once with all its questions", whole, packer),
+    ]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -82,34 +112,9 @@ def main(argv: list[str] | None = None) -> None:
     data.encode_pictures(model, packer)
     stage = StageRecipe(train=["signal_projector", "image_projector", "language_model"])
     freeze_and_adapt(model, stage).train()
-    dataset = ECGQuestions(data, stage, 4 * args.batch_size)
-    packed = [dataset[i] for i in range(len(dataset))]
-    alone = [replace(item, questions=[question]) for item in packed for question in item.questions]
-    order = np.random.default_rng(0).permutation(len(alone))
-    alone = [alone[i] for i in order]
-
-    def raw(item: TrainingItem) -> TrainingItem:
-        """An item that the encoders have to read in the step, with as many signals and pictures; any will do."""
-        recordings = [
-            data.cleaned(k) if isinstance(each, BeatTokens) else LeadTiles(data.tiles[k])
-            for k, each in enumerate(item.recordings)
-        ]
-        return replace(item, recordings=recordings)
-
-    def pack_raw(items: list[TrainingItem]) -> dict[str, torch.Tensor]:
-        return packer([raw(item) for item in items])
-
-    size = args.batch_size
-    batched = [alone[i : i + size] for i in range(0, len(alone) - size, size)]
-    whole = [packed[i : i + size] for i in range(0, len(packed), size)]
-    rows = [
-        ("the published loop: one question, its ECG encoded anew", [[item] for item in alone], pack_raw, False),
-        (f"{size} questions at a time", batched, pack_raw, False),
-        ("outputs of the frozen encoders are cached", batched, packer, False),
-        (f"{size} ECGs at a time, each once with all its questions", whole, packer, False),
-    ]
+    rows = [(*row, False) for row in benchmark_rows(data, stage, packer, args.batch_size)]
     if args.bf16:
-        rows.append(("in bfloat16", rows[-1][1], packer, True))
+        rows.append(("in bfloat16", *rows[-1][1:3], True))
     machine = f"{args.device}, {torch.get_num_threads()} threads"
     print(f"| {machine} | questions per second | of the published loop's |\n|---|---|---|")
     first = None

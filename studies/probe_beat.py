@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from heartcare import BeatModel
+from heartcare import BeatConfig, BeatModel
 from heartcare.agent.statements import SETS
 from heartcare.bench.classify import classification_table
 from heartcare.bench.probe import fit_probe
@@ -111,6 +111,25 @@ def probe(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) -
     }
 
 
+def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
+    """A Beat of random weights with codebooks by k-means: of random codebooks, only one code would be in use."""
+    torch.manual_seed(seed)
+    model = BeatModel(config).train()
+    model(train.signals(0, 256))
+    return model.eval()
+
+
+def row_of_table(name: str, pooling: str, test: PTBXL, values: np.ndarray, seed: int) -> str:
+    """A row of the table, by probabilities of all classes for the test records, (records, 76)."""
+    items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in test.rows]
+    table = classification_table(items, values, seed)
+    cells = [
+        f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–"
+        for each in SETS
+    ]
+    return f"| {name} | {pooling} | {' | '.join(cells)} |"
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,32 +159,15 @@ def main(argv: list[str] | None = None) -> None:
     train, test = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [args.fold]))
     models = {name: BeatModel.from_pretrained(name, dtype=torch.float32).eval() for name in args.models}
     if args.random:
-        torch.manual_seed(args.seed)
-        untrained = BeatModel(next(iter(models.values())).config).train()
-        # Codebooks of random weights have one code in use; k-means on real states is all that this Beat ever learns.
-        untrained(train.signals(0, 256))
-        models["random weights"] = untrained.eval()
+        models["random weights"] = untrained(next(iter(models.values())).config, train, args.seed)
     models |= {VARIANTS[name].words: TrainedVariant(args.study, name) for name in args.designs}
-    items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in test.rows]
     print(f"\n| Beat | pooling | {' | '.join(SETS)} |\n|---|---|{'---|' * len(SETS)}")
-
-    def print_row(name: str, pooling: str, values: np.ndarray) -> None:
-        table = classification_table(items, values, args.seed)
-        cells = [
-            f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–"
-            for each in SETS
-        ]
-        print(f"| {name} | {pooling} | {' | '.join(cells)} |", flush=True)
-
     for name, model in models.items():
         for pooling, values in probe(model, train, test, args.epochs, args.seed).items():
-            print_row(name, pooling, values)
+            print(row_of_table(name, pooling, test, values, args.seed), flush=True)
     if args.supervised:
-        print_row(
-            "no Beat: ResNet1d, supervised",
-            "–",
-            record_logits(load_resnet1d(args.supervised), test).double().sigmoid().numpy(),
-        )
+        values = record_logits(load_resnet1d(args.supervised), test).double().sigmoid().numpy()
+        print(row_of_table("no Beat: ResNet1d, supervised", "–", test, values, args.seed))
 
 
 if __name__ == "__main__":

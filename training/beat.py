@@ -91,6 +91,17 @@ def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
     return [name for name in trained if name not in fitting]
 
 
+def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
+    """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
+    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
+    windows = []
+    for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
+        labels = soft_labels(given_statements(data), data, args.teacher) if args.teacher else None
+        lengths = config.segment_length, config.prediction_length
+        windows.append(BeatWindows(data, *lengths, augment, args.seed, labels))
+    return windows
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,24 +125,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     pairs = (assignment.split("=", 1) for assignment in args.set)
     config = BeatConfig(**{name: ast.literal_eval(value) for name, value in pairs})
-    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
-    train = WithSimulated(train, args.simulated)
-    windows = [
-        BeatWindows(
-            data,
-            config.segment_length,
-            config.prediction_length,
-            augment,
-            args.seed,
-            soft_labels(given_statements(data), data, args.teacher) if args.teacher else None,
-        )
-        for data, augment in ((train, True), (validation, False))
-    ]
+    train, validation = read_windows(args, config)
     beat = BeatModel(config)
     if args.start:
         for name in start_from(beat, args.start):
             print(f"{args.start}: {name} has no place in the new model, or another shape there, and is left out.")
-    statements = windows[0].statements.shape[1] if args.teacher else 0
+    statements = train.statements.shape[1] if args.teacher else 0
     model = BeatWithStatementHead(beat, statements, args.statement_weight)
     choose_attention(beat, args.bf16)
     arguments = encoder_arguments(
@@ -147,8 +146,8 @@ def main(argv: list[str] | None = None) -> None:
     trainer = BeatTrainer(
         model=model,
         args=arguments,
-        train_dataset=windows[0],
-        eval_dataset=windows[1],
+        train_dataset=train,
+        eval_dataset=validation,
         optimizers=muon_with_cosine_schedule(model, int(arguments.warmup_steps), args.steps),
     )
     trainer.train(resume_from_checkpoint=args.resume or None)

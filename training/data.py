@@ -162,7 +162,7 @@ class RecordCache:
             path.with_suffix(".partial.npy").rename(path)
 
     def load(self) -> list[np.ndarray]:
-        """Returns signals, int16 (records, 12, samples) in uV or NOT_RECORDED, and tiles, uint8 (pictures, 12, h, w)."""
+        """Maps signals, int16 (records, 12, samples) in uV or NOT_RECORDED, and tiles, uint8 (pictures, 12, H, W)."""
         return [np.load(path, mmap_mode="r") for path in self.paths]
 
 

@@ -148,8 +148,11 @@ def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_p
         changed = {
             name.split(".")[0] for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())
         }
-        allowed = {"language": {"language_model"}, "warmup": {"signal_projector", "image_projector"},
-                   "joint": {"language_model", "signal_projector", "image_projector", "vision_tower"}}[stage]  # fmt: skip
+        allowed = {
+            "language": {"language_model"},
+            "warmup": {"signal_projector", "image_projector"},
+            "joint": {"language_model", "signal_projector", "image_projector", "vision_tower"},
+        }[stage]
         assert changed and changed <= allowed, (stage, changed)
         before = after
 

@@ -346,7 +346,12 @@ def test_streamed_questions(built, tiny_processor, tiny):
 def test_codes_are_checked(tiny):
     codes, gain = torch.zeros(2, 2, 50, dtype=torch.long), torch.ones(2)
     assert len(tiny.get_ecg_features(ecg_codes=codes, ecg_gain=gain).pooler_output) == 2
-    for wrong in ({"ecg_codes": codes}, {"ecg_codes": codes[:, :1], "ecg_gain": gain}, {"ecg_codes": codes[0], "ecg_gain": gain}, {"ecg_codes": codes, "ecg_gain": gain[:1]}):  # fmt: skip
+    for wrong in (
+        {"ecg_codes": codes},
+        {"ecg_codes": codes[:, :1], "ecg_gain": gain},
+        {"ecg_codes": codes[0], "ecg_gain": gain},
+        {"ecg_codes": codes, "ecg_gain": gain[:1]},
+    ):
         with pytest.raises(ValueError, match="ecg_codes must have shape"):
             tiny.get_ecg_features(**wrong)
 

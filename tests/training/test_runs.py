@@ -32,11 +32,25 @@ class Run:
 
     def __init__(self, tiny_folder: Path, built: Path, cache: Path, output: Path, stage: str = "warmup"):
         values = {
-            "data.source": built, "data.cache": cache, "data.pictures": 6, "data.views": 2, "model.start": tiny_folder, "model.attention": "sdpa",
-            **{f"stages.{stage}.training.{name}": value for name, value in {
-                "max_steps": 6, "per_device_train_batch_size": 2, "save_steps": 2, "logging_steps": 1, "bf16": "false", "eval_strategy": "no",
-                "save_total_limit": "null"}.items()},
-        }  # fmt: skip
+            "data.source": built,
+            "data.cache": cache,
+            "data.pictures": 6,
+            "data.views": 2,
+            "model.start": tiny_folder,
+            "model.attention": "sdpa",
+            **{
+                f"stages.{stage}.training.{name}": value
+                for name, value in {
+                    "max_steps": 6,
+                    "per_device_train_batch_size": 2,
+                    "save_steps": 2,
+                    "logging_steps": 1,
+                    "bf16": "false",
+                    "eval_strategy": "no",
+                    "save_total_limit": "null",
+                }.items()
+            },
+        }
         self.output, self.stage, self.values = output, stage, values
 
     def arguments(self, *options, **values) -> list[str]:
@@ -130,8 +144,13 @@ def test_a_run_that_probes_goes_on_and_leaves_no_head(start):
 def test_two_processes_learn_what_one_does(start):
     """DDP, with frozen parts, and batches that lack an ECG or a picture in one of the processes."""
     # SGD, since the first steps of AdamW are the signs of gradients, also of those that are nothing but rounding.
-    options = {"stages__joint__muon": "null", "stages__joint__questions": 2, "stages__joint__training__optim": "sgd",
-               "stages__joint__training__learning_rate": "1e-2", "stages__joint__probe_only": 2}  # fmt: skip
+    options = {
+        "stages__joint__muon": "null",
+        "stages__joint__questions": 2,
+        "stages__joint__training__optim": "sgd",
+        "stages__joint__training__learning_rate": "1e-2",
+        "stages__joint__probe_only": 2,
+    }
     one, two = start("one", "joint"), start("two", "joint")
     one(stages__joint__training__per_device_train_batch_size=4, **options)
     two(processes=2, **options)
@@ -160,8 +179,12 @@ def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path
         "--standalone",
         str(root / "tests/support/fsdp2_worker.py"),
     ]
-    done = subprocess.run([*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "shards")], capture_output=True, text=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    done = subprocess.run(
+        [*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "shards")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "shards").glob("*.distcp"))) == 2
     model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder)
@@ -177,8 +200,12 @@ def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path
 
 
 def test_lora_is_merged_into_a_model_that_loads(start, tiny_folder, items, packer, tiny):
-    lora = {"stages__joint__lora": r"{r: 4, target_modules: 'language_model\.model\.layers\.\d+\.self_attn\.(q_proj|v_proj)'}",
-            "stages__joint__muon": "null", "stages__joint__train": "[signal_projector, image_projector]"}  # fmt: skip
+    modules = r"language_model\.model\.layers\.\d+\.self_attn\.(q_proj|v_proj)"
+    lora = {
+        "stages__joint__lora": f"{{r: 4, target_modules: '{modules}'}}",
+        "stages__joint__muon": "null",
+        "stages__joint__train": "[signal_projector, image_projector]",
+    }
     started = start("lora", "joint")
     started(**lora)
     merged = HeartcareForConditionalGeneration.from_pretrained(started.output / "joint").eval()
@@ -201,9 +228,18 @@ def test_checkpointed_gradients_are_the_same(start):
 
 def test_early_stop_keeps_the_best(start):
     started = start("early")
-    started(**{"stages__warmup__patience": 1, "stages__warmup__training__eval_strategy": "steps", "stages__warmup__training__eval_steps": 2,
-           "stages__warmup__training__learning_rate": 3.0, "stages__warmup__muon": "null", "stages__warmup__training__max_steps": 40,
-           "stages__warmup__train": "[signal_projector, image_projector]", "stages__warmup__shares": "{signal: 0.7, image: 0.3}"})  # fmt: skip
+    started(
+        **{
+            "stages__warmup__patience": 1,
+            "stages__warmup__training__eval_strategy": "steps",
+            "stages__warmup__training__eval_steps": 2,
+            "stages__warmup__training__learning_rate": 3.0,
+            "stages__warmup__muon": "null",
+            "stages__warmup__training__max_steps": 40,
+            "stages__warmup__train": "[signal_projector, image_projector]",
+            "stages__warmup__shares": "{signal: 0.7, image: 0.3}",
+        }
+    )
     last = max((started.output / "warmup").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     state = json.loads((last / "trainer_state.json").read_text())
     evaluated = {row["step"]: row["eval_loss"] for row in state["log_history"] if "eval_loss" in row}

@@ -111,8 +111,21 @@ def test_a_trace_is_learnt(data):
 
 
 def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_folder, tmp_path):
-    command = ["heartcare.training.vision", "--data", built, "--output", tmp_path / "vision", "--steps", 4, "--batch-size", 2,
-               "--save-steps", 2, "--cache", tmp_path / "cache"]  # fmt: skip
+    command = [
+        "heartcare.training.vision",
+        "--data",
+        built,
+        "--output",
+        tmp_path / "vision",
+        "--steps",
+        4,
+        "--batch-size",
+        2,
+        "--save-steps",
+        2,
+        "--cache",
+        tmp_path / "cache",
+    ]
     printed = run_main(*command, cwd=tmp_path).stdout
     assert "| macro AUC, super |" in printed and "PRD of the traces" in printed
     whole = load_file(tmp_path / "vision/model.safetensors")
