@@ -1,5 +1,7 @@
 """What leaves the repository: the language model alone, prompts for it, and quantized loading."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,9 @@ def test_the_language_model_shrinks_and_the_encoders_stay(root, model, ask, ecg,
     assert np.abs(one - two).max() < (0.05 if kind == "int8" else 0.3)
     text = small.generate(**inputs, max_new_tokens=12, do_sample=False)
     assert text.shape[1] > inputs["input_ids"].shape[1]
+
+
+def test_onnx_gives_the_same_codes(root, tmp_path):
+    done = run_main("heartcare.examples.export_onnx", "--model", root, "--output", tmp_path).stdout
+    assert "codes the same as PyTorch's: 100.00%" in done and float(re.search(r"at most ([\d.]+) uV", done)[1]) < 0.1
+    assert {path.name for path in tmp_path.iterdir()} == {"beat_encoder.onnx", "beat_decoder.onnx"}

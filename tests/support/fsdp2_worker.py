@@ -1,4 +1,4 @@
-"""Run by test_training.py in two processes: a model in shards (FSDP2, gloo) takes a few steps, and is saved in shards."""
+"""Run by test_runs.py in two processes: a model in shards (FSDP2, gloo) takes a few steps, and is saved in shards."""
 
 import sys
 

@@ -26,6 +26,8 @@ from heartcare.training.data import StreamedQuestions
 from heartcare.training.merge_shards import merge
 from heartcare.training.recipe import StageRecipe
 
+pytestmark = pytest.mark.slow
+
 
 class Run:
     """`heartcare.training.heartcare` on the tiny model."""

@@ -90,6 +90,7 @@ def test_items_are_seen_in_order_and_shifted_alike(data):
     assert len(epoch) == len(one.records)  # each picture once
 
 
+@pytest.mark.slow
 def test_a_trace_is_learnt(data):
     """From two pictures, the ViT learns to draw them, better than silence by far."""
     torch.manual_seed(0)
@@ -110,6 +111,7 @@ def test_a_trace_is_learnt(data):
     assert losses[-1] < 0.3 and losses[0] > 0.9
 
 
+@pytest.mark.slow
 def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_folder, tmp_path):
     command = [
         "heartcare.training.vision",

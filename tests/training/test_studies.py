@@ -1,0 +1,147 @@
+"""The commands of studies: each prints its table."""
+
+import argparse
+import re
+
+import pytest
+from PIL import Image
+from support.commands import run_main
+
+from heartcare.studies import benchmark_beat
+from heartcare.studies.beat_variants import VARIANTS
+
+
+def test_lexicon_table(root, shared, tmp_path):
+    import gzip
+
+    (tmp_path / "ptbxl_database.csv").write_bytes(gzip.open(shared / "ptbxl_database.csv.gz").read())
+    table = run_main("heartcare.studies.evaluate_lexicon", "--ptbxl", tmp_path, "--folds", 9).stdout
+    assert (
+        table.startswith("2183 reports")
+        and re.search(r"^SR +1670 +\d+ +0\.99\d +0\.99\d$", table, re.M)
+        and "micro F1" in table
+    )
+
+
+def test_quality_table(root, ptbxl_folder):
+    table = run_main("heartcare.studies.evaluate_quality", "--ptbxl", ptbxl_folder, "--fold", 6).stdout
+    assert (
+        re.search(r"^\| as it is \| 0.0% \| 0.0% \| 100.0% \|$", table, re.M)
+        and "| baseline | baseline_drift | 0 | nan |" in table
+    )
+    assert re.search(r"^\| LA/RA \| [1-9]\d+.\d% ", table, re.M)
+
+
+def test_benchmark_of_the_agent(root, ptbxl_folder):
+    table = run_main(
+        "heartcare.studies.benchmark_agent",
+        "--record",
+        ptbxl_folder / "records100/00000/00001_lr",
+        "--skip-references",
+    ).stdout
+    rate = float(re.search(r"draw 1650x1275 +[\d.]+ ms +([\d.]+) /s", table)[1])
+    assert rate > 5 and "read and clean, 100 Hz" in table and "questions and answers" in table
+
+
+@pytest.mark.slow
+def test_benchmark_of_beat(root):
+    printed = run_main("heartcare.studies.benchmark_beat", "--model", root, "--batches", 2, "--hours", 0.05).stdout
+    rates = {
+        what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)
+    }
+    # The README has what a quiet machine does; here other tests may be running.
+    assert (
+        rates["codes from a signal: Beat"] > 3 * rates["codes from a signal: paper, as published"]
+        and "training step: Beat" in rates
+    )
+    assert "0.05 h of 12 leads at 250 Hz as a stream: 36 segments" in printed
+
+
+def test_benchmark_of_beat_counts_the_seconds_of_each(beat, monkeypatch):
+    def two_seconds(calls, device):
+        for each in calls.values():
+            each()
+        return dict.fromkeys(calls, 2.0)
+
+    monkeypatch.setattr(benchmark_beat, "median_seconds", two_seconds)
+    args = argparse.Namespace(device="cpu", compile=False, onnx=False, bf16=True)
+    found = benchmark_beat.measure(benchmark_beat.paper("cpu").eval(), beat, 3, args)
+    assert set(found["training step"]) == {"paper", "paper, bf16", "Beat", "Beat, bf16"}
+    for rows in found.values():
+        assert rows == {who: 3 * (5 if who.startswith("Beat") else 4) / 2 for who in rows}
+
+
+def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
+    drawn = tmp_path / "fidelity.png"
+    options = ["--models", root, root, "--ptbxl", ptbxl_folder, "--fold", 5, "--picture", drawn]
+    printed = run_main("heartcare.studies.beat_fidelity", *options).stdout
+    rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
+    assert (
+        rows["bits/s"] == ["90", "90"]
+        and float(rows["correlation"][0]) > 0.8
+        and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
+    )
+    name = "MSE of the forecast, in variances: Beat / zero / last beat repeated"
+    forecast, zero, repeated = (float(value) for value in rows[name][0].split(" / "))
+    assert rows["length of the forecast, s"] == ["2.5", "2.5"] and forecast < min(zero, repeated)
+    assert float(rows["R-peak F1, 50 ms"][0]) > 0.9 and Image.open(drawn).size == (1100, 1860)
+
+
+@pytest.mark.slow
+def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
+    options = [
+        "--output",
+        tmp_path / "study",
+        "--ptbxl",
+        ptbxl_folder,
+        "--cache",
+        tmp_path,
+        "--steps",
+        2,
+        "--batch-size",
+        2,
+    ]
+    run_main("heartcare.studies.beat_study", *options, "--only", "leads_8", cwd=tmp_path)
+    (tmp_path / "study/leads_8.json").write_text(
+        (tmp_path / "study/leads_8.json").read_text().replace('"steps": 2', '"steps": 3')
+    )
+    printed = run_main(
+        "heartcare.studies.beat_study",
+        *options,
+        "--only",
+        "leads_8",
+        "fsq",
+        "--plot",
+        tmp_path / "a.svg",
+        cwd=tmp_path,
+    ).stdout
+    assert (
+        "8 independent leads" in printed
+        and "finite scalar" in printed
+        and (tmp_path / "a.svg").read_text().startswith("<svg")
+    )
+    assert '"steps": 3' in (tmp_path / "study/leads_8.json").read_text()  # what is done is not done again
+
+
+@pytest.mark.slow
+def test_probe_of_beat(root, tmp_path, ptbxl_folder):
+    teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path, "--epochs", 1]
+    assert '"fold": 9' in run_main("heartcare.training.resnet1d", *teacher).stdout
+    study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
+    run_main("heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
+    options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
+    printed = run_main(
+        "heartcare.studies.probe_beat",
+        *options,
+        "--supervised",
+        tmp_path,
+        "--study",
+        tmp_path / "study",
+        "--designs",
+        "paper",
+    ).stdout
+    assert "| no Beat: ResNet1d, supervised | – | " in printed
+    found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
+    names = str(root), "random weights", VARIANTS["paper"].words
+    assert [each[:2] for each in found] == [(name, pooling) for name in names for pooling in ("mean", "attention")]
+    assert all(score == "–" or 0 <= float(score) <= 1 for _, _, score in found)
