@@ -41,13 +41,19 @@ CUSTOM_PIPELINES = {
     }
 }
 
-# Similarity from which on a name counts as a misspelling; `eos_token_id` is 0.83 from `ecg_token_id`.
-MISSPELT = 0.85
-
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def misspelt_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is a misspelling of, or None.
+
+    Names of other models that are merely alike are no misspellings: `eos_token_id` has a similarity of 0.83 to
+    `ecg_token_id`, and `layer_norm_epsilon` is four letters longer than `layer_norm_eps`.
+    """
+    return nearest_name(name, (other for other in known if abs(len(other) - len(name)) <= 2), cutoff=0.85)
 
 
 def refuse_unknown(kwargs: Mapping[str, object], known: Iterable[str], where: str) -> None:
@@ -91,7 +97,7 @@ def refuse_misspelt(kwargs: Mapping[str, object], known: Iterable[str], passed_o
     others = [key for key in kwargs if key not in passed_on]
     if not others:
         return
-    misspelt = {key: near for key in others if (near := nearest_name(key, known, MISSPELT))}
+    misspelt = {key: near for key in others if (near := misspelt_name(key, known))}
     if misspelt:
         hints = ", ".join(f"{key!r} (did you mean {near!r}?)" for key, near in misspelt.items())
         raise TypeError(f"{where} got misspelt keywords: {hints}.")
@@ -115,7 +121,7 @@ class CheckedConfig(PreTrainedConfig):
         """Refuses keywords that are nearly an option (`ValueError`); warns of others that are not the library's."""
         options = [field.name for field in fields(self)]
         unknown = [key for key in kwargs if key not in _library_names() and not key.startswith("_")]
-        misspelt = {key: near for key in unknown if (near := nearest_name(key, options, MISSPELT))}
+        misspelt = {key: near for key in unknown if (near := misspelt_name(key, options))}
         if misspelt:
             raise ValueError(
                 f"{type(self).__name__} got unknown keys {sorted(misspelt)}; did you mean {sorted(misspelt.values())}? "
@@ -129,6 +135,17 @@ class CheckedConfig(PreTrainedConfig):
                 f"{type(self).__name__} does not know {sorted(unknown)}; they are kept, and have no effect.",
                 stacklevel=4,
             )
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "CheckedConfig":
+        """As `PreTrainedConfig.from_dict`.
+
+        Raises: `ValueError` for the configuration of another kind of model, of which only defaults would be made.
+        """
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(f"This is the configuration of a model of type {kind!r}; expected {cls.model_type!r}.")
+        return super().from_dict(config_dict, **kwargs)
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs: Any) -> None:
         """As `PreTrainedConfig.save_pretrained`.
@@ -296,6 +313,7 @@ __all__ = [
     "TASK",
     "BeatConfig",
     "HeartcareConfig",
+    "misspelt_name",
     "nearest_name",
     "refuse_misspelt",
     "refuse_unknown",

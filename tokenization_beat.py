@@ -59,7 +59,7 @@ class BeatEncoderOutput(ModelOutput):
 @dataclass
 class BeatOutput(ModelOutput):
     """
-    Result of training's forward pass: [`BeatEncoderOutput`], and
+    Result of training's forward pass: codes, gain and latents as in [`BeatEncoderOutput`], and
 
     loss (`torch.FloatTensor`): recon_weight * recon_loss + pred_weight * pred_loss + vq_weight * vq_loss.
     recon_loss, pred_loss, vq_loss (`torch.FloatTensor`): Its parts; the first two in units of gain squared. pred_loss
@@ -80,7 +80,6 @@ class BeatOutput(ModelOutput):
     codes: torch.LongTensor | None = None
     gain: torch.FloatTensor | None = None
     latents: torch.FloatTensor | None = None
-    latent_mask: torch.BoolTensor | None = None
     recon_loss: torch.FloatTensor | None = None
     pred_loss: torch.FloatTensor | None = None
     vq_loss: torch.FloatTensor | None = None
@@ -91,6 +90,11 @@ class BeatOutput(ModelOutput):
     codebook_perplexity: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+
+    @property
+    def latent_mask(self) -> torch.BoolTensor:
+        """True where there is a latent, (B, N)."""
+        return self.codes[:, 0] != ABSENT
 
 
 class Segments(NamedTuple):
@@ -273,8 +277,13 @@ class BeatModel(BeatPreTrainedModel):
             codes = self._refine(encoded.last_hidden_state, segments, refine)
         else:
             codes = self.quantizer.encode(encoded.last_hidden_state, segments.latent_mask)
-        tokens = self._tokens(codes, self.quantizer.decode(codes), segments, input_values.shape[-1])
-        return BeatEncoderOutput(**tokens, hidden_states=encoded.hidden_states, attentions=encoded.attentions)
+        num_samples = input_values.shape[-1]
+        return BeatEncoderOutput(
+            **self._tokens(codes, self.quantizer.decode(codes), segments, num_samples),
+            latent_mask=segments.latent_mask.view(len(input_values), -1)[:, -self.num_latents(num_samples) :],
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
 
     def decode(self, codes: torch.LongTensor, gain: torch.FloatTensor) -> torch.FloatTensor:
         """Turns tokens into ECGs, from nothing but codes and gain.
@@ -515,13 +524,11 @@ class BeatModel(BeatPreTrainedModel):
         return latents.reshape(batch, -1, latents.shape[-1])[:, -self.num_latents(num_samples) :]
 
     def _tokens(self, codes: torch.Tensor, latents: torch.Tensor, segments: Segments, num_samples: int) -> dict:
-        """Fields of `BeatEncoderOutput`, per ECG, of codes and latents per segment."""
-        batch, n = len(segments.gain), self.num_latents(num_samples)
+        """Codes, gain and latents of ECGs, of codes and latents per segment."""
         return {
-            "codes": self._from_segments(codes, batch, n),
+            "codes": self._from_segments(codes, len(segments.gain), self.num_latents(num_samples)),
             "gain": segments.gain,
             "latents": self._per_ecg(latents, segments, num_samples),
-            "latent_mask": segments.latent_mask.view(batch, -1)[:, -n:],
         }
 
     def _restore(self, latents, latent_mask, gain, num_samples: int) -> torch.Tensor:

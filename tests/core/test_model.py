@@ -337,8 +337,12 @@ def test_a_configuration_that_could_not_be_loaded_back_is_not_saved(tiny, tmp_pa
 def test_misspelt_keys_are_refused():
     with pytest.raises(ValueError, match="unknown keys.*image_slot_per_tile.*did you mean.*image_slots_per_tile"):
         HeartcareConfig(image_slot_per_tile=2)
+    with pytest.warns(UserWarning, match="does not know .'layer_norm_epsilon', 'sep_token_id'."):  # of other models
+        BeatConfig(layer_norm_epsilon=1.0, sep_token_id=3)
     with pytest.raises(ValueError, match="computes .'num_patches'. from other keys"):
         BeatConfig(num_patches=2)
+    with pytest.raises(ValueError, match="of a model of type 'llama'; expected 'heartcare'"):
+        HeartcareConfig.from_dict({"model_type": "llama", "hidden_size": 8})
     with pytest.raises(TypeError, match=r"prepare got unknown keywords: 'unit' \(did you mean 'units'\?\), 'q'. Known"):
         refuse_unknown({"unit": "uV", "q": 1, "fs": 2}, ["units", "sampling_rate", "fs"], "prepare")
     refuse_unknown({"units": "uV"}, ["units"], "prepare")
