@@ -72,6 +72,8 @@ def read_archive(file: IO[bytes]) -> dict:
                 raise ValueError(f"{name!r} has {info.file_size} bytes, at most {MAX_WORDS_BYTES} are read")
             with archive.open(info) as member:
                 arrays[key] = read_array(member, info.file_size, repr(name))
+                if member.read(1):  # at the end of a member, zipfile compares its checksum
+                    raise ValueError(f"{name!r} is longer than the array in it")
     return arrays
 
 
