@@ -1,0 +1,91 @@
+"""Rules of the house that a machine can check: sizes of modules, private names, and the directions of imports."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("agent", "bench", "training", "studies", "examples")
+LONGEST = 600  # lines of a module
+LONGEST_FUNCTION = 60  # lines, its docstring left out
+
+
+@pytest.fixture(scope="module")
+def modules(root) -> dict[Path, ast.Module]:
+    """Path below the root -> syntax tree of each module of the product."""
+    names = subprocess.run(["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=True).stdout
+    paths = [Path(name) for name in names.split() if not name.startswith("tests/") and (root / name).exists()]
+    assert len(paths) > 80
+    return {path: ast.parse((root / path).read_text(encoding="utf-8")) for path in paths}
+
+
+def test_no_module_is_long(modules, root):
+    lengths = {path: len((root / path).read_text(encoding="utf-8").splitlines()) for path in modules}
+    assert {path: length for path, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_no_function_is_long(modules):
+    long = {}
+    for path, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                length = body[-1].end_lineno - body[0].lineno + 1
+                if length > LONGEST_FUNCTION:
+                    long[f"{path}:{node.name}"] = length
+    assert long == {}
+
+
+def test_no_private_name_is_used_across_modules(modules):
+    used = []
+    for path, tree in modules.items():
+        ours = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("heartcare")):
+                used += [f"{path}: {alias.name}" for alias in node.names if alias.name.startswith("_")]
+                ours |= {alias.asname or alias.name for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
+                if node.attr.startswith("_") and not node.attr.startswith("__") and node.attr != "_from_config":
+                    used.append(f"{path}: {node.value.id}.{node.attr}")
+    assert used == []
+
+
+def test_the_core_imports_no_room_and_nothing_else_of_the_package_but_flat_files(modules):
+    """`trust_remote_code` loads the flat files alone, and finds them by `from .name import ...`."""
+    wrong = []
+    for path, tree in modules.items():
+        if len(path.parts) > 1 or path.stem in ("setup", "__init__"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                if node.level > 1 or not node.module or "." in node.module or node.module in ROOMS:
+                    wrong.append(f"{path}:{node.lineno}")
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if any(name.split(".")[0] == "heartcare" for name in names):
+                wrong.append(f"{path}:{node.lineno}")
+    assert wrong == []
+
+
+def test_rooms_import_downwards(modules):
+    """The data engine knows neither benchmark nor training; the benchmark knows no training; nobody imports examples but
+    examples themselves.
+    """
+    above = {"agent": ("bench", "training", "studies", "examples"), "bench": ("training", "studies", "examples"),
+             "training": ("studies", "examples")}  # fmt: skip
+    wrong = []
+    for path, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and path.parts[0] in above:
+                target = (node.module or "").removeprefix("heartcare.").split(".")[0]
+                if target in above[path.parts[0]] and (node.level > 1 or (node.module or "").startswith("heartcare")):
+                    wrong.append(f"{path}: {node.module}")
+    assert wrong == []
+
+
+def test_there_is_one_reader_and_one_check(modules, root):
+    """One function tells formats, one constructor checks a recording."""
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in modules}
+    for mark, home in (("def detect_format", "reading_heartcare.py"), ("is there twice in", "ecg_heartcare.py")):
+        assert [str(path) for path, text in texts.items() if mark in text] == [home], mark
