@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..lexicon import find_statements
+from ..statements import STATEMENTS
 
 # Names of `ECG.measurements` -> the range of values that can be. Rates are in bpm, axes in degrees, all else in ms.
 # Devices write numbers outside, such as 0, 999, 29999 and 65535, for what they did not measure.
@@ -125,6 +126,7 @@ NAMING_KEYS = re.compile(
 GENERAL_WORDS = frozenset(
     ("ecg", "ekg", "tech", "technician", "unknown", "anonymous", "patient", "doctor", "none", "the")
 )
+MEDICAL_WORDS = frozenset(re.findall(r"[a-z]{3,}", " ".join(STATEMENTS.values()).lower()))
 
 
 def device_statements(parsed: Any) -> tuple[str, str, list[str]]:
@@ -155,7 +157,9 @@ def people_of(parsed: Any) -> list[str]:
     texts += [parsed.recording.technician, parsed.recording.referring_physician, parsed.interpretation.interpreter]
     texts += list(named_in(parsed.raw_metadata))
     words = {word for text in texts for word in re.findall(r"[^\W_][\w'-]+", str(text or ""))}
-    names = {word for word in words if len(word) >= 3 + word.isdigit() and word.lower() not in GENERAL_WORDS}
+    names = {
+        word for word in words if len(word) >= 3 + word.isdigit() and word.lower() not in GENERAL_WORDS | MEDICAL_WORDS
+    }
     return sorted(names, key=lambda word: (-len(word), word))
 
 

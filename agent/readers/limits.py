@@ -1,6 +1,7 @@
 """Limits of the vendors' formats, checked before a parser builds anything: small files can unpack to any size.
 
-XML is counted in one streaming pass; of deflated DICOM and of XLI-compressed leads only the unpacked size is taken.
+XML is counted in one streaming pass, DICOM in one over its data elements; of XLI-compressed leads and of annotations of
+EDF+ only the size is taken.
 """
 
 import base64
@@ -19,8 +20,12 @@ MAX_XML_TAGS = 2**18  # elements and attributes; a tree of as many takes 60 MB
 MAX_XML_DEPTH = 256
 MAX_XML_VALUES = 2**22  # numbers in text, each of which is a Python string for a while
 MAX_INFLATED_BYTES = 2**26  # 90 minutes of twelve leads at 500 Hz and 16 bits
+MAX_DICOM_ELEMENTS = 2**17  # data elements and items, for which pydicom takes 70 MB and seconds
 MAX_XLI_BYTES = 2**23  # 5 minutes of twelve leads at 1 kHz
 MAX_ANNOTATION_BYTES = 2**22  # each annotation of an EDF+ file may take seven bytes, and 400 in memory
+
+IMPLICIT, BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+LONG_REPRESENTATIONS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # with a length of four bytes
 
 PIECE = 2**16  # bytes that are read at a time
 XLI_HEADER = 8  # bytes before each lead
@@ -40,7 +45,7 @@ def check_limits(path: Path, format: str):
     limit = MAX_XML_BYTES if format.endswith(("-xml", "-aecg")) else MAX_BYTES
     size = path.stat().st_size
     if size > limit:
-        raise ValueError(f"{path} has {size} bytes; {format} files are read up to {limit} bytes.")
+        raise Refused(f"{path} has {size} bytes; {format} files are read up to {limit} bytes.")
     if check := CHECKS.get(format):
         check(path)
 
@@ -143,7 +148,7 @@ def check_xli(path: Path, text: str):
         size = int.from_bytes(content[:4], "little")
         total += lzw_length(content[XLI_HEADER : XLI_HEADER + size], MAX_XLI_BYTES - total)
         if total > MAX_XLI_BYTES:
-            raise ValueError(f"{path}: its compressed leads unpack to more than {MAX_XLI_BYTES} bytes.")
+            raise Refused(f"{path}: its compressed leads unpack to more than {MAX_XLI_BYTES} bytes.")
         content = content[XLI_HEADER + size :]
 
 
@@ -169,23 +174,61 @@ def lzw_length(content: bytes, limit: int) -> int:
 
 
 def check_dicom(path: Path):
-    """Inflates a deflated DICOM file piece by piece.
+    """Inflates a DICOM file, if it is deflated, and counts its data elements.
 
-    Raises: `ValueError` for more than `MAX_INFLATED_BYTES`.
+    Raises: `Refused` for more than `MAX_INFLATED_BYTES` or `MAX_DICOM_ELEMENTS`.
     """
     with open(path, "rb") as file:
         syntax = skip_file_meta(file)
-        if syntax != "1.2.840.10008.1.2.1.99":
-            return
-        inflater, total, piece = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(PIECE)
-        while piece and not inflater.eof:
-            try:
-                total += len(inflater.decompress(piece, 2**20))
-            except zlib.error as error:
-                raise ValueError(f"{path} cannot be read, its deflated part is damaged ({error}).") from None
-            if total > MAX_INFLATED_BYTES:
-                raise ValueError(f"{path} unpacks to more than {MAX_INFLATED_BYTES} bytes, which is refused.")
-            piece = inflater.unconsumed_tail or file.read(PIECE)
+        content = inflate(path, file) if syntax == DEFLATED else file.read()
+    if count_elements(content, syntax) > MAX_DICOM_ELEMENTS:
+        raise Refused(f"{path} has more than {MAX_DICOM_ELEMENTS} data elements, which is no ECG.")
+
+
+def inflate(path: Path, file) -> bytes:
+    """Inflates the rest of a file.
+
+    Raises: `Refused` for more than `MAX_INFLATED_BYTES`; `ValueError` for what is damaged.
+    """
+    inflater, pieces, total, piece = zlib.decompressobj(-zlib.MAX_WBITS), [], 0, file.read(PIECE)
+    while piece and not inflater.eof:
+        try:
+            pieces.append(inflater.decompress(piece, 2**20))
+        except zlib.error as error:
+            raise ValueError(f"{path} cannot be read, its deflated part is damaged ({error}).") from None
+        total += len(pieces[-1])
+        if total > MAX_INFLATED_BYTES:
+            raise Refused(f"{path} unpacks to more than {MAX_INFLATED_BYTES} bytes, which is refused.")
+        piece = inflater.unconsumed_tail or file.read(PIECE)
+    return b"".join(pieces)
+
+
+def count_elements(content: bytes, syntax: str) -> int:
+    """Counts data elements, items and their ends in a DICOM data set, at most to one more than `MAX_DICOM_ELEMENTS`.
+
+    Sequences and items are entered rather than skipped, so that one loop goes through all levels.
+    """
+    try:
+        from pydicom.datadict import dictionary_has_tag, dictionary_VR
+    except ImportError as error:
+        raise ImportError("Reading DICOM needs pydicom: pip install heartcare[formats]") from error
+    order, place, count = ">" if syntax == BIG_ENDIAN else "<", 0, 0
+    while place + 8 <= len(content) and count <= MAX_DICOM_ELEMENTS:
+        group, element = struct.unpack_from(f"{order}HH", content, place)
+        representation = content[place + 4 : place + 6]
+        explicit = syntax != IMPLICIT and representation.isalpha() and representation.isupper()
+        is_long = explicit and representation in LONG_REPRESENTATIONS
+        count, place = count + 1, place + (12 if is_long else 8)
+        if group == 0xFFFE:  # the beginning of an item, or the end of one or of a sequence
+            continue
+        if explicit and not is_long:
+            place += struct.unpack_from(f"{order}H", content, place - 2)[0]
+        elif place <= len(content):
+            length = struct.unpack_from(f"{order}I", content, place - 4)[0]
+            tag = group << 16 | element
+            known = representation.decode() if explicit else dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+            place += 0 if known == "SQ" or length == 2**32 - 1 else length
+    return count
 
 
 def skip_file_meta(file) -> str:
@@ -200,7 +243,7 @@ def skip_file_meta(file) -> str:
         if group != 2:
             file.seek(-8, 1)
             break
-        if representation in (b"OB", b"UN", b"OW", b"SQ", b"UT"):  # whose length has four bytes
+        if representation in LONG_REPRESENTATIONS:
             length = int.from_bytes(file.read(4), "little")
         if element == 0x10:
             syntax = file.read(length).decode("ascii", "replace").strip("\0 ")
@@ -225,7 +268,7 @@ def check_edf(path: Path):
             return  # the parser names what is wrong with the header
     annotations = 2 * records * sum(size for label, size in zip(labels, samples) if label == b"EDF Annotations")
     if annotations > MAX_ANNOTATION_BYTES:
-        raise ValueError(f"{path} has {annotations} bytes of annotations; up to {MAX_ANNOTATION_BYTES} are read.")
+        raise Refused(f"{path} has {annotations} bytes of annotations; up to {MAX_ANNOTATION_BYTES} are read.")
 
 
 CHECKS = {

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from make_examples import write_wfdb
 from support.processes import STALL, kill_when_stalled
-from test_readers import write_ishne
+from support.vendor_files import write_ishne
 
 from heartcare.agent.__main__ import main
 from heartcare.agent.build import WORK, LeakageError, Settings, SourceChangedError, build, check_leakage, plan

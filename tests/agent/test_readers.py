@@ -1,13 +1,21 @@
 """The converter: every format gives the same ECG, and nothing bad gets through."""
 
-import base64
-import struct
 import zipfile
 
 import numpy as np
 import pytest
 import wfdb
 from make_examples import write_wfdb
+from support.vendor_files import (
+    write_aecg,
+    write_dicom,
+    write_edf,
+    write_ishne,
+    write_mfer,
+    write_muse,
+    write_scp,
+    write_sierra,
+)
 
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.simulate import simulate_ecg
@@ -16,170 +24,12 @@ from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 
 
-def as_counts(signal, scale=0.001):
-    return np.round(signal / scale).astype(int)
-
-
 def write_csv(path, ecg, names=LEADS, separator=",", units="", scale=1.0):
     rows = [separator.join(["time", *(f"{name}{units}" for name in names)])]
     for i, values in enumerate(ecg.signal.T):
         numbers = [f"{i / ecg.sampling_rate:.4f}", *(f"{value * scale:.6f}" for value in values)]
         rows.append(separator.join(number.replace(".", ",") if separator == ";" else number for number in numbers))
     path.write_text("\n".join(rows), encoding="utf-8")
-
-
-def write_edf(path, ecg):
-    """A minimal EDF of ten one-second records."""
-    rate, leads = ecg.sampling_rate, len(LEADS)
-    head = f"{'0':8}{'X F 01-JAN-1960 X':80}{'Startdate X X X X':80}{'01.01.20'}{'00.00.00'}{256 * (leads + 1):<8}{'':44}{'10':8}{'1':8}{leads:<4}"
-    columns = (
-        [f"{name:16}" for name in LEADS], [f"{'':80}"] * leads, [f"{'mV':8}"] * leads, [f"{'-10':8}"] * leads, [f"{'10':8}"] * leads,
-        [f"{'-32768':8}"] * leads, [f"{'32767':8}"] * leads, [f"{'':80}"] * leads, [f"{rate:<8}"] * leads, [f"{'':32}"] * leads,
-    )  # fmt: skip
-    digital = np.round((ecg.signal + 10) / 20 * 65535 - 32768).astype("<i2").reshape(leads, 10, rate).transpose(1, 0, 2)
-    path.write_bytes(
-        (head + "".join(text for column in columns for text in column)).encode("ascii") + digital.tobytes()
-    )
-
-
-def write_dicom(path, ecg):
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.sequence import Sequence
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = meta_class = "1.2.840.10008.5.1.4.1.1.9.1.1"
-    meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = "1.2.3.4", "1.2.840.10008.1.2.1"
-    data = Dataset()
-    data.file_meta, data.SOPClassUID, data.SOPInstanceUID = meta, meta_class, "1.2.3.4"
-    data.PatientName, data.PatientID, data.PatientSex, data.PatientAge, data.Modality = (
-        "DOE^JANE",
-        "4711",
-        "F",
-        "063Y",
-        "ECG",
-    )
-    group = Dataset()
-    group.WaveformOriginality, group.NumberOfWaveformChannels = "ORIGINAL", len(LEADS)
-    group.NumberOfWaveformSamples, group.SamplingFrequency = ecg.signal.shape[1], ecg.sampling_rate
-    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
-    channels = []
-    for name in LEADS:
-        channel, source, unit = Dataset(), Dataset(), Dataset()
-        source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = name, "99X", f"Lead {name}"
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
-        channel.ChannelSourceSequence, channel.ChannelSensitivityUnitsSequence = Sequence([source]), Sequence([unit])
-        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = 1.0, 1.0, 0.0
-        channel.WaveformBitsStored, channel.ChannelSampleSkew = 16, "0"
-        channels.append(channel)
-    group.ChannelDefinitionSequence = Sequence(channels)
-    group.WaveformData = as_counts(ecg.signal).astype("<i2").T.tobytes()
-    data.WaveformSequence = Sequence([group])
-    pydicom.dcmwrite(path, data, enforce_file_format=True)
-
-
-def write_aecg(path, ecg):
-    sequences = "".join(
-        f'<component><sequence><code code="MDC_ECG_LEAD_{name.upper()}" codeSystem="2.16.840.1.113883.6.24"/><value xsi:type="SLIST_PQ">'
-        f'<origin value="0" unit="uV"/><scale value="1" unit="uV"/><digits>{" ".join(map(str, as_counts(lead)))}</digits></value></sequence></component>'
-        for name, lead in zip(LEADS, ecg.signal)
-    )
-    path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?><AnnotatedECG xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-        '<id root="1.2.3"/><component><series><code code="RHYTHM" codeSystem="2.16.840.1.113883.5.4"/><component><sequenceSet><component><sequence>'
-        '<code code="TIME_RELATIVE" codeSystem="2.16.840.1.113883.5.4"/><value xsi:type="GLIST_PQ"><head value="0" unit="s"/>'
-        f'<increment value="{1 / ecg.sampling_rate}" unit="s"/></value></sequence></component>{sequences}</sequenceSet></component></series></component></AnnotatedECG>'
-    )
-
-
-def write_muse(path, ecg):
-    leads = [name for name in LEADS if name not in ("III", "aVR", "aVL", "aVF")]
-    data = "".join(
-        f"<LeadData><LeadByteCountTotal>{2 * ecg.signal.shape[1]}</LeadByteCountTotal><LeadSampleCountTotal>{ecg.signal.shape[1]}</LeadSampleCountTotal>"
-        f"<LeadAmplitudeUnitsPerBit>1.0</LeadAmplitudeUnitsPerBit><LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits><LeadID>{name}</LeadID>"
-        f"<LeadSampleSize>2</LeadSampleSize><WaveFormData>{base64.b64encode(as_counts(ecg.signal[LEADS.index(name)]).astype('<i2').tobytes()).decode()}"
-        "</WaveFormData></LeadData>"
-        for name in leads
-    )
-    path.write_text(
-        "<?xml version='1.0'?><RestingECG><PatientDemographics><PatientID>4711</PatientID><PatientAge>63</PatientAge><AgeUnits>YEARS</AgeUnits>"
-        "<Gender>FEMALE</Gender></PatientDemographics><Diagnosis><DiagnosisStatement><StmtText>Sinus rhythm</StmtText></DiagnosisStatement>"
-        "<DiagnosisStatement><StmtText>Possible inferior infarct</StmtText></DiagnosisStatement></Diagnosis><Waveform><WaveformType>Rhythm</WaveformType>"
-        f"<NumberofLeads>8</NumberofLeads><SampleType>CONTINUOUS_SAMPLES</SampleType><SampleBase>{ecg.sampling_rate}</SampleBase>"
-        f"<SampleExponent>0</SampleExponent>{data}</Waveform></RestingECG>"
-    )
-
-
-def write_ishne(path, ecg):
-    """A minimal ISHNE Holter file: lead codes 5 to 16 are I to V6, resolutions are in nV."""
-    leads, samples = ecg.signal.shape
-    head = bytearray(512)
-    struct.pack_into("<iiihh", head, 0, 0, samples, 0, 522, 1)
-    struct.pack_into("<h", head, 146, leads)
-    struct.pack_into("<12h", head, 148, *range(5, 17))
-    struct.pack_into("<12h", head, 196, *[1000] * 12)
-    struct.pack_into("<h", head, 262, ecg.sampling_rate)
-    path.write_bytes(b"ISHNE1.0" + b"\0\0" + bytes(head) + as_counts(ecg.signal).astype("<i2").T.tobytes())
-
-
-def write_mfer(path, ecg):
-    """A minimal MFER file: little endian, steps of 1 uV, one block of all samples of each lead."""
-    codes = {"I": 1, "II": 2, **{f"V{i}": i + 2 for i in range(1, 7)}, "III": 61, "aVR": 62, "aVL": 63, "aVF": 64}
-    tag = lambda code, content: bytes([code, len(content)]) + content  # noqa: E731
-    out = tag(0x40, b"MFR Standard 12 leads ECG".ljust(32)) + tag(0x01, b"\1") + tag(0x08, b"\1\0") + tag(0x0A, b"\0")
-    out += tag(0x0B, struct.pack("<Bbi", 1, -6, 1_000_000 // ecg.sampling_rate)) + tag(
-        0x0C, struct.pack("<Bbi", 0, -6, 1)
-    )
-    out += (
-        tag(0x04, struct.pack("<i", ecg.signal.shape[1]))
-        + tag(0x05, struct.pack("<i", len(LEADS)))
-        + tag(0x06, struct.pack("<i", 1))
-    )
-    for i, name in enumerate(LEADS):
-        attribute = tag(0x09, struct.pack("<h", codes[name]))
-        out += bytes([0x3F, i, len(attribute)]) + attribute
-    data = as_counts(ecg.signal).astype("<i2").tobytes()
-    path.write_bytes(out + b"\x1e\x84" + struct.pack(">I", len(data)) + data + b"\x80\0")
-
-
-def write_scp(path, ecg):
-    """A minimal SCP-ECG record: sections 0, 1, 3 and 6, samples without compression."""
-    codes = [1, 2, 61, 62, 63, 64, *range(3, 9)]
-    counts, samples = as_counts(ecg.signal).astype("<i2"), ecg.signal.shape[1]
-
-    def section(number, body):
-        return struct.pack("<HHIBB6s", 0, number, 16 + len(body), 20, 20, b"") + body
-
-    patient = b"".join(
-        struct.pack("<BH", tag, len(value)) + value
-        for tag, value in ((2, b"4711\0"), (4, struct.pack("<HB", 63, 1)), (8, b"\2"))
-    )
-    leads = bytes([12, 4 + (12 << 3)]) + b"".join(struct.pack("<IIB", 1, samples, code) for code in codes)
-    rhythm = (
-        struct.pack("<HHBB", 1000, 1_000_000 // ecg.sampling_rate, 0, 0)
-        + struct.pack("<12H", *[2 * samples] * 12)
-        + counts.tobytes()
-    )
-    parts = {1: section(1, patient + b"\xff\0\0"), 3: section(3, leads), 6: section(6, rhythm)}
-    head, index, pointers = 16 + 12 * 10, 7 + 16 + 12 * 10, struct.pack("<HII", 0, 16 + 12 * 10, 7)
-    for number in range(1, 12):
-        size = len(parts.get(number, b""))
-        pointers += struct.pack("<HII", number, size, index if size else 0)
-        index += size
-    body = struct.pack("<HHIBB6s", 0, 0, head, 20, 20, b"SCPECG") + pointers + b"".join(parts.values())
-    path.write_bytes(struct.pack("<HI", 0, 6 + len(body)) + body)
-
-
-def write_sierra(path, ecg):
-    data = base64.b64encode(as_counts(ecg.signal).astype("<i2").tobytes()).decode()
-    path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?><restingecgdata xmlns="http://www3.medical.philips.com"><documentinfo><documenttype>SierraECG'
-        "</documenttype><documentversion>1.04</documentversion></documentinfo><patient><generalpatientdata><patientid>4711</patientid><age><years>63"
-        "</years></age><sex>Female</sex></generalpatientdata></patient><dataacquisition><signalcharacteristics>"
-        f"<samplingrate>{ecg.sampling_rate}</samplingrate><resolution>1</resolution></signalcharacteristics></dataacquisition><waveforms>"
-        f'<parsedwaveforms dataencoding="Base64" numberofleads="12" leadlabels="{" ".join(LEADS)}" '
-        f'durationperchannel="{1000 * ecg.signal.shape[1] // ecg.sampling_rate}">{data}</parsedwaveforms></waveforms></restingecgdata>'
-    )
 
 
 WRITERS = {
@@ -238,8 +88,9 @@ def test_wfdb_gaps_units_and_rates(tmp_path):
     fast, slow = np.sin(2 * np.pi * 1.3 * time), np.sin(2 * np.pi * 1.3 * time[::2])
     fast[1000:1400] = np.nan
     pressure = 80 + 20 * np.cos(time[::2])
-    wfdb.wrsamp("mixed", fs=250, units=["mV", "mV", "mmHg"], sig_name=["II", "V5", "ABP"], fmt=["16", "16", "16"], samps_per_frame=[2, 1, 1],
-                e_p_signal=[fast, slow, pressure], write_dir=str(tmp_path), comments=["Age: 70", "Sex: Male", "Dx: 164889003,59118001"])  # fmt: skip
+    wfdb.wrsamp("mixed", fs=250, units=["mV", "mV", "mmHg"], sig_name=["II", "V5", "ABP"], fmt=["16"] * 3,
+                samps_per_frame=[2, 1, 1], e_p_signal=[fast, slow, pressure], write_dir=str(tmp_path),
+                comments=["Age: 70", "Sex: Male", "Dx: 164889003,59118001"])  # fmt: skip
     record = read_ecg(tmp_path / "mixed")
     assert record.lead_names == ("II", "V5") and record.sampling_rate == 500
     assert not record.recorded[0, 1000:1400].any() and record.recorded[0, :1000].all() and record.recorded[1].all()
@@ -253,8 +104,9 @@ def test_wfdb_gaps_units_and_rates(tmp_path):
 def test_wfdb_of_many_segments(tmp_path):
     ecg = simulate_ecg("SR", "NORM", seed=2)
     for i in range(2):
-        wfdb.wrsamp(f"part{i}", fs=500, units=["mV"] * 2, sig_name=["I", "II"], p_signal=ecg.signal[:2, 2500 * i : 2500 * (i + 1)].T.astype(float),
-                    fmt=["16", "16"], write_dir=str(tmp_path))  # fmt: skip
+        half = ecg.signal[:2, 2500 * i : 2500 * (i + 1)].T.astype(float)
+        wfdb.wrsamp(f"part{i}", fs=500, units=["mV"] * 2, sig_name=["I", "II"], p_signal=half, fmt=["16", "16"],
+                    write_dir=str(tmp_path))  # fmt: skip
     (tmp_path / "whole.hea").write_text("whole/3 2 500 6000\npart0 2500\n~ 1000\npart1 2500\n")
     record = read_ecg(tmp_path / "whole")
     assert record.signal.shape == (2, 6000) and not record.recorded[:, 2500:3500].any()
@@ -300,7 +152,10 @@ def test_headers_that_claim_too_much(tmp_path):
 
 
 def test_xml_that_declares_entities_is_refused(tmp_path):
-    bomb = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><AnnotatedECG xmlns="urn:hl7-org:v3">&b;</AnnotatedECG>'
+    bomb = (
+        '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+        '<AnnotatedECG xmlns="urn:hl7-org:v3">&b;</AnnotatedECG>'
+    )
     for encoding in ("utf-8", "utf-16"):
         (tmp_path / "bomb.xml").write_bytes(bomb.encode(encoding))
         with pytest.raises(ValueError, match="entities"):

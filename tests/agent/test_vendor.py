@@ -364,10 +364,58 @@ def test_deflated_dicom_is_bounded(refused, ecg, tmp_path):
     (tmp_path / "bomb").write_bytes(head + bomb)
     tracemalloc.start()
     refused(tmp_path / "bomb", f"unpacks to more than {limits.MAX_INFLATED_BYTES} bytes")
-    assert tracemalloc.get_traced_memory()[1] < 2**24
+    assert tracemalloc.get_traced_memory()[1] < 3 * limits.MAX_INFLATED_BYTES
     tracemalloc.stop()
     (tmp_path / "cut").write_bytes(head + b"\xff" * 100)
     refused(tmp_path / "cut", "damaged")
+
+
+ITEM, ITEM_END, SEQUENCE_END = (struct.pack("<HHI", 0xFFFE, element, 0) for element in (0xE000, 0xE00D, 0xE0DD))
+
+
+def in_sequence(content, length=2**32 - 1, syntax="little"):
+    head = struct.pack("<HH2sHI", 0x5501, 0x1000, b"SQ", 0, length)
+    return (head if syntax != "implicit" else struct.pack("<HHI", 0x5400, 0x0100, length)) + content
+
+
+@pytest.mark.parametrize("syntax", ["little", "implicit", "deflated"])
+@pytest.mark.parametrize("flood", ["elements", "items", "items of known length", "elements of an item"])
+def test_elements_of_dicom_are_bounded(refused, flood, syntax, ecg, tmp_path):
+    """Eight bytes of a file become an object of 500 bytes, and an item takes far longer than that."""
+    files.write_dicom(tmp_path / "a", ecg, syntax=syntax)
+    number = limits.MAX_DICOM_ELEMENTS
+    empty = [struct.pack("<HH", 0x5501 + 2 * (i >> 16), i & 0xFFFF) for i in range(number)]
+    elements = b"".join(tag + (bytes(4) if syntax == "implicit" else b"LO\0\0") for tag in empty)
+    whole = {
+        "elements": elements,
+        "items": in_sequence(ITEM * number + SEQUENCE_END, syntax=syntax),
+        "items of known length": in_sequence(ITEM * number, 8 * number, syntax),
+        "elements of an item": in_sequence(ITEM[:4] + b"\xff" * 4 + elements + ITEM_END + SEQUENCE_END, syntax=syntax),
+    }[flood]
+    content = (tmp_path / "a").read_bytes()
+    if syntax == "deflated":
+        with open(tmp_path / "a", "rb") as file:
+            limits.skip_file_meta(file)
+            head = content[: file.tell()]
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        data = zlib.decompress(content[len(head) :], -zlib.MAX_WBITS) + whole
+        (tmp_path / "a").write_bytes(head + packer.compress(data) + packer.flush())
+    else:
+        (tmp_path / "a").write_bytes(content + whole)
+    refused(tmp_path / "a", "data elements")
+
+
+@pytest.mark.parametrize("syntax", files.SYNTAXES)
+def test_elements_of_dicom_are_counted(syntax, ecg, tmp_path):
+    """All elements of all levels, and the items, whose ends may be marked."""
+    files.write_dicom(tmp_path / "a", ecg, syntax=syntax)
+    data = pydicom.dcmread(tmp_path / "a")
+    elements = list(data.iterall())
+    items = sum(len(element.value) for element in elements if element.VR == "SQ")
+    with open(tmp_path / "a", "rb") as file:
+        assert limits.skip_file_meta(file) == files.SYNTAXES[syntax]
+        rest = limits.inflate(tmp_path / "a", file) if syntax == "deflated" else file.read()
+    assert limits.count_elements(rest, files.SYNTAXES[syntax]) == len(elements) + items
 
 
 XML = {
