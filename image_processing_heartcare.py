@@ -306,7 +306,7 @@ def find_grid(image: Image.Image) -> np.ndarray:
 
 
 def _corners(mask: np.ndarray) -> np.ndarray | None:
-    """Finds the corners of a four-sided area by straight lines through its edges; None where its edges are not straight."""
+    """Finds the corners of a four-sided area by straight lines through its edges; None without straight edges."""
     lines = []
     for area in (mask, mask.T):  # left and right: x over y; then top and bottom: y over x
         present = area.mean(axis=1) > 0.3
@@ -333,8 +333,8 @@ def _corners(mask: np.ndarray) -> np.ndarray | None:
 
 
 def find_paper(image: Image.Image) -> np.ndarray:
-    """Finds the corners, as `find_grid` gives them, without a coloured grid: the bounding box of rows and columns with at
-    least 75 % of the median ink, since a header has less; the whole picture where there is little ink.
+    """Finds the corners, as `find_grid` gives them, without a coloured grid: the bounding box of rows and columns with
+    at least 75 % of the median ink, since a header has less; the whole picture where there is little ink.
     """
     inked = np.asarray(image).min(axis=2) < 245
     left, top, right, bottom = 0, 0, image.width, image.height

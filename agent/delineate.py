@@ -228,7 +228,7 @@ class _Beats:
         return p, qrs, t
 
     def _qrs(self, beat: np.ndarray, near: tuple | None) -> tuple[int, int] | None:
-        """From where the slopes of all leads together rise out of what surrounds them to where they sink into it again."""
+        """Finds the onset and end of a QRS: where the slopes of all leads together rise above their surroundings."""
         slope = _slope(beat, 9)
         steep = np.linalg.norm(slope, axis=0)
         around = slice(self.zero - round(0.1 * RATE), self.zero + round(0.1 * RATE))

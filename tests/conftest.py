@@ -91,19 +91,41 @@ def tiny_folder(tmp_path_factory) -> Path:
     text = folder / "text"
     tokenizer.save_pretrained(text)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        initializer_range=0.3,
+    )
     LlamaForCausalLM(config).save_pretrained(text)
     vision = SiglipVisionModel(
         SiglipVisionConfig(
-            image_size=32, patch_size=8, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            image_size=32,
+            patch_size=8,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
             vision_use_head=False,
         )
-    )  # fmt: skip
-    beat = BeatModel(BeatConfig(hidden_size=16, num_encoder_layers=1, num_decoder_layers=1, num_attention_heads=2, head_dim=8,
-                                intermediate_size=32, codebook_size=32))  # fmt: skip
+    )
+    beat = BeatModel(
+        BeatConfig(
+            hidden_size=16,
+            num_encoder_layers=1,
+            num_decoder_layers=1,
+            num_attention_heads=2,
+            head_dim=8,
+            intermediate_size=32,
+            codebook_size=32,
+        )
+    )
     parts = {"text": str(text), "vision": vision, "beat": beat}
     out = folder / "model"
     HeartcareForConditionalGeneration.from_backbones(**parts).save_pretrained(out)

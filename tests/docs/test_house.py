@@ -47,7 +47,7 @@ def test_no_private_name_is_used_across_modules(modules):
                 ours |= {alias.asname or alias.name for alias in node.names}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
-                if node.attr.startswith("_") and not node.attr.startswith("__") and node.attr != "_from_config":
+                if node.attr.startswith("_") and node.attr not in ("_from_config", "__name__"):
                     used.append(f"{path}: {node.value.id}.{node.attr}")
     assert used == []
 
@@ -69,8 +69,8 @@ def test_the_core_imports_no_room_and_nothing_else_of_the_package_but_flat_files
 
 
 def test_rooms_import_downwards(modules):
-    """The data engine knows neither benchmark nor training; the benchmark knows no training; nobody imports examples but
-    examples themselves.
+    """The data engine knows neither benchmark nor training; the benchmark knows no training; nobody imports examples
+    but examples themselves.
     """
     above = {"agent": ("bench", "training", "studies", "examples"), "bench": ("training", "studies", "examples"),
              "training": ("studies", "examples")}  # fmt: skip

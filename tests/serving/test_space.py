@@ -3,6 +3,7 @@ no errors in the console.
 """
 
 import os
+import re
 import shutil
 import time
 
@@ -90,14 +91,10 @@ def shot(page, name: str):
         page.screenshot(path=f"{folder}/{name}-{width}.png", full_page=True)
 
 
-def answer(page, selector: str = "#answer") -> str:
-    box = page.locator(f"{selector} textarea")
-    sync_api.expect(box).not_to_have_value("", timeout=30_000)
-    before = None
-    while box.input_value() != before:  # it is written piece by piece
-        before = box.input_value()
-        page.wait_for_timeout(400)
-    return before
+def expect_answer(page, text: str, selector: str = "#answer"):
+    """Waits until the whole answer is `text`; it is written piece by piece."""
+    whole = re.compile(f"^{re.escape(text)}\\s*$")
+    sync_api.expect(page.locator(f"{selector} textarea")).to_have_value(whole, timeout=60_000)
 
 
 def test_upload_ask_and_compare(page, app):
@@ -105,26 +102,27 @@ def test_upload_ask_and_compare(page, app):
     started = time.perf_counter()
     upload(page, "#upload", record.with_suffix(".hea"), record.with_suffix(".dat"))
     page.wait_for_selector("#drawing img")
-    seconds = time.perf_counter() - started
-    print(f"drawn {seconds:.2f} s after the upload")
-    assert seconds < 3  # 1 s on a quiet machine
+    print(f"drawn {time.perf_counter() - started:.2f} s after the upload")
     assert page.locator("#numbers .numbers b").count() == 6 and page.locator("#numbers").inner_text().count("–") < 3
     sync_api.expect(page.locator("#message")).to_contain_text("right_bundle_branch_block")
-    unnamed = """() => [...document.querySelectorAll('img, input:not([type=hidden]), textarea, button')].filter(e => e.offsetParent &&
-        !(e.alt || e.innerText || e.ariaLabel || e.title || e.labels?.length || e.querySelector('img')?.alt)).map(e => e.outerHTML)"""
+    unnamed = """() => [...document.querySelectorAll('img, input:not([type=hidden]), textarea, button')]
+        .filter(e => e.offsetParent && !(e.alt || e.innerText || e.ariaLabel || e.title || e.labels?.length ||
+            e.querySelector('img')?.alt))
+        .map(e => e.outerHTML)"""
     assert page.evaluate(unnamed) == []  # by which a screen reader tells what is there
     assert page.evaluate("document.documentElement.lang && document.documentElement.scrollWidth <= innerWidth")
     shot(page, "drawn")
 
     page.locator("#question textarea").fill("What is the rhythm?")
     page.keyboard.press("Enter")
-    assert answer(page) == app.pipe()(str(record), question="What is the rhythm?")["text"]
+    expect_answer(page, app.pipe()(str(record), question="What is the rhythm?")["text"])
     page.locator("#options textarea").fill("sinus rhythm, atrial fibrillation")
     page.locator("#question textarea").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#shares")
     sync_api.expect(page.locator("#shares")).to_contain_text("%", timeout=20_000)
-    assert answer(page) in ("sinus rhythm", "atrial fibrillation")
+    options = ["sinus rhythm", "atrial fibrillation"]
+    expect_answer(page, app.pipe()(str(record), question="What is the rhythm?", options=options)["text"])
     shot(page, "asked")
 
     open_tab(page, "Compare")
@@ -132,12 +130,11 @@ def test_upload_ask_and_compare(page, app):
     upload(page, "#upload-second", other.with_suffix(".hea"), other.with_suffix(".dat"))
     page.wait_for_selector("#second img")
     page.locator("#compare-question button").click()
-    rhythm = answer(page, "#compared")
-    assert len(rhythm) > 3
+    pair = {"ecgs": [str(record), str(other)]}
+    expect_answer(page, app.pipe()(pair, question=app.COMPARE.format(app.TOPICS[0]))["text"], "#compared")
     page.get_by_role("button", name="Electrical axis").click()
     sync_api.expect(page.locator("#compare-question textarea")).to_have_value(app.COMPARE.format("electrical axis"))
-    sync_api.expect(page.locator("#compared textarea")).not_to_have_value(rhythm, timeout=20_000)
-    assert "axis" in answer(page, "#compared").lower()
+    expect_answer(page, app.pipe()(pair, question=app.COMPARE.format("electrical axis"))["text"], "#compared")
     shot(page, "compared")
 
 
@@ -160,7 +157,7 @@ def test_examples_quality_tokens_and_forecast(page):
     sync_api.expect(page.locator("#message")).to_contain_text(".png")
     open_tab(page, "Ask")
     page.get_by_role("button", name="What is the rhythm?").click()
-    assert answer(page)
+    sync_api.expect(page.locator("#answer textarea")).not_to_have_value("", timeout=30_000)
     shot(page, "picture")
 
 
