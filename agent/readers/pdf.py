@@ -13,8 +13,8 @@ import numpy as np
 
 from ...ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
 from .pdf_content import LIMITS, Amount, count_page
-from .pdf_geometry import Lines, Trace, calibrate, find_lines, group_rows
-from .pdf_labels import Label, Word, find_labels, name_rows, name_strips
+from .pdf_geometry import Lines, Trace, calibrate, find_lines, group_rows, measure_gain
+from .pdf_labels import Label, Word, check_repeats, find_labels, name_rows, name_strips
 from .pdf_text import find_cells, find_measurements, find_patient, find_report, find_scales
 
 MAX_BYTES, MAX_PAGES, MAX_SAMPLES = 2**26, 50, 1_000_000
@@ -27,7 +27,7 @@ CHEST_LEADS = LEADS[6:]
 
 
 def read_pdf(path: Path) -> dict[str, Any]:
-    """Reads the first page of a PDF report that shows an ECG in vector graphics, in any layout with labelled leads.
+    """Reads a PDF report that shows an ECG in vector graphics, in any layout with labelled leads, on one or more pages.
 
     Returns: the attributes of an `ECG`, and "units".
 
@@ -42,26 +42,75 @@ def read_pdf(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; PDF reports are read up to {MAX_BYTES} bytes.")
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
-    problem, total = "it has no page.", Amount()
     try:
         with pymupdf.open(str(path), filetype="pdf") as document:
             if document.needs_pass:
                 raise ValueError("it is protected by a password; save it without one.")
-            for number in range(min(len(document), MAX_PAGES)):
-                try:
-                    page = document[number]
-                    total = total.plus(count_page(page))
-                    if any(value > limit for value, limit in zip(total, LIMITS)):
-                        raise ValueError("with the pages before, it draws more than an ECG report does.")
-                    return read_page(page)
-                except ValueError as error:
-                    if not number or NO_TRACES in problem:
-                        problem = f"page {number + 1}: {error}"
+            return read_document(document)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # MuPDF raises many kinds of errors on damaged files
         raise ValueError(f"{path} is no PDF that can be read, it may be damaged ({error}).") from error
-    raise ValueError(f"{path}: {problem}")
+
+
+def read_document(document) -> dict[str, Any]:
+    """Reads the first page that shows an ECG, and the pages after it that show its other leads.
+
+    Raises: `ValueError` with what is wrong with the first page, or the first that has traces.
+    """
+    problem, total, pages = "it has no page.", Amount(), []
+    for number in range(min(len(document), MAX_PAGES)):
+        try:
+            page = document[number]
+            total = total.plus(count_page(page))
+            if any(value > limit for value, limit in zip(total, LIMITS)):
+                raise ValueError("with the pages before, it draws more than an ECG report does.")
+            content = read_page(page)
+        except ValueError as error:
+            if pages:
+                break
+            if not number or NO_TRACES in problem:
+                problem = f"page {number + 1}: {error}"
+            continue
+        if pages and not goes_on(pages, content):
+            break
+        pages.append(content)
+        if sum(len(page["lead_names"]) for page in pages) >= len(LEADS):
+            break
+    if not pages:
+        raise ValueError(problem)
+    return join_pages(pages) if len(pages) > 1 else pages[0]
+
+
+def goes_on(pages: list[dict[str, Any]], content: dict[str, Any]) -> bool:
+    """Tells whether a page shows other leads of the same recording: none of the leads before, as long, at the same
+    rate, and of the same patient.
+    """
+    length, other = pages[0]["signal"].shape[1], content["signal"].shape[1]
+    patients = {page["patient_id"] for page in (*pages, content)} - {None}
+    return (
+        not set(content["lead_names"]) & {lead for page in pages for lead in page["lead_names"]}
+        and content["sampling_rate"] == pages[0]["sampling_rate"]
+        and abs(length - other) <= 0.01 * length
+        and len(patients) <= 1
+    )
+
+
+def join_pages(pages: list[dict[str, Any]]) -> dict[str, Any]:
+    """One ECG of pages that show different leads; what several pages say is taken from the first that says it."""
+    joined = {
+        name: next((page[name] for page in pages if page[name]), pages[0][name]) for name in ("age", "sex", "report")
+    }
+    samples = max(page["signal"].shape[1] for page in pages)
+    signals = [
+        np.pad(page["signal"], ((0, 0), (0, samples - page["signal"].shape[1])), constant_values=np.nan)
+        for page in pages
+    ]
+    measurements: dict[str, float] = {}
+    for page in reversed(pages):
+        measurements |= page["measurements"]
+    lists = {name: sum((tuple(page[name]) for page in pages), ()) for name in ("lead_names", "notes", "warnings")}
+    return pages[0] | joined | lists | {"signal": np.concatenate(signals), "measurements": measurements}
 
 
 def read_page(page) -> dict[str, Any]:
@@ -85,15 +134,15 @@ def read_page(page) -> dict[str, Any]:
         )
     cells = find_cells(words)
     patient = find_patient(cells)
-    signal, notes = read_signal(lines, labels, *find_scales(cells))
+    content = read_signal(lines, labels, *find_scales(cells))
     return {
-        **signal,
+        **content,
         "age": parse_age(patient["age"]),
         "sex": parse_sex(patient["sex"]),
         "patient_id": pseudonym(patient["patient_id"]),
         "report": find_report(cells),
         "measurements": find_measurements(cells),
-        "notes": (f"page {page.number + 1}: {len(lines.traces)} vector traces", *notes),
+        "notes": (f"page {page.number + 1}: {len(lines.traces)} vector traces", *content["notes"]),
     }
 
 
@@ -114,7 +163,7 @@ def read_words(page) -> tuple[list[Word], np.ndarray]:
     if len(found) > MAX_WORDS:
         raise ValueError(f"it has {len(found)} words, which no ECG report has (limit: {MAX_WORDS}).")
     on_labels = [direction for text, _, direction in found if text in LEADS] or [word[2] for word in found]
-    quarters = [tuple(np.round(direction).astype(int).tolist()) for direction in on_labels]
+    quarters = [(round(x), round(y)) for x, y in on_labels if abs(abs(x) + abs(y) - 1) < 0.1]
     x, y = max(set(quarters), key=quarters.count, default=(1, 0))
     upright = np.array([[x, -y], [y, x]], np.float64)
     words = []
@@ -126,27 +175,24 @@ def read_words(page) -> tuple[list[Word], np.ndarray]:
 
 def read_signal(
     lines: Lines, labels: list[Label], speed: float | None, gain: float | None, chest_gain: float | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Turns traces and labels into signal, rate and names of leads, with notes on how."""
-    notes = [
-        f"took the standard {name} {standard}, since the report does not say"
-        for value, name, standard in ((speed, "speed", "25 mm/s"), (gain, "gain", "10 mm/mV"))
-        if value is None
-    ]
-    gain = gain or 10.0
+) -> dict[str, Any]:
+    """Turns traces and labels into the signal, rate, names of leads, notes and warnings of an ECG."""
+    speed, gain, notes, warnings = complete_scales(lines, speed, gain)
     scale = calibrate(lines, gain)
     notes.append(f"calibrated by {scale.source}: {scale.x:.4f} points per mm")
     rows = group_rows(lines, scale)
     naming, reasons = name_rows(labels, rows, scale)
     strips, unknown = name_strips(naming)
+    check_repeats([*naming.stretches, *strips])
     notes += reasons
     notes += [f"took a trace without a label for lead {strip.lead}, which it equals" for strip in strips]
     if unknown:
         notes.append(f"left out {unknown} traces without a label that equal no lead or several")
+        warnings.append(f"traces_unnamed:{unknown}")
     for row in rows:
         zero = "the calibration pulse" if row.pulses else "the median of each trace"
         notes.append(f"row of {len(row.traces)} traces: zero level by {zero}")
-    axis = measure_time(lines, scale.x * (speed or 25.0))
+    axis = measure_time(lines, scale.x * speed)
     if not axis.sampled:
         notes.append(f"interpolated to {axis.rate} Hz")
     signal = np.full((len(LEADS), axis.samples), np.nan)
@@ -157,8 +203,32 @@ def read_signal(
         at, values = axis.sample(stretch.trace, mv)
         signal[LEADS.index(stretch.lead), at] = values
     keep = [i for i in range(len(LEADS)) if np.isfinite(signal[i]).any()]
-    names = tuple(LEADS[i] for i in keep)
-    return {"signal": signal[keep], "units": "mV", "sampling_rate": axis.rate, "lead_names": names}, notes
+    return {
+        "signal": signal[keep],
+        "units": "mV",
+        "sampling_rate": axis.rate,
+        "lead_names": tuple(LEADS[i] for i in keep),
+        "notes": tuple(notes),
+        "warnings": tuple(warnings),
+    }
+
+
+def complete_scales(lines: Lines, speed: float | None, gain: float | None) -> tuple[float, float, list[str], list[str]]:
+    """Speed and gain where the report does not say them, with notes and warnings: a gain that pulse and grid tell is
+    measured, all else is the standard.
+    """
+    notes, warnings = [], []
+    if speed is None:
+        speed = 25.0
+        notes.append("took the standard speed 25 mm/s, since the report does not say")
+        warnings.append("speed_assumed_25_mm/s")
+    if gain is None and (gain := measure_gain(lines)):
+        notes.append(f"gain {gain:g} mm/mV by the height of the calibration pulse")
+    elif gain is None:
+        gain = 10.0
+        notes.append("took the standard gain 10 mm/mV, since the report does not say")
+        warnings.append("gain_assumed_10_mm/mV")
+    return speed, gain, notes, warnings
 
 
 @dataclass(frozen=True)

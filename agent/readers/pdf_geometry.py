@@ -15,6 +15,7 @@ POINTS_PER_MM = 72 / 25.4
 MIN_TRACE_POINTS = 60
 JOIN_POINTS = 0.02  # strokes whose ends are nearer belong to one polyline
 MIN_GRID_LINES = 9
+GAINS = (2.5, 5.0, 10.0, 20.0, 40.0)  # mm/mV
 
 
 @dataclass
@@ -218,6 +219,16 @@ def calibrate(lines: Lines, gain: float) -> Scale:
             "itself"
         )
     return Scale(x, y, "the grid")
+
+
+def measure_gain(lines: Lines) -> float | None:
+    """The gain in mm/mV by the height of the pulses on the grid, or None where that is none of the usual gains."""
+    spacing = grid_spacing(lines.grid["y"]) or grid_spacing(lines.grid["x"])
+    if spacing is None or not lines.pulses:
+        return None
+    gain = float(np.median([pulse.foot - pulse.top for pulse in lines.pulses])) / spacing
+    nearest = min(GAINS, key=lambda usual: abs(gain - usual))
+    return nearest if abs(gain / nearest - 1) < 0.05 else None
 
 
 def grid_spacing(places: np.ndarray) -> float | None:

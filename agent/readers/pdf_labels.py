@@ -212,6 +212,25 @@ def cut_stretches(trace: Trace, labels: list[Label], row: Row, scale: Scale) -> 
             yield Stretch(label.lead, label.sign, part, row)
 
 
+def check_repeats(stretches: list[Stretch]) -> None:
+    """Raises `ValueError` where several traces of one length show the same lead and differ: rows that go on in time. A
+    rhythm strip is longer than the stretch of its lead.
+    """
+    for i, stretch in enumerate(stretches):
+        for other in stretches[:i]:
+            if other.lead != stretch.lead:
+                continue
+            shared = min(stretch.trace.right, other.trace.right) - max(stretch.trace.left, other.trace.left)
+            values = common_values([stretch, other])
+            if values and shared > 0.9 * max(np.ptp(stretch.trace.x), np.ptp(other.trace.x)):
+                size = max(float(np.sqrt(np.mean(value**2))) for value in values)
+                if np.sqrt(np.mean((values[0] - values[1]) ** 2)) > AGREES * size:
+                    raise ValueError(
+                        f"lead {stretch.lead} is shown by several traces of one length that differ, as where each row "
+                        "goes on from the row before; such pages are not read."
+                    )
+
+
 def limb_error(stretches: list[Stretch]) -> float | None:
     """RMS of III - II + I and of aVR + aVL + aVF, the larger of the two, relative to the largest of these leads, where
     the page shows them at one time; None where it does not.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from ..lexicon import FINDINGS, PATTERNS, find_mentions
+from .device_findings import POSSIBLE
 from .pdf_labels import Word
 
 MAX_COLUMNS = 8  # to the right of a cell
@@ -24,21 +25,20 @@ PATIENT = {
 _TO, _VALUE, _AND = r"\s*[:=]?\s*", r"(-?\d{1,3})", r"\s*[/ ,]\s*"
 _INTERVAL = r"(?:[- ]?(?:int(?:erval|\.)?|dur(?:ation|\.)?|zeit|dauer|breite))?"
 _AXES, _ANY = rf"p[-/ ](?:qrs|r)[-/ ]t(?: ax[ei]s)?{_TO}", r"-?\d{1,3}"
-# Name of a measurement -> pattern of its name and value, and the values that can be.
+# Name of a measurement -> pattern of its name and value.
 MEASUREMENTS = {
-    "heart_rate": (rf"(?:(?:vent(?:ricular)?\.? |heart )?rate|hr|hf|herzfrequenz){_TO}(\d{{2,3}})\b(?!\s*mm)", 20, 350),
-    "pr_interval": (rf"(?:pr|pq){_INTERVAL}{_TO}(\d{{2,3}})\b", 50, 500),
-    "qrs_duration": (rf"qrsd?{_INTERVAL}{_TO}(\d{{2,3}})\b(?!\s*[°/])", 40, 300),
-    "qt_interval": (rf"qt{_INTERVAL}\s*(?:/\s*qtc\w*)?{_TO}(\d{{3}})\b", 150, 900),
-    "qtc_bazett": (rf"(?:qt\s*/\s*)?qtc(?!f)\w*{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b", 150, 900),
-    "qtc_fridericia": (rf"(?:qt\s*/\s*)?qtcf{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b", 150, 900),
-    "p_axis": (rf"{_AXES}{_VALUE}{_AND}{_ANY}{_AND}{_ANY}|p[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
-    "qrs_axis": (rf"{_AXES}{_ANY}{_AND}{_VALUE}{_AND}{_ANY}|(?:qrs|r)[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
-    "t_axis": (rf"{_AXES}{_ANY}{_AND}{_ANY}{_AND}{_VALUE}|t[- ](?:axis|achse){_TO}{_VALUE}", -180, 360),
+    "heart_rate": rf"(?:(?:vent(?:ricular)?\.? |heart )?rate|hr|hf|herzfrequenz){_TO}(\d{{2,3}})\b(?!\s*mm)",
+    "pr_interval": rf"(?:pr|pq){_INTERVAL}{_TO}(\d{{2,3}})\b",
+    "qrs_duration": rf"qrsd?{_INTERVAL}{_TO}(\d{{2,3}})\b(?!\s*[°/])",
+    "qt_interval": rf"qt{_INTERVAL}\s*(?:/\s*qtc\w*)?{_TO}(\d{{3}})\b",
+    "qtc_bazett": rf"(?:qt\s*/\s*)?qtc(?!f)\w*{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b",
+    "qtc_fridericia": rf"(?:qt\s*/\s*)?qtcf{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b",
+    "p_axis": rf"{_AXES}{_VALUE}{_AND}{_ANY}{_AND}{_ANY}|p[- ](?:axis|achse){_TO}{_VALUE}",
+    "qrs_axis": rf"{_AXES}{_ANY}{_AND}{_VALUE}{_AND}{_ANY}|(?:qrs|r)[- ](?:axis|achse){_TO}{_VALUE}",
+    "t_axis": rf"{_AXES}{_ANY}{_AND}{_ANY}{_AND}{_VALUE}|t[- ](?:axis|achse){_TO}{_VALUE}",
 }
 MEASUREMENTS = {
-    name: (re.compile(rf"(?<![\w/-])(?<!atrial )(?:{pattern})", re.I), low, high)
-    for name, (pattern, low, high) in MEASUREMENTS.items()
+    name: re.compile(rf"(?<![\w/-])(?<!atrial )(?:{pattern})", re.I) for name, pattern in MEASUREMENTS.items()
 }
 SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s", re.I)
 GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
@@ -167,9 +167,10 @@ def find_measurements(cells: list[Cell]) -> dict[str, float]:
     """What the device measured: a name that begins in a cell, and its value there or in the next cells of the line."""
     measurements: dict[str, float] = {}
     for text, own in texts_of_lines(cells):
-        for name, (pattern, low, high) in MEASUREMENTS.items():
+        for name, pattern in MEASUREMENTS.items():
             for match in pattern.finditer(text):
                 value = float(next(group for group in match.groups() if group))
+                low, high = POSSIBLE[name]
                 if match.start() < own and low <= value <= high:
                     measurements.setdefault(name, value)
     return measurements
@@ -214,7 +215,7 @@ def find_blocks(cells: list[Cell]) -> list[list[str]]:
 
 def is_value(text: str) -> bool:
     """Tells whether a text is the scale or a measurement and names no finding."""
-    values = (SPEED, *(pattern for pattern, _, _ in MEASUREMENTS.values()))
+    values = (SPEED, *MEASUREMENTS.values())
     return any(pattern.search(text) for pattern in values) and not count_findings(text)
 
 

@@ -11,9 +11,10 @@ import pytest
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.readers.pdf_content import count_page
 from heartcare.agent.report_pdf import LABELS, LAYOUTS, ROTATIONS, Sheet, draw_grid, write_pdf_report
-from heartcare.agent.simulate import simulate_ecg
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.ecg_heartcare import LEADS, pseudonym
 from heartcare.image_processing_heartcare import LAYOUTS as PICTURE_LAYOUTS
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 
 pymupdf = pytest.importorskip("pymupdf")
 
@@ -105,6 +106,27 @@ def test_strips_without_a_label_are_named_by_the_leads_they_equal(ecg, tmp_path)
         assert f"took a trace without a label for lead {lead}, which it equals" in record.notes
 
 
+@pytest.mark.slow
+def test_reports_that_show_a_quarter_of_each_lead_are_answered(model, processor, tmp_path):
+    """40 reports of one page in 3x4, as files, get the answers that the same stretches get as arrays."""
+    pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
+    paths, arrays = [], []
+    for number in range(40):
+        ecg = simulate_ecg(sorted(RHYTHMS)[number % 4], FORMS[number // 4 % len(FORMS)], seed=number)
+        options = {"labels": LABELS[number % 3], "rotation": ROTATIONS[number // 3 % 4], "pulse": (5, 67)[number % 2]}
+        paths.append(str(tmp_path / f"{number}.pdf"))
+        write_pdf_report(paths[-1], ecg.signal, 500, "3x4", **options)
+        parts = np.full_like(ecg.signal, np.nan)
+        for lead, (start, stop) in shown("3x4", 5000).items():
+            parts[LEADS.index(lead), start:stop] = ecg.signal[LEADS.index(lead), start:stop]
+        arrays.append({"signal": parts, "sampling_rate": 500, "lead_names": list(LEADS), "units": "mV"})
+    answers, wanted = (
+        [reply["text"] for reply in pipe(given, question="What is the rhythm?", batch_size=10)]
+        for given in (paths, arrays)
+    )
+    assert answers == wanted and all(answer.strip() for answer in answers) and len(set(answers)) > 1
+
+
 def test_a_page_that_is_written_sideways_without_a_rotate_entry(ecg, tmp_path):
     write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500, "3x4", rotation=90, labels="below")
     with pymupdf.open(tmp_path / "a.pdf") as document:
@@ -168,6 +190,44 @@ def test_cabrera_and_chest_leads_of_another_gain(ecg, tmp_path):
     record = read_ecg(tmp_path / "a.pdf")
     for lead, got in zip(record.lead_names, record.signal):
         np.testing.assert_allclose(got, ecg.signal[LEADS.index(lead), :2500], atol=1e-3)
+
+
+def test_a_gain_that_pulse_and_grid_tell_is_measured(ecg, tmp_path):
+    """`write_rows` draws pulses of 10 mm; without text the standard is assumed, visibly."""
+    labels = [("I", -0.3), ("II", 0.7), ("III", 1.7)]
+    write_rows(tmp_path / "a.pdf", ecg.signal[:3, :2500], labels)
+    record = read_ecg(tmp_path / "a.pdf")
+    assert "gain 10 mm/mV by the height of the calibration pulse" in record.notes and not record.warnings
+    with pymupdf.open(tmp_path / "a.pdf") as document:
+        page = document[0]
+        for place in page.search_for("25 mm/s"):
+            page.add_redact_annot(place)
+        page.apply_redactions(graphics=0)
+        document.save(tmp_path / "b.pdf")
+    assert read_ecg(tmp_path / "b.pdf").warnings == ("speed_assumed_25_mm/s",)
+    write_pdf_report(tmp_path / "c.pdf", ecg.signal, 500, "12x1", speed=50, gain=5, pulse=0)
+    assert read_ecg(tmp_path / "c.pdf").warnings == ()
+
+
+def test_rows_that_go_on_in_time_are_refused(ecg, tmp_path):
+    write_rows(tmp_path / "a.pdf", ecg.signal[1].reshape(2, 2500), [("II", -0.3), ("II", 0.7)])
+    with pytest.raises(ValueError, match="lead II is shown by several traces of one length that differ"):
+        read_ecg(tmp_path / "a.pdf")
+
+
+def test_leads_on_two_pages_are_one_recording(ecg, tmp_path):
+    """Limb leads on one page and chest leads on the next; not those of another patient."""
+    for name, leads, patient in (("a", LEADS[:6], "4711"), ("b", LEADS[6:], "4711"), ("c", LEADS[6:], "4712")):
+        labels = [(lead, row - 0.3) for row, lead in enumerate(leads)]
+        signals = [ecg.signal[LEADS.index(lead), :2500] for lead in leads]
+        write_rows(tmp_path / f"{name}.pdf", signals, labels, text=[f"Patient ID: {patient}", "Sinus rhythm"])
+    for second, wanted in (("b", LEADS), ("c", LEADS[:6])):
+        with pymupdf.open(tmp_path / "a.pdf") as document, pymupdf.open(tmp_path / f"{second}.pdf") as other:
+            document.insert_pdf(other)
+            document.save(tmp_path / "two.pdf")
+        record = read_ecg(tmp_path / "two.pdf")
+        assert record.lead_names == wanted and record.report == "Sinus rhythm."
+        np.testing.assert_allclose(record.signal, ecg.signal[: len(wanted), :2500], atol=1e-3)
 
 
 def test_leads_that_a_sentence_names_are_no_labels(ecg, tmp_path):
