@@ -253,7 +253,7 @@ PERSONS = (
 )
 PERSONAL = [
     "Name: Jane Doe   DOB: 01.01.1950   Patient ID: 4711   Age: 69   Sex: F",
-    "Sinus rhythm, confirmed by Dr. John Smith on 31.12.2019 10:45",
+    "Sinus rhythm, confirmed electronically by John Smith on 31.12.2019 10:45",
     "Inferior infarct   Referring physician: Brown, Alice",
     "Atrial fibrillation of Jane Doe, order # 99887",
     "Address: 12 Elm Street, Springfield   Phone: (555) 123-4567",
