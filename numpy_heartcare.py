@@ -77,7 +77,7 @@ def read_archive(file: IO[bytes]) -> dict:
     return arrays
 
 
-def check_directory(file: IO[bytes]):
+def check_directory(file: IO[bytes]) -> None:
     """Raises `ValueError` for an archive with a list of contents that is larger than that of any ECG."""
     size = file.seek(0, 2)
     file.seek(max(0, size - 2**16 - 22))

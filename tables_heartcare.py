@@ -142,7 +142,7 @@ def first_lines(path: Path) -> list[str]:
     return lines[:HEADER_LINES]
 
 
-def check_lines(path: Path, lines: list[str]):
+def check_lines(path: Path, lines: list[str]) -> None:
     """Raises `ValueError` for a line that is longer than any table of ECGs has."""
     if (longest := max(map(len, lines), default=0)) > MAX_LINE:
         raise ValueError(
@@ -297,7 +297,7 @@ def blocks_of(path: Path, skipped: int) -> Iterator[list[str]]:
         yield [rest]
 
 
-def parse(path: Path, lines: list[str], separator: str, converters: dict[int, Callable]) -> np.ndarray:
+def parse(path: Path, lines: list[str], separator: str, converters: dict[int, Callable[[str], float]]) -> np.ndarray:
     """Parses lines of numbers, some of them missing (NaN) -> float64 (lines, columns).
 
     Raises: `ValueError`.
