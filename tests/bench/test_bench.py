@@ -2,6 +2,7 @@
 what its report says.
 """
 
+import copy
 import gzip
 import json
 import re
@@ -224,10 +225,9 @@ class Oracle:
     """
 
     def __init__(self, items):
-        self.truths = {self.key(item.parts(), item.question): item.answer for item in items}
-        self.statements = {
-            self.key(item.parts(), ""): item.statements[0] for item in items if item.task == "classification"
-        }
+        keys = [(item, self.key(item.parts(), item.question)) for item in items]
+        self.truths = {key: item.answer for item, key in keys}
+        self.statements = {key[1:]: item.statements[0] for item, key in keys if item.task == "classification"}
 
     @staticmethod
     def key(parts, question):
@@ -248,7 +248,7 @@ class Oracle:
         return found
 
     def yes_probabilities(self, parts, questions):
-        return truth(self.statements[self.key(parts, "")]).astype(float)
+        return truth(self.statements[self.key(parts, "")[1:]]).astype(float)
 
 
 class Parrot(Oracle):
@@ -262,12 +262,14 @@ class Parrot(Oracle):
         return np.full(len(questions), 0.3)
 
 
+@pytest.mark.slow
 def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, monkeypatch, tiny_folder):
     manifest = freeze(data, "train", "larger", per_group=16)
     everything = read_items(data, manifest)
     results = {}
-    for kind in (Oracle, Parrot):
-        monkeypatch.setattr(worker_module, "load_model", lambda *args, kind=kind: kind(everything))
+    for kind, known in ((Oracle, everything), (Parrot, [])):
+        reader = kind(known)
+        monkeypatch.setattr(worker_module, "load_model", lambda *args, reader=reader: copy.copy(reader))
         results[kind] = run(
             ModelSpec(str(tiny_folder), display_name=kind.__name__), data, tmp_path, manifest, progress=False
         )
@@ -315,21 +317,11 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
         compare(results[Oracle], results[Parrot] | {"items": {}})
 
 
+@pytest.mark.slow
 def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, manifest_file, tiny_folder, tmp_path):
-    options = [
-        "--model",
-        tiny_folder,
-        "--data",
-        data,
-        "--manifest",
-        manifest_file,
-        "--limit",
-        2,
-        "--batch-size",
-        4,
-        "--name",
-        "tiny",
-    ]
+    """Of signals and of comparisons, which show pictures too."""
+    options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--subset", "S", "C"]
+    options += ["--limit", 2, "--batch-size", 4, "--name", "tiny"]
     (one, two, killed) = (tmp_path / name for name in ("one", "two", "killed"))
     printed = run_main("heartcare.bench.__main__", "run", *options, "--out", one).stdout
     assert "| tiny | metric | n | model | majority |" in printed and "does NOT beat" in printed
@@ -476,6 +468,7 @@ def llava_folder(root, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_vision_language_model_of_others_is_a_baseline(data, manifest_file, llava_folder, tmp_path, capsys):
     options = ["--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1, "--name", "llava"]
     assert main([*map(str, ["run", "--model", llava_folder, *options])]) == 0
@@ -596,6 +589,7 @@ def test_ecg_qa_is_scored_by_exact_match_of_the_set(shared, ptbxl_folder, tmp_pa
         assert table["rows"][MODEL]["score"][0] == 1 and table["primary"] == "exact match", table
 
 
+@pytest.mark.slow
 def test_invariance_asks_the_same_records_in_every_form(
     data, manifest, manifest_file, items, tiny_folder, tmp_path, capsys
 ):
@@ -633,6 +627,7 @@ def test_invariance_asks_the_same_records_in_every_form(
     assert "| picture, 3x4+R, bad photograph |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_report_says_it_in_words_and_needs_nothing_from_elsewhere(data, manifest_file, tiny_folder, tmp_path, capsys):
     options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--out", tmp_path, "--limit", 1]
     for name in ("one", "another <model>"):
