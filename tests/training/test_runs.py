@@ -238,7 +238,7 @@ def test_early_stop_keeps_the_best(start):
             "stages__warmup__training__learning_rate": 3.0,
             "stages__warmup__muon": "null",
             "stages__warmup__training__max_steps": 40,
-            "stages__warmup__train": "[signal_projector, image_projector]",
+            "stages__warmup__train": "[language_model]",
             "stages__warmup__shares": "{signal: 0.7, image: 0.3}",
         }
     )
