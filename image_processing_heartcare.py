@@ -31,7 +31,7 @@ IMAGE_KEYWORDS = ("layout", "size", "do_rescale", "rescale_factor", "do_normaliz
 SETTINGS = (*IMAGE_KEYWORDS, "min_pixels", "max_aspect", "max_pixels")
 
 
-class ECGImageKwargs(ImagesKwargs, total=False):
+class ECGImageProcessorKwargs(ImagesKwargs, total=False):
     """Keywords of [`ECGImageProcessor`]: those of the library, and `layout`."""
 
     layout: str | None
@@ -84,7 +84,7 @@ class ECGImageProcessor(BaseImageProcessor):
     """
 
     model_input_names = ["pixel_values"]
-    valid_kwargs = ECGImageKwargs
+    valid_kwargs = ECGImageProcessorKwargs
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ from .configuration_heartcare import (
     without_foreign,
 )
 from .ecg_heartcare import ECG, canonical_lead
-from .image_processing_heartcare import IMAGE_KEYWORDS, ECGImageKwargs, ECGImageProcessor, flat_list
+from .image_processing_heartcare import IMAGE_KEYWORDS, ECGImageProcessor, ECGImageProcessorKwargs, flat_list
 from .reading_heartcare import as_ecg, read_ecg
 
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
@@ -360,10 +360,10 @@ CHATML_TEMPLATE = """\
 """
 
 
-class HeartcareProcessingKwargs(ProcessingKwargs, total=False):
+class HeartcareProcessorKwargs(ProcessingKwargs, total=False):
     """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin, and those of [`ECGImageProcessor`]."""
 
-    images_kwargs: ECGImageKwargs
+    images_kwargs: ECGImageProcessorKwargs
 
 
 class HeartcareProcessor(ProcessorMixin):
@@ -379,7 +379,7 @@ class HeartcareProcessor(ProcessorMixin):
         chat_template (`str`): Jinja template that knows content of the types "ecg" and "image".
     """
 
-    valid_processor_kwargs = HeartcareProcessingKwargs
+    valid_processor_kwargs = HeartcareProcessorKwargs
 
     def __init__(
         self,
@@ -578,7 +578,7 @@ class HeartcareProcessor(ProcessorMixin):
 
 PROCESSOR_KEYWORDS = (
     *("images", "text", "ecg", "sampling_rate", "lead_names", "units", "return_quality", "padding", "return_tensors"),
-    *("videos", "common_kwargs", *HeartcareProcessingKwargs.__annotations__),
+    *("videos", "common_kwargs", *HeartcareProcessorKwargs.__annotations__),
     *(*TextKwargs.__annotations__, *IMAGE_KEYWORDS),
 )
 GENERATION_SETTINGS = frozenset(GenerationConfig().to_dict()) - frozenset(PROCESSOR_KEYWORDS)

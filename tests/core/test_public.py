@@ -15,11 +15,16 @@ CORE = sorted(file.stem for file in ROOT.glob("*.py") if file.stem not in ("setu
 LIBRARY = {
     *("HeartcareProcessor.prepare_inputs_layout", "HeartcareProcessor.validate_inputs", "eager_attention"),
     *("HeartcareProcessor.replace_image_token", "HeartcareForConditionalGeneration.save_pretrained"),
-    *("CheckedConfig.save_pretrained", "BeatFeatureExtractor.from_dict", "ECGImageProcessor.from_dict"),
+    *(
+        "CheckedConfig.save_pretrained",
+        "CheckedConfig.from_dict",
+        "BeatFeatureExtractor.from_dict",
+        "ECGImageProcessor.from_dict",
+    ),
     *("StrictLoadingMixin.from_pretrained", "BeatModel.from_pretrained", "HeartcareProcessor.from_backbones"),
     *("HeartcareForConditionalGeneration.from_backbones", "HeartcareForConditionalGeneration.from_pretrained"),
     # The language model takes further keywords of the library; `generate` checks its own before it calls forward.
-    *("HeartcareForConditionalGeneration.forward", "BeatModel.forward", "BeatModel.encode"),
+    "HeartcareForConditionalGeneration.forward",
 }
 
 
@@ -104,6 +109,8 @@ def callers(model, processor, beat, root):
         "HeartcareForConditionalGeneration.score_answers": lambda **wrong: model.score_answers(
             [[[5], [6]]], **text, **wrong
         ),
+        "BeatModel.encode": lambda **wrong: beat.encode(**ecg, **wrong),
+        "BeatModel.forward": lambda **wrong: beat(**ecg, **wrong),
         "BeatModel.stream": lambda **wrong: beat.stream(extractor, 500, **wrong),
         "DynamicBatcher.submit": lambda **wrong: DynamicBatcher(pipe).submit(given, **wrong),
         "as_part": lambda **wrong: as_part(given["signal"], sampling_rate=500, **wrong),
