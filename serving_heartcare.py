@@ -29,7 +29,7 @@ PARAMETERS = (*STATED, "max_new_tokens")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for.
+    """Limits of a request.
 
     Attributes:
         bytes: Number of bytes of a request.

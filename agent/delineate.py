@@ -38,7 +38,7 @@ class Waves:
 
 @dataclass
 class Delineation:
-    """What `delineate` found.
+    """Waves that `delineate` located.
 
     Attributes:
         r_peaks: float64 (beats,), seconds from the start of the recording.
@@ -163,7 +163,7 @@ class _Beats:
         return peaks
 
     def _commonest_form(self) -> np.ndarray:
-        """Which beats look alike: those near the beat that is most like all others."""
+        """Selects the beats that look alike: those near the beat that is most like all others."""
         half = round(0.06 * RATE)
         qrs = self.beats[:, :, self.zero - half : self.zero + half + 1]
         qrs = (qrs - qrs.mean(-1, keepdims=True)).reshape(len(qrs), -1)
@@ -173,7 +173,7 @@ class _Beats:
         return usual if usual.any() else np.ones(len(qrs), bool)
 
     def _whole(self, usual: np.ndarray) -> np.ndarray:
-        """Those that the recording does not cut off, where they are enough."""
+        """Selects the beats that the recording does not cut off, where they are enough."""
         whole = (self.peaks >= self.zero) & (self.peaks + self.length - self.zero <= self.signal.shape[1])
         return usual & whole if (usual & whole).sum() >= min(3, usual.sum()) else usual
 
@@ -309,7 +309,7 @@ class _Beats:
         return onset + start, end + start
 
     def _recurs(self, p: tuple[int, int]) -> bool:
-        """Whether the beats have the P wave of the median beat, each judged by the others."""
+        """Tells for each beat whether it has the P wave of the median beat, judged by the other beats."""
         beats = self.models[:, :, p[0] : p[1] + 1]
         if len(beats) < 3:
             return True
@@ -321,8 +321,8 @@ class _Beats:
         return bool(np.median(alike) > RECURS)
 
     def _p_like(self, beat: np.ndarray, model: tuple, qrs: int, usual: bool) -> tuple[int, int] | None:
-        """Where a beat has a wave like the median beat's P: near its place in a usual beat, anywhere before the QRS in
-        another.
+        """Searches a beat for a wave like the median beat's P, near its place in a usual beat, and anywhere before the
+        QRS in another.
         """
         onset, end = model[0]
         wave = self.median[:, onset : end + 1]

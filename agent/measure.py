@@ -59,8 +59,8 @@ def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
 
 
 def repeat_last_beat(context: np.ndarray, num_samples: int, sampling_rate: float) -> np.ndarray:
-    """What every forecast has to beat: (12, n) -> (12, num_samples), the last full beat again and again; the last 0.8 s
-    where no beat is found.
+    """Makes the forecast that every other has to beat: (12, n) -> (12, num_samples), the last full beat repeated, or
+    the last 0.8 s where no beat is found.
     """
     peaks = find_r_peaks(context, sampling_rate)
     beat = int(peaks[-1] - peaks[-2]) if len(peaks) > 1 else min(context.shape[1], round(0.8 * sampling_rate))

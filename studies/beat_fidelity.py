@@ -1,4 +1,5 @@
-"""What Beat's tokens keep of an ECG, in clinical units: before against after, one column for each model; and a picture.
+"""Measures how much of an ECG Beat's tokens keep, in clinical units: before against after, one column for each model;
+and draws a picture of it.
 
     python -m heartcare.studies.beat_fidelity --models . --ptbxl PTBXL_FOLDER                 # fold 10, 100 Hz
     python -m heartcare.studies.beat_fidelity --models . --records FOLDER --picture out.png   # files at their own rate

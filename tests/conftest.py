@@ -53,7 +53,7 @@ def ecg():
 
 @pytest.fixture(scope="session")
 def three_ecgs(processor) -> torch.Tensor:
-    """What `signals` copies."""
+    """The tensor that `signals` copies."""
     rhythms = (("SR", "NORM"), ("AFIB", "NORM"), ("SBRAD", "LVH"))
     ecgs = [simulate_ecg(*each, seed=i).signal for i, each in enumerate(rhythms)]
     return processor.feature_extractor(ecgs, sampling_rate=500, units="mV", return_tensors="pt")["input_values"]
@@ -136,7 +136,7 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_folder) -> HeartcareForConditionalGeneration:
-    """What `tiny` copies."""
+    """The model that `tiny` copies."""
     return HeartcareForConditionalGeneration.from_pretrained(tiny_folder).eval()
 
 

@@ -1,4 +1,4 @@
-"""What the training of both encoders, Beat and the ViT, shares: options of the command line and of the Trainer."""
+"""Parts that the training of Beat and of the ViT shares: options of the command line and of the Trainer."""
 
 import argparse
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the whole model is trained on: recordings in the forms that the packer takes, and items with questions about
+"""Training data of the whole model: recordings in the forms that the packer takes, and items with questions about
 them.
 """
 

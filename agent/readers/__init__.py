@@ -15,8 +15,7 @@ from ..statements import SNOMED
 
 
 def read_ecg(file: str | Path | bytes | IO[bytes], **given) -> ECG:
-    """Reads one recording with `heartcare.read_ecg`, whose arguments it takes, and adds the statements that it is labelled
-    with.
+    """Reads one recording with `heartcare.read_ecg`, whose arguments it takes, and adds its SCP-ECG statements.
 
     Raises: as `heartcare.read_ecg`.
     """
@@ -24,7 +23,7 @@ def read_ecg(file: str | Path | bytes | IO[bytes], **given) -> ECG:
 
 
 def add_statements(ecg: ECG) -> ECG:
-    """Adds the SCP-ECG statements that the diagnosis codes (SNOMED CT) or else the report of an ECG say, if it has none."""
+    """Adds the SCP-ECG statements of the diagnosis codes (SNOMED CT), or else of the report, to an ECG without any."""
     if ecg.statements:
         return ecg
     codes = re.findall(r"\d{6,}", ecg.columns.get("dx", ""))

@@ -171,7 +171,7 @@ class ContentCounter:
 
 
 def count_operators(content: bytes) -> Amount:
-    """What a stream itself draws and writes, counted up to just above the limits."""
+    """Counts the things that a stream itself draws and writes, up to just above the limits."""
     segments = sum(1 for _ in islice(SEGMENT.finditer(content), LIMITS.segments + 1))
     paths = sum(1 for _ in islice(PAINTING.finditer(content), LIMITS.paths + 1))
     return Amount(len(content), segments, paths, count_characters(content))

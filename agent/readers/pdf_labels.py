@@ -1,4 +1,4 @@
-"""Which lead a trace shows: labels and rows of traces -> the leads' stretches.
+"""Tells the lead that a trace shows: labels and rows of traces -> the leads' stretches.
 
 labels + rows --one rule for the page--> labelled stretches, checked by III = II - I and aVR + aVL + aVF = 0
 traces without a label --correlation with the labelled ones--> rhythm strips

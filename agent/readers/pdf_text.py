@@ -166,7 +166,7 @@ def find_patient(cells: list[Cell]) -> dict[str, str | None]:
 
 
 def find_measurements(cells: list[Cell]) -> dict[str, float]:
-    """What the device measured: a name that begins in a cell, and its value there or in the next cells of the line."""
+    """Reads measurements of the device: a name in a cell, and its value there or in the next cells of the line."""
     measurements: dict[str, float] = {}
     for text, own in texts_of_lines(cells):
         for name, pattern in MEASUREMENTS.items():

@@ -29,7 +29,7 @@ from heartcare.agent.sources import content_digest, find_entries, record_files
 
 
 def digests(out: Path) -> dict[str, bytes]:
-    """What must be the same in every build: shards, manifest, list of rejected records."""
+    """Files that must be the same in every build: shards, manifest, list of rejected records."""
     return {
         path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.suffix in (".parquet", ".json", ".jsonl")
     }

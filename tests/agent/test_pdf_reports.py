@@ -83,7 +83,7 @@ def test_every_page_is_read_within_the_tolerances(layout, labels, tmp_path, caps
 
 
 def check_columns(record) -> None:
-    """What `COLUMNS` say is kept, without the person."""
+    """The findings in `COLUMNS` are kept, without the person."""
     assert record.age == 69 and record.sex == "female" and record.patient_id == pseudonym("4711")
     assert record.measurements == {
         "heart_rate": 72,

@@ -319,7 +319,7 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
 
 @pytest.mark.slow
 def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, manifest_file, tiny_folder, tmp_path):
-    """Of signals and of comparisons, which show pictures too."""
+    """A benchmark of signals and of comparisons, which show pictures too."""
     options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--subset", "S", "C"]
     options += ["--limit", 2, "--batch-size", 4, "--name", "tiny"]
     (one, two, killed) = (tmp_path / name for name in ("one", "two", "killed"))

@@ -54,7 +54,7 @@ def test_forecast_question_routes_to_beat(model, processor, ask):
 
 @torch.no_grad()
 def test_beat_keeps_the_beats(beat, signals):
-    """Of simulated ECGs, of other seeds than those that it was trained on."""
+    """Simulated ECGs, of other seeds than those that it was trained on, keep their beats."""
     tokens = beat.encode(signals)
     decoded = beat.decode(tokens.codes, tokens.gain)
     assert torch.equal(decoded, beat(signals).reconstruction)

@@ -1,4 +1,4 @@
-"""What the checkpoint answers, in words."""
+"""Answers of the checkpoint, in words."""
 
 import pytest
 

@@ -48,7 +48,7 @@ def test_stretches_group_leads_that_share_them():
 
 @pytest.mark.parametrize("rate", [250, 360, 500, 1000])
 def test_a_page_s_worth_of_signal_keeps_time_and_voltage(rate):
-    """Where the page shows a lead, its cleaned signal is nearly that of the whole, and the mask says where."""
+    """A lead that the page shows is cleaned nearly as in the whole recording, and the mask says where it is."""
     ecg, extractor = simulate_ecg("SR", "NORM", sampling_rate=rate, noise_mv=0.002, seed=3), BeatFeatureExtractor()
     whole = extractor.prepare({"signal": ecg.signal, "sampling_rate": rate, "units": "mV"})
     page = extractor.prepare({"signal": page_of(ecg.signal, rate), "sampling_rate": rate, "units": "mV"})

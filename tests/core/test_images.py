@@ -72,7 +72,7 @@ def test_pictures_without_coloured_grid_are_read(image_processor):
 
 
 def test_paper_and_pens_fall_away_and_the_trace_stays(image_processor):
-    """What a tile has is the trace: no grid, no shadow, no colour of the light."""
+    """A tile has the trace alone: no grid, no shadow, no colour of the light."""
     page = draw_ecg(simulate_ecg("SR", "NORM", seed=3).signal, 500, "3x4", size=(1650, 1275))
     shade = np.linspace(1.0, 0.45, page.width)[None, :, None] * (0.85, 1.0, 0.8)
     dim = Image.fromarray((np.asarray(page) * shade).astype(np.uint8))

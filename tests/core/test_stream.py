@@ -106,7 +106,7 @@ def test_a_stream_that_starts_without_leads_waits_for_its_gain(beat, processor):
 
 
 def test_memory_is_constant(beat, processor):
-    """What is held after ten minutes is what is held after one."""
+    """As much is held after ten minutes as after one."""
     minute, held = recording(60, 250), []
     stream = BeatStream(beat, processor.feature_extractor, 250)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""What leaves the repository: the language model alone, prompts for it, and quantized loading."""
+"""Exports: the language model alone, prompts for it, and quantized loading."""
 
 import re
 

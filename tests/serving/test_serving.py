@@ -1,4 +1,4 @@
-"""What answers over a network: the handler of Inference Endpoints, and the server, asked by OpenAI's own client."""
+"""Answers over a network: the handler of Inference Endpoints, and the server, asked by OpenAI's own client."""
 
 import base64
 import importlib.util

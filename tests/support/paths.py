@@ -1,4 +1,4 @@
-"""Where the repository lies and where the real ECGs lie that some tests read."""
+"""Places of the repository, and of the real ECGs that some tests read."""
 
 import os
 from pathlib import Path

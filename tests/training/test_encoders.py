@@ -1,4 +1,4 @@
-"""What the training of both encoders shares, and starting from a Beat of another shape."""
+"""Parts that the training of both encoders shares, and starting from a Beat of another shape."""
 
 import sys
 

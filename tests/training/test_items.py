@@ -241,7 +241,7 @@ def test_kept_slots_are_those_of_the_pictures(data, tiny, packer, items):
 
 
 def test_other_weights_have_other_tokens(built, cache, tiny, tiny_processor):
-    """What is kept of one Beat is never taken for another's."""
+    """Tokens kept of one Beat are never taken for another's."""
     found = HeartcareData(built, "train", cache, tiny_processor, pictures=6)
     found.encode_signals(tiny, views=1, seed=0)
     before = [found.tokens(record, 0).codes.tolist() for record in range(8)]
