@@ -43,6 +43,9 @@ IMAGE_INPUTS = ("pixel_values", "image_slots")
 # What a processor gives beside ECGs and pictures.
 TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
+# Keywords of the language model and of the loss, which `forward` hands on.
+PASSED_ON = (*TransformersKwargs.__annotations__, "use_cache", "cache_position", "token_type_ids", "mm_token_type_ids")
+
 
 @dataclass
 class HeartcareOutput(CausalLMOutputWithPast):
@@ -414,7 +417,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         Raises: `ValueError` when features and placeholders differ in number, or when raw inputs come together with
             their `mm_encoder_outputs`; `TypeError` for a keyword that is nearly one of these.
         """
-        refuse_misspelt(kwargs, FORWARD_INPUTS, TransformersKwargs.__annotations__, "forward")
+        if not torch.compiler.is_compiling():  # names cannot be compared in a traced graph
+            refuse_misspelt(kwargs, FORWARD_INPUTS, PASSED_ON, "forward")
         ecg = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)
         encoded = self._encode(mm_encoder_outputs, *ecg, pixel_values, image_slots)
         inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)

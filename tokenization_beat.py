@@ -177,8 +177,8 @@ class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     base_model_prefix = "beat"
     main_input_name = "input_values"
     supports_gradient_checkpointing = True
-    # Encoder and decoder use parameters of their own beside their layers', so both stay in one place.
-    _no_split_modules = ["BeatEncoder", "BeatDecoder", "BeatLayer"]
+    # Both use parameters of their own beside their layers', so each stays in one place; neither holds the other.
+    _no_split_modules = ["BeatEncoder", "BeatDecoder"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True

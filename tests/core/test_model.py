@@ -515,6 +515,9 @@ def test_the_place_in_transformers(tiny):
     assert {"BeatEncoder", "BeatDecoder", "SignalProjector", "ImageProjector", "LlamaDecoderLayer"} <= set(
         tiny._no_split_modules
     )
+    wrapped = [module for module in tiny.modules() if type(module).__name__ in tiny._no_split_modules]
+    inner = {id(part) for module in wrapped for part in module.modules() if part is not module}
+    assert not inner & {id(module) for module in wrapped}  # sharding takes them in any order
     fresh = HeartcareForConditionalGeneration(copy.deepcopy(tiny.config))
     for model in (tiny, fresh):
         frozen = {name.split(".")[0] for name, weight in model.named_parameters() if not weight.requires_grad}
@@ -548,3 +551,12 @@ def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_pat
     weights = torch.load(tmp_path / "weights.pt", weights_only=True)
     for name, weight in model.state_dict().items():
         assert_close(weights[name], weight, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@torch.no_grad()
+def test_the_whole_forward_pass_is_one_graph(tiny, prompts):
+    """With a keyword that no signature has, as generation gives."""
+    batch = prompts()
+    compiled = torch.compile(tiny, backend="eager", fullgraph=True)
+    for options in ({"use_cache": False}, {"use_cache": True, "is_causal": True, "anything": None}):
+        assert_close(compiled(**batch, **options).logits, tiny(**batch, **options).logits, atol=1e-5, rtol=1e-5)
