@@ -181,10 +181,10 @@ def read_signal(
     scale = calibrate(lines, gain)
     notes.append(f"calibrated by {scale.source}: {scale.x:.4f} points per mm")
     rows = group_rows(lines, scale)
-    naming, reasons = name_rows(labels, rows, scale)
+    naming = name_rows(labels, rows, scale)
     strips, unknown = name_strips(naming)
     check_repeats([*naming.stretches, *strips])
-    notes += reasons
+    notes, warnings = notes + naming.notes, warnings + naming.warnings
     notes += [f"took a trace without a label for lead {strip.lead}, which it equals" for strip in strips]
     if unknown:
         notes.append(f"left out {unknown} traces without a label that equal no lead or several")

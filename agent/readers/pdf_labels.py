@@ -72,13 +72,15 @@ class Stretch:
 @dataclass
 class Naming:
     """The result of one rule on a page: its stretches, how many labels it uses, the traces that it leaves without a
-    label, and how far below its row a label typically stands.
+    label, how far below its row a label typically stands, and notes and warnings for the reader of the ECG.
     """
 
     stretches: list[Stretch] = field(default_factory=list)
     used: int = 0
     unnamed: list[tuple[Trace, Row]] = field(default_factory=list)
     offset: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def content(self) -> list[tuple[str, float, float]]:
@@ -113,14 +115,14 @@ RULES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-def name_rows(labels: list[Label], rows: list[Row], scale: Scale) -> tuple[Naming, list[str]]:
+def name_rows(labels: list[Label], rows: list[Row], scale: Scale) -> Naming:
     """Tells by the page whether labels stand above, below or beside their traces, and names the traces by that.
 
     Of the rules that agree with the limb leads (III = II - I, aVR + aVL + aVF = 0), or of all if none does, the best is
     the one that uses the most labels, leaves the fewest traces without one, and whose labels are much nearer to their
     rows.
 
-    Returns: the naming, and notes on how it was told.
+    Returns: the naming, with notes on how it was told, and a warning where the limb leads do not agree.
 
     Raises: `ValueError` where the page leaves it open.
     """
@@ -139,10 +141,15 @@ def name_rows(labels: list[Label], rows: list[Row], scale: Scale) -> tuple[Namin
     if error is not None and error > AGREES and len(fullest) > 1:
         raise ValueError(f"{OPEN}: by none of these does III equal II - I")
     place = "beside" if abs(best.offset) < 2 * scale.y else "below" if best.offset > 0 else "above"
-    check = "the page does not show the limb leads at one time, by which this could be checked"
-    if error is not None:
-        check = f"III - II + I and aVR + aVL + aVF differ from 0 by {100 * error:.0f} % of the largest limb lead"
-    return best, [f"labels stand {place} their traces", check]
+    best.notes.append(f"labels stand {place} their traces")
+    if error is None:
+        best.notes.append("the page does not show the limb leads at one time, by which this could be checked")
+    else:
+        difference = f"{100 * error:.0f} % of the largest limb lead"
+        best.notes.append(f"III - II + I and aVR + aVL + aVF differ from 0 by {difference}")
+    if error is not None and error > AGREES:
+        best.warnings.append("limb_leads_disagree")
+    return best
 
 
 def apply_rule(rule: str, labels: list[Label], rows: list[Row], scale: Scale) -> Naming:

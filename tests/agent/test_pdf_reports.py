@@ -178,6 +178,9 @@ def test_labels_between_rows_of_leads_that_are_none_are_refused(tmp_path):
     write_rows(tmp_path / "a.pdf", rows, [("I", 0.3), ("II", 1.3), ("III", 2.3)])
     with pytest.raises(ValueError, match="by none of these does III equal II - I"):
         read_ecg(tmp_path / "a.pdf")
+    # Where the page leaves no doubt, the leads are taken as they are labelled, with a warning.
+    write_rows(tmp_path / "a.pdf", rows[:3], [("I", -0.3), ("II", 0.7), ("III", 1.7)])
+    assert read_ecg(tmp_path / "a.pdf").warnings == ("limb_leads_disagree",)
 
 
 def test_cabrera_and_chest_leads_of_another_gain(ecg, tmp_path):
@@ -397,6 +400,26 @@ def test_a_page_that_draws_too_much_is_refused_before_it_is_drawn(name, tmp_path
     assert peak < 2**26
 
 
+def test_annotations_and_inherited_resources_are_counted(tmp_path):
+    content = b"/F0 Do " * 1000
+    write_content(tmp_path / "a.pdf", content, (POLYLINE,))
+    with pymupdf.open(tmp_path / "a.pdf") as document:
+        page = document[0]
+        pages = int(document.xref_get_key(page.xref, "Parent")[1].split()[0])
+        document.xref_set_key(pages, "Resources", document.xref_get_key(page.xref, "Resources")[1])
+        document.xref_set_key(page.xref, "Resources", "null")
+        document.save(tmp_path / "inherited.pdf")
+    with pymupdf.open() as document:
+        page = document.new_page()
+        appearance = page.add_rect_annot((10, 10, 50, 50)).xref
+        stream = int(document.xref_get_key(appearance, "AP/N")[1].split()[0])
+        document.update_stream(stream, POLYLINE * 300)
+        document.save(tmp_path / "annotation.pdf", deflate=True)
+    for name in ("inherited", "annotation"):
+        with pytest.raises(ValueError, match="line segments, which no ECG report has"):
+            read_ecg(tmp_path / f"{name}.pdf")
+
+
 def test_many_words_are_refused(ecg, tmp_path):
     write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500, "3x4", text=["a b c d e f g h " * 14] * 30)
     with pytest.raises(ValueError, match="words, which no ECG report has"):
@@ -415,9 +438,11 @@ def test_what_is_counted_is_what_is_drawn(ecg, tmp_path):
             packed.update_stream(xref, content, compress=False)
             packed.xref_set_key(xref, "Filter", "[/ASCII85Decode/FlateDecode]")
         wrapped.save(tmp_path / "wrapped.pdf")
+        # Printing is locked, reading is not.
+        document.save(tmp_path / "owned.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, owner_pw="secret")
         packed.save(tmp_path / "packed.pdf")
     plain = read_ecg(tmp_path / "a.pdf")
-    for name in ("a", "wrapped", "packed"):
+    for name in ("a", "wrapped", "packed", "owned"):
         with pymupdf.open(tmp_path / f"{name}.pdf") as document:
             amount, drawings = count_page(document[0]), document[0].get_cdrawings()
         segments = sum(len(drawing["items"]) for drawing in drawings)
