@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..configuration_heartcare import LEADS
+
+if TYPE_CHECKING:
+    import pymupdf
 
 POINTS_PER_MM = 72 / 25.4
 MARGIN_MM, HEADER_MM, CALIBRATION_MM, LINE_MM = 8, 34, 6, 4
@@ -118,10 +121,12 @@ class Paper(NamedTuple):
 
     @property
     def row_mm(self) -> float:
+        """Height of a row."""
         return ROW_MM[self.rows]
 
     @property
     def height(self) -> float:
+        """Height of the page."""
         return HEADER_MM + MARGIN_MM + self.rows * self.row_mm
 
     def width(self, samples: int) -> float:
@@ -154,15 +159,16 @@ def draw_rows(sheet: "Sheet", paper: Paper, rows: Iterable[list["Part"]], pulse:
 class Sheet:
     """A page that is drawn on in mm from its upper left corner, upright, however it is stored."""
 
-    document: object
-    page: object
+    document: "pymupdf.Document"
+    page: "pymupdf.Page"
     width: float
     height: float
     rotation: int
     paths: list[str] = field(default_factory=list)
 
     @classmethod
-    def new(cls, document, width: float, height: float, rotation: int) -> "Sheet":
+    def new(cls, document: "pymupdf.Document", width: float, height: float, rotation: int) -> "Sheet":
+        """Adds a page to a document; `width` and `height` are those of the upright page."""
         stored = (height, width) if rotation in (90, 270) else (width, height)
         page = document.new_page(width=stored[0] * POINTS_PER_MM, height=stored[1] * POINTS_PER_MM)
         page.set_rotation(rotation)

@@ -7,7 +7,7 @@ trace + label  -->  one lead over its stretch of time, in mV
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .pdf_content import LIMITS, Amount, count_page
 from .pdf_geometry import Lines, Trace, calibrate, find_lines, group_rows, measure_gain
 from .pdf_labels import Label, Word, check_repeats, find_labels, name_rows, name_strips
 from .pdf_text import find_cells, find_measurements, find_patient, find_report, find_scales
+
+if TYPE_CHECKING:
+    import pymupdf
 
 MAX_BYTES, MAX_PAGES, MAX_SAMPLES = 2**26, 50, 1_000_000
 MAX_WORDS, MAX_LETTERS = 2000, 60  # of a page, of a word
@@ -53,7 +56,7 @@ def read_pdf(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no PDF that can be read, it may be damaged ({error}).") from error
 
 
-def read_document(document) -> dict[str, Any]:
+def read_document(document: "pymupdf.Document") -> dict[str, Any]:
     """Reads the first page that shows an ECG, and the pages after it that show its other leads.
 
     Raises: `ValueError` with what is wrong with the first page, or the first that has traces.
@@ -113,7 +116,7 @@ def join_pages(pages: list[dict[str, Any]]) -> dict[str, Any]:
     return pages[0] | joined | lists | {"signal": np.concatenate(signals), "measurements": measurements}
 
 
-def read_page(page) -> dict[str, Any]:
+def read_page(page: "pymupdf.Page") -> dict[str, Any]:
     """Reads one page of PyMuPDF: the attributes of an ECG. Raises `ValueError` if there is no ECG on it."""
     words, upright = read_words(page)
     lines = find_lines(page.get_cdrawings(), upright)
@@ -146,7 +149,7 @@ def read_page(page) -> dict[str, Any]:
     }
 
 
-def read_words(page) -> tuple[list[Word], np.ndarray]:
+def read_words(page: "pymupdf.Page") -> tuple[list[Word], np.ndarray]:
     """The words of a page, and the matrix that turns the page's points upright: as the names of the leads are written,
     which holds for pages with and without a /Rotate entry.
 

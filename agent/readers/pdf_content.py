@@ -10,7 +10,10 @@ import zlib
 from collections import Counter as Frequency
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pymupdf
 
 MAX_CONTENT_BYTES = 2**24  # of all streams of a page, inflated
 MAX_STREAMS, MAX_DEPTH = 2000, 12
@@ -47,7 +50,7 @@ REFERENCE = re.compile(r"/([^\s/<>\[\](){}%]+)\s*(\d+) \d+ R")
 EXPANSION = {"LZWDecode": 2560, "RunLengthDecode": 64}
 
 
-def count_page(page) -> Amount:
+def count_page(page: "pymupdf.Page") -> Amount:
     """Counts what one page of PyMuPDF draws and writes, its annotations too.
 
     Raises: `ValueError` where it is more than `LIMITS`, or where its content cannot be unpacked within them.
@@ -75,7 +78,7 @@ UNITS = {
 class ContentCounter:
     """Counts the content streams of a page, each once, and adds them as often as they are drawn."""
 
-    def __init__(self, document):
+    def __init__(self, document: "pymupdf.Document"):
         self.document = document
         self.bytes_left = MAX_CONTENT_BYTES
         self.amounts: dict[int, Amount] = {}

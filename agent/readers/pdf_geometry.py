@@ -27,10 +27,12 @@ class Trace:
 
     @property
     def left(self) -> float:
+        """Place of the first point."""
         return float(self.x[0])
 
     @property
     def right(self) -> float:
+        """Place of the last point."""
         return float(self.x[-1])
 
     @cached_property

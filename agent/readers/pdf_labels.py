@@ -38,14 +38,17 @@ class Word:
 
     @property
     def x(self) -> float:
+        """Middle of the box."""
         return (self.left + self.right) / 2
 
     @property
     def y(self) -> float:
+        """Middle height of the box."""
         return (self.top + self.bottom) / 2
 
     @property
     def height(self) -> float:
+        """Height of the box, a little more than that of its letters."""
         return self.bottom - self.top
 
 

@@ -92,6 +92,7 @@ class Cell:
 
     @cached_property
     def text(self) -> str:
+        """The words with single blanks between them."""
         return " ".join(word.text for word in self.words)
 
     @cached_property
