@@ -157,7 +157,7 @@ class ContentCounter:
         kind, value = self.document.xref_get_key(xref, path)
         if kind == "xref":
             value = self.document.xref_object(int(value.split()[0]), compressed=True)
-        for name, number in islice(REFERENCE.findall(value), MAX_STREAMS):
+        for name, number in within_limit(REFERENCE.findall(value)):
             yield unescape(name), int(number)
 
     def appearances(self, page: int) -> Iterator[int]:
@@ -165,12 +165,19 @@ class ContentCounter:
         kind, value = self.document.xref_get_key(page, "Annots")
         if kind == "xref":
             value = self.document.xref_object(int(value.split()[0]), compressed=True)
-        for number in re.findall(r"(\d+) \d+ R", value)[:MAX_STREAMS]:
+        for number in within_limit(re.findall(r"(\d+) \d+ R", value)):
             entry = self.document.xref_get_key(int(number), "AP/N")
             numbers = [entry[1]] if entry[0] == "xref" else re.findall(r"\d+ \d+ R", entry[1])
             for stream in (int(text.split()[0]) for text in numbers):
                 if self.document.xref_is_stream(stream):
                     yield stream
+
+
+def within_limit(references: list) -> list:
+    """Returns the references of an object. Raises `ValueError` for more than `MAX_STREAMS`."""
+    if len(references) > MAX_STREAMS:
+        raise ValueError(f"a part of it refers to {len(references)} others, which no ECG report does.")
+    return references
 
 
 def count_operators(content: bytes) -> Amount:

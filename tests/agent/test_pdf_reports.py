@@ -415,8 +415,16 @@ def test_annotations_and_inherited_resources_are_counted(tmp_path):
         stream = int(document.xref_get_key(appearance, "AP/N")[1].split()[0])
         document.update_stream(stream, POLYLINE * 300)
         document.save(tmp_path / "annotation.pdf", deflate=True)
-    for name in ("inherited", "annotation"):
-        with pytest.raises(ValueError, match="line segments, which no ECG report has"):
+    with pymupdf.open(tmp_path / "annotation.pdf") as document:
+        document.update_stream(stream, b"0 0 m 9 9 l S")
+        document.xref_set_key(document[0].xref, "Annots", f"[{f'{appearance} 0 R ' * 5000}]")
+        document.save(tmp_path / "annotations.pdf")
+    for name, message in (
+        ("inherited", "line segments, which no ECG report has"),
+        ("annotation", "line segments, which no ECG report has"),
+        ("annotations", "refers to 5000 others"),
+    ):
+        with pytest.raises(ValueError, match=message):
             read_ecg(tmp_path / f"{name}.pdf")
 
 
