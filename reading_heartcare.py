@@ -26,6 +26,7 @@ from .ecg_heartcare import ECG, canonical_lead, to_millivolts
 from .files_heartcare import decode, open_regular, printable
 from .json_heartcare import read_json
 from .numpy_heartcare import read_npy
+from .privacy_heartcare import redact_texts
 from .tables_heartcare import DIALECTS, HEADER_LINES
 from .wfdb_heartcare import RECORD_FILES, read_wfdb
 
@@ -220,7 +221,7 @@ def read_ecg(
             nothing about the electrodes.
         units: "mV", "uV", "V" or "nV", for files that do not say it.
 
-    Returns: the `ECG`, in mV, with NaN where nothing was recorded.
+    Returns: the `ECG`, in mV, with NaN where nothing was recorded, and without what identifies a person in its report.
 
     Raises: `FileNotFoundError`; `PermissionError`; `ImportError`, which names the extra that a format needs; and
         `ValueError` for all that is wrong with a file: unknown, damaged, too large, a picture, without a sampling rate,
@@ -230,7 +231,7 @@ def read_ecg(
     with on_disk(file) as (path, source):
         try:
             format = detect_format(path)
-            content = with_given(source, reader_of(format, source)(path), given)
+            content = redact_texts(with_given(source, reader_of(format, source)(path), given))
             return ECG.of({"source": source, **content, "format": format.name})
         except (ValueError, TypeError, ImportError, OSError) as error:
             if source == str(path):

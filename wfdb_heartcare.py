@@ -56,7 +56,8 @@ def read_comments(comments: list[str]) -> dict:
         elif key in ("sex", "gender"):
             content["sex"] = parse_sex(value)
         elif key in ("dx", "diagnosis", "diagnose", "reason for admission", "report", "comment"):
-            if codes := re.findall(r"\d{6,}", value):
+            if re.fullmatch(r"[\d\s,;]*\d{6}[\d\s,;]*", value):
+                codes = re.findall(r"\d{6,}", value)
                 content["columns"]["dx"] = ",".join([*filter(None, [content["columns"].get("dx")]), *codes])
             else:
                 content["report"] = f"{content['report']} {value}.".strip()

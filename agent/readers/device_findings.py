@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ...privacy_heartcare import LEFT_OUT, redact
 from ..lexicon import find_statements
 from ..statements import STATEMENTS
 
@@ -107,16 +108,6 @@ def between_boundaries(annotations: dict[str, str]) -> Iterator[tuple[str, float
             yield name, round(stop - start, 3)
 
 
-# Lines of a report that say who made, asked for or signed it.
-SIGN_OFF = re.compile(
-    r"\b(?:confirmed|referred|ordered|requested|over-?read|reviewed|interpreted|edited|signed|validated|verified|acquired)"
-    r"\b[\w\s,/]{0,30}\bby\b"
-    r"|\b(?:bestätigt|befundet|validiert|überwiesen|freigegeben|unterschrieben)\b[\w\s,/]{0,30}\b(?:von|durch)\b"
-    r"|\b(?:physician|clinician|technician|technologist|operator|cardiologist|patient(?: ?id| ?name)?|name|surname|mrn"
-    r"|dob|date of birth|born|arzt|ärztin|geb\.?|geburtsdatum|medico|médico|m[ée]decin)\s*[:=]"
-    r"|\bdr\.?\s+(?:med\.?\s+)?[a-zäöü]",
-    re.IGNORECASE,
-)
 HIDDEN = "[name]"
 NAMING_KEYS = re.compile(
     r"physician|clinician|middle_?name|second_last|phonetic|MD\w*(?:Name|ID)|investigator|performer|operator|^editor$|mrn|"
@@ -144,10 +135,11 @@ def device_statements(parsed: Any) -> tuple[str, str, list[str]]:
     own = parsed.annotations.get("machine_interpretation", "").replace(" | ", " ").splitlines()
     people, notes, reports = people_of(parsed), [], []
     for report in (lines, own):
-        kept = [without_people(line.strip(" ."), people) for line in report if not SIGN_OFF.search(line)]
-        reports.append(". ".join(line for line in kept if line))
-        if len(kept) < len(report):
-            notes.append("left out lines of the report that say who made or signed it")
+        lines_alone = [line.strip(" .") for line in report]
+        kept = [redact(line) for line in lines_alone]
+        reports.append(". ".join(without_people(line, people) for line in kept if line))
+        if kept != lines_alone:
+            notes.append(LEFT_OUT)
     return reports[0], reports[1], list(dict.fromkeys(notes))
 
 
