@@ -5,29 +5,12 @@ package.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
-import pytest
 from support import hub_server
+from support.hub_client import READ, client
 
-REPO_FILES = ["*.py", "*.json", "*.jinja", "*.safetensors", "README.md"]
-
-# What every client does: load, read an example, print the ids of the answer. `heartcare` must not be importable.
-READ = """
-import sys
-sys.modules["heartcare"] = None
-import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoModelForCausalLM
-from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor, AutoTokenizer
-repo, ecg = sys.argv[1:3]
-trust = {"trust_remote_code": True}
-processor = AutoProcessor.from_pretrained(repo, **trust)
-message = {"role": "user", "content": [{"type": "ecg", "path": ecg}, {"type": "text", "text": "What is the rhythm?"}]}
-options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-inputs = processor.apply_chat_template([message], **options)
-"""
 LOAD_ALL = """
 config = AutoConfig.from_pretrained(repo, **trust)
 parts = config, processor, *(part.from_pretrained(repo, **trust) for part in (AutoFeatureExtractor, AutoImageProcessor))
@@ -46,35 +29,6 @@ PUSH = """
 model.push_to_hub("me/again")
 processor.push_to_hub("me/again")
 """
-
-
-def client(code: str, *args, tmp_path, **env) -> str:
-    """Runs `code` in a process of its own with an empty cache; its printed answer ids."""
-    full = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1", **env}
-    full.pop("HF_HUB_OFFLINE", None)
-    run = subprocess.run(
-        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=full, cwd=tmp_path
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return next((line for line in run.stdout.splitlines() if line.startswith("IDS")), "")
-
-
-@pytest.fixture
-def bare_clone(root, tmp_path):
-    """The files that git tracks at the top, or would, and nothing else."""
-    folder = tmp_path / "hub" / "me" / "heartcare"
-    folder.mkdir(parents=True)
-    for pattern in REPO_FILES:
-        for file in root.glob(pattern):
-            shutil.copy(file, folder)
-    return folder
-
-
-@pytest.fixture
-def hub(bare_clone):
-    server = hub_server.start(bare_clone.parents[1])
-    yield server
-    server.shutdown()
 
 
 def test_bare_folder_and_http_and_pushed_again(bare_clone, hub, root, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from support import hub_server
-from test_hub import READ, bare_clone, client, hub  # noqa: F401
+from support.hub_client import READ, client
 from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
 
@@ -316,7 +316,7 @@ print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 """
 
 
-def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):  # noqa: F811
+def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):
     """A folder, a Hub repository and one pushed again: each has its pipeline, by name and without."""
     ecg = root / "examples/ecgs/atrial_fibrillation"
     for name in "abc":
