@@ -31,6 +31,7 @@ processor.push_to_hub("me/again")
 """
 
 
+@pytest.mark.slow
 def test_bare_folder_and_http_and_pushed_again(bare_clone, hub, root, tmp_path):
     ecg = root / "examples/ecgs/atrial_fibrillation"
     for name in "abc":
@@ -77,6 +78,7 @@ if len(sys.argv) > 2:
 """
 
 
+@pytest.mark.slow
 def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     """Exported by the command, loaded as a folder and over HTTP, pushed, and loaded again: always the same codes."""
     folder = bare_clone.parent / "beat"
@@ -109,13 +111,13 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", card, re.S)
     for name in "abc":
         (tmp_path / name).mkdir()
-    client(block, tmp_path=tmp_path / "a")
-    local = client(BEAT, folder, tmp_path=tmp_path / "a")
+    local = client(BEAT + block, folder, tmp_path=tmp_path / "a")
     remote = client(BEAT, "me/beat", "me/beat-again", tmp_path=tmp_path / "b", HF_ENDPOINT=hub.url)
     again = client(BEAT, "me/beat-again", tmp_path=tmp_path / "c", HF_ENDPOINT=hub.url)
     assert local.startswith("IDS [[[") and local == remote == again
 
 
+@pytest.mark.slow
 def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone, tmp_path):
     """By the command: model, card with the new name, handler, Space with the commit pinned; and a repository that
     answers otherwise is told.

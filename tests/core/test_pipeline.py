@@ -316,6 +316,7 @@ print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 """
 
 
+@pytest.mark.slow
 def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):
     """A folder, a Hub repository and one pushed again: each has its pipeline, by name and without."""
     ecg = root / "examples/ecgs/atrial_fibrillation"
