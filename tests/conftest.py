@@ -23,10 +23,11 @@ torch.set_num_threads(int(os.environ.get("TEST_THREADS", "2")))
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests that read real ECGs, which the fixture `shared` gives them."""
+    """Marks the tests that read real ECGs or drive a browser, by the fixtures that give them these."""
     for item in items:
-        if "shared" in item.fixturenames:
-            item.add_marker(pytest.mark.data)
+        for fixture, marker in (("shared", "data"), ("browser", "browser")):
+            if fixture in item.fixturenames:
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

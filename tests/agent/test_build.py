@@ -115,6 +115,7 @@ def test_packing_keeps_millivolts(peak, rng):
     assert unpack_ecg({**vars(packed), "target_samples": 0}).target is None
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_workers(built, ptbxl_folder, tmp_path):
     # Spawned workers do not see this process's smaller units, which are in the plan already.
     build(ptbxl_folder, tmp_path / "two", Settings(), workers=2, progress=False)
@@ -123,6 +124,7 @@ def test_same_bytes_whatever_the_workers(built, ptbxl_folder, tmp_path):
     assert digests(tmp_path / "other").keys() == digests(built).keys() and digests(tmp_path / "other") != digests(built)
 
 
+@pytest.mark.ray
 def test_same_bytes_on_ray(built, ptbxl_folder, tmp_path):
     ray = pytest.importorskip("ray")
     try:
@@ -150,6 +152,7 @@ module.build(sys.argv[1], sys.argv[2], module.Settings(), progress=False)
 """
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
     """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not
     built again.
@@ -509,6 +512,7 @@ def test_command_line_errors(tmp_path, capsys):
             main(["build", "--source", "x", "--out", "y", *wrong])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
     """Twelve times the records, in twelve times the shards, in about the same memory."""
     head, *lines = (ptbxl_folder / "ptbxl_database.csv").read_text().splitlines()

@@ -156,6 +156,7 @@ CHANGE = st.tuples(
 )
 
 
+@pytest.mark.slow
 def test_mutated_files(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     outcomes = [Counter() for _ in corpus]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from support import hub_server
 from support.hub_client import READ, client
 

@@ -49,6 +49,7 @@ def test_the_language_model_shrinks_and_the_encoders_stay(root, model, ask, ecg,
     assert text.shape[1] > inputs["input_ids"].shape[1]
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_codes(root, tmp_path):
     done = run_main("heartcare.examples.export_onnx", "--model", root, "--output", tmp_path).stdout
     assert "codes the same as PyTorch's: 100.00%" in done and float(re.search(r"at most ([\d.]+) uV", done)[1]) < 0.1

@@ -322,6 +322,7 @@ def test_a_template_that_does_not_mark_answers_is_refused(tiny_processor, items)
         QuestionPacker(tiny_processor)(items)
 
 
+@pytest.mark.slow
 def test_streamed_questions(built, tiny_processor, tiny):
     streamed = list(StreamedQuestions(str(built), "validation", tiny_processor, StageRecipe()))
     shards = json.loads((built / "manifest.json").read_text())["shards"]
