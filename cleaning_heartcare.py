@@ -161,12 +161,12 @@ def resample(signal: np.ndarray, rate: float, new_rate: float, length: int | Non
     return out
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
     """Returns the factors up and down from `rate` to `new_rate`, and the taps of the low-pass between them, which are
     those of `scipy.signal.resample_poly`.
     """
-    ratio = Fraction(new_rate / rate).limit_denominator(1000)
+    ratio = Fraction(new_rate / rate).limit_denominator(10_000)
     widest = max(ratio.numerator, ratio.denominator)
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
 

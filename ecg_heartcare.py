@@ -41,10 +41,13 @@ def canonical_lead(name: str) -> str | None:
     "ECG LA-RA" -> "I"), or None if it is none of the twelve.
 
     A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
-    lead; "Lead 1" is lead I.
+    lead; "Lead 1" is lead I. Nor is a lead with its sign turned ("-aVR"), or a difference of leads ("I-II").
     """
-    lower = str(name).lower()
-    key = re.sub(r"lead|ableitung|ecg|ekg|[\s._\-]", "", lower).removesuffix("ref")
+    lower = str(name).strip().lower()
+    words = [re.sub("lead|ableitung|ecg|ekg", "", word) for word in re.split(r"[\s._\-]+", lower)]
+    if lower.startswith("-") or sum(word in LEADS_BY_LOWER_CASE for word in words) > 1:
+        return None
+    key = "".join(words).removesuffix("ref")
     if key in ("1", "2", "3"):
         return LEADS[int(key) - 1] if re.search(r"lead|ableitung", lower) else None
     return LEADS_BY_LOWER_CASE.get(key) or LEAD_ALIASES.get(key)
@@ -160,6 +163,10 @@ class ECG:
         names = [attribute.name for attribute in fields(cls)]
         if isinstance(given, Mapping):
             known = {name: value for name, value in given.items() if value is not None and name != "type"}
+            if {"ecg", "signal"} <= known.keys():
+                raise ValueError(
+                    "An ECG dict has 'signal' and 'ecg', which are two names of one thing; give one of them."
+                )
             if "ecg" in known:
                 known["signal"] = known.pop("ecg")
             if unknown := sorted(set(known) - {*names, "units"}):
@@ -167,7 +174,8 @@ class ECG:
             if "signal" not in known:
                 raise ValueError(f"An ECG dict needs 'signal' (an array) or 'path', got the keys {sorted(given)}.")
         elif all(hasattr(given, name) for name in ("signal", "sampling_rate", "lead_names")):
-            known = {name: getattr(given, name) for name in names if hasattr(given, name)} | {"units": "mV"}
+            known = {name: getattr(given, name) for name in names if hasattr(given, name)}
+            known["units"] = getattr(given, "units", None) or "mV"
         else:
             known = {"signal": given}
         beside = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units, "source": source}
@@ -178,6 +186,8 @@ class ECG:
     def _in_millivolts(cls, signal, sampling_rate=None, lead_names=None, units=None, source="array", **rest) -> "ECG":
         signal = as_array(signal, source)
         warnings, notes = tuple(rest.pop("warnings", ())), tuple(rest.pop("notes", ()))
+        rest |= {name: parse(rest[name]) for name, parse in (("age", parse_age), ("sex", parse_sex)) if name in rest}
+        lead_names = [lead_names] if isinstance(lead_names, str) else lead_names
         if units is None:
             warnings += ("units_assumed_mV",)
             notes += ("took the values for mV, since no units are given",)
@@ -235,8 +245,10 @@ class ECG:
     def _standard_leads(self, count: int) -> tuple[list[int], tuple[str, ...], list[str], list[str]]:
         """Rows of the twelve leads, their standard names, and the notes and warnings about all other names."""
         rows, names, notes, warnings = [], [], [], []
+        given = [str(name).strip().lower() for name in self.lead_names]
+        is_chest = any(re.match(r"c[1256]\b", name) for name in given)  # C3 and C4 alone are channels of an EEG
         for row, name in enumerate(self.lead_names):
-            standard = canonical_lead(name)
+            standard = canonical_lead(name) if is_chest or not re.match(r"c[34]\b", given[row]) else None
             if standard is None:
                 notes.append(f"left out {str(name)[:40]!r}, which is none of the twelve leads")
                 warnings.append(f"lead_unknown:{str(name)[:40]}")
@@ -372,6 +384,8 @@ def as_array(signal: Any, source: str = "array") -> np.ndarray:
     if hasattr(signal, "detach"):
         signal = signal.detach().cpu()
         signal = (signal.float() if signal.is_floating_point() else signal).numpy()
+    if isinstance(signal, np.ma.MaskedArray):
+        signal = signal.astype(np.float64).filled(np.nan)  # masked is not recorded
     if isinstance(signal, (list, tuple)):
         raise TypeError(
             "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "

@@ -29,7 +29,7 @@ class EndpointHandler:
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """Answers a request; may be called from many threads.
 
-        Raises: `BadRequest`, `Busy`, `TimeoutError`.
+        Raises: `BadRequest`, `Busy`.
         """
         if len(json.dumps(data, default=lambda value: repr(type(value)))) > self.limits.bytes:
             raise BadRequest(f"A request may have {self.limits.bytes} bytes.")

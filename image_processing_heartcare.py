@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from scipy import ndimage
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
@@ -60,9 +60,39 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
-            return picture.convert("RGB")
+            return as_rgb(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Returns a picture upright, as its camera noted it, in RGB, on white where it is transparent."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits a point
+        return as_rgb(Image.fromarray(np.uint8(np.asarray(picture, np.float64).clip(0, 65535) / 257)))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return picture.convert("RGB")
+
+
+def picture_of(array: Any) -> Image.Image:
+    """Returns an array (height, width), (height, width, channels) or (channels, height, width) as a picture.
+
+    Floats are grey values from 0 to 1 or from 0 to 255, integers have the range of their type.
+
+    Raises: `ValueError` for values that are no numbers.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
+        raise ValueError(f"A picture holds finite numbers, got an array of {array.dtype} with others.")
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    if array.dtype != np.uint8:
+        largest = array.max(initial=0)
+        scale = 255.0 if largest <= 1 else 1.0 if largest <= 255 else 255 / np.iinfo(np.uint16).max
+        array = (array * scale).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(array.squeeze())
 
 
 class ECGImageProcessor(BaseImageProcessor):
@@ -173,6 +203,8 @@ class ECGImageProcessor(BaseImageProcessor):
         if layout == "auto":
             layout = self.find_layout(sheet)
         size = size or self.size
+        if not {"width", "height"} <= size.keys():
+            raise ValueError(f"size has 'height' and 'width' of a tile in pixels, got {size}.")
         tiles = [
             sheet.resize((size["width"], size["height"]), Image.Resampling.BILINEAR, box=box)
             for box in self.lead_boxes(sheet, layout)
@@ -244,12 +276,8 @@ class ECGImageProcessor(BaseImageProcessor):
     def _checked(self, image) -> Image.Image:
         """Returns any picture in RGB, at most `max_pixels` on its longer side."""
         if not isinstance(image, Image.Image):
-            array = np.asarray(image)
-            if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
-                array = array.transpose(1, 2, 0)
-            if array.dtype != np.uint8:
-                array = (array * (255 if array.max() <= 1 else 1)).astype(np.uint8)
-            image = Image.fromarray(array.squeeze())
+            image = picture_of(image)
+        image = as_rgb(image)
         width, height = image.size
         if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
             raise ValueError(
@@ -257,7 +285,6 @@ class ECGImageProcessor(BaseImageProcessor):
                 f"on the shorter side and sides of at most {self.max_aspect:g} to 1."
             )
         scale = self.max_pixels / max(width, height)
-        image = image.convert("RGB")
         size = round(width * scale), round(height * scale)
         return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 

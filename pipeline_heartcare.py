@@ -19,7 +19,7 @@ from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 from .branching_heartcare import answer_lengths, option_shares
 from .configuration_heartcare import refuse_unknown
-from .image_processing_heartcare import open_picture
+from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
 REPORT = "Write a report of this ECG."
@@ -72,6 +72,8 @@ def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, An
     ((name, value),) = content.items()
     if name == "base64":
         value = decode_base64(value)
+    elif name == "path":
+        value = Path(value)
     if kind == "image" or name in ("image", "url"):
         return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
     if name in ("ecg", "signal") and not isinstance(value, (str, Path, bytes)):
@@ -90,7 +92,7 @@ def as_numbers(signal: Any) -> Any:
         return signal
     try:
         return np.asarray(signal, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"A signal in lists must be leads of numbers, all of the same length ({error}).") from None
 
 
@@ -102,10 +104,15 @@ def file_of_text(text: str) -> Path | bytes:
     if text.startswith("data:") or len(text) > LONGEST_PATH:
         return decode_base64(text)
     path = Path(text)
-    if path.suffix or path.exists() or is_record(path):
-        return path
     try:
+        if path.suffix or path.exists() or is_record(path):
+            return path
+    except OSError:  # the name is too long for a file
         return decode_base64(text)
+    try:
+        content = decode_base64(text)
+        detect_format(content)
+        return content
     except ValueError:
         raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
@@ -168,7 +175,7 @@ class ECGInterpretationPipeline(Pipeline):
         `pictures`, their number.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
-            inputs = dict(inputs)
+            inputs = {name: value for name, value in inputs.items() if value is not None}
             question, options = inputs.pop("question", question), inputs.pop("options", options)
             if "ecgs" in inputs:
                 if len(inputs) > 1:
@@ -176,14 +183,13 @@ class ECGInterpretationPipeline(Pipeline):
                         f"'ecgs' is a list of ECGs, each with its own keys; got {sorted(inputs)} beside it."
                     )
                 inputs = inputs["ecgs"]
-        if options is not None and (
-            isinstance(options, str)
-            or len(set(options)) < 2
-            or not all(isinstance(each, str) and each for each in options)
-        ):
-            raise ValueError(f"options must be two or more different texts, got {options!r}.")
+        if layout is not None:
+            checked_layout(layout)
+        check_options(options)
         if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
             messages = inputs.messages if isinstance(inputs, Chat) else inputs
+            if question is not None and question not in str(messages[-1]["content"]):
+                raise ValueError("A chat asks its own question in its last message; leave question= out.")
             messages = [self._read_message(message, **given) for message in messages]
             if messages[-1]["role"] != "user":
                 raise ValueError(
@@ -197,6 +203,12 @@ class ECGInterpretationPipeline(Pipeline):
                     "content": [*parts, {"type": "text", "text": name_options(question or REPORT, options)}],
                 }
             ]
+        contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
+        if not any(part["type"] != "text" for content in contents for part in content):
+            raise ValueError(
+                "No ECG and no picture is given, so there is nothing to answer about; give one as the input itself, or "
+                'as a part of the message, {"type": "ecg", "path": ...}.'
+            )
         features = self.processor.apply_chat_template(
             messages,
             add_generation_prompt=True,
@@ -205,13 +217,12 @@ class ECGInterpretationPipeline(Pipeline):
             return_tensors="pt",
             processor_kwargs={"return_quality": True, **({"layout": layout} if layout else {})},
         )
-        parts = [part for message in messages if not isinstance(message["content"], str) for part in message["content"]]
         quality = features.pop("ecg_quality", [])
         return {
             "features": dict(features),
             "options": list(options or ()),
             "quality": quality,
-            "pictures": sum(part["type"] == "image" for part in parts),
+            "pictures": sum(part["type"] == "image" for content in contents for part in content),
         }
 
     @staticmethod
@@ -319,6 +330,10 @@ class ECGInterpretationPipeline(Pipeline):
             raise ValueError(
                 "An answer that is chosen from options is not written piece by piece; call the pipeline instead."
             )
+        if isinstance(inputs, (list, tuple)) and not (inputs and is_valid_message(inputs[0])):
+            raise ValueError(
+                "One input is streamed at a time; several ECGs of one question are given as {'ecgs': [...]}."
+            )
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failed: list[Exception] = []
 
@@ -335,6 +350,15 @@ class ECGInterpretationPipeline(Pipeline):
         thread.join()
         if failed:
             raise failed[0]
+
+
+def check_options(options: Any) -> None:
+    """Raises `ValueError` unless the options, if there are any, are two or more texts that differ as answers."""
+    if options is None:
+        return
+    is_list = isinstance(options, (list, tuple)) and all(isinstance(option, str) and option for option in options)
+    if not is_list or len({option.rstrip(".").casefold() for option in options}) < max(2, len(options)):
+        raise ValueError(f"options must be two or more different texts, got {options!r}.")
 
 
 def name_options(question: str, options: list[str] | None) -> str:

@@ -31,7 +31,13 @@ from .configuration_heartcare import (
     without_foreign,
 )
 from .ecg_heartcare import ECG, canonical_lead
-from .image_processing_heartcare import IMAGE_KEYWORDS, ECGImageProcessor, ECGImageProcessorKwargs, flat_list
+from .image_processing_heartcare import (
+    IMAGE_KEYWORDS,
+    ECGImageProcessor,
+    ECGImageProcessorKwargs,
+    checked_layout,
+    flat_list,
+)
 from .reading_heartcare import as_ecg, read_ecg
 
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
@@ -175,7 +181,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             columns = one_for_each(len(ecg), sampling_rate, lead_names, units)
             return [record for item in zip(ecg, *columns) for record in self.fetch_ecg(*item)]
         if getattr(ecg, "ndim", 0) == 3:
-            return [as_ecg(one, sampling_rate, lead_names, units) for one in ecg]
+            return self.fetch_ecg(list(ecg), sampling_rate, lead_names, units)
         return [as_ecg(ecg, sampling_rate, lead_names, units)]
 
     def prepare(self, ecg: ECG | dict[str, Any]) -> PreparedECG:
@@ -324,7 +330,7 @@ def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) ->
     """
     one_list = lead_names is not None and all(isinstance(name, str) for name in lead_names)
     columns = [
-        list(value) if isinstance(value, (list, tuple)) and not is_one else [value] * count
+        list(value) if isinstance(value, (list, tuple, np.ndarray)) and not is_one else [value] * count
         for value, is_one in ((sampling_rate, False), (lead_names, one_list), (units, False))
     ]
     if any(len(column) != count for column in columns):
@@ -510,6 +516,11 @@ class HeartcareProcessor(ProcessorMixin):
         # The pipeline "image-text-to-text" of transformers hands its settings of generation to the processor, too.
         kwargs = {name: value for name, value in kwargs.items() if name not in GENERATION_SETTINGS}
         refuse_unknown(kwargs, PROCESSOR_KEYWORDS, type(self).__name__)
+        stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+        if ecg is None and (alone := [name for name, value in stated.items() if value is not None]):
+            raise ValueError(f"{', '.join(alone)} say something of an ECG, but no ecg= is given.")
+        if kwargs.get("layout") is not None:
+            checked_layout(kwargs["layout"])
         prepared = None
         if ecg is not None:
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)

@@ -394,11 +394,15 @@ def as_ecg(
     return ECG.of(given, **beside)
 
 
-def decode_base64(text: str) -> bytes:
+def decode_base64(text: str | bytes) -> bytes:
     """Decodes base64, or a data: URI of it.
 
-    Raises: `ValueError` for what is neither.
+    Raises: `ValueError` for what is neither; `TypeError` for what is no text.
     """
+    if isinstance(text, (bytes, bytearray)):
+        text = bytes(text).decode("ascii", "replace")
+    if not isinstance(text, str):
+        raise TypeError(f"base64 is a text, got {type(text).__name__}.")
     body = text.partition(",")[2] if text.startswith("data:") else text
     try:
         return base64.b64decode("".join(body.split()), validate=True)

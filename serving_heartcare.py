@@ -25,6 +25,11 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 CONTENT = ("base64", "signal", "ecg", "image")
 STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout")  # beside the input, for `preprocess`
 PARAMETERS = (*STATED, "max_new_tokens")
+KINDS = {
+    **{name: (str, "a text") for name in ("question", "units", "layout")},
+    **{name: (list, "a list of texts") for name in ("options", "lead_names")},
+    "sampling_rate": ((int, float), "a number in Hz"),
+}
 
 
 @dataclass(frozen=True)
@@ -223,8 +228,8 @@ def read_request(data: Any, limits: Limits) -> Request:
 
     Raises: `BadRequest` that says what is wrong.
     """
-    if not isinstance(data, dict) or "inputs" not in data:
-        raise BadRequest('A request is {"inputs": ..., "parameters": {...}}.')
+    if not isinstance(data, dict) or "inputs" not in data or set(data) - {"inputs", "parameters"}:
+        raise BadRequest('A request is {"inputs": ..., "parameters": {...}}, and nothing beside them.')
     parameters = data.get("parameters") or {}
     if not isinstance(parameters, dict) or set(parameters) - set(PARAMETERS):
         raise BadRequest(f"parameters is a dict with some of {sorted(PARAMETERS)}.")
@@ -232,11 +237,14 @@ def read_request(data: Any, limits: Limits) -> Request:
     if not isinstance(tokens, int) or isinstance(tokens, bool) or not 1 <= tokens <= limits.new_tokens:
         raise BadRequest(f"max_new_tokens must be from 1 to {limits.new_tokens}, got {tokens!r}.")
     stated = {name: parameters.get(name) for name in STATED}
-    if stated["question"] is not None and not isinstance(stated["question"], str):
-        raise BadRequest("question is a text.")
+    for name, (kind, described) in KINDS.items():
+        if stated[name] is not None and not isinstance(stated[name], kind):
+            raise BadRequest(f"{name} is {described}, got {type(stated[name]).__name__}.")
     inputs = data["inputs"]
     messages = inputs.get("messages") if isinstance(inputs, dict) else None
     if messages is not None:
+        if len(inputs) > 1:
+            raise BadRequest(f"messages stand alone in inputs, got the keys {sorted(map(str, inputs))}.")
         inputs = read_messages(messages)
         contents = [message["content"] for message in inputs if isinstance(message["content"], list)]
         parts = [part for content in contents for part in content if part["type"] != "text"]
@@ -267,6 +275,7 @@ def check_content(given: Any, limits: Limits) -> int:
         return 0
     if not isinstance(given, dict):
         raise BadRequest(f"An ECG is base64 or a dict, got {type(given).__name__}.")
+    given = {name: value for name, value in given.items() if value is not None}
     if any(name in given for name in ("path", "url", "bytes")):
         raise BadRequest("Paths and addresses are not read here; send the content of the file as 'base64'.")
     encoded = [given[name] for name in ("base64", "image") if name in given]

@@ -9,7 +9,7 @@ from heartcare import ECGImageProcessor
 from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import LEADS
-from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, upright
+from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, open_picture, picture_of, upright
 
 
 @pytest.fixture
@@ -240,3 +240,24 @@ def test_pictures_that_are_no_ecg(image_processor):
         image_processor([])
     with pytest.raises(ValueError, match="layout must be"):
         ECGImageProcessor(layout="5x5")
+
+
+def test_pictures_of_every_kind_are_read_upright_and_on_paper(tmp_path):
+    """Turned by the camera's note, transparent, of 16 bits: as the plain picture; what holds no numbers is refused."""
+    page = Image.new("RGB", (300, 200), "white")
+    page.paste((0, 0, 0), (0, 0, 30, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    page.save(tmp_path / "turned.png", exif=exif)
+    assert open_picture(tmp_path / "turned.png").size == (200, 300)
+    clear = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
+    clear.save(tmp_path / "clear.png")
+    assert np.asarray(open_picture(tmp_path / "clear.png")).min() == 255
+    grey = np.full((200, 300), 40_000, np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    for picture in (open_picture(tmp_path / "deep.png"), picture_of(grey)):
+        assert abs(int(np.asarray(picture).max()) - 155) <= 1
+    with pytest.raises(ValueError, match="finite numbers"):
+        picture_of(np.full((200, 300), np.nan))
+    with pytest.raises(ValueError, match="'height' and 'width'"):
+        ECGImageProcessor().tiles(draw_ecg(np.zeros((12, 5000)), 500), size={"shortest_edge": 96})

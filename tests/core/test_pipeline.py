@@ -211,6 +211,8 @@ def test_text_comes_as_it_is_written(pipe, records):
     assert len(pieces) > 5 and "".join(pieces).strip() == pipe(records[0])["text"]
     with pytest.raises(FileNotFoundError):
         list(pipe.stream("there/is/no/such.hea"))
+    with pytest.raises(ValueError, match="One input is streamed"):
+        next(pipe.stream(records[:2]))
     with pytest.raises(ValueError, match="chosen from options"):
         next(pipe.stream(records[0], options=RHYTHMS))
 
@@ -239,6 +241,15 @@ def test_options_of_generation_are_followed(pipe, records):
         ({"signal": np.ones((12, 500)), "path": "x"}, {}, "exactly one of"),
         ({"ecgs": ["a"], "path": "b"}, {}, "'ecgs' is a list"),
         ("x", {"options": ["yes"]}, "two or more"),
+        ("x", {"options": ["AFIB", "AFIB", "SR"]}, "two or more"),
+        ("x", {"options": ["yes", "Yes."]}, "two or more"),
+        ("x", {"layout": "9x9"}, "layout must be"),
+        ({"ecgs": []}, {}, "nothing to answer about"),
+        ([{"role": "user", "content": "What is the rhythm?"}], {}, "nothing to answer about"),
+        ([{"role": "user", "content": "What is it?"}], {"question": "Is it AFIB?"}, "leave question= out"),
+        ({"path": "rec12345"}, {}, "does not exist"),
+        ("rec12345", {}, "neither a file that exists"),
+        ({"base64": 7}, {}, "base64 is a text"),
         ("x", {"options": "yes or no"}, "two or more"),
         (
             [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "An ECG."}],
@@ -276,6 +287,16 @@ def test_the_installed_package_knows_the_task_by_name(model, processor, records)
     named = pipeline("ecg-interpretation", model=model, processor=processor, device="cpu")
     assert type(named) is ECGInterpretationPipeline
     assert named(records[0])["text"] == ECGInterpretationPipeline(model=model, processor=processor)(records[0])["text"]
+
+
+def test_what_is_none_was_not_said(pipe, records):
+    asked = pipe(
+        {"path": records[1], "question": None, "options": None}, question="Which rhythm is it?", options=RHYTHMS
+    )
+    assert asked == pipe(records[1], question="Which rhythm is it?", options=RHYTHMS)
+    table = "time,I,II\n" + "".join(f"{k / 100:.2f},0.1,0.2\n" for k in range(25))
+    with pytest.raises(ValueError, match="at least 1 s are needed"):
+        pipe(base64.b64encode(table.encode()).decode())  # longer than the name of a file can be
 
 
 def test_no_input_gives_no_answer_and_no_keyword_is_swallowed(pipe, records):

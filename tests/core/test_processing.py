@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from make_examples import write_wfdb
 
-from heartcare import BeatFeatureExtractor, read_ecg
+from heartcare import ECG, BeatFeatureExtractor, read_ecg
 from heartcare.agent.measure import find_r_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.ecg_heartcare import LEADS, canonical_lead
@@ -33,6 +35,16 @@ def values(features) -> np.ndarray:
         ("aVF", "aVF"),
         ("resp", None),
         ("V7", None),
+        ("-aVR", None),
+        ("I-II", None),
+        ("I II", None),
+        ("V 1", "V1"),
+        ("EKG I", "I"),
+        ("I-Ref", "I"),
+        ("ECG LA-RA", "I"),
+        ("Lead 1", "I"),
+        ("ECG1", None),
+        ("1", None),
     ],
 )
 def test_lead_aliases(name, lead):
@@ -286,3 +298,35 @@ def test_no_pickle_is_loaded(extractor, tmp_path):
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="no numpy file"):
         extractor(tmp_path / "evil.npy", sampling_rate=500)
+
+
+def test_nothing_of_a_recording_is_taken_for_something_else(ecg):
+    """Masked arrays, objects in other units, channels of an EEG, two names of one thing, a name in place of names."""
+    masked = np.ma.masked_array(np.where(np.arange(5000) < 2500, -32768.0, ecg.signal), mask=False)
+    masked[:, :2500] = np.ma.masked
+    assert np.isnan(ECG.of(masked, 500, units="mV").signal[:, :2500]).all()
+    given = SimpleNamespace(signal=1000 * ecg.signal, sampling_rate=500, lead_names=LEADS, units="uV")
+    np.testing.assert_allclose(ECG.of(given).signal, ecg.signal, rtol=1e-5)
+    three = ECG.of(ecg.signal[:3], 500, ["I", "C3", "C4"], "mV")
+    assert three.lead_names == ("I",) and "lead_unknown:C3" in three.warnings
+    assert ECG.of(ecg.signal[6:], 500, [f"C{i}" for i in range(1, 7)], "mV").lead_names == LEADS[6:]
+    assert ECG.of(ecg.signal[1], 500, "II", "mV").lead_names == ("II",)
+    assert ECG.of({"signal": ecg.signal, "sampling_rate": 500, "age": "63", "sex": "F"}).sex == "female"
+    with pytest.raises(ValueError, match="two names of one thing"):
+        ECG.of({"signal": ecg.signal, "ecg": ecg.signal, "sampling_rate": 500})
+
+
+@pytest.mark.parametrize("rate", [249.9, 257.3, 999.5, 4096])
+def test_unusual_rates_do_not_drift(extractor, rate):
+    """A spike near the end of a minute stays where it is."""
+    signal = np.zeros((1, round(60 * rate)))
+    signal[0, round(55 * rate)] = 1.0
+    peak = np.abs(extractor.resample(signal, rate)[0]).argmax() / 100
+    assert abs(peak - round(55 * rate) / rate) < 0.006
+
+
+def test_what_is_said_of_an_ecg_needs_one(processor):
+    with pytest.raises(ValueError, match="sampling_rate, units say something of an ECG"):
+        processor(text="Is it?", sampling_rate=500, units="mV")
+    with pytest.raises(ValueError, match="layout must be"):
+        processor(text="Is it?", layout="9x9")
