@@ -23,7 +23,7 @@ from .ecg_heartcare import (
     to_millivolts,
 )
 from .files_heartcare import encoding_of, read_bytes
-from .wfdb_heartcare import at_one_rate
+from .wfdb_heartcare import at_one_rate, padding_note
 
 MAX_JSON_BYTES = 2**26
 MAX_JSON_PARTS = 2**18  # objects and lists of a file, which take far more memory than their text
@@ -86,32 +86,42 @@ def parse_json(path: Path) -> Any:
         raise ValueError(f"{path} begins as a JSON file but is none: {error}.") from error
 
 
-SIGNAL_KEYS = ("signal", "ecg", "sampling_rate", "lead_names", "units", "age", "sex")
+SIGNAL_KEYS = ("signal", "ecg", "sampling_rate", "lead_names", "units", "age", "sex", "source", "warnings")
 
 
 def read_signal(path: Path, content: dict) -> dict:
-    """Reads an ECG dict, as the server takes it: {"signal": [[...], ...], "sampling_rate": 500, "lead_names":
-    [...]}.
+    """Reads an ECG dict, as the server takes it and `ECG.as_input` gives it: {"signal": [[...], ...], "sampling_rate":
+    500, "lead_names": [...]}.
     """
     if unknown := sorted(str(key)[:20] for key in set(content) - {*SIGNAL_KEYS, "type"}):
         raise ValueError(f"{path}: an ECG dict has unknown keys {unknown[:8]}; expected some of {list(SIGNAL_KEYS)}.")
-    names, units = content.get("lead_names"), content.get("units")
+    if "signal" in content and "ecg" in content:
+        raise ValueError(
+            f"{path}: an ECG dict has both 'signal' and 'ecg', which mean the same; leave one of them out."
+        )
+    names, units, source = (content.get(key) for key in ("lead_names", "units", "source"))
     if not (names is None or isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"{path}: lead_names must be a list of names.")
     if not (units is None or isinstance(units, str)):
         raise ValueError(f"{path}: units must be a word such as 'mV'.")
+    if not (source is None or isinstance(source, str)):
+        raise ValueError(f"{path}: source must be the name of the recording, got {str(source)[:40]!r}.")
+    warnings = content.get("warnings") or []
+    if not (isinstance(warnings, list) and all(isinstance(name, str) for name in warnings)):
+        raise ValueError(f"{path}: warnings must be a list of names, got {str(warnings)[:40]!r}.")
     rows = content.get("signal", content.get("ecg"))
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: the signal must be a list of leads, each a list of numbers.")
     rows = rows if isinstance(rows[0], list) else [rows]
-    signal = joined([as_row(path, row) for row in rows])
-    stated = {"sampling_rate": content.get("sampling_rate"), "lead_names": names, "units": units}
-    age, sex = parse_age(content.get("age")), parse_sex(content.get("sex"))
+    rows = [as_row(path, row) for row in rows]
+    stated = {"sampling_rate": content.get("sampling_rate"), "lead_names": names, "units": units, "source": source}
     return {
-        "signal": signal,
+        "signal": joined(rows),
         **{key: value for key, value in stated.items() if value is not None},
-        "age": age,
-        "sex": sex,
+        "age": parse_age(content.get("age")),
+        "sex": parse_sex(content.get("sex")),
+        "warnings": tuple(warnings),
+        "notes": padding_note([len(row) for row in rows]),
     }
 
 
@@ -146,20 +156,39 @@ class Sampled(NamedTuple):
     unit: str
 
 
+class Recording(NamedTuple):
+    """What the leads of one recording share in FHIR: the reference to the patient and the effective time, "" where the
+    file does not say them.
+    """
+
+    subject: str
+    time: str
+
+
 def read_fhir(path: Path, content: dict) -> dict:
     """Reads the leads of an HL7 FHIR Observation from its SampledData; the Observation may be in a Bundle or contained.
 
     Without a unit in `origin`, uV are assumed and the origin is taken for the zero of the digital values, as in the
     example of the standard.
+
+    Raises: `ValueError` for Observations of several patients or times, which are several recordings.
     """
-    sampled: list[Sampled] = []
+    recordings: dict[Recording, list[Sampled]] = {}
     for resource in resources(content):
         if resource.get("resourceType") == "Observation":
             for part in [resource, *dicts(resource.get("component"))]:
                 if isinstance(part.get("valueSampledData"), dict):
-                    sampled += read_sampled(path, part)
-    if not sampled:
+                    recordings.setdefault(recording_of(resource), []).extend(read_sampled(path, part))
+    if not recordings:
         raise not_read(path, f"FHIR {str(content.get('resourceType'))[:40]} without SampledData")
+    if len(recordings) > 1:
+        listed = "; ".join(f"{key.subject[:40] or 'no subject'} at {key.time[:40] or 'no time'}" for key in recordings)
+        raise ValueError(
+            f"{path} holds {len(recordings)} recordings ({listed[:400]}); expected the Observations of one patient and "
+            "one effective time. Give each recording as a file of its own."
+        )
+    ((recording, sampled),) = recordings.items()
+    person = read_person(content, recording)
     without_unit = [lead.name for lead in sampled if not lead.unit]
     names, values, rates = (
         [lead.name for lead in sampled],
@@ -169,10 +198,20 @@ def read_fhir(path: Path, content: dict) -> dict:
     if len(without_unit) == len(sampled):
         read = at_one_rate(path, names, ["mV"] * len(names), values, rates)
         del read["units"]
-        return read | read_person(content) | {"assumed": {"units": "uV"}}
+        return read | person | {"assumed": {"units": "uV"}}
     if without_unit:
         raise ValueError(f"{path}: the leads {without_unit[:12]} have no unit, but other leads have one.")
-    return at_one_rate(path, names, [lead.unit for lead in sampled], values, rates) | read_person(content)
+    return at_one_rate(path, names, [lead.unit for lead in sampled], values, rates) | person
+
+
+def recording_of(observation: dict) -> Recording:
+    """Returns the patient and the time of an Observation."""
+    period, subject = observation.get("effectivePeriod"), observation.get("subject")
+    start = period.get("start") if isinstance(period, dict) else None
+    return Recording(
+        str(subject.get("reference") or "") if isinstance(subject, dict) else "",
+        str(observation.get("effectiveDateTime") or observation.get("effectiveInstant") or start or ""),
+    )
 
 
 def resources(content: dict) -> Iterator[dict]:
@@ -277,23 +316,22 @@ def lead_of(concept: Any) -> str:
     return next(filter(canonical_lead, names), names[0] if names else "ecg")
 
 
-def read_person(content: dict) -> dict:
-    """Reads the age at the recording, the sex and the pseudonym from FHIR resources."""
+def read_person(content: dict, recording: Recording) -> dict:
+    """Reads the age at the recording, the sex and the pseudonym of a recording's patient from FHIR resources.
+
+    Of several patients, the one counts that the recording refers to.
+    """
+    patients = [resource for resource in resources(content) if resource.get("resourceType") == "Patient"]
+    if len(patients) > 1:
+        number = re.split(r"[/#:]", recording.subject)[-1]
+        patients = [patient for patient in patients if number and patient.get("id") == number]
     person: dict = {}
-    birth = recorded = ""
-    for resource in resources(content):
-        if resource.get("resourceType") == "Patient":
-            person["sex"], birth = parse_sex(resource.get("gender")), str(resource.get("birthDate", ""))
-        elif resource.get("resourceType") == "Observation":
-            period, subject = resource.get("effectivePeriod"), resource.get("subject")
-            start = period.get("start") if isinstance(period, dict) else None
-            recorded = recorded or str(
-                resource.get("effectiveDateTime") or resource.get("effectiveInstant") or start or ""
-            )
-            reference = str(subject.get("reference", "")) if isinstance(subject, dict) else ""
-            if not reference.startswith("#"):  # "#patient" is the same in all files
-                person["patient_id"] = pseudonym(reference)
-    return person | {"age": parse_age(age_between(birth, recorded))}
+    for patient in patients[:1]:
+        person["sex"] = parse_sex(patient.get("gender"))
+        person["age"] = parse_age(age_between(str(patient.get("birthDate", "")), recording.time))
+    if not recording.subject.startswith("#"):  # "#patient" is the same in all files
+        person["patient_id"] = pseudonym(recording.subject)
+    return person
 
 
 KARDIA_LEADS = {"leadI": "I", "leadII": "II", "leadIII": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
@@ -313,17 +351,18 @@ def read_kardia(path: Path, content: dict) -> dict:
         raise ValueError(f"{path}: data.raw.samples of a Kardia recording must hold some of {list(KARDIA_LEADS)}.")
     if "amplitudeResolution" not in raw or "frequency" not in raw:
         raise ValueError(f"{path}: a Kardia recording needs data.raw.frequency and data.raw.amplitudeResolution.")
-    signal = joined([as_row(path, row) for row in rows.values()])
+    leads = [as_row(path, row) for row in rows.values()]
     measured = {"heart_rate": content.get("heartRate")}
     statement = str(content.get("algorithmDetermination", ""))[:40]
     return {
-        "signal": signal * to_millivolts(number_of(path, raw, "amplitudeResolution", 0.0), "nV"),
+        "signal": joined(leads) * to_millivolts(number_of(path, raw, "amplitudeResolution", 0.0), "nV"),
         "sampling_rate": number_of(path, raw, "frequency", 0.0),
         "lead_names": [KARDIA_LEADS[name] for name in rows],
         "units": "mV",
         "patient_id": pseudonym(content.get("patientID")),
         "report": KARDIA_TEXTS.get(statement, ""),
         "measurements": {name: float(value) for name, value in measured.items() if isinstance(value, (int, float))},
+        "notes": padding_note([len(lead) for lead in leads]),
     }
 
 

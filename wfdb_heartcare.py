@@ -46,22 +46,32 @@ def read_comments(comments: list[str]) -> dict:
     Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx".
     """
     content: dict = {"columns": {}, "report": ""}
-    for comment in comments:
-        key, colon, value = (part.strip() for part in comment.partition(":"))
-        key, value = key.lower().lstrip("<# "), value.rstrip("> ")
-        if not colon:
-            continue
+    for key, value in (pair for comment in comments for pair in fields_of(comment)):
         if key == "age":
             content["age"] = parse_age(value)
         elif key in ("sex", "gender"):
             content["sex"] = parse_sex(value)
-        elif key in ("dx", "diagnosis", "diagnose", "reason for admission", "report", "comment"):
+        elif key in ("dx", "diagnosis", "diagnose", "diagnoses", "reason for admission", "report", "comment"):
             if re.fullmatch(r"[\d\s,;]*\d{6}[\d\s,;]*", value):
                 codes = re.findall(r"\d{6,}", value)
                 content["columns"]["dx"] = ",".join([*filter(None, [content["columns"].get("dx")]), *codes])
             else:
                 content["report"] = f"{content['report']} {value}.".strip()
     return content
+
+
+# A key of a comment with several of them: "Age: 61 Sex: M", "<age>: 65  <sex>: F  <diagnoses> CAD".
+COMMENT_KEY = re.compile(r"(?:^|(?<=\s))(?:<(\w{1,30})>:?|(age|sex|gender|dx)\s?:)", re.IGNORECASE)
+
+
+def fields_of(comment: str) -> list[tuple[str, str]]:
+    """Splits a comment of a header into pairs of a key in lower case and a value; none without a key."""
+    keys = list(COMMENT_KEY.finditer(comment))
+    if keys and keys[0].start() == 0:
+        ends = [key.start() for key in keys[1:]] + [len(comment)]
+        return [((key[1] or key[2]).lower(), comment[key.end() : end].strip(" \t,;")) for key, end in zip(keys, ends)]
+    key, colon, value = (part.strip() for part in comment.partition(":"))
+    return [(key.lower().lstrip("<# "), value.rstrip("> "))] if colon else []
 
 
 def read_signals(path: Path) -> tuple[dict, list[str]]:
@@ -116,8 +126,8 @@ def at_one_rate(
 ) -> dict:
     """Brings all signals to the rate of the fastest lead, and to mV where the leads have several units.
 
-    Returns: "signal" (leads, samples), NaN behind the end of shorter ones, "sampling_rate", "lead_names", "units" and,
-        if signals were resampled, "notes" of an `ECG`.
+    Returns: "signal" (leads, samples), NaN behind the end of shorter ones, "sampling_rate", "lead_names", "units" and
+        "notes" of an `ECG`, which say both changes.
 
     Raises: `ValueError` for a lead in unknown units.
     """
@@ -133,10 +143,18 @@ def at_one_rate(
             signal = resample(signal[None], rate, fastest, length)[0]
         row[: len(signal)] = signal[:length] * (scale / to_millivolts(1.0, common) if scale else 1.0)
     content = {"signal": rows, "sampling_rate": fastest, "lead_names": list(names), "units": common}
+    content["notes"] = padding_note([min(len(row), length) for row, rate in zip(signals, rates) if rate == fastest])
     if len(set(rates)) > 1:
         listed = ", ".join(f"{name} {rate:g} Hz" for name, rate in zip(names, rates))
-        content["notes"] = (f"resampled to {fastest:g} Hz: {listed}",)
+        content["notes"] += (f"resampled to {fastest:g} Hz: {listed}",)
     return content
+
+
+def padding_note(lengths: list[int]) -> tuple[str, ...]:
+    """Returns the note that leads of these numbers of samples were made equally long; none where they were."""
+    if len(set(lengths)) < 2:
+        return ()
+    return (f"put NaN behind the end of shorter leads, which have {min(lengths)} to {max(lengths)} samples",)
 
 
 def scale_of(source: Path, name: str, unit: str, is_lead: bool) -> float | None:

@@ -138,6 +138,26 @@ def test_comments_of_a_header_in_other_encodings(encoding, counts, tmp_path):
     assert record.sex == "male" and record.report == "Überleitungsstörung."
 
 
+@pytest.mark.parametrize(
+    "comments, age, sex, report",
+    [
+        ("# <age>: 65  <sex>: F  <diagnoses> CAD", 65, "female", "CAD."),
+        ("# <age>: 65\n#<sex> M", 65, "male", ""),
+        ("# Age: 61 Sex: M", 61, "male", ""),
+        ("# Age: 61, Sex: M", 61, "male", ""),
+        ("# Gender : female  Age : 40", 40, "female", ""),
+        ("#<age: 50>\n# Reason for admission: Sex: M", 50, None, "Sex: M."),
+        ("# Age: 6 months Sex: F", None, "female", ""),
+        ("# Age: 61\n" + "# " + "<" * 200_000 + "age " * 100_000, 61, None, ""),
+    ],
+)
+def test_comments_with_several_keys(comments, age, sex, report, counts, tmp_path):
+    (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
+    write_header(tmp_path, "a", "16", 1000, more=comments + "\n")
+    record = read_ecg(tmp_path / "a")
+    assert (record.age, record.sex, record.report) == (age, sex, report)
+
+
 def test_names_that_are_no_leads_are_given_by_the_caller(counts, tmp_path):
     (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
     write_header(tmp_path, "a", "16", 1000, ("ECG1", "ECG2"))

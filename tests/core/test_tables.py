@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from heartcare.ecg_heartcare import age_between, pseudonym
+from heartcare.ecg_heartcare import ECG, age_between, pseudonym
 from heartcare.json_heartcare import MAX_JSON_PARTS
 from heartcare.reading_heartcare import detect_format, read_ecg
 from heartcare.tables_heartcare import MAX_COLUMNS, MAX_LINE
@@ -180,9 +180,39 @@ def test_ecg_dict_in_json(millivolts):
         ({"lead_names": "I"}, "list of names"),
         ({"units": {}}, "must be a word"),
         ({"sampling_rate": None}, "does not say its sampling rate"),
+        ({"ecg": rows}, "both 'signal' and 'ecg'"),
+        ({"source": 5}, "name of the recording, got '5'"),
+        ({"warnings": "off"}, "list of names, got 'off'"),
     ):
         with pytest.raises(ValueError, match=message):
             read_ecg(json.dumps(content | change).encode())
+
+
+def test_input_of_an_ecg_comes_back_from_json(millivolts):
+    signal = millivolts.copy()
+    signal[1, 7] = np.nan
+    ecg = ECG.of({"ecg": signal, "sampling_rate": 250, "lead_names": ["I", "V2"], "source": "monitor 4"})
+    given = ecg.as_input()
+    record = read_ecg(json.dumps(given | {"signal": given["signal"].tolist()}).encode())
+    again = record.as_input()
+    np.testing.assert_array_equal(again.pop("signal"), given.pop("signal"))
+    assert again == given and given["warnings"] == ["units_assumed_mV"] and record.notes == ()
+
+
+def test_shorter_leads_are_noted(millivolts):
+    rows = millivolts.tolist()
+    counts = np.round(2000 * millivolts).astype(int).tolist()
+    samples = {"leadI": counts[0], "AVF": counts[1][:-9]}
+    for content in (
+        {"signal": [rows[0], rows[1][:-9]], "sampling_rate": 500, "lead_names": ["I", "aVF"], "units": "mV"},
+        {"data": {"raw": {"frequency": 300, "amplitudeResolution": 500, "samples": samples}}},
+        {"resourceType": "Observation", "component": [sampled("I", counts[0]), sampled("aVF", counts[1][:-9])]},
+    ):
+        record = read_ecg(json.dumps(content).encode())
+        length = len(rows[0])
+        assert record.recorded.sum(axis=1).tolist() == [length, length - 9]
+        note = f"put NaN behind the end of shorter leads, which have {length - 9} to {length} samples"
+        assert record.notes.count(note) == 1
 
 
 def sampled(name: str, counts, **changes) -> dict:
@@ -228,6 +258,49 @@ def test_fhir(names, wrapped, millivolts):
     assert record.patient_id == pseudonym("Patient/4711") and "Roe" not in repr(vars(record))
     if wrapped != "alone":
         assert (record.age, record.sex) == (63, "female")
+
+
+def observation(lead: str, counts, patient: int = 1, day: int = 1) -> dict:
+    return {
+        "resourceType": "Observation",
+        "subject": {"reference": f"Patient/{patient}"},
+        "effectiveDateTime": f"2024-05-0{day}",
+        **sampled(lead, counts),
+    }
+
+
+def bundle(*resources: dict) -> bytes:
+    entries = [{"resource": resource} for resource in resources]
+    return json.dumps({"resourceType": "Bundle", "entry": entries}).encode()
+
+
+def test_fhir_recordings_of_several_patients_or_times_are_refused(millivolts):
+    counts = np.round(2000 * millivolts).astype(int)
+    record = read_ecg(bundle(observation("I", counts[0]), observation("II", counts[1])))
+    np.testing.assert_allclose(record.signal, millivolts, atol=1e-6)
+    anonymous = observation("II", counts[1])
+    del anonymous["subject"]
+    for other, message in (
+        (observation("II", counts[1], patient=2), "Patient/1 at 2024-05-01; Patient/2 at 2024-05-01"),
+        (observation("II", counts[1], day=2), "Patient/1 at 2024-05-01; Patient/1 at 2024-05-02"),
+        (anonymous, "Patient/1 at 2024-05-01; no subject at 2024-05-01"),
+    ):
+        with pytest.raises(ValueError, match=rf"holds 2 recordings \({message}\).*a file of its own"):
+            read_ecg(bundle(observation("I", counts[0]), other))
+
+
+def test_fhir_person_is_the_one_of_the_recording(millivolts):
+    counts = np.round(2000 * millivolts[0]).astype(int)
+    people = [
+        {"resourceType": "Patient", "id": "1", "gender": "female", "birthDate": "1960-05-02"},
+        {"resourceType": "Patient", "id": "2", "gender": "male", "birthDate": "1990-01-01"},
+    ]
+    pulse = {"resourceType": "Observation", "subject": {"reference": "Patient/2"}, "effectiveDateTime": "2020-01-01"}
+    for order in (people, people[::-1]):
+        record = read_ecg(bundle(pulse, *order, observation("I", counts), pulse))
+        assert (record.age, record.sex, record.patient_id) == (63, "female", pseudonym("Patient/1"))
+    unknown = read_ecg(bundle(*people, observation("I", counts, patient=3)))
+    assert (unknown.age, unknown.sex, unknown.patient_id) == (None, None, pseudonym("Patient/3"))
 
 
 def test_fhir_without_unit_is_taken_for_microvolts_and_says_so(millivolts):
