@@ -4,6 +4,7 @@
 chunks (leads, any number of samples) -> window around a segment -> cleaned -> cut to the segment -> codes
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .configuration_heartcare import ABSENT
+from .ecg_heartcare import MAX_RATE, MIN_RATE, to_millivolts
 
 
 class BeatStreamSegment(NamedTuple):
@@ -22,7 +24,8 @@ class BeatStreamSegment(NamedTuple):
     gain (): mV; the same for the whole stream.
     values (12, n): mV; the cleaned signal that was encoded.
     lead_mask (12, n) bool: True where a lead was recorded.
-    warnings: Names as in the processor's quality record.
+    warnings: Names as in the processor's quality record; "off" where every lead is off, "too_short" where the whole
+        stream is too short to be cleaned.
     """
 
     seconds: float
@@ -68,7 +71,8 @@ class BeatStream:
         context_seconds (`float`): Signal that cleaning sees on either side of a segment; also how long a segment waits.
         batch_size (`int`): Largest number of segments that are encoded at once, when a long chunk comes in.
 
-    Raises: `ValueError` when model and feature extractor work at different rates.
+    Raises: `ValueError` when model and feature extractor work at different rates, and for an impossible sampling rate,
+        unknown units, a gain that is not above 0, or a negative context.
     """
 
     OFF_SECONDS = 1.0
@@ -90,10 +94,18 @@ class BeatStream:
                 f"The feature extractor gives {feature_extractor.sampling_rate} Hz, the model expects "
                 f"{model.config.sampling_rate} Hz; take both from one repository."
             )
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise ValueError(f"sampling_rate must be {MIN_RATE} to {MAX_RATE} Hz, got {sampling_rate}.")
+        if gain is not None and not 0 < gain < math.inf:
+            raise ValueError(f"gain must be above 0 mV and finite, got {gain}; leave it out to take the stream's own.")
+        if not 0 <= context_seconds < math.inf:
+            raise ValueError(f"context_seconds must be at least 0 and finite, got {context_seconds}.")
+        to_millivolts(1.0, units)  # refuses unknown units
         self.form = {"sampling_rate": self.rate, "lead_names": lead_names, "units": units, "source": "stream"}
         self.num_leads = model.config.num_leads if lead_names is None else len(lead_names)
         self.seconds = model.config.segment_length / model.config.sampling_rate
         self.context, self.batch_size = context_seconds, batch_size
+        self.shortest = math.ceil(feature_extractor.min_seconds * self.rate)  # samples that can be cleaned
         self.gain = None if gain is None else torch.tensor([gain], dtype=torch.float32, device=model.device)
         self.chunks: list[np.ndarray] = []  # samples still needed; `first` is the stream index of the first
         self.first = self.pushed = self.segment = 0
@@ -115,7 +127,11 @@ class BeatStream:
         return self._encode([self._cut(k) for k in range(self.segment, ready)])
 
     def close(self) -> list[BeatStreamSegment]:
-        """Ends the stream, and gives the segments that waited for their context, and the last, shorter one."""
+        """Ends the stream, and gives the segments that waited for their context, and the last, shorter one.
+
+        Where what is left is too short to be cleaned, it is cleaned together with more of what comes before it; a whole
+        stream that is too short is given as off, with the warning "too_short".
+        """
         self.closed = True
         segments = -(-self._total() // self.model.config.segment_length)
         return self._encode([self._cut(k) for k in range(self.segment, segments)])
@@ -128,13 +144,15 @@ class BeatStream:
         """Cuts segment k out of the stream, cleaned, and lets go of what no later segment needs."""
         start, end = k * self.seconds, (k + 1) * self.seconds
         low, high = (max(0, min(self.pushed, round(t * self.rate))) for t in (start - self.context, end + self.context))
+        low = max(0, min(low, high - self.shortest))
         if len(self.chunks) > 1:
             self.chunks = [np.concatenate(self.chunks, axis=1)]
         window = self._without_lead_off(self.chunks[0][:, low - self.first : high - self.first])
         cleaned = self._clean(window, start, low, self._total() - k * self.model.config.segment_length)
         self.segment = k + 1
         # What comes before the next segment's context is let go when it is half of what is held.
-        keep = max(0, round((end - self.context) * self.rate)) - self.first
+        keep = min(round((end - self.context) * self.rate), math.floor(end * self.rate) - self.shortest)
+        keep = max(0, keep) - self.first
         if 2 * keep >= self.chunks[0].shape[1]:
             self.chunks, self.first = [self.chunks[0][:, keep:].copy()], self.first + keep
         return cleaned
@@ -160,9 +178,10 @@ class BeatStream:
         """
         config = self.model.config
         length = min(config.segment_length, remaining)
-        if all(self.extractor.is_off(lead, self.rate) for lead in window):
-            shape = (config.num_leads, length)
-            return CleanedSegment(start, np.zeros(shape, np.float32), np.zeros(shape, bool), ["off"])
+        too_short = window.shape[1] < self.shortest
+        if too_short or all(self.extractor.is_off(lead, self.rate) for lead in window):
+            shape, names = (config.num_leads, length), ["off", "too_short"] if too_short else ["off"]
+            return CleanedSegment(start, np.zeros(shape, np.float32), np.zeros(shape, bool), names)
         values, lead_mask, quality = self.extractor.prepare({"signal": window, **self.form})
         place = round((start - low / self.rate) * config.sampling_rate)
         place = min(place, values.shape[1] - length)  # at the end, resampling may round the other way

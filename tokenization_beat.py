@@ -266,11 +266,14 @@ class BeatModel(BeatPreTrainedModel):
                 and not at what codes mean to a language model.
             kwargs: `output_hidden_states`, `output_attentions` and `return_dict`, as for any model.
 
-        Raises: `ValueError` for shapes that do not fit, or a negative `refine`; `TypeError` for unknown keywords.
+        Raises: `ValueError` for shapes that do not fit, a gain that is not above 0, or a negative `refine`; `TypeError`
+            for unknown keywords.
         """
         refuse_unknown(kwargs, (*ECG_INPUTS, "gain", "refine", *RECORDED), "BeatModel.encode")
         if refine < 0:
             raise ValueError(f"refine is a number of steps, at least 0, got {refine}.")
+        if gain is not None:
+            self._check_gain(gain, len(input_values))
         segments = self.segment(input_values, ecg_attention_mask, lead_mask, gain)
         encoded = self._encode_segments(segments, **kwargs)
         if refine:
@@ -296,7 +299,8 @@ class BeatModel(BeatPreTrainedModel):
         Returns: `torch.FloatTensor` of shape `(B, 12, N * samples_per_latent)`, mV. Its last samples are the ECG's last
             samples.
 
-        Raises: `ValueError` for codes of another shape or outside of the codebook.
+        Raises: `ValueError` for codes of another shape or outside of the codebook, and for a gain of another shape, or
+            one that is not above 0.
         """
         size = self.config.codebook_size
         if codes.ndim != 3 or codes.shape[1] != self.quantizer.num_levels:
@@ -305,7 +309,15 @@ class BeatModel(BeatPreTrainedModel):
             )
         if codes.numel() and not (-1 <= int(codes.min()) and int(codes.max()) < size):
             raise ValueError(f"codes must lie in -1..{size - 1}, got {int(codes.min())}..{int(codes.max())}.")
+        self._check_gain(gain, len(codes))
         return self.decode_unchecked(codes, gain)
+
+    @staticmethod
+    def _check_gain(gain: torch.Tensor, batch: int) -> None:
+        if gain.shape != (batch,):
+            raise ValueError(f"gain must have shape ({batch},), one value in mV for each ECG, got {tuple(gain.shape)}.")
+        if not bool((gain.isfinite() & (gain > 0)).all()):
+            raise ValueError(f"gain must be above 0 mV and finite, got {gain.tolist()[:8]}; pass on what encode gives.")
 
     def decode_unchecked(self, codes: torch.LongTensor, gain: torch.FloatTensor) -> torch.FloatTensor:
         """Decodes as `decode` does, without its checks: they read the codes, which an exported graph cannot."""

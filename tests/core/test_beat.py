@@ -301,6 +301,20 @@ def test_errors_say_what_came(beat, signals):
         beat.encode(signals, torch.ones(3, 999))
     with pytest.raises(ValueError, match=r"-1\.\.511, got 0\.\.512"):
         beat.decode(torch.tensor([[[0, 512], [1, 2]]]), torch.ones(1))
+    codes = beat.encode(signals).codes
+    for gain, message in (
+        (torch.ones(1), r"gain must have shape \(3,\), .* got \(1,\)"),
+        (torch.ones(3, 1), r"gain must have shape \(3,\), .* got \(3, 1\)"),
+        (torch.tensor(1.0), r"gain must have shape \(3,\), .* got \(\)"),
+        (torch.tensor([1.0, 0.0, 1.0]), "gain must be above 0 mV and finite"),
+        (torch.tensor([1.0, -1.0, 1.0]), "gain must be above 0 mV and finite"),
+        (torch.tensor([1.0, 1.0, float("nan")]), "gain must be above 0 mV and finite"),
+        (torch.tensor([float("inf"), 1.0, 1.0]), "gain must be above 0 mV and finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            beat.decode(codes, gain)
+        with pytest.raises(ValueError, match=message):
+            beat.encode(signals, gain=gain)
     with pytest.raises(ValueError, match="at least 1"):
         beat.forecast(signals, num_samples=0)
 

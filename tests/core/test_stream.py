@@ -130,3 +130,35 @@ def test_what_cannot_be_streamed_is_refused(beat, processor):
     other = type(extractor)(sampling_rate=250)
     with pytest.raises(ValueError, match="250 Hz, the model expects 100 Hz"):
         BeatStream(beat, other, 250)
+    for options, message in (
+        ({"sampling_rate": 0}, "10 to 20000 Hz, got 0"),
+        ({"sampling_rate": -250}, "10 to 20000 Hz, got -250"),
+        ({"sampling_rate": np.nan}, "10 to 20000 Hz, got nan"),
+        ({"units": "mmHg"}, "Units 'mmHg' are unknown"),
+        ({"gain": 0.0}, "gain must be above 0 mV"),
+        ({"gain": -1.0}, "gain must be above 0 mV"),
+        ({"gain": np.nan}, "gain must be above 0 mV"),
+        ({"context_seconds": -1.0}, "context_seconds must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BeatStream(beat, extractor, **{"sampling_rate": 250, **options})
+
+
+@pytest.mark.parametrize("sampling_rate", [257.3, 500])
+@pytest.mark.parametrize("context_seconds", [0.0, 0.3, 4.0])
+def test_a_short_rest_is_cleaned_with_what_comes_before(beat, processor, sampling_rate, context_seconds):
+    for seconds in (5.01, 5.4, 10.2):
+        signal = recording(11, 500)[:, : round(seconds * sampling_rate)]
+        _, whole = streamed(beat, processor, signal, [], sampling_rate, context_seconds=context_seconds)
+        _, parts = streamed(beat, processor, signal, [97] * 60, sampling_rate, context_seconds=context_seconds)
+        assert sum(segment.values.shape[1] for segment in whole) == round(signal.shape[1] * 100 / sampling_rate)
+        assert whole[-1].lead_mask.all() and (whole[-1].codes >= 0).all() and "off" not in whole[-1].warnings
+        assert len(parts) == len(whole) and all(torch.equal(a.values, b.values) for a, b in zip(parts, whole))
+
+
+def test_a_stream_too_short_to_be_cleaned_is_given_as_off(beat, processor):
+    stream, (segment,) = streamed(beat, processor, recording(2)[:, :499], [100])
+    assert segment.warnings == ["off", "too_short"] and segment.values.shape == (12, 100)
+    assert not segment.lead_mask.any() and (segment.codes == ABSENT).all() and stream.close() == []
+    _, (segment,) = streamed(beat, processor, recording(2)[:, :500], [100])
+    assert "off" not in segment.warnings and segment.lead_mask.all()
