@@ -41,6 +41,27 @@ CUSTOM_PIPELINES = {
     }
 }
 
+# The chat template of a processor that is made of backbones: ChatML with ECGs and images.
+CHATML_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\n' -}}
+{%- set content = message['content'] -%}
+{%- if content is string -%}{%- set content = [{'type': 'text', 'text': content}] -%}{%- endif -%}
+{%- if message['role'] == 'assistant' -%}
+{% generation %}{%- for part in content -%}{{- part['text'] -}}{%- endfor -%}{{- '<|im_end|>' -}}{% endgeneration %}
+{%- else -%}
+{%- for part in content -%}
+{%- if part['type'] == 'ecg' -%}{{- '<|ecg_start|><|ecg|><|ecg_end|>' -}}
+{%- elif part['type'] == 'image' -%}{{- '<|image_start|><|image|><|image_end|>' -}}
+{%- else -%}{{- part['text'] -}}{%- endif -%}
+{%- endfor -%}
+{{- '<|im_end|>' -}}
+{%- endif -%}
+{{- '\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}
+"""
+
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
@@ -304,6 +325,7 @@ BeatConfig.register_for_auto_class()
 HeartcareConfig.register_for_auto_class()
 
 __all__ = [
+    "CHATML_TEMPLATE",
     "ABSENT",
     "AUTO_CLASSES",
     "CUSTOM_PIPELINES",

@@ -22,6 +22,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from .cleaning_heartcare import bridge, clean, resample, stretches
 from .configuration_heartcare import (
+    CHATML_TEMPLATE,
     ECG_TOKENS,
     LEADS,
     SAVED_BY_TRANSFORMERS,
@@ -344,26 +345,6 @@ SETTINGS = (
     "plausible_mv",
 )
 CALL_KEYWORDS = ("ecg", "sampling_rate", "lead_names", "units", "return_tensors", "return_quality")
-
-CHATML_TEMPLATE = """\
-{%- for message in messages -%}
-{{- '<|im_start|>' + message['role'] + '\n' -}}
-{%- set content = message['content'] -%}
-{%- if content is string -%}{%- set content = [{'type': 'text', 'text': content}] -%}{%- endif -%}
-{%- if message['role'] == 'assistant' -%}
-{% generation %}{%- for part in content -%}{{- part['text'] -}}{%- endfor -%}{{- '<|im_end|>' -}}{% endgeneration %}
-{%- else -%}
-{%- for part in content -%}
-{%- if part['type'] == 'ecg' -%}{{- '<|ecg_start|><|ecg|><|ecg_end|>' -}}
-{%- elif part['type'] == 'image' -%}{{- '<|image_start|><|image|><|image_end|>' -}}
-{%- else -%}{{- part['text'] -}}{%- endif -%}
-{%- endfor -%}
-{{- '<|im_end|>' -}}
-{%- endif -%}
-{{- '\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}
-"""
 
 
 class HeartcareProcessorKwargs(ProcessingKwargs, total=False):
