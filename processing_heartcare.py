@@ -497,9 +497,6 @@ class HeartcareProcessor(ProcessorMixin):
         # The pipeline "image-text-to-text" of transformers hands its settings of generation to the processor, too.
         kwargs = {name: value for name, value in kwargs.items() if name not in GENERATION_SETTINGS}
         refuse_unknown(kwargs, PROCESSOR_KEYWORDS, type(self).__name__)
-        stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
-        if ecg is None and (alone := [name for name, value in stated.items() if value is not None]):
-            raise ValueError(f"{', '.join(alone)} say something of an ECG, but no ecg= is given.")
         if kwargs.get("layout") is not None:
             checked_layout(kwargs["layout"])
         prepared = None
@@ -507,6 +504,9 @@ class HeartcareProcessor(ProcessorMixin):
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)
             prepared = [self.feature_extractor.prepare(record) for record in records]
         features = super().__call__(images=images, text=text, audio=prepared, **kwargs)
+        stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+        if ecg is None and (alone := [name for name, value in stated.items() if value is not None]):
+            raise ValueError(f"{', '.join(alone)} say something of an ECG, but no ecg= is given.")
         if return_quality:
             features["ecg_quality"] = [record.quality for record in prepared or []]
         return features
