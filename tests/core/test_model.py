@@ -539,6 +539,7 @@ def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_pat
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder).train()

@@ -1,5 +1,6 @@
 """Run by test_runs.py in two processes: a model in shards (FSDP2, gloo) takes a few steps, and is saved in shards."""
 
+import os
 import sys
 
 import torch
@@ -41,7 +42,10 @@ def main(folder: str, batches: str, output: str):
     checkpoint.save({"model": state}, checkpoint_id=output)
     if dist.get_rank() == 0:
         print("losses", *losses)
-    dist.destroy_process_group()
+    dist.barrier()
+    sys.stdout.flush()
+    # Taking gloo down right after a step may never end: its thread wants the interpreter, which waits for the thread.
+    os._exit(0)
 
 
 if __name__ == "__main__":

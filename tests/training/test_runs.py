@@ -71,7 +71,9 @@ class Run:
         if processes == 1:
             return run_main("heartcare.training.heartcare", *self.arguments(*options, **values)).stdout
         command = self.command(*options, processes=processes, **values)
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
@@ -186,6 +188,7 @@ def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "shards").glob("*.distcp"))) == 2
