@@ -64,6 +64,22 @@ def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         yield np.array(leads), start, stop
 
 
+def held_values(signal: np.ndarray, samples: int) -> np.ndarray:
+    """Marks where a lead holds one value, as that of an electrode that fell off does: bool (leads, samples).
+
+    Args:
+        signal: (leads, samples), NaN where nothing was recorded.
+        samples: Number of steps from one sample to the next without any change from which on a value counts as held.
+    """
+    held = np.zeros(signal.shape, bool)
+    for row, lead in zip(held, signal):
+        still = np.concatenate([[False], lead[1:] == lead[:-1], [False]])
+        edges = np.flatnonzero(np.diff(still.view(np.int8))).reshape(-1, 2)
+        for start, stop in edges[edges[:, 1] - edges[:, 0] >= samples]:
+            row[start : stop + 1] = True
+    return held
+
+
 def _clean_stretch(signal: np.ndarray, rate: float, highpass_hz: float, lines: tuple[float, ...]) -> np.ndarray:
     samples = signal.shape[-1]
     if lines:
@@ -114,8 +130,7 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
     (samples,).
 
     The high-pass is steep, so that its corner can be low enough for the ST level of slow rhythms. The notches are 0.4
-    Hz
-    wide: wider ones take their share of a narrow QRS.
+    Hz wide: wider ones take their share of a narrow QRS.
     """
     frequencies = np.arange(samples) * rate / 2 / samples
     sections = [scipy_signal.butter(4, highpass_hz, "highpass", fs=rate, output="sos")] if highpass_hz else []
@@ -171,4 +186,4 @@ def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
 
 
-__all__ = ["bridge", "clean", "resample", "stretches"]
+__all__ = ["bridge", "clean", "held_values", "resample", "stretches"]

@@ -9,6 +9,7 @@ This is the only preprocessing there is: training, benchmark and serving call it
 """
 
 import inspect
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from .cleaning_heartcare import bridge, clean, resample, stretches
+from .cleaning_heartcare import bridge, clean, held_values, resample, stretches
 from .configuration_heartcare import (
     CHATML_TEMPLATE,
     ECG_TOKENS,
@@ -41,6 +42,7 @@ from .image_processing_heartcare import (
 )
 from .reading_heartcare import as_ecg, read_ecg
 
+FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
 SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
 
@@ -219,7 +221,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
     def arrange(self, ecg: ECG) -> ArrangedECG:
         """Brings the leads of an ECG into standard order and derives absent limb leads from I and II.
 
-        Short gaps are bridged. Flat leads, longer gaps and stretches too short to show a beat are left out.
+        Short gaps are bridged. Longer gaps, stretches in which a lead holds one value, and what is left between them
+        that is too short to show a beat are left out.
 
         Raises: `ValueError` for an ECG that is too short, or of which nothing is left.
         """
@@ -231,9 +234,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             )
         rows, faults = np.full((len(LEADS), samples), np.nan), list(ecg.warnings)
         for name, lead in zip(ecg.lead_names, ecg.signal.astype(np.float64)):
-            usable, fault = self.inspect(lead, rate)
-            if fault:
-                faults.append(f"{fault}:{name}")
+            usable, own_faults = self.inspect(lead, rate)
+            faults += [f"{fault}:{name}" for fault in own_faults]
             if usable is not None:
                 rows[LEADS.index(name)] = usable
         if not np.isfinite(rows).any():
@@ -252,42 +254,34 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         faults += [f"absent:{lead}" for lead, row in zip(LEADS, rows) if not np.isfinite(row).any()]
         return ArrangedECG(rows, faults)
 
-    def inspect(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray | None, str | None]:
+    def inspect(self, lead: np.ndarray, rate: float) -> tuple[np.ndarray | None, list[str]]:
         """Judges one lead (samples,) in mV at `rate` Hz.
 
         Returns: the lead with short gaps bridged and NaN in all else that cannot be used, or None where nothing can;
-            and
-            the name of its fault, if it has any: "gap", "gap_bridged", "flat", "saturated".
+            and the names of its faults: "gap", "gap_bridged", "flat", "flat_partly" (off for a part of the time),
+            "saturated".
         """
         recorded = np.isfinite(lead)
         if not recorded.any():
-            return None, "gap"
-        fault = None
-        if not recorded.all():
-            lead, fault = self._without_short_gaps(lead, recorded, rate)
-            recorded = np.isfinite(lead)
-            if not recorded.any():
-                return None, fault
-        values = lead[recorded]
+            return None, ["gap"]
+        missing = _long_stretches(~recorded, math.floor(self.max_gap_seconds * rate) + 1)
+        faults = ["gap"] if missing.any() else [] if recorded.all() else ["gap_bridged"]
+        lead = np.where(missing, np.nan, bridge(lead[None])[0])
+        flat = held_values(lead[None], round(FLAT_SECONDS * rate))[0]
+        usable = ~missing & ~flat
+        if not usable.all():
+            usable = _long_stretches(usable, MIN_STRETCH_SECONDS * rate)
+        values = lead[usable]
+        if not len(values):
+            return None, ["flat"] if flat.any() else faults
         low, high = values.min(), values.max()
         if low == high:
-            return None, "flat"
+            return None, ["flat"]
+        if flat.any():
+            faults.append("flat_partly")
         if np.mean((values == high) | (values == low)) > SATURATED_SHARE:
-            return lead, "saturated"
-        return lead, fault
-
-    def _without_short_gaps(self, lead: np.ndarray, recorded: np.ndarray, rate: float) -> tuple[np.ndarray, str]:
-        """Bridges short gaps of a lead (samples,), and masks what is left of it in too short stretches."""
-        bridged, masked = bridge(lead[None])[0], np.zeros(len(lead), bool)
-        for _, start, stop in stretches(~recorded[None]):
-            if stop - start > self.max_gap_seconds * rate:
-                masked[start:stop] = True
-        if not masked.any():
-            return bridged, "gap_bridged"
-        for _, start, stop in stretches(~masked[None]):
-            if stop - start < MIN_STRETCH_SECONDS * rate:
-                masked[start:stop] = True
-        return np.where(masked, np.nan, bridged), "gap"
+            faults.append("saturated")
+        return np.where(usable, lead, np.nan), faults
 
     def is_off(self, lead: np.ndarray, rate: float) -> bool:
         """Tells whether nothing of one lead (samples,) at `rate` Hz can be used: it is flat or was not recorded."""
@@ -322,6 +316,14 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
     def num_latents(self, num_samples: int) -> int:
         """Returns the number of latents, and so of placeholders, of an ECG of `num_samples` samples."""
         return -(-num_samples // self.samples_per_latent)
+
+
+def _long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
+    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
+    long = np.zeros(len(flags), bool)
+    for _, start, stop in stretches(flags[None]):
+        long[start:stop] = stop - start >= samples
+    return long
 
 
 def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:

@@ -59,7 +59,7 @@ class BeatStream:
     recording at once, bit for bit. Segments count from the start of the stream; those of `BeatModel.encode` count from
     the end of the recording, so that the two agree where the recording is a whole number of segments.
 
-    A lead that is NaN, or holds one value for a second, is off: it is masked, and comes back by itself.
+    A lead that is NaN, or holds one value for a second, is off, as in a file: it is masked, and comes back by itself.
 
     Args:
         model (`BeatModel`): Beat in evaluation mode.
@@ -74,8 +74,6 @@ class BeatStream:
     Raises: `ValueError` when model and feature extractor work at different rates, and for an impossible sampling rate,
         unknown units, a gain that is not above 0, or a negative context.
     """
-
-    OFF_SECONDS = 1.0
 
     def __init__(
         self,
@@ -147,7 +145,7 @@ class BeatStream:
         low = max(0, min(low, high - self.shortest))
         if len(self.chunks) > 1:
             self.chunks = [np.concatenate(self.chunks, axis=1)]
-        window = self._without_lead_off(self.chunks[0][:, low - self.first : high - self.first])
+        window = self.chunks[0][:, low - self.first : high - self.first]
         cleaned = self._clean(window, start, low, self._total() - k * self.model.config.segment_length)
         self.segment = k + 1
         # What comes before the next segment's context is let go when it is half of what is held.
@@ -156,21 +154,6 @@ class BeatStream:
         if 2 * keep >= self.chunks[0].shape[1]:
             self.chunks, self.first = [self.chunks[0][:, keep:].copy()], self.first + keep
         return cleaned
-
-    def _without_lead_off(self, window: np.ndarray) -> np.ndarray:
-        """Puts NaN where a lead holds one value for `OFF_SECONDS`; electrodes that fell off often read as a line."""
-        run = round(self.OFF_SECONDS * self.rate)
-        if window.shape[1] <= run:
-            return window
-        still = np.pad(np.diff(window, axis=1) == 0, ((0, 0), (1, 0)))
-        count = np.cumsum(still, axis=1)
-        held = count[:, run:] - count[:, :-run] == run  # the sample at `run` and the `run` before it are one value
-        if not held.any():
-            return window
-        window = window.copy()
-        for lead, at in zip(*np.nonzero(held)):
-            window[lead, at : at + run + 1] = np.nan
-        return window
 
     def _clean(self, window: np.ndarray, start: float, low: int, remaining: int) -> CleanedSegment:
         """Cleans the window (leads, samples) that begins at stream index `low`, and cuts it to the segment that starts

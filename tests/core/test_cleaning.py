@@ -8,7 +8,15 @@ import torch
 
 from heartcare import ECG, BeatFeatureExtractor
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.cleaning_heartcare import CACHED_BYTES, clean, cleaning_gain, hum_waves, resample, stretches
+from heartcare.cleaning_heartcare import (
+    CACHED_BYTES,
+    clean,
+    cleaning_gain,
+    held_values,
+    hum_waves,
+    resample,
+    stretches,
+)
 from heartcare.ecg_heartcare import LEADS
 
 LINES = (50.0, 60.0)
@@ -44,6 +52,29 @@ def test_stretches_group_leads_that_share_them():
     recorded[0, 2:5] = recorded[2, 2:5] = recorded[0, 7:] = recorded[3] = True
     found = {(start, stop): leads.tolist() for leads, start, stop in stretches(recorded)}
     assert found == {(2, 5): [0, 2], (7, 10): [0], (0, 10): [3]}
+
+
+@pytest.mark.parametrize("rate", [250, 360, 500])
+@pytest.mark.parametrize("line", [0.0, -2.5])
+def test_a_line_in_place_of_what_was_not_recorded_is_the_same_as_a_gap(rate, line):
+    """Many files hold zeros, or what an open input reads, where a lead was off."""
+    ecg, extractor = simulate_ecg("SR", "PVC", sampling_rate=rate, seed=8), BeatFeatureExtractor()
+    page = page_of(ecg.signal, rate)
+    page[11, : 3 * rate] = ecg.signal[11, : 3 * rate]  # off in the middle, too
+    gaps, lines = (
+        extractor.prepare({"signal": signal, "sampling_rate": rate, "units": "mV"})
+        for signal in (page, np.where(np.isfinite(page), page, np.float32(line)))
+    )
+    assert np.array_equal(gaps.lead_mask, lines.lead_mask) and not gaps.lead_mask.all()
+    np.testing.assert_array_equal(gaps.signal, lines.signal)
+    faults = [name.replace("gap:", "flat_partly:") for name in gaps.quality["warnings"]]
+    assert lines.quality == gaps.quality | {"warnings": faults} and faults.count("flat_partly:V6") == 1
+
+
+def test_values_are_held_from_as_many_steps_on_as_are_asked_for():
+    signal = np.array([[1, 1, 1, 2, 2, 2, 2, 3], [0, np.nan, np.nan, np.nan, np.nan, 0, 0, 0]])
+    assert held_values(signal, 3).astype(int).tolist() == [[0, 0, 0, 1, 1, 1, 1, 0], [0] * 8]
+    assert held_values(signal, 2).astype(int).tolist() == [[1] * 7 + [0], [0] * 5 + [1] * 3]
 
 
 @pytest.mark.parametrize("rate", [250, 360, 500, 1000])

@@ -235,6 +235,32 @@ def test_gaps_and_flat_leads_are_named(extractor, ecg):
     np.testing.assert_allclose(values(extractor(one_nan, 500)), values(extractor(ecg.signal, 500)), atol=0.05)
 
 
+def test_a_lead_that_is_flat_for_a_while_is_masked_there_and_named(extractor, ecg):
+    """A second in which a lead holds one value is too much, less is a pause; what is left between must show a beat."""
+    signal = ecg.signal.copy()
+    signal[6, 1000:3000] = 0.4
+    signal[7, 1000:1490] = 0.4
+    signal[8, :2300], signal[8, 2500:4800] = 0.0, -1.0  # 0.4 s are left in between, and 0.4 s at the end
+    signal[9, :2000], signal[9, 2000:] = 0.1, 0.2
+    signal[10, 1000:2000], signal[10, 3000:4000] = 0.4, np.nan
+    signal[11, 2000:3000], signal[11, 2500:2540] = 0.4, np.nan  # short gaps of a flat lead are bridged to a line
+    features = extractor(signal, sampling_rate=500, units="mV", return_quality=True)
+    quality, mask = features["ecg_quality"][0], features["lead_mask"][0]
+    assert quality["warnings"] == [
+        *("flat_partly:V1", "flat:V3", "flat:V4", "gap:V5", "flat_partly:V5", "gap_bridged:V6", "flat_partly:V6"),
+        *("absent:V3", "absent:V4"),
+    ]
+    assert not mask[6, 200:600].any() and mask[6, :200].all() and mask[6, 600:].all() and mask[7].all()
+    assert not mask[10, 200:400].any() and not mask[10, 600:800].any() and mask[10].sum() == 600
+    assert not mask[11, 400:600].any() and mask[11].sum() == 800
+    assert quality["recorded_seconds"] == {"V1": 6.0, "V5": 6.0, "V6": 8.0}
+    limb = ecg.signal.copy()
+    limb[2, 1000:3000] = 0.0  # III = II - I there
+    features = extractor(limb, sampling_rate=500, units="mV", return_quality=True)
+    assert features["lead_mask"].all() and features["ecg_quality"][0]["warnings"] == ["flat_partly:III"]
+    np.testing.assert_allclose(values(features), values(extractor(ecg.signal, 500, units="mV")), atol=0.02)
+
+
 def test_implausible_amplitudes_are_named(extractor, ecg):
     assert "amplitude_implausible" in quality(extractor, ecg.signal / 1000)["warnings"]  # volts given as mV
     assert "amplitude_implausible" in quality(extractor, ecg.signal * 1000)["warnings"]  # microvolts given as mV

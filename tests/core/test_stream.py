@@ -90,6 +90,8 @@ def test_leads_that_fall_off_are_masked_and_come_back(beat, processor, off):
     assert present[10].all() and present[30].all() and present[45].sum() == 0 and present[55].all()
     assert not present[50][:, :390].any() and present[50][:, 410:].all()  # they come back at 54 s
     assert present[20][:6].all() and not present[20][6:].any()
+    file = processor.feature_extractor.prepare({"signal": signal, "sampling_rate": 500, "units": "mV"})
+    assert np.array_equal(np.concatenate([*present.values()], axis=1), file.lead_mask)  # a file is masked alike
     silent = next(segment for segment in segments if segment.seconds == 45)
     assert (silent.codes == ABSENT).all() and not silent.lead_mask.any() and silent.warnings == ["off"]
     assert beat.decode(codes(segments)[None], segments[0].gain[None]).isfinite().all()
