@@ -9,12 +9,12 @@ from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .configuration_heartcare import LEADS
+from .files_heartcare import without_ending
 
 # Other names of the twelve leads, in the form that `canonical_lead` compares.
 LEAD_ALIASES = {
@@ -280,8 +280,8 @@ class ECG:
 
     @property
     def name(self) -> str:
-        """Name of the recording without its folder and ending."""
-        return Path(self.source).stem if self.source else "array"
+        """Name of the recording without its folder and the ending of its file; a full stop may be part of it."""
+        return without_ending(self.source) if self.source else "array"
 
     def cut(self, start: int, stop: int) -> "ECG":
         """Returns samples `start` to `stop` of the recording.

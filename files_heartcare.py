@@ -8,6 +8,17 @@ from typing import BinaryIO
 
 # Without these two, opening a FIFO waits for a writer, and Windows changes line ends.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# Endings of the files that are read. What else stands behind a full stop belongs to the name: "patient.12".
+ENDINGS = frozenset(
+    ".hea .dat .mat .csv .tsv .txt .json .npy .npz .edf .bdf .rec .dcm .dicom .dic .xml .scp .ecg .mwf .mfer .pdf .png"
+    " .jpg .jpeg .tif .tiff .gif .bmp .webp".split()
+)
+
+
+def without_ending(path: str | Path) -> str:
+    """Returns the name of a file without its folder and, if it is one of `ENDINGS`, its ending."""
+    path = Path(path)
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -92,4 +103,4 @@ def printable(path: Path | str) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-__all__ = ["beside", "decode", "encoding_of", "open_regular", "printable", "read_bytes"]
+__all__ = ["ENDINGS", "beside", "decode", "encoding_of", "open_regular", "printable", "read_bytes", "without_ending"]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from .ecg_heartcare import ECG, canonical_lead, to_millivolts
-from .files_heartcare import decode, open_regular, printable
+from .files_heartcare import ENDINGS, decode, open_regular, printable
 from .json_heartcare import read_json
 from .numpy_heartcare import read_npy
 from .privacy_heartcare import redact_texts
@@ -183,7 +183,7 @@ def detect_format(file: str | Path | bytes) -> Format:
         if is_record(path):
             return FORMATS["wfdb"]
         if not path.is_file():
-            header = "" if path.suffix else f", and {path.name}.hea does not exist beside it"
+            header = "" if path.suffix.lower() in ENDINGS else f", and {path.name}.hea does not exist beside it"
             raise FileNotFoundError(f"{path} is no file: it does not exist, or is a folder or a device{header}.")
         with open_regular(path) as opened:
             start = opened.read(SNIFFED_BYTES)

@@ -173,7 +173,7 @@ def scale_of(source: Path, name: str, unit: str, is_lead: bool) -> float | None:
         return None
 
 
-WFDB_RECORD = re.compile(r"[\w-]+ (\d{1,6}) (\d{1,6}(?:\.\d{1,9})?) (\d{1,10})(?: [\d:.]+(?: [\d/]+)?)?")
+WFDB_RECORD = re.compile(r"[\w.-]+ (\d{1,6}) (\d{1,6}(?:\.\d{1,9})?) (\d{1,10})(?: [\d:.]+(?: [\d/]+)?)?")
 WFDB_SIGNAL = re.compile(
     r"([\w.-]+) 16(?:\+(\d{1,6}))? (\d{1,12}(?:\.\d{1,20})?(?:e[+-]?\d{1,2})?)(?:\((-?\d{1,9})\))?/(mV|uV)"
     r" 16 (-?\d{1,9}) -?\d+ -?\d+ 0 (\S+)"

@@ -49,7 +49,7 @@ def inspect_file(path: str, output: str | None = None) -> int:
     for title, notes in (("warning", optimized.ecg.warnings), ("changed", optimized.ecg.notes)):
         for note in notes:
             print(f"  {title:12} {note}")
-    target = Path(output or Path("out") / f"{Path(path).stem}.png")
+    target = Path(output or Path("out") / f"{record.name}.png")
     target.parent.mkdir(parents=True, exist_ok=True)
     draw_ecg(
         signal, rate, header=page_header(record.age, record.sex, measured.heart_rate), lead_mask=optimized.lead_mask

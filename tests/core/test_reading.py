@@ -72,6 +72,27 @@ def test_wfdb_formats_sample_by_sample(fmt, suffix, counts, tmp_path):
     assert (record.format, record.sampling_rate, record.lead_names) == ("wfdb", 500, ("I", "V2"))
 
 
+@pytest.mark.parametrize("name", ["patient.12", "J.Doe.2", "A.dat.b"])
+def test_a_full_stop_in_a_name_begins_no_ending(name, counts, tmp_path):
+    """Two patients of one study, "patient.12" and "patient.13", are not both "patient"."""
+    (tmp_path / f"{name}.dat").write_bytes(counts.T.astype("<i2").tobytes())
+    lines = [f"{name} 2 500 1000", *(f"{name}.dat 16 1000/mV 16 0 0 0 0 {lead}" for lead in ("I", "V2"))]
+    (tmp_path / f"{name}.hea").write_text("\n".join(lines))
+    for file in (name, f"{name}.hea", f"{name}.dat"):
+        record = read_ecg(tmp_path / file)
+        np.testing.assert_array_equal(record.signal, (counts / 1000).astype(np.float32))
+        assert record.name == name and record.as_input()["source"] == str(tmp_path / file)
+    with open(tmp_path / f"{name}.NPY", "wb") as file:
+        np.save(file, counts / 1000)
+    assert read_ecg(tmp_path / f"{name}.NPY", 500, ["I", "V2"], "mV").name == name
+    for source, expected in ((name, name), (f"a/{name}.csv", name), ("upload", "upload"), ("", "array")):
+        assert ECG.of(counts / 1000, 500, ["I", "V2"], "mV", source).name == expected
+    with pytest.raises(FileNotFoundError, match=f"and {name}.x.hea does not exist beside it"):
+        read_ecg(tmp_path / f"{name}.x")
+    with pytest.raises(FileNotFoundError, match="no file: it does not exist, or is a folder or a device.$"):
+        read_ecg(tmp_path / f"{name}.x.csv")
+
+
 def test_matlab_beside_its_header(tmp_path):
     """As the PhysioNet challenges keep records: one matrix `val` of int16 in a MATLAB 4 file, a header beside it."""
     values = np.random.default_rng(1).integers(-3000, 3000, (12, 800)).astype(np.int16)
