@@ -89,7 +89,8 @@ class ECG:
             "amplitude_overflow:II" for values that float32 cannot hold, which are NaN in `signal`.
 
     Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
-        names than leads, or with an impossible sampling rate.
+        names than leads, or with an impossible sampling rate; `TypeError` for a source, notes or warnings that are no
+        texts.
     """
 
     signal: np.ndarray
@@ -109,6 +110,8 @@ class ECG:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if not isinstance(self.source, str):
+            raise TypeError(f"The source of an ECG is a text, the name of the recording, got {repr(self.source)[:60]}.")
         signal = self._checked_signal()
         rows, names, notes, warnings = self._standard_leads(len(signal))
         rate = self._checked_rate()
@@ -128,8 +131,8 @@ class ECG:
             "signal": signal,
             "sampling_rate": rate,
             "lead_names": names,
-            "notes": (*self.notes, *notes),
-            "warnings": tuple(dict.fromkeys((*self.warnings, *warnings))),
+            "notes": (*as_texts(self.notes), *notes),
+            "warnings": tuple(dict.fromkeys((*as_texts(self.warnings), *warnings))),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -185,7 +188,7 @@ class ECG:
     @classmethod
     def _in_millivolts(cls, signal, sampling_rate=None, lead_names=None, units=None, source="array", **rest) -> "ECG":
         signal = as_array(signal, source)
-        warnings, notes = tuple(rest.pop("warnings", ())), tuple(rest.pop("notes", ()))
+        warnings, notes = as_texts(rest.pop("warnings", ())), as_texts(rest.pop("notes", ()))
         rest |= {name: parse(rest[name]) for name, parse in (("age", parse_age), ("sex", parse_sex)) if name in rest}
         lead_names = [lead_names] if isinstance(lead_names, str) else lead_names
         if units is None:
@@ -374,6 +377,16 @@ def age_between(birth: str, recorded: str) -> int | None:
         for then in parse_dates(recorded)
     }
     return ages.pop() if len(ages) == 1 else None
+
+
+def as_texts(texts: Any) -> tuple[str, ...]:
+    """Returns notes or warnings as a tuple.
+
+    Raises: `TypeError` for anything but a list or tuple of texts; a single text would be taken for its letters.
+    """
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"Notes and warnings of an ECG are lists of texts, got {repr(texts)[:60]}.")
+    return tuple(texts)
 
 
 def as_array(signal: Any, source: str = "array") -> np.ndarray:

@@ -8,7 +8,8 @@ servers in `examples/` and Inference Endpoints use it.
     reply     {"text", "probabilities" with options, "tokens", "quality", "provenance"}
 
 An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
-and addresses on the server's side are not read.
+and addresses on the server's side are not read. Beside either, "source" is the client's own name of the ECG, one line
+that the reply gives back in quality and provenance, and "warnings" what the client's reader warned of.
 """
 
 import queue
@@ -30,6 +31,7 @@ KINDS = {
     **{name: (list, "a list of texts") for name in ("options", "lead_names")},
     "sampling_rate": ((int, float), "a number in Hz"),
 }
+MAX_LABEL, MAX_LABELS = 200, 64  # characters of a source or warning that a client gives, and number of warnings
 
 
 @dataclass(frozen=True)
@@ -281,12 +283,25 @@ def check_content(given: Any, limits: Limits) -> int:
     encoded = [given[name] for name in ("base64", "image") if name in given]
     if not any(name in given for name in CONTENT) or not all(isinstance(text, str) for text in encoded):
         raise BadRequest(f"An ECG dict has 'base64' or 'signal', got the keys {sorted(map(str, given))}.")
+    check_labels(given)
     if encoded:
         return check_content(encoded[0], limits)
     rows = given.get("signal", given.get("ecg"))
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
         raise BadRequest("A signal is a list of leads, each a list of numbers.")
     return sum(map(len, rows))
+
+
+def check_labels(given: dict[str, Any]) -> None:
+    """Raises `BadRequest` for a source or warnings of an ECG dict that a reply or a log could not give back as they
+    are: other things than texts, many of them, long ones, and ones of several lines.
+    """
+    warnings = given.get("warnings", [])
+    if not isinstance(warnings, list) or len(warnings) > MAX_LABELS:
+        raise BadRequest(f"warnings is a list of at most {MAX_LABELS} texts.")
+    for name, label in [("source", given.get("source", "")), *(("warnings", text) for text in warnings)]:
+        if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
+            raise BadRequest(f"{name}: expected a text of one line and at most {MAX_LABEL} characters.")
 
 
 def without_type(part: Any) -> Any:

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -338,8 +339,11 @@ def test_nothing_of_a_recording_is_taken_for_something_else(ecg):
     assert ECG.of(ecg.signal[6:], 500, [f"C{i}" for i in range(1, 7)], "mV").lead_names == LEADS[6:]
     assert ECG.of(ecg.signal[1], 500, "II", "mV").lead_names == ("II",)
     assert ECG.of({"signal": ecg.signal, "sampling_rate": 500, "age": "63", "sex": "F"}).sex == "female"
-    with pytest.raises(ValueError, match="two names of one thing"):
+    with pytest.raises(ValueError, match="'signal' and 'ecg', which are two names of one thing; give one of them"):
         ECG.of({"signal": ecg.signal, "ecg": ecg.signal, "sampling_rate": 500})
+    for name, wrong in (("source", 5), ("source", ["a"]), ("warnings", "a"), ("notes", [1]), ("warnings", 5)):
+        with pytest.raises(TypeError, match=f"text.*got {re.escape(repr(wrong))}"):
+            ECG.of({"signal": ecg.signal, "sampling_rate": 500, "units": "mV", name: wrong})
 
 
 @pytest.mark.parametrize("rate", [249.9, 257.3, 999.5, 4096])

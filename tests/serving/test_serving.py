@@ -135,6 +135,34 @@ def test_malformed_requests_are_refused_by_name(handler, request_):
     assert type(caught.value).__name__ == "BadRequest" and len(str(caught.value)) > 10
 
 
+@pytest.mark.parametrize(
+    "label",
+    [5, ["a"], {"a": 1}, "x" * 201, "a\nWARNING: forged line of a log", "\x1b[31mred", "bell\x07", "\u202ereversed"],
+)
+def test_labels_that_a_client_may_not_give(handler, ecgs, label):
+    """What a client calls its ECG stands in replies and logs, so it is one line of text."""
+    signal = {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV"}
+    for given in (signal, {"base64": packed(ecgs[0])}):
+        content = [{"type": "ecg", "source": label, **given}, {"type": "text", "text": QUESTION}]
+        for inputs in (given | {"source": label}, [given | {"source": label}]):
+            with pytest.raises(ValueError, match="source: expected a text of one line and at most 200"):
+                handler({"inputs": inputs})
+        with pytest.raises(ValueError, match="source: expected a text"):
+            handler({"inputs": {"messages": [{"role": "user", "content": content}]}})
+    for warnings in (5, "a", [label], ["a"] * 65):
+        with pytest.raises(ValueError, match="warnings"):
+            handler({"inputs": signal | {"warnings": warnings}})
+
+
+def test_labels_that_a_client_gives_come_back_as_they_are(handler, ecgs):
+    name = "/etc/passwd ä ECG <b>2</b>"  # is never opened
+    given = {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV", "source": name}
+    for inputs in (given | {"warnings": ["lead_unknown:CH 7"]}, {"base64": packed(ecgs[0]), "source": name}):
+        reply = handler({"inputs": inputs, "parameters": {"max_new_tokens": 1}})
+        assert [ecg["source"] for ecg in (*reply["quality"], *reply["provenance"]["ecgs"])] == [name, name]
+        assert reply["quality"][0]["warnings"] == inputs.get("warnings", [])
+
+
 def test_limits_are_kept(handler, model, processor, ecgs):
     limits = Limits(bytes=1000, values=50, new_tokens=5)
     small = EndpointHandler.__new__(EndpointHandler)
