@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .configuration_heartcare import ABSENT
-from .ecg_heartcare import MAX_RATE, MIN_RATE, to_millivolts
+from .ecg_heartcare import ECG, MAX_RATE, MIN_RATE, to_millivolts
 
 
 class BeatStreamSegment(NamedTuple):
@@ -60,6 +60,7 @@ class BeatStream:
     the end of the recording, so that the two agree where the recording is a whole number of segments.
 
     A lead that is NaN, or holds one value for a second, is off, as in a file: it is masked, and comes back by itself.
+    Rows that are none of the twelve leads are left out.
 
     Args:
         model (`BeatModel`): Beat in evaluation mode.
@@ -72,7 +73,8 @@ class BeatStream:
         batch_size (`int`): Largest number of segments that are encoded at once, when a long chunk comes in.
 
     Raises: `ValueError` when model and feature extractor work at different rates, and for an impossible sampling rate,
-        unknown units, a gain that is not above 0, or a negative context.
+        unknown units, a gain that is not above 0, a negative context, lead names none of which is one of the twelve, or
+        a lead twice.
     """
 
     def __init__(
@@ -98,9 +100,15 @@ class BeatStream:
             raise ValueError(f"gain must be above 0 mV and finite, got {gain}; leave it out to take the stream's own.")
         if not 0 <= context_seconds < math.inf:
             raise ValueError(f"context_seconds must be at least 0 and finite, got {context_seconds}.")
-        to_millivolts(1.0, units)  # refuses unknown units
-        self.form = {"sampling_rate": self.rate, "lead_names": lead_names, "units": units, "source": "stream"}
+        to_millivolts(1.0, units)  # refuses unknown ones
+        lead_names = [lead_names] if isinstance(lead_names, str) else lead_names
         self.num_leads = model.config.num_leads if lead_names is None else len(lead_names)
+        # An ECG each of whose rows holds its own number: its constructor judges the names, and tells the rows to keep.
+        numbers = np.repeat(np.arange(self.num_leads)[:, None], 2, axis=1)
+        leads = ECG.of(numbers, self.rate, lead_names, "mV", "stream")
+        self.rows = leads.signal[:, 0].astype(int)
+        self.form = {"sampling_rate": self.rate, "units": units, "source": "stream"}
+        self.form |= {"lead_names": leads.lead_names, "warnings": leads.warnings}
         self.seconds = model.config.segment_length / model.config.sampling_rate
         self.context, self.batch_size = context_seconds, batch_size
         self.shortest = math.ceil(feature_extractor.min_seconds * self.rate)  # samples that can be cleaned
@@ -119,7 +127,7 @@ class BeatStream:
             raise ValueError("The stream is closed; start another one.")
         if chunk.ndim != 2 or chunk.shape[0] != self.num_leads:
             raise ValueError(f"A chunk must have shape ({self.num_leads}, samples), got {chunk.shape}.")
-        self.chunks.append(np.array(chunk, np.float64))
+        self.chunks.append(np.asarray(chunk[self.rows], np.float64))  # a copy; the caller's may change
         self.pushed += chunk.shape[1]
         ready = int((self.pushed / self.rate - self.context) // self.seconds)
         return self._encode([self._cut(k) for k in range(self.segment, ready)])
@@ -161,15 +169,17 @@ class BeatStream:
         """
         config = self.model.config
         length = min(config.segment_length, remaining)
-        too_short = window.shape[1] < self.shortest
-        if too_short or all(self.extractor.is_off(lead, self.rate) for lead in window):
-            shape, names = (config.num_leads, length), ["off", "too_short"] if too_short else ["off"]
-            return CleanedSegment(start, np.zeros(shape, np.float32), np.zeros(shape, bool), names)
+        off = np.zeros((config.num_leads, length), np.float32)
+        if window.shape[1] < self.shortest:
+            return CleanedSegment(start, off, off > 0, ["off", "too_short"])
+        if all(self.extractor.is_off(lead, self.rate) for lead in window):
+            return CleanedSegment(start, off, off > 0, ["off"])
         values, lead_mask, quality = self.extractor.prepare({"signal": window, **self.form})
         place = round((start - low / self.rate) * config.sampling_rate)
         place = min(place, values.shape[1] - length)  # at the end, resampling may round the other way
         part = slice(place, place + length)
-        return CleanedSegment(start, values[:, part], lead_mask[:, part], quality["warnings"])
+        names = quality["warnings"] if lead_mask[:, part].any() else ["off"]
+        return CleanedSegment(start, values[:, part], lead_mask[:, part], names)
 
     @torch.no_grad()
     def _encode(self, segments: list[CleanedSegment]) -> list[BeatStreamSegment]:

@@ -107,6 +107,29 @@ def test_a_stream_that_starts_without_leads_waits_for_its_gain(beat, processor):
     assert all(segment.gain == 0.25 for segment in held)
 
 
+@pytest.mark.parametrize("off", [np.nan, 0.3])
+def test_rows_that_are_no_leads_are_left_out(beat, processor, off):
+    """While all leads are off the stream is off, even if a channel of something else is not."""
+    signal = recording(40)[:3].copy()
+    signal[1, 10 * 500 : 25 * 500] = off
+    names = ["CH 7", "II", "Resp"]
+    _, segments = streamed(beat, processor, signal, [999] * 10, lead_names=names)
+    _, alone = streamed(beat, processor, signal[1:2], [], lead_names="II")
+    assert len(segments) == len(alone) == 8
+    for one, other in zip(segments, alone):
+        assert torch.equal(one.codes, other.codes) and torch.equal(one.lead_mask, other.lead_mask)
+        is_off = 10 <= one.seconds < 25
+        assert (one.warnings == ["off"]) == is_off == (not one.lead_mask.any())
+        assert is_off or one.warnings == ["lead_unknown:CH 7", "lead_unknown:Resp", *other.warnings]
+    for names, message in (
+        (["CH 7", "Resp"], "none of the leads .'CH 7', 'Resp'. is one of I II III"),
+        (["II", "MLII"], "lead II is there twice"),
+        ([], "none of the leads"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BeatStream(beat, processor.feature_extractor, 500, lead_names=names)
+
+
 def test_memory_is_constant(beat, processor):
     """As much is held after ten minutes as after one."""
     minute, held = recording(60, 250), []
