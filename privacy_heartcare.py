@@ -16,27 +16,33 @@ _ROLE = (
     r"(?:(?:referring|ordering|attending|requesting|treating|consulting|interpreting|reading|primary(?: care)?"
     r"|over-?reading)[- ])?(?:physician|doctor|cardiologist|provider|clinician|md)(?:'?s)?"
 )
-# Labels of what identifies a patient, somebody who treated or signed, or a visit, in English, German and Romance
-# languages. They count with a separator alone: "suggest review by a physician" identifies nobody.
-LABELS = "|".join(
+# Labels of what identifies a patient or somebody who treated or signed, in English, German and Romance languages. In a
+# text they count with a separator alone: "suggest review by a physician" identifies nobody.
+_LABELS_OF_PEOPLE = "|".join(
     (
-        rf"(?:patient(?:en|in)?(?:'?s)?|pat\.?){_ID}(?: (?:name|id))?",
-        r"(?<!lead )(?:(?:full|last|first|middle|given|family|maiden|sur|vor|nach|familien"
+        r"(?<!lead )(?:(?:full|last|first|middle|given|family|maiden|patient'?s?|sur|vor|nach|familien"
         r"|geburts)[- ]?)?namen?(?:, ?vorname)?",
-        rf"p\.?id|mrn|ssn|social security{_ID}|id{_ID}|identification{_ID}|(?:medical )?record{_ID}",
-        rf"(?:case|fall|visit|encounter|account|acc|admission|aufnahme|order|auftrags?|accession|requisition"
-        rf"|anforderungs?){_ID}",
-        rf"(?:insurance|versicherte[nr]|versicherungs?|kassen){_ID}|krankenkasse",
+        rf"mrn|ssn|social security{_ID}|p\.?id",
         r"d\.?o\.?b\.?|date of birth|birth ?(?:date|day)|geburts(?:datum|tag|ort)|geb\.?(?:[- ]?datum)?|born|geboren",
-        rf"{_ROLE}{_ID}|technician|technologist|tech\.?{_ID}|operator|nurse|editor|over-?reader|interpreter"
-        rf"|signature",
+        rf"{_ROLE}{_ID}|referring|ordering|attending|requesting|technician|technologist|operator|nurse|editor"
+        r"|over-?reader|interpreter|signature",
         r"(?:haus|ober|chef|assistenz|stations|fach)?(?:[aä]rzt(?:in)?|arzt)|(?:ü|ue)berweiser(?:in)?|(?:zu"
         r"|ein)weiser(?:in)?",
         r"befunder(?:in)?|untersucher(?:in)?|mtaf?|unterschrift|gez\.?|m[eé]dico|m[ée]decin|nombre|nom|prenom|prénom",
         rf"(?:tele)?phone{_ID}|tel\.?{_ID}|telefon(?:nummer)?|mobil(?:e|telefon)?|handy|(?:tele)?fax|e-?mail|pager",
-        r"(?:home |street |postal )?address|anschrift|adresse|wohn(?:ort|haft)|stra(?:ß|ss)e|street|city"
-        r"|zip(?: code)?|plz",
-        rf"room{_ID}|bed{_ID}|ward|zimmer{_ID}|bett{_ID}|station|hospital|krankenhaus|facility|employer|next of kin",
+        r"(?:home |street |postal )?address|anschrift|adresse|wohn(?:ort|haft)|zip(?: code)?|plz",
+        rf"(?:insurance|versicherte[nr]|versicherungs?){_ID}|krankenkasse|employer|next of kin",
+    )
+)
+# Labels of patients, visits and places whose words stand in statements as well.
+_LABELS_OF_VISITS = "|".join(
+    (
+        rf"(?:patient(?:en|in)?(?:'?s)?|pat\.?){_ID}(?: (?:name|id))?",
+        rf"id{_ID}|identification{_ID}|(?:medical )?record{_ID}|tech\.?{_ID}|kassen{_ID}",
+        rf"(?:case|fall|visit|encounter|account|acc|admission|aufnahme|order|auftrags?|accession|requisition"
+        rf"|anforderungs?){_ID}",
+        rf"stra(?:ß|ss)e|street|city|room{_ID}|bed{_ID}|ward|zimmer{_ID}|bett{_ID}|station|hospital|krankenhaus"
+        r"|facility",
     )
 )
 # Words behind "by" that name no person: "confirmed by echocardiography", "must be reviewed by a physician".
@@ -47,15 +53,19 @@ _NOBODY = (
     r"|using)\b))"
 )
 _NAME = r"(?-i:[A-ZÄÖÜ][\w'’.-]*)"
+_SIGNED_BY = (
+    r"\b(?:electronically |digitally )?(?:re)?(?:confirmed|referred|ordered|requested|over-?read|reviewed|viewed"
+    r"|interpreted|edited|signed|validated|verified|approved|acquired|performed|recorded|dictated|transcribed|read"
+    r"|reported|attended|seen)\b[\w ,/-]{0,30}?\bby\b"
+)
+_BEFUNDET_VON = (
+    r"\b(?:bestätigt|befundet|validiert|überwiesen|freigegeben|unterschrieben|unterzeichnet|angefordert|beurteilt"
+    r"|gegengezeichnet|geschrieben|gesehen)\b[\w ,/-]{0,30}?\b(?:von|durch)\b"
+)
 # From such a match on a sentence speaks of a person.
 PERSON = re.compile(
-    rf"(?<![\w-])(?:{LABELS})\s*[:=#]"
-    r"|\b(?:electronically |digitally )?(?:confirmed|referred|ordered|requested|over-?read|reviewed|interpreted"
-    r"|edited|signed|validated|verified|approved|acquired|performed"
-    rf"|recorded|dictated|transcribed|read|reported|attended|seen)\b[\w ,/-]{{0,30}}?\bby\b[: ]*{_NOBODY}(?=\S)"
-    r"|\b(?:bestätigt|befundet|validiert|überwiesen|freigegeben|unterschrieben|unterzeichnet|angefordert|beurteilt"
-    r"|gegengezeichnet|geschrieben|gesehen)\b"
-    rf"[\w ,/-]{{0,30}}?\b(?:von|durch)\b (?!(?:einem|der|dem|den|die)\b)(?=\S)"
+    rf"(?<![\w-])(?:{_LABELS_OF_PEOPLE}|{_LABELS_OF_VISITS})\s*[:=#]"
+    rf"|{_SIGNED_BY}[: ]*{_NOBODY}(?=\S)|{_BEFUNDET_VON} (?!(?:einem|der|dem|den|die)\b)(?=\S)"
     r"|\b(?:gez\.? ?)?\b(?:dr|prof|priv\.?-?doz)\b\.?(?: ?(?:med|habil|rer|nat|dr|prof)\b\.?)* ?[^\W\d_]"
     rf"|\b(?:mr|mrs|miss|fr|hr)\. {_NAME}|(?-i:\b(?:Mrs|Mr|Miss|Ms)\.? [A-ZÄÖÜ][a-zäöüß])|\b(?:herrn?|frau) {_NAME}"
     r"|\b(?:dob|d\.o\.b\.|born(?: on)?|geb(?:oren)?\.?(?: am)?|geburtsdatum|date of birth|mrn|ssn|p\.?id"
@@ -63,6 +73,12 @@ PERSON = re.compile(
     r"|nummer)\b\.?|tel(?:efon)?|phone|fax|mobil)\.? ?[#:]?\s*(?=[(+*]?\d)",
     re.IGNORECASE,
 )
+# The same in a field of a form, where a label needs no separator, and what it labels may stand beside or below it.
+PERSON_IN_FORM = re.compile(
+    rf"{PERSON.pattern}|(?<![\w-])(?:{_LABELS_OF_PEOPLE})(?![\w-])|(?:{_SIGNED_BY}|{_BEFUNDET_VON})[ :]*$",
+    re.IGNORECASE,
+)
+DEGREES = r"(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"  # behind the name of a physician
 _DATE = r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}"
 # Parts of a sentence that identify a person by themselves.
 TRACES = re.compile(
@@ -76,7 +92,7 @@ TRACES = re.compile(
     r"|\b\d{1,5} (?:[A-Z][\w.]+ ){1,3}(?:Street|St\.|Avenue|Ave\b\.?|Road|Rd\b\.?|Lane|Drive|Boulevard|Blvd\b\.?)"
     r"|\b\d{5} [A-ZÄÖÜ][A-Za-zäöüß]{2,}\b(?! ?(?:Hz|ms|mV|uV))"  # postcode and place
     # Jane Doe, MD
-    r"|(?:(?<![\w'’-])[A-ZÄÖÜ][\w'’-]{0,40}\.?,? ){1,3}(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"
+    rf"|(?:(?<![\w'’-])[A-ZÄÖÜ][\w'’-]{{0,40}}\.?,? ){{1,3}}{DEGREES}"
 )
 # A line that is nothing but a date, a time or a number, and one that is a surname, a comma and first names.
 _BARE = re.compile(rf"[*(]?(?:{_DATE}|\d{{1,2}}:\d{{2}}(?::\d{{2}})?|\d{{5,}}|[A-Z]{{1,3}}\d{{4,}})[)]?")
@@ -115,7 +131,7 @@ def identifies_person(line: str) -> bool:
         line: One line or sentence, in English or German.
     """
     stripped = line.strip(" \t.;:-\r\n")
-    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or _is_name(stripped))
+    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or is_name(stripped))
 
 
 def redact(text: str) -> str:
@@ -183,7 +199,7 @@ def sentences(text: str) -> Iterator[str]:
 def _without_person(sentence: str) -> str:
     """A sentence up to what speaks of a person, without numbers and addresses; "" where nothing else is left."""
     stripped = sentence.strip(" \t.;:-\r\n")
-    if _BARE.fullmatch(stripped) or _is_name(stripped):
+    if _BARE.fullmatch(stripped) or is_name(stripped):
         return ""
     match = PERSON.search(sentence)
     if not match and not TRACES.search(sentence):
@@ -194,7 +210,10 @@ def _without_person(sentence: str) -> str:
     return " ".join(kept.split()) + (". " if sentence.rstrip().endswith(".") else " ")
 
 
-def _is_name(line: str) -> bool:
+def is_name(line: str) -> bool:
+    """Tells whether a line is nothing but a surname, a comma and first names ("Doe, Jane"), and no statement of that
+    form ("Infarct, Inferior").
+    """
     return bool(_SURNAME_FIRST.fullmatch(line)) and not _ECG_WORDS.search(line)
 
 
@@ -204,4 +223,14 @@ def _could_be_name(line: str) -> bool:
     return bool(_NAME_ALONE.fullmatch(stripped) or _BARE.fullmatch(stripped)) and not _ECG_WORDS.search(stripped)
 
 
-__all__ = ["DEVICE_REPORT", "LEFT_OUT", "identifies_person", "redact", "redact_texts"]
+__all__ = [
+    "DEGREES",
+    "DEVICE_REPORT",
+    "LEFT_OUT",
+    "PERSON_IN_FORM",
+    "TRACES",
+    "identifies_person",
+    "is_name",
+    "redact",
+    "redact_texts",
+]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from ...privacy_heartcare import DEGREES, PERSON_IN_FORM, TRACES, is_name
 from ..lexicon import FINDINGS, PATTERNS, find_mentions
 from .device_findings import POSSIBLE
 from .pdf_labels import Word
@@ -44,31 +45,20 @@ SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s", re.I)
 GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 CHEST_GAIN = re.compile(r"\b(?:chest|precordial|brustwand|v)\s*:?\s*(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 
-# From such a word on a line speaks of a person or a place and not of an ECG.
-PERSON = re.compile(
-    r"\b(?:(?:sur|first|last|middle|nach|vor|patient(?:en)?)?[- ]?name|d\.?o\.?b|date of birth|birth\w*"
-    r"|born|geb(?:oren|urts)\w*"
-    r"|mrn|ssn|physician|doctor|[aä]rzt(?:in)?|arzt|referr\w+|ordering|attending|technician|operator|cardiologist"
-    r"|technologist|clinician|m[eé]dico|m[eé]decin|zuweis\w*|überweis\w*|over-?read"
-    r"|(?:re)?(?:confirmed|viewed|edited|interpreted|signed|read|requested|reported|verified|validated|ordered|acquired)"
-    r"\b[\w\s,/]{0,30}\bby|(?:bestätigt|befundet|validiert|freigegeben|unterschrieben)\b[\w\s,/]{0,30}\b(?:von|durch)"
-    r"|address|anschrift|adresse|street|phone|telefon|fax"
-    r"|e-?mail|insurance|versicher\w*|accession|hospital|klinik|clinic|unconfirmed)\b"
-    r"|\b(?:dr|prof|mrs?|miss|herr|frau)\b\.? (?=\w)|\b(?:dr|ms|geb|tel)\."
-    r"|\b(?:patient|pat\.?|p?id|case|fall|account|visit|order|auftrag|acc\.?|tech|mta|unit|room|zimmer|bed|bett|ward"
-    r"|station|loc(?:ation)?|dept|department|abteilung|date|datum|time|zeit)(?:[- ]?(?:id|no|nr|number|nummer)\b\.?)?"
-    r"\s*[:#]",
+# Fields of a page that identify nobody and are no statements either; what stands behind them is left out as well.
+FIELD = re.compile(
+    r"\b(?:unit|loc(?:ation)?|dept|department|abteilung|date|datum|time|zeit)(?:[- ]?(?:id|no|nr|number|nummer)\b\.?)?"
+    r"\s*[:#]|\b(?:hospital|clinic|klinik|unconfirmed)\b",
     re.I,
 )
 _MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?"
-# Dates, times, long numbers and addresses of mail; names before a degree.
-TRACES_OF_PERSONS = re.compile(
+# Dates, times and long numbers.
+DATES_AND_NUMBERS = re.compile(
     rf"\b\d{{1,4}}[-./ ](?:\d{{1,2}}|{_MONTH})\.?[-./ ]\d{{2,4}}\b|\b{_MONTH} \d{{1,2}},? \d{{4}}\b"
-    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b|\S*\d{4,}\S*|\S+@\S+",
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b|\S*\d{4,}\S*",
     re.I,
 )
-DEGREE = re.compile(r"((?:\b[\w'-]+\.?,? ){1,3})(?:M\.?D\.?|D\.O\.|Ph\.?D\.?)(?!\w)")
-UNLABELLED_NAME = re.compile(r"[^\W\d][\w'-]+,\s*[^\W\d][\w'.-]*(?:\s+[^\W\d][\w'.-]*){0,2}")
+NAME_AND_DEGREE = re.compile(rf"((?:\b[\w'-]+\.?,? ){{1,3}}){DEGREES}")
 # Words of which a line may consist that names no finding and yet belongs to the statements.
 GENERAL_WORDS = frozenset(
     """
@@ -243,13 +233,15 @@ def find_persons(cells: list[Cell]) -> set[str]:
     """Words and numbers in lower case that the page gives as names, numbers, addresses of persons and the like."""
     persons: set[str] = set()
     for cell, *right in lines_of_cells(cells):
-        for match in PERSON.finditer(cell.text):
+        for match in (*PERSON_IN_FORM.finditer(cell.text), *FIELD.finditer(cell.text)):
             value = cell.text[match.end() :]
             if not value.strip(" :#.") and right and not count_findings(right[0].text):
                 value = right[0].text
             persons.update(tokens(value))
-        if UNLABELLED_NAME.fullmatch(cell.text) and not count_findings(cell.text):
+        if is_name(cell.text):
             persons.update(tokens(cell.text))
+        for match in TRACES.finditer(cell.text):
+            persons.update(tokens(match[0]))
     return {word for word in persons if word not in ECG_WORDS}
 
 
@@ -267,8 +259,8 @@ def remove_persons(text: str, persons: set[str]) -> str:
     """A line without what speaks of a person: all from words such as "Name:" on, dates, numbers, names known from
     elsewhere on the page.
     """
-    text = DEGREE.sub(lambda match: keep_known_words(match[1]), TRACES_OF_PERSONS.sub(" ", text))
-    match = PERSON.search(text)
-    text = text[: match.start()] if match else text
-    kept = [word for word in text.split() if not tokens(word) or not set(tokens(word)) <= persons]
+    text = NAME_AND_DEGREE.sub(lambda match: keep_known_words(match[1]), DATES_AND_NUMBERS.sub(" ", text))
+    starts = [match.start() for pattern in (PERSON_IN_FORM, FIELD) if (match := pattern.search(text))]
+    text = text[: min(starts, default=None)]
+    kept = [word for word in TRACES.sub(" ", text).split() if not tokens(word) or not set(tokens(word)) <= persons]
     return " ".join(kept).strip(" ,;:-(")

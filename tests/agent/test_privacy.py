@@ -9,6 +9,8 @@ from make_examples import write_wfdb
 from support import vendor_files as files
 
 from heartcare.agent.readers import read_ecg
+from heartcare.agent.readers.pdf_labels import Word
+from heartcare.agent.readers.pdf_text import find_cells, find_report
 from heartcare.agent.report_pdf import write_pdf_report
 from heartcare.privacy_heartcare import LEFT_OUT, identifies_person, redact, redact_texts, sentences
 
@@ -189,6 +191,37 @@ def test_statements_stay_word_for_word(line):
     assert not identifies_person(line) and redact(line) == line
     around = f"Dr. Hoot\n{line}\nJane Doe, MD"
     assert redact(around) == line
+
+
+def cells_of(*lines: tuple[str, ...]) -> list:
+    """Cells of a page, those of a line side by side."""
+    words = []
+    for row, line in enumerate(lines):
+        for column, text in enumerate(line):
+            left = 300.0 * column
+            for word in text.split():
+                words.append(Word(word, left, 12.0 * row, left + 5 * len(word), 12.0 * row + 10))
+                left += 5 * len(word) + 3
+    return find_cells(words)
+
+
+@pytest.mark.parametrize("line", IDENTIFYING)
+def test_a_page_leaves_out_the_same(line):
+    """There is one list of what identifies a person, for texts and for the words of a page."""
+    statements = ("Sinus rhythm",), ("Left bundle branch block",)
+    assert find_report(cells_of(statements[0], (line,), statements[1])) == "Sinus rhythm. Left bundle branch block."
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["Name", "Patient name:", "Physician", "Referring", "Attending MD", "Confirmed by", "Befundet von", "Überweiser",
+     "Technician", "Patient:", "Born", "Address", "Krankenkasse", "Reviewed and signed by:", "Operator"],
+)  # fmt: skip
+def test_a_field_of_a_form_needs_no_separator(label):
+    """What stands beside a label is left out of the statements, too, wherever they repeat it."""
+    cells = cells_of((label, "Hoot Wise"), ("Sinus rhythm of Hoot",), ("LVH, seen by wise",))
+    assert find_report(cells) == "Sinus rhythm of. LVH."
+    assert find_report(cells_of((f"{label} Hoot Wise",), ("Sinus rhythm of Hoot",))) == "Sinus rhythm of."
 
 
 @pytest.mark.parametrize("text, left", REDACTED)
