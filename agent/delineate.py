@@ -79,6 +79,17 @@ def delineate(signal: np.ndarray, sampling_rate: float) -> Delineation:
     return _Beats(signal, peaks).delineate()
 
 
+# Attribute of `Measurements`, its name and its unit, wherever they are shown.
+MEASURED = (
+    ("heart_rate", "heart rate", "beats/min"),
+    ("pr", "PR", "ms"),
+    ("qrs", "QRS", "ms"),
+    ("qt", "QT", "ms"),
+    ("qtc", "QTc", "ms"),
+    ("axis", "QRS axis", "degrees"),
+)
+
+
 @dataclass
 class Measurements:
     """Numbers of one ECG, None where the wave that they need is absent.
@@ -98,6 +109,11 @@ class Measurements:
     qtc: float | None
     axis: float | None
     st: np.ndarray | None
+
+    def as_rows(self) -> list[tuple[str, str, str]]:
+        """Returns name, rounded value ("–" where there is none) and unit of each number but the ST levels."""
+        values = [(name, getattr(self, attribute), unit) for attribute, name, unit in MEASURED]
+        return [(name, "–" if value is None else f"{value:.0f}", unit) for name, value, unit in values]
 
 
 def measure_ecg(signal: np.ndarray, sampling_rate: float) -> Measurements:

@@ -27,15 +27,7 @@ def inspect_file(path: str, output: str | None = None) -> int:
     for name, value in record.measurements.items():
         print(f"  file says    {name} {value:g}")
     measured = measure_ecg(signal, rate)
-    values = (
-        ("heart rate", measured.heart_rate, "bpm"),
-        ("PR", measured.pr, "ms"),
-        ("QRS", measured.qrs, "ms"),
-        ("QT", measured.qt, "ms"),
-        ("QTc", measured.qtc, "ms"),
-        ("QRS axis", measured.axis, "degrees"),
-    )
-    words = ", ".join(f"{name} {'-' if value is None else f'{value:.0f} {unit}'}" for name, value, unit in values)
+    words = ", ".join(f"{name} {value} {unit}" for name, value, unit in measured.as_rows())
     print(f"  measured     {len(find_r_peaks(signal, rate))} beats, {words}")
     print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
     quality = optimized.quality

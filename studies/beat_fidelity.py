@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from heartcare import BeatFeatureExtractor, BeatModel
-from heartcare.agent.delineate import Measurements, measure_ecg
+from heartcare.agent.delineate import MEASURED, Measurements, measure_ecg
 from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
@@ -29,13 +29,7 @@ from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.signal import dtw
 from heartcare.configuration_heartcare import LEADS
 
-INTERVALS = (
-    ("heart_rate", "heart rate", "beats/min"),
-    ("pr", "PR", "ms"),
-    ("qrs", "QRS", "ms"),
-    ("qt", "QT", "ms"),
-    ("axis", "QRS axis", "degrees"),
-)
+INTERVALS = [row for row in MEASURED if row[0] != "qtc"]  # which is QT and heart rate once more
 
 
 def record_paths(args: argparse.Namespace) -> list[Path]:

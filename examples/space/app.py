@@ -163,18 +163,9 @@ def quality_table(optimized) -> str:
 
 def measurements(signal: np.ndarray, rate: float) -> str:
     """Returns the measured numbers of a cleaned signal as HTML."""
-    measured = measure_ecg(signal, rate)
-    numbers = (
-        ("Heart rate", measured.heart_rate, "/min"),
-        ("PR", measured.pr, "ms"),
-        ("QRS", measured.qrs, "ms"),
-        ("QT", measured.qt, "ms"),
-        ("QTc", measured.qtc, "ms"),
-        ("QRS axis", measured.axis, "°"),
-    )
     shown = "".join(
-        f"<div><span>{name}</span><b>{'–' if value is None else f'{value:.0f}'}</b><span>{unit}</span></div>"
-        for name, value, unit in numbers
+        f"<div><span>{name[0].upper()}{name[1:]}</span><b>{value}</b><span>{unit}</span></div>"
+        for name, value, unit in measure_ecg(signal, rate).as_rows()
     )
     return f"<div class='numbers'>{shown}</div>"
 

@@ -2,10 +2,12 @@
 the same record.
 """
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
-from heartcare.agent.delineate import delineate, measure_ecg
+from heartcare.agent.delineate import MEASURED, Measurements, delineate, measure_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.ecg_heartcare import LEADS
 from heartcare.processing_heartcare import BeatFeatureExtractor
@@ -54,6 +56,15 @@ def test_measurements_are_those_of_the_simulator(form):
     assert found.qtc == pytest.approx(found.qt / (60 / found.heart_rate) ** (1 / 3))
     st = dict(zip(LEADS, found.st))
     assert (st["V2"] > 0.15) == (form == "AMI") and found.st.shape == (12,)
+
+
+def test_measurements_are_shown_alike_everywhere():
+    measured = Measurements(heart_rate=71.6, pr=None, qrs=94.4, qt=400, qtc=412.5, axis=-30.2, st=None)
+    assert measured.as_rows() == [
+        ("heart rate", "72", "beats/min"), ("PR", "–", "ms"), ("QRS", "94", "ms"), ("QT", "400", "ms"),
+        ("QTc", "412", "ms"), ("QRS axis", "-30", "degrees"),
+    ]  # fmt: skip
+    assert {name for name, _, _ in MEASURED} == {field.name for field in fields(Measurements)} - {"st"}
 
 
 def test_rate_scale_and_missing_leads_change_little():

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
+from heartcare.agent.delineate import measure_ecg
+
 gr = pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -194,6 +196,8 @@ def test_what_the_page_s_functions_do(app, tmp_path):
         and drawn.size == loaded.page.size
         and "two.npz" in message
     )
+    for name, value, unit in measure_ecg(loaded.signal, loaded.rate).as_rows():
+        assert f"{name[1:]}</span><b>{value}</b><span>{unit}</span>" in loaded.numbers
     page, words = app.tokens(loaded)
     red = (np.asarray(page)[..., 0].astype(int) - np.asarray(page)[..., 1] > 120).sum()
     assert red > 500 and "bits/s" in words
