@@ -2,9 +2,8 @@
 
 import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
-from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_heartcare import AUTO_CLASSES, TASK, BeatConfig, HeartcareConfig
+from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .ecg_heartcare import ECG
 from .image_processing_heartcare import ECGImageProcessor
 from .modeling_heartcare import HeartcareForConditionalGeneration
@@ -23,7 +22,6 @@ for _auto_class in AUTO_CLASSES:
 AutoProcessor.register(HeartcareConfig, HeartcareProcessor)
 AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor)
 AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor)
-PIPELINE_REGISTRY.register_pipeline(TASK, ECGInterpretationPipeline, AutoModel, type="multimodal")
 
 __all__ = [
     "BeatConfig",

@@ -64,6 +64,14 @@ def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         yield np.array(leads), start, stop
 
 
+def long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
+    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
+    long = np.zeros(len(flags), bool)
+    for _, start, stop in stretches(flags[None]):
+        long[start:stop] = stop - start >= samples
+    return long
+
+
 def held_values(signal: np.ndarray, samples: int) -> np.ndarray:
     """Marks where a lead holds one value, as that of an electrode that fell off does: bool (leads, samples).
 
@@ -186,4 +194,4 @@ def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
 
 
-__all__ = ["bridge", "clean", "held_values", "resample", "stretches"]
+__all__ = ["bridge", "clean", "held_values", "long_stretches", "resample", "stretches"]

@@ -5,8 +5,7 @@
     lead
 
 Only how dark each point is in all three colours, relative to the paper around it, is left of the picture: coloured
-    grids,
-shadows, colour casts and coloured pens fall away, the trace stays.
+grids, shadows, colour casts and coloured pens fall away, the trace stays.
 """
 
 import io
@@ -27,8 +26,11 @@ DARK = 140  # ink is darker, where paper is 255
 MAX_PIXELS = 2**26  # of a picture, before it is loaded; a sheet of A4 scanned at 600 dpi has half as many
 
 
-IMAGE_KEYWORDS = ("layout", "size", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
-SETTINGS = (*IMAGE_KEYWORDS, "min_pixels", "max_aspect", "max_pixels")
+COLOUR_KEYWORDS = ("do_convert_rgb", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+IMAGE_KEYWORDS = ("layout", "size", *COLOUR_KEYWORDS, "input_data_format")
+SETTINGS = ("layout", "size", *COLOUR_KEYWORDS, "min_pixels", "max_aspect", "max_pixels")
+CHANNELS = (1, 2, 3, 4)  # numbers of them that a picture may have: grey or RGB, with transparency or without
+CHANNEL_AXES = {"channels_first": 0, "channels_last": 2}
 
 
 class ECGImageProcessorKwargs(ImagesKwargs, total=False):
@@ -76,23 +78,45 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def picture_of(array: Any) -> Image.Image:
+def picture_of(array: Any, input_data_format: str | None = None) -> Image.Image:
     """Returns an array (height, width), (height, width, channels) or (channels, height, width) as a picture.
 
     Floats are grey values from 0 to 1 or from 0 to 255, integers have the range of their type.
 
-    Raises: `ValueError` for values that are no numbers.
+    Args:
+        input_data_format: "channels_first" or "channels_last"; without it, the channels are the last axis, unless the
+            first alone has a length of 1 to 4.
+
+    Raises: `ValueError` for values that are no numbers, and for another shape or format.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
         raise ValueError(f"A picture holds finite numbers, got an array of {array.dtype} with others.")
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        array = array.transpose(1, 2, 0)
+    array = channels_last(array, input_data_format)
     if array.dtype != np.uint8:
         largest = array.max(initial=0)
         scale = 255.0 if largest <= 1 else 1.0 if largest <= 255 else 255 / np.iinfo(np.uint16).max
         array = (array * scale).clip(0, 255).astype(np.uint8)
     return Image.fromarray(array.squeeze())
+
+
+def channels_last(array: np.ndarray, input_data_format: str | None = None) -> np.ndarray:
+    """Returns the array of a picture as (height, width) or (height, width, channels); see `picture_of`.
+
+    Raises: `ValueError` for another shape or format.
+    """
+    if input_data_format is not None and input_data_format not in CHANNEL_AXES:
+        raise ValueError(f"input_data_format must be one of {', '.join(CHANNEL_AXES)}, got {input_data_format!r}.")
+    shape = array.shape
+    if array.ndim == 3:
+        first_alone = shape[0] in CHANNELS and shape[2] not in CHANNELS
+        array = np.moveaxis(array, CHANNEL_AXES.get(input_data_format, 0 if first_alone else 2), 2)
+    if array.ndim == 2 or array.ndim == 3 and array.shape[2] in CHANNELS:
+        return array
+    raise ValueError(
+        "A picture is an array (height, width), or has an axis of 1 to 4 channels beside them; got the shape "
+        f"{shape} with input_data_format={input_data_format!r}."
+    )
 
 
 class ECGImageProcessor(BaseImageProcessor):
@@ -103,9 +127,11 @@ class ECGImageProcessor(BaseImageProcessor):
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
         layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip,
             lead II is taken from the strip, which shows all of the recording.
+        do_convert_rgb (`bool`): Whether pictures that are not RGB are converted, on white where they are transparent;
+            else they are refused. Those that are read from a file or URL are converted always.
         do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
-        do_normalize (`bool`), image_mean, image_std (`float`): Whether the mean is then taken off and the standard
-            deviation divided out, and their values.
+        do_normalize (`bool`), image_mean, image_std (`float` or `list[float]`): Whether the mean is then taken off and
+            the standard deviation divided out, and their values, for all channels or for each of the three.
         min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
             12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
@@ -120,11 +146,12 @@ class ECGImageProcessor(BaseImageProcessor):
         self,
         size: dict[str, int] | None = None,
         layout: str = "auto",
+        do_convert_rgb: bool = True,
         do_rescale: bool = True,
         rescale_factor: float = 1 / 255,
         do_normalize: bool = True,
-        image_mean: float = 0.5,
-        image_std: float = 0.5,
+        image_mean: float | list[float] = 0.5,
+        image_std: float | list[float] = 0.5,
         min_pixels: int = 200,
         max_aspect: float = 4.0,
         max_pixels: int = 1100,
@@ -135,6 +162,7 @@ class ECGImageProcessor(BaseImageProcessor):
         super().__init__(**kwargs)
         self.size = size or {"height": 96, "width": 96}
         self.layout = checked_layout(layout)
+        self.do_convert_rgb = do_convert_rgb
         self.do_rescale = do_rescale
         self.rescale_factor = rescale_factor
         self.do_normalize = do_normalize
@@ -174,10 +202,11 @@ class ECGImageProcessor(BaseImageProcessor):
         """Cuts pictures into `pixel_values` float32 (images, 12, 3, height, width).
 
         Args:
-            images: A PIL image, an array (height, width, 3), a path, a URL, or a (nested) list of these.
+            images: A PIL image, an array or tensor (height, width), (height, width, channels) or (channels, height,
+                width), a path, a URL, a (nested) list of these, or a batch of pictures in one array.
             return_tensors: "pt" or "np".
-            kwargs: layout, size, do_rescale, rescale_factor, do_normalize, image_mean, image_std: take the place of the
-                processor's own settings.
+            kwargs: layout, size, do_convert_rgb, do_rescale, rescale_factor, do_normalize, image_mean, image_std: take
+                the place of the processor's own settings. input_data_format: see `picture_of`.
 
         Raises: `TypeError` for other keywords; `ValueError` for pictures that cannot be a 12-lead ECG.
         """
@@ -189,16 +218,22 @@ class ECGImageProcessor(BaseImageProcessor):
         return BatchFeature({"pixel_values": np.stack(tiles)}, tensor_type=return_tensors)
 
     def tiles(
-        self, image: Any, layout: str | None = None, size: dict[str, int] | None = None, **kwargs: Any
+        self,
+        image: Any,
+        layout: str | None = None,
+        size: dict[str, int] | None = None,
+        do_convert_rgb: bool | None = None,
+        input_data_format: str | None = None,
+        **kwargs: Any,
     ) -> np.ndarray:
         """Cuts one picture into its lead tiles, float32 (12, 3, height, width).
 
         Args:
-            layout, size, kwargs: As in `preprocess`.
+            layout, size, do_convert_rgb, input_data_format, kwargs: As in `preprocess`.
 
         Raises: `ValueError` for a picture that cannot be a 12-lead ECG, or an unknown layout.
         """
-        sheet = self.sheet(self.fetch_images(image))
+        sheet = self.sheet(self.fetch_images(image), do_convert_rgb, input_data_format)
         layout = checked_layout(layout or self.layout)
         if layout == "auto":
             layout = self.find_layout(sheet)
@@ -209,8 +244,8 @@ class ECGImageProcessor(BaseImageProcessor):
             sheet.resize((size["width"], size["height"]), Image.Resampling.BILINEAR, box=box)
             for box in self.lead_boxes(sheet, layout)
         ]
-        values = self.scale(np.stack([np.asarray(tile, np.float32) for tile in tiles]), **kwargs)
-        return np.repeat(values[:, None], 3, axis=1)
+        grey = np.stack([np.asarray(tile, np.float32) for tile in tiles])
+        return self.scale(np.repeat(grey[:, None], 3, axis=1), **kwargs)
 
     def lead_boxes(self, sheet: Image.Image, layout: str) -> list[tuple[float, float, float, float]]:
         """Returns the part of a sheet that shows each of the twelve leads: left, top, right and bottom in pixels."""
@@ -233,20 +268,41 @@ class ECGImageProcessor(BaseImageProcessor):
         do_rescale: bool | None = None,
         rescale_factor: float | None = None,
         do_normalize: bool | None = None,
-        image_mean: float | None = None,
-        image_std: float | None = None,
+        image_mean: float | list[float] | None = None,
+        image_std: float | list[float] | None = None,
     ) -> np.ndarray:
-        """Rescales and normalises grey values from 0 to 255, of any shape, by the arguments or else by the settings."""
+        """Rescales and normalises grey values from 0 to 255, float32 (..., 3, height, width), by the arguments or else
+        by the settings.
+
+        Raises: `ValueError` for means or standard deviations of another number of channels than 3.
+        """
         if self.do_rescale if do_rescale is None else do_rescale:
             grey = grey / np.float32(1 / (self.rescale_factor if rescale_factor is None else rescale_factor))
         if self.do_normalize if do_normalize is None else do_normalize:
-            mean = self.image_mean if image_mean is None else image_mean
-            grey = (grey - mean) / (self.image_std if image_std is None else image_std)
+            mean = for_each_channel("image_mean", self.image_mean if image_mean is None else image_mean)
+            std = for_each_channel("image_std", self.image_std if image_std is None else image_std)
+            grey = (grey - mean) / std
         return grey
 
-    def sheet(self, image: Any) -> Image.Image:
-        """Returns the area of the grid on one picture, upright and in grey: 255 is paper, 0 is ink."""
-        image = self._checked(image)
+    def sheet(
+        self, image: Any, do_convert_rgb: bool | None = None, input_data_format: str | None = None
+    ) -> Image.Image:
+        """Returns the area of the grid on one picture, upright and in grey: 255 is paper, 0 is ink.
+
+        Args:
+            do_convert_rgb, input_data_format: As in `preprocess`.
+
+        Raises: `ValueError` for a picture that cannot be a 12-lead ECG, or is to be converted and must not be.
+        """
+        if not isinstance(image, Image.Image):
+            image = picture_of(image, input_data_format)
+        convert = self.do_convert_rgb if do_convert_rgb is None else do_convert_rgb
+        if image.mode != "RGB" and not convert:
+            raise ValueError(
+                f"The picture has the mode {image.mode}, and do_convert_rgb=False; give one in RGB, or leave "
+                "do_convert_rgb=True."
+            )
+        image = self._checked(as_rgb(image))
         ink, corners = even_light(image), find_grid(image)
         left, top = corners.min(0)
         right, bottom = corners.max(0)
@@ -274,10 +330,7 @@ class ECGImageProcessor(BaseImageProcessor):
         return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
 
     def _checked(self, image) -> Image.Image:
-        """Returns any picture in RGB, at most `max_pixels` on its longer side."""
-        if not isinstance(image, Image.Image):
-            image = picture_of(image)
-        image = as_rgb(image)
+        """Returns a picture at most `max_pixels` on its longer side."""
         width, height = image.size
         if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
             raise ValueError(
@@ -386,8 +439,22 @@ def upright(image: Image.Image, corners: np.ndarray) -> Image.Image:
     )
 
 
+def for_each_channel(name: str, values: float | list[float]) -> float | np.ndarray:
+    """Returns one value as it is, and three as float32 (3, 1, 1).
+
+    Raises: `ValueError` for another number of values.
+    """
+    if np.ndim(values) == 0:
+        return values
+    if len(values) != 3:
+        raise ValueError(f"{name} must be a number or have one for each of the 3 channels, got {len(values)}.")
+    return np.asarray(values, np.float32)[:, None, None]
+
+
 def flat_list(items: Any) -> list:
-    """Returns any nesting of lists as one list."""
+    """Returns any nesting of lists, and of batches of pictures (pictures, ...) in one array, as one list."""
+    if getattr(items, "ndim", 0) == 4:
+        return list(items)
     if not isinstance(items, (list, tuple)):
         return [items]
     return [each for item in items for each in flat_list(item)]

@@ -8,7 +8,7 @@ picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
 
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,13 +30,12 @@ from .configuration_heartcare import (
     refuse_misspelt,
     refuse_unknown,
 )
+
+# Imported for its effects: the task "ecg-interpretation" is known wherever the model is, and the file comes along where
+# transformers copies or downloads the model, since it finds those files by their relative imports.
+from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 from .projectors_heartcare import ImageProjector, SignalProjector
 from .tokenization_beat import RECORDED, BeatEncoderOutput, BeatModel, StrictLoadingMixin
-
-if TYPE_CHECKING:
-    # Never executed. transformers finds the files that it copies and downloads with a model by scanning its relative
-    # imports, and nothing else would bring the pipeline along.
-    from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
 IMAGE_INPUTS = ("pixel_values", "image_slots")

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import GenerationConfig, GenerationMixin, TextIteratorStreamer
+from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, TextIteratorStreamer
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 from .branching_heartcare import answer_lengths, option_shares
-from .configuration_heartcare import refuse_unknown
+from .configuration_heartcare import TASK, refuse_unknown
 from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
@@ -367,5 +368,12 @@ def name_options(question: str, options: list[str] | None) -> str:
         return question
     return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"
 
+
+# The task is answered by the code of the model that was loaded last: another copy of this code, that of the package or
+# of another revision on the Hub, is taken out first, since the registry warns when it replaces one.
+PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
+)
 
 __all__ = ["ECGInterpretationPipeline", "as_part"]

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
@@ -21,7 +21,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from .cleaning_heartcare import bridge, clean, held_values, resample, stretches
+from .cleaning_heartcare import bridge, clean, held_values, long_stretches, resample
 from .configuration_heartcare import (
     CHATML_TEMPLATE,
     ECG_TOKENS,
@@ -40,7 +40,7 @@ from .image_processing_heartcare import (
     checked_layout,
     flat_list,
 )
-from .reading_heartcare import as_ecg, read_ecg
+from .reading_heartcare import as_ecg, one_for_each, read_ecg
 
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
@@ -264,13 +264,13 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         recorded = np.isfinite(lead)
         if not recorded.any():
             return None, ["gap"]
-        missing = _long_stretches(~recorded, math.floor(self.max_gap_seconds * rate) + 1)
+        missing = long_stretches(~recorded, math.floor(self.max_gap_seconds * rate) + 1)
         faults = ["gap"] if missing.any() else [] if recorded.all() else ["gap_bridged"]
         lead = np.where(missing, np.nan, bridge(lead[None])[0])
         flat = held_values(lead[None], round(FLAT_SECONDS * rate))[0]
         usable = ~missing & ~flat
         if not usable.all():
-            usable = _long_stretches(usable, MIN_STRETCH_SECONDS * rate)
+            usable = long_stretches(usable, MIN_STRETCH_SECONDS * rate)
         values = lead[usable]
         if not len(values):
             return None, ["flat"] if flat.any() else faults
@@ -318,30 +318,6 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return -(-num_samples // self.samples_per_latent)
 
 
-def _long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
-    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
-    long = np.zeros(len(flags), bool)
-    for _, start, stop in stretches(flags[None]):
-        long[start:stop] = stop - start >= samples
-    return long
-
-
-def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
-    """Spreads what is given for all ECGs over `count` of them: lists of sampling rates, lead names and units.
-
-    Raises: `ValueError` for lists of another length.
-    """
-    one_list = lead_names is not None and all(isinstance(name, str) for name in lead_names)
-    columns = [
-        list(value) if isinstance(value, (list, tuple, np.ndarray)) and not is_one else [value] * count
-        for value, is_one in ((sampling_rate, False), (lead_names, one_list), (units, False))
-    ]
-    if any(len(column) != count for column in columns):
-        numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
-        raise ValueError(f"{count} ECGs but {numbers}; give one for all, or one for each.")
-    return columns
-
-
 SETTINGS = (
     *("sampling_rate", "samples_per_latent", "highpass_hz", "notch_hz", "min_seconds", "max_gap_seconds"),
     "plausible_mv",
@@ -349,10 +325,17 @@ SETTINGS = (
 CALL_KEYWORDS = ("ecg", "sampling_rate", "lead_names", "units", "return_tensors", "return_quality")
 
 
+class NoKwargs(TypedDict, total=False):
+    """Keywords of audio and of videos, which the processor does not take; ProcessorMixin wants entries of both."""
+
+
 class HeartcareProcessorKwargs(ProcessingKwargs, total=False):
-    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin, and those of [`ECGImageProcessor`]."""
+    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin and [`ECGImageProcessor`], and `return_quality`."""
 
     images_kwargs: ECGImageProcessorKwargs
+    videos_kwargs: NoKwargs
+    audio_kwargs: NoKwargs
+    return_quality: bool
 
 
 class HeartcareProcessor(ProcessorMixin):
@@ -437,21 +420,29 @@ class HeartcareProcessor(ProcessorMixin):
                 ...}`.
             kwargs: As there. `processor_kwargs` are keywords of a call of the processor, such as `layout`.
 
-        Raises: `TypeError` for a misspelt keyword; `ValueError` when a text contains a placeholder token itself.
+        Raises: `TypeError` for a misspelt keyword; `ValueError` when a text contains a placeholder token itself, or
+            when content has another type and no text.
         """
         # A template may have variables of its own, so only what looks like a misspelt keyword is refused.
         foreign = [name for name in kwargs if name not in TEMPLATE_KEYWORDS]
         misspelt = {name: None for name in foreign if nearest_name(name, TEMPLATE_KEYWORDS, cutoff=0.8)}
         refuse_unknown(misspelt, TEMPLATE_KEYWORDS, "apply_chat_template")
-        self._refuse_placeholders(conversation)
+        self._check_content(conversation)
         return super().apply_chat_template(conversation, *args, **kwargs)
 
-    def _refuse_placeholders(self, conversation):
+    def _check_content(self, conversation):
         placeholders = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
         is_batch = conversation and isinstance(conversation[0], (list, tuple))
         for message in (message for chat in (conversation if is_batch else [conversation]) for message in chat):
-            content = message.get("content")
-            texts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content or []]
+            content = message.get("content") or []
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            for part in parts:
+                if part.get("type") not in CONTENT_TYPES and not isinstance(part.get("text"), str):
+                    raise ValueError(
+                        f"A {message['role']} message has content of the type {part.get('type')!r}; expected text, or "
+                        f"content of one of the types {', '.join(CONTENT_TYPES)}."
+                    )
+            texts = [part.get("text") or "" for part in parts]
             if tokens := sorted({token for token in placeholders for text in texts if token in text}):
                 raise ValueError(
                     f"A {message['role']} message contains {tokens} as text. These tokens stand for recordings: give "
@@ -476,7 +467,6 @@ class HeartcareProcessor(ProcessorMixin):
         sampling_rate: float | Sequence[float] | None = None,
         lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
         units: str | Sequence[str] | None = None,
-        return_quality: bool = False,
         **kwargs: Any,
     ) -> BatchFeature:
         """Turns ECGs, images and text into `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`,
@@ -486,21 +476,21 @@ class HeartcareProcessor(ProcessorMixin):
             images, ecg: As those two take them, in the order of their placeholders in the texts.
             text: Prompts with one `<|ecg|>` for each ECG and one `<|image|>` for each image.
             sampling_rate (Hz), lead_names, units: Stated for ECGs that do not say it themselves.
-            return_quality: Adds `ecg_quality`, a list of quality records with named warnings; the model does not take
-                it.
             kwargs: Keywords of the tokenizer (padding, return_tensors, ...) and of the image processor (layout, size,
-                ...).
+                ...), by themselves or in the dicts `text_kwargs` and `images_kwargs`; and `return_quality`, False by
+                default, which adds `ecg_quality`, a list of quality records with named warnings. The model does not
+                take it.
 
         Raises: `TypeError` for unknown keywords; `ValueError`, `FileNotFoundError` and `ImportError` that say what
             came, what was expected, and what to do.
         """
-        if kwargs.pop("audio", None) is not None:  # apply_chat_template always passes it
-            raise TypeError("HeartcareProcessor takes no audio; give ECGs as ecg=.")
+        for name in ("audio", "videos"):  # apply_chat_template always passes both
+            if kwargs.pop(name, None) is not None:
+                raise TypeError(f"HeartcareProcessor takes no {name}; give ECGs as ecg=, and pictures as images=.")
         # The pipeline "image-text-to-text" of transformers hands its settings of generation to the processor, too.
         kwargs = {name: value for name, value in kwargs.items() if name not in GENERATION_SETTINGS}
-        refuse_unknown(kwargs, PROCESSOR_KEYWORDS, type(self).__name__)
-        if kwargs.get("layout") is not None:
-            checked_layout(kwargs["layout"])
+        self._check_keywords(kwargs)
+        return_quality = kwargs.pop("return_quality", False)
         prepared = None
         if ecg is not None:
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)
@@ -512,6 +502,14 @@ class HeartcareProcessor(ProcessorMixin):
         if return_quality:
             features["ecg_quality"] = [record.quality for record in prepared or []]
         return features
+
+    def _check_keywords(self, kwargs):
+        refuse_unknown(kwargs, PROCESSOR_KEYWORDS, type(self).__name__)
+        for group, known in GROUPED_KEYWORDS.items():
+            refuse_unknown(kwargs.get(group) or {}, known, f"{group} of {type(self).__name__}")
+        for keywords in (kwargs, kwargs.get("images_kwargs") or {}):
+            if keywords.get("layout") is not None:
+                checked_layout(keywords["layout"])
 
     # The hooks of ProcessorMixin, in the order in which a call comes to them.
 
@@ -539,8 +537,8 @@ class HeartcareProcessor(ProcessorMixin):
         wanted = sum(prompt.count(token) for prompt in text)
         if wanted != given:
             raise ValueError(
-                f"The text has {wanted} {token} placeholders but {given} {kind}s were given; write one {token} for "
-                f"each {kind}."
+                f"The text has {wanted} {token} placeholders but {given} {kind}s were given; the number of {token} "
+                f"tokens in the prompts should be the same as the number of {kind}s."
             )
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs: Any) -> str:
@@ -570,9 +568,17 @@ class HeartcareProcessor(ProcessorMixin):
         return self.tokenizer(sentences, add_special_tokens=False)["input_ids"]
 
 
+# Types of content that need no text beside them; "image_url" is the form of the OpenAI API.
+CONTENT_TYPES = ("text", "ecg", "image", "image_url")
+# The keywords that may be given in a dict, by the name of the dict.
+GROUPED_KEYWORDS = {
+    "text_kwargs": tuple(TextKwargs.__annotations__),
+    "images_kwargs": (*IMAGE_KEYWORDS, "return_tensors"),
+    "common_kwargs": ("return_tensors",),
+}
 PROCESSOR_KEYWORDS = (
-    *("images", "text", "ecg", "sampling_rate", "lead_names", "units", "return_quality", "padding", "return_tensors"),
-    *("videos", "common_kwargs", *HeartcareProcessorKwargs.__annotations__),
+    *("images", "text", "ecg", "sampling_rate", "lead_names", "units", "common_kwargs"),
+    *(HeartcareProcessorKwargs.__annotations__.keys() - {"audio_kwargs", "videos_kwargs"}),
     *(*TextKwargs.__annotations__, *IMAGE_KEYWORDS),
 )
 GENERATION_SETTINGS = frozenset(GenerationConfig().to_dict()) - frozenset(PROCESSOR_KEYWORDS)

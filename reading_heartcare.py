@@ -22,6 +22,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from .ecg_heartcare import ECG, canonical_lead, to_millivolts
 from .files_heartcare import ENDINGS, decode, open_regular, printable
 from .json_heartcare import read_json
@@ -394,6 +396,22 @@ def as_ecg(
     return ECG.of(given, **beside)
 
 
+def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
+    """Spreads what is given for all ECGs over `count` of them: lists of sampling rates, lead names and units.
+
+    Raises: `ValueError` for lists of another length.
+    """
+    one_list = lead_names is not None and all(isinstance(name, str) for name in lead_names)
+    columns = [
+        list(value) if isinstance(value, (list, tuple, np.ndarray)) and not is_one else [value] * count
+        for value, is_one in ((sampling_rate, False), (lead_names, one_list), (units, False))
+    ]
+    if any(len(column) != count for column in columns):
+        numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
+        raise ValueError(f"{count} ECGs but {numbers}; give one for all, or one for each.")
+    return columns
+
+
 def decode_base64(text: str | bytes) -> bytes:
     """Decodes base64, or a data: URI of it.
 
@@ -410,4 +428,14 @@ def decode_base64(text: str | bytes) -> bytes:
         raise ValueError(f"{text[:40]!r} is no base64 of a file.") from None
 
 
-__all__ = ["FORMATS", "PICTURES", "Format", "as_ecg", "decode_base64", "detect_format", "is_record", "read_ecg"]
+__all__ = [
+    "FORMATS",
+    "PICTURES",
+    "Format",
+    "as_ecg",
+    "decode_base64",
+    "detect_format",
+    "is_record",
+    "one_for_each",
+    "read_ecg",
+]

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from transformers.image_utils import ChannelDimension
 
 from heartcare import ECGImageProcessor
 from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
@@ -261,3 +262,29 @@ def test_pictures_of_every_kind_are_read_upright_and_on_paper(tmp_path):
         picture_of(np.full((200, 300), np.nan))
     with pytest.raises(ValueError, match="'height' and 'width'"):
         ECGImageProcessor().tiles(draw_ecg(np.zeros((12, 5000)), 500), size={"shortest_edge": 96})
+
+
+def test_keywords_of_colour_and_form_do_what_the_library_says(tmp_path):
+    """do_convert_rgb and input_data_format, means and deviations of each channel, saved and given in a call."""
+    page = draw_ecg(simulate_ecg("SR", "NORM", seed=1).signal, 500)
+    array = np.asarray(page)
+    images = ECGImageProcessor.from_dict({}, do_convert_rgb=False)
+    images.save_pretrained(tmp_path)
+    for strict in (images, ECGImageProcessor.from_pretrained(tmp_path)):
+        assert strict.do_convert_rgb is False and "input_data_format" not in strict.to_dict()
+        with pytest.raises(ValueError, match="has the mode L, and do_convert_rgb=False"):
+            strict(page.convert("L"))
+        assert strict(page.convert("L"), do_convert_rgb=True)["pixel_values"].shape == (1, 12, 3, 96, 96)
+    plain = images(page)["pixel_values"]
+    first = array.transpose(2, 0, 1)
+    for form, layout in ((array, "channels_last"), (first, "channels_first"), (first, ChannelDimension.FIRST)):
+        np.testing.assert_array_equal(images(form, input_data_format=layout)["pixel_values"], plain)
+    np.testing.assert_array_equal(images(np.stack([array, array]))["pixel_values"], np.concatenate([plain, plain]))
+    with pytest.raises(ValueError, match="channels_first"):
+        images(array, input_data_format="channels_first")
+    with pytest.raises(ValueError, match="input_data_format must be one of channels_first, channels_last"):
+        images(array, input_data_format="first")
+    np.testing.assert_array_equal(images(page, image_mean=[0.5] * 3, image_std=(0.5, 0.5, 0.5))["pixel_values"], plain)
+    shifted = images(page, image_mean=[0.5, 0.25, 0.0], image_std=[0.5, 1.0, 2.0])["pixel_values"]
+    for channel, (mean, std) in enumerate(((0.5, 0.5), (0.25, 1.0), (0.0, 2.0))):
+        np.testing.assert_allclose(shifted[:, :, channel] * std + mean, plain[:, :, channel] * 0.5 + 0.5, atol=1e-6)

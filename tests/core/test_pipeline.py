@@ -5,7 +5,11 @@ wherever the model goes.
 import base64
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -287,6 +291,40 @@ def test_the_installed_package_knows_the_task_by_name(model, processor, records)
     named = pipeline("ecg-interpretation", model=model, processor=processor, device="cpu")
     assert type(named).__name__ == "ECGInterpretationPipeline" and named.task == "ecg-interpretation"
     assert named(records[0])["text"] == ECGInterpretationPipeline(model=model, processor=processor)(records[0])["text"]
+
+
+LOADED_MODEL = """
+import sys
+sys.modules["heartcare"] = None  # not importable
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from transformers.utils import logging
+logging.disable_progress_bar()
+ecg, *repos = sys.argv[1:]
+for repo in repos:  # the second is another copy of the code
+    model = AutoModelForImageTextToText.from_pretrained(repo, trust_remote_code=True)
+    processor = AutoProcessor.from_pretrained(repo, trust_remote_code=True)
+    pipe = pipeline("ecg-interpretation", model=model, processor=processor, device="cpu")
+    ours = type(model).__module__.replace("modeling_heartcare", "pipeline_heartcare")
+    assert (type(pipe).__module__, type(pipe).__name__) == (ours, "ECGInterpretationPipeline"), type(pipe)
+    print(pipe(ecg)["text"])
+"""
+
+
+def test_a_loaded_model_brings_its_task_along(bare_clone, root, pipe, tmp_path):
+    """By remote code alone: the task is known by name as soon as the model is loaded, and nothing else is printed."""
+    other = shutil.copytree(bare_clone, tmp_path / "other")
+    with open(other / "pipeline_heartcare.py", "a") as file:
+        file.write("# another revision\n")
+    ecg = root / "examples/ecgs/atrial_fibrillation"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOADED_MODEL, *map(str, (ecg, bare_clone, other))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout == 2 * f"{pipe(ecg)['text']}\n" and run.stderr == ""
 
 
 def test_what_is_none_was_not_said(pipe, records):
