@@ -81,8 +81,8 @@ class ECG:
         statements: SCP-ECG statement -> likelihood in percent.
         report: Diagnostic text of the file.
         measurements: Values that the device itself measured, for example {"qrs_duration": 94.0} in ms.
-        columns: Further columns of the source: PTB-XL's own (heart_axis, extra_beats, static_noise, ...), and "dx", the
-            diagnosis codes of a WFDB header.
+        columns: Further columns of the source: PTB-XL's own (heart_axis, extra_beats, static_noise, ...); "dx", the
+            diagnosis codes, and "reason_for_admission" of a WFDB header; "device_report" of devices.
         fold: 1 to 10, where the source has folds.
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
         warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1",

@@ -110,6 +110,8 @@ _ECG_WORDS = re.compile(
     re.IGNORECASE,
 )
 DEVICE_REPORT = "device_report"  # column of what the device wrote before an expert changed it
+REASON = "reason_for_admission"  # column of why the patient came
+TEXT_COLUMNS = (DEVICE_REPORT, REASON)  # columns of free text
 LEFT_OUT = "left out parts of the report that identify a person"  # a note
 # Full stops behind these end no sentence.
 _ABBREVIATION = re.compile(
@@ -161,7 +163,7 @@ def redact(text: str) -> str:
 
 
 def redact_texts(content: dict) -> dict:
-    """Redacts the texts among the attributes of an `ECG`, the report and the device's own report, and notes it if
+    """Redacts the texts among the attributes of an `ECG`, the report and the columns of free text, and notes it if
     anything goes.
 
     Args:
@@ -170,15 +172,15 @@ def redact_texts(content: dict) -> dict:
     Returns: the same attributes with what is left of the texts.
     """
     report, columns = content.get("report", ""), content.get("columns", {})
-    own = columns.get(DEVICE_REPORT, "")
-    redacted, redacted_own = redact(report), redact(own)
-    if (redacted, redacted_own) == (report, own):
+    redacted = {name: redact(columns[name]) for name in TEXT_COLUMNS if columns.get(name)}
+    kept = redact(report)
+    if kept == report and all(columns[name] == text for name, text in redacted.items()):
         return content
     notes = tuple(content.get("notes", ()))
     return {
         **content,
-        "report": redacted,
-        "columns": {**columns, DEVICE_REPORT: redacted_own} if own else columns,
+        "report": kept,
+        "columns": {**columns, **redacted},
         "notes": notes if LEFT_OUT in notes else (*notes, LEFT_OUT),
     }
 
@@ -228,6 +230,7 @@ __all__ = [
     "DEVICE_REPORT",
     "LEFT_OUT",
     "PERSON_IN_FORM",
+    "REASON",
     "TRACES",
     "identifies_person",
     "is_name",

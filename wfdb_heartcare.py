@@ -17,6 +17,7 @@ import numpy as np
 from .cleaning_heartcare import resample
 from .ecg_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, parse_age, parse_sex, to_millivolts
 from .files_heartcare import beside, encoding_of, read_bytes
+from .privacy_heartcare import REASON
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNAL_LINE = 1024  # characters of a line of a header that is no comment
@@ -43,7 +44,8 @@ def read_wfdb(path: Path) -> dict:
 def read_comments(comments: list[str]) -> dict:
     """Reads the comments of a header, "Age: 63", "Sex: F", "Dx: 426783006" or free text -> attributes of an `ECG`.
 
-    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx".
+    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx". Why somebody was admitted is no
+    report of the ECG, and becomes a column as well.
     """
     content: dict = {"columns": {}, "report": ""}
     for key, value in (pair for comment in comments for pair in fields_of(comment)):
@@ -51,7 +53,9 @@ def read_comments(comments: list[str]) -> dict:
             content["age"] = parse_age(value)
         elif key in ("sex", "gender"):
             content["sex"] = parse_sex(value)
-        elif key in ("dx", "diagnosis", "diagnose", "diagnoses", "reason for admission", "report", "comment"):
+        elif key == "reason for admission":
+            content["columns"][REASON] = f"{content['columns'].get(REASON, '')} {value}.".strip()
+        elif key in ("dx", "diagnosis", "diagnose", "diagnoses", "report", "comment"):
             if re.fullmatch(r"[\d\s,;]*\d{6}[\d\s,;]*", value):
                 codes = re.findall(r"\d{6,}", value)
                 content["columns"]["dx"] = ",".join([*filter(None, [content["columns"].get("dx")]), *codes])

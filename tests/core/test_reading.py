@@ -15,7 +15,9 @@ import scipy.io
 import wfdb
 from support.paths import ROOT
 
+from heartcare.agent.readers import read_ecg as agent_read_ecg
 from heartcare.ecg_heartcare import ECG, LEADS
+from heartcare.privacy_heartcare import LEFT_OUT
 from heartcare.reading_heartcare import as_ecg, detect_format, read_ecg
 
 
@@ -167,7 +169,7 @@ def test_comments_of_a_header_in_other_encodings(encoding, counts, tmp_path):
         ("# Age: 61 Sex: M", 61, "male", ""),
         ("# Age: 61, Sex: M", 61, "male", ""),
         ("# Gender : female  Age : 40", 40, "female", ""),
-        ("#<age: 50>\n# Reason for admission: Sex: M", 50, None, "Sex: M."),
+        ("#<age: 50>\n# Diagnosis: Sex: M", 50, None, "Sex: M."),
         ("# Age: 6 months Sex: F", None, "female", ""),
         ("# Age: 61\n" + "# " + "<" * 200_000 + "age " * 100_000, 61, None, ""),
     ],
@@ -177,6 +179,18 @@ def test_comments_with_several_keys(comments, age, sex, report, counts, tmp_path
     write_header(tmp_path, "a", "16", 1000, more=comments + "\n")
     record = read_ecg(tmp_path / "a")
     assert (record.age, record.sex, record.report) == (age, sex, report)
+
+
+def test_why_somebody_was_admitted_is_no_report_of_the_ecg(counts, tmp_path):
+    """As PTB's header has it: the ECG of a patient with a heart attack may show anything."""
+    (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
+    more = "# Reason for admission: Myocardial infarction\n# Reason for admission: Dr. Hoot wishes it\n# Report: LBBB\n"
+    write_header(tmp_path, "a", "16", 1000, more=more)
+    record = read_ecg(tmp_path / "a")
+    assert record.report == "LBBB." and record.columns == {"reason_for_admission": "Myocardial infarction."}
+    assert agent_read_ecg(tmp_path / "a").statements == {"CLBBB": 100.0} and record.notes[-1] == LEFT_OUT
+    write_header(tmp_path, "a", "16", 1000, more="# Reason for admission: Atrial fibrillation\n")
+    assert agent_read_ecg(tmp_path / "a").statements == {} and read_ecg(tmp_path / "a").report == ""
 
 
 def test_names_that_are_no_leads_are_given_by_the_caller(counts, tmp_path):
