@@ -86,7 +86,8 @@ class ECG:
         fold: 1 to 10, where the source has folds.
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
         warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1",
-            "amplitude_overflow:II" for values that float32 cannot hold, which are NaN in `signal`.
+            "gain_assumed_200:II" for a lead that was not calibrated, "amplitude_overflow:II" for values
+            that float32 cannot hold, which are NaN in `signal`.
 
     Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
         names than leads, or with an impossible sampling rate; `TypeError` for a source, notes or warnings that are no

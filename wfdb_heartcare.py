@@ -24,6 +24,7 @@ MAX_SIGNAL_LINE = 1024  # characters of a line of a header that is no comment
 MAX_SKEW_SECONDS = 10  # between the signals of a frame
 MAX_ADC = 2**32  # values of an analogue-digital converter: baselines, zeros
 RECORD_FILES = (".hea", ".dat", ".mat")
+DEFAULT_GAIN = 200  # units of the converter per physical unit where a header has no gain (WFDB's header(5))
 NOT_RECORDED = -32768  # WFDB's mark in 16-bit files of a sample that was not recorded
 
 
@@ -79,8 +80,8 @@ def fields_of(comment: str) -> list[tuple[str, str]]:
 
 
 def read_signals(path: Path) -> tuple[dict, list[str]]:
-    """Reads the signals of a record -> the attributes "signal" (leads, samples), "sampling_rate", "lead_names", "units"
-    and "notes" of an `ECG`, and the comments of the header.
+    """Reads the signals of a record -> the attributes "signal" (leads, samples), "sampling_rate", "lead_names",
+    "units", "notes" and "warnings" of an `ECG`, and the comments of the header.
     """
     try:
         import wfdb
@@ -107,7 +108,23 @@ def read_signals(path: Path) -> tuple[dict, list[str]]:
         ) from error
     if not signals or not max(map(len, signals)):
         raise ValueError(f"{header}: the record holds no samples.")
-    return at_one_rate(header, read.sig_name, read.units, signals, rates), comments
+    names = [name or f"signal {number}" for number, name in enumerate(read.sig_name)]
+    content = at_one_rate(header, names, read.units, signals, rates)
+    if missing := uncalibrated(lines, content["lead_names"]):
+        note = f"took WFDB's default gain of {DEFAULT_GAIN} for {', '.join(missing)}, since the header says none"
+        content["notes"] += (note,)
+        content["warnings"] = tuple(f"gain_assumed_{DEFAULT_GAIN}:{name}" for name in missing)
+    return content, comments
+
+
+def uncalibrated(lines: list[str], names: list[str]) -> list[str]:
+    """Returns the names of those signals for which a header has no gain, or the gain 0, which means the same.
+
+    Args:
+        lines: Lines of the header without comments; those of the signals stand below the first.
+    """
+    gains = [(line.split() + ["0", "0"])[2] for line in lines[1:]]
+    return [name for name, gain in zip(names, gains) if re.match(r"[+-]?0*\.?0*(?:e[+-]?\d+)?(?![\d.])", gain)]
 
 
 def read_header(header: Path) -> tuple[list[str], list[str]]:
@@ -248,7 +265,10 @@ def join_segments(header: Path, parsed: Any) -> dict:
             rows = resample(rows, part["sampling_rate"], rate, stop - start)
         for name, row in zip(part["lead_names"], rows):
             signal[names.index(name), start : min(stop, start + len(row))] = row[: stop - start]
-    return {"signal": signal, "sampling_rate": rate, "lead_names": names, "units": "mV"}
+    content = {"signal": signal, "sampling_rate": rate, "lead_names": names, "units": "mV"}
+    for kind in ("notes", "warnings"):
+        content[kind] = tuple(dict.fromkeys(text for part in read for text in part.get(kind, ())))
+    return content
 
 
 def in_millivolts(content: dict) -> dict:

@@ -181,6 +181,31 @@ def test_comments_with_several_keys(comments, age, sex, report, counts, tmp_path
     assert (record.age, record.sex, record.report) == (age, sex, report)
 
 
+UNCALIBRATED = ["a.dat 16", *(f"a.dat 16 {gain} 16 0 0 0 0 I" for gain in ("0", "0/mV", "0.0(0)/mV", "0e3/mV"))]
+
+
+@pytest.mark.parametrize("line", UNCALIBRATED)
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_signals_that_were_not_calibrated_are_told(line, name, counts, tmp_path):
+    """A header without a gain, or with 0 for it, leaves the amplitude open; WFDB takes 200 units per mV. "b" is the
+    same recording twice, in segments.
+    """
+    (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
+    (tmp_path / "a.hea").write_text(f"a 2 500 1000\n{line}\na.dat 16 0.5(5)/mV 16 0 0 0 0 II\n")
+    (tmp_path / "b.hea").write_text("b/2 2 500 2000\na 1000\na 1000\n")
+    named = line.endswith(" I")
+    record = read_ecg(tmp_path / name, lead_names=None if named else ["I", "II"])
+    wanted = np.stack([counts[0] / 200, (counts[1] - 5) / 0.5])
+    np.testing.assert_allclose(record.signal, np.tile(wanted, 2 if name == "b" else 1), rtol=1e-6)
+    signal = "I" if named else "signal 0"
+    assert record.warnings == (f"gain_assumed_200:{signal}",) and record.lead_names == ("I", "II")
+    assert record.notes == (f"took WFDB's default gain of 200 for {signal}, since the header says none",)
+    if not named:
+        assert read_ecg(tmp_path / name).warnings == ("gain_assumed_200:signal 0", "lead_unknown:signal 0")
+    write_header(tmp_path, "a", "16", 1000, gain="0.5(5)/mV")
+    assert read_ecg(tmp_path / name).warnings == ()
+
+
 def test_why_somebody_was_admitted_is_no_report_of_the_ecg(counts, tmp_path):
     """As PTB's header has it: the ECG of a patient with a heart attack may show anything."""
     (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
