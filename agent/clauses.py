@@ -46,7 +46,10 @@ _ABBREVIATIONS = [
         (r"\b(av-?[ -]?b(?:lock)?) ([123]|i{1,3})\.(?= |$)", r"\1 \2 "),
         (r"\bbi-?atrial(?:e[rn]?)? (\w+)", r"left atrial \1 and right atrial \1"),
         (r"\bbi-?ventricular hypertrophy", "left ventricular hypertrophy and right ventricular hypertrophy"),
+        (r"\b(bundle|branch)\s+(?=branch|block)", r"\1 "),  # some of PTB-XL's reports are wrapped by blanks
         (r"\b(right|left)(?= and (?:right|left) bundle branch block)", r"\1 bundle branch block"),
+        (r"\b((?:right|left) bundle branch)(?=(?:,| and| &| \+|,? with) (?:right|left) (?:bundle branch |(?:anterior"
+         r"|posterior) (?:fascicular |hemi-?))block)", r"\1 block"),
     )
 ]  # fmt: skip
 _LETTERS = str.maketrans(

@@ -65,11 +65,11 @@ def _sited(condition: str, no_site: str, codes: dict[str, str]) -> list[tuple[st
 
 
 _RBBB = (
-    r"(?:right[ -]bundle(?:[ -]branch)?(?:[ -]block)?|rechts[ -]?schenkelblock(?:s|ade|bild(?:er)?)?"
+    r"(?:right[ -]bundle(?:[ -]branch)?[ -]blocks?|rechts[ -]?schenkelblock(?:s|ade|bild(?:er)?)?"
     r"|schenkelblock rechts|rbbb|rsb|hoegersidigt skaenkelblock)(?: pattern)?"
 )
 _LBBB = (
-    r"(?:left[ -]bundle(?:[ -]branch)?(?:[ -]block)?|links[ -]?schenkelblock(?:s|ade|bild(?:er)?)?"
+    r"(?:left[ -]bundle(?:[ -]branch)?[ -]blocks?|links[ -]?schenkelblock(?:s|ade|bild(?:er)?)?"
     r"|schenkelblock links(?! ?(?:anterior|posterior))|lbbb|lsb|vaenstersidigt skaenkelblock)(?: pattern)?"
 )
 _PART = (
@@ -196,7 +196,8 @@ STATEMENT_WORDS = [
               r"|dauer)?(?: syndrome)?)|qtc?[ -](?:prolongation|verlaengerung)|qtc?[ -]?(?:interval(?:l)?|zeit"
               r"|dauer)?(?: is| ist| sind)?(?: borderline| deutlich| leicht| markedly)?"
               r" (?:prolonged|verlaengert|foerlaengt)"),
-    ("EL", r"electrolyte?s?(?: imbalance| disturbances?| abnormalit(?:y|ies))?(?: or drug effects?)?"
+    ("EL", r"electrolytes?(?: imbalance| disturbances?| abnormalit(?:y|ies))?(?: or drug effects?)?(?<!electrolyte)"
+           r"(?<!electrolytes)|electrolyte effects?"
            r"|elektrolytstoerung(?:en)?|drug effects?|hypo[ck]al(?:a?emia|iaemie|aemie)|hyper[ck]al(?:a?emia|iaemie"
            r"|aemie)|medikamenten(?:effekt|wirkung|einfluss)"),
     ("NST_", rf"{_NONSPECIFIC} st(?:[ -]?t|-segment)?(?: wave)? changes|st-t (?:wave )?changes"
