@@ -11,7 +11,7 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 # Endings of the files that are read. What else stands behind a full stop belongs to the name: "patient.12".
 ENDINGS = frozenset(
     ".hea .dat .mat .csv .tsv .txt .json .npy .npz .edf .bdf .rec .dcm .dicom .dic .xml .scp .ecg .mwf .mfer .pdf .png"
-    " .jpg .jpeg .tif .tiff .gif .bmp .webp".split()
+    " .atc .jpg .jpeg .tif .tiff .gif .bmp .webp".split()
 )
 
 

@@ -3,9 +3,9 @@
 
     path | bytes | file object --detect_format--> reader --attributes--> ECG
 
-WFDB, numpy files, tables and JSON are read here. The readers of all other formats are found by the entry points named
-"heartcare.readers", so that a copy of this file in a model repository finds those of the installed package, and other
-packages can bring their own.
+WFDB, numpy files, tables, JSON and ATC are read here. The readers of all other formats are found by the entry points
+named "heartcare.readers", so that a copy of this file in a model repository finds those of the installed package, and
+other packages can bring their own.
 """
 
 import base64
@@ -24,6 +24,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from .atc_heartcare import SIGNATURE, read_atc
 from .ecg_heartcare import ECG, canonical_lead, to_millivolts
 from .files_heartcare import ENDINGS, decode, open_regular, printable
 from .json_heartcare import read_json
@@ -148,6 +149,7 @@ FORMATS: dict[str, Format] = {
         Format("npy", starts_with(b"\x93NUMPY"), read_npy),
         Format("npz", starts_with(b"PK\3\4"), read_npy),
         Format("pdf", lambda start: b"%PDF-" in start.content[:1024], extra="pdf"),
+        Format("atc", starts_with(SIGNATURE), read_atc),
         Format("edf", starts_with(b"0       ", b"\xffBIOSEMI"), extra="formats"),
         Format("dicom", lambda start: start.content[128:132] == b"DICM", extra="formats"),
         Format("ishne", starts_with(b"ISHNE1.0"), extra="formats"),
@@ -165,7 +167,7 @@ FORMATS: dict[str, Format] = {
 }
 EXPECTED = (
     "expected WFDB, CSV with lead names in its first line, Apple Health's and Polar's CSV, JSON or FHIR, .npy, .npz, "
-    "EDF, DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, ISHNE, MFER or a PDF report"
+    "Kardia's ATC, EDF, DICOM, MUSE XML, Sierra XML, HL7 aECG, SCP-ECG, ISHNE, MFER or a PDF report"
 )
 
 

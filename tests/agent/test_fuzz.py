@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import scipy.io
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from support.vendor_files import atc_file  # noqa: E402
 from test_readers import WRITERS  # noqa: E402
 
 from heartcare.agent.readers import ECG, read_ecg  # noqa: E402
@@ -67,7 +69,13 @@ def plain_files(ecg: ECG) -> list[dict[str, bytes]]:
         json.dumps({"data": {"raw": raw}, "heartRate": 70}),
     ]
     files = [{"record": text.encode()} for text in single]
-    return [*files, {"record": array.getvalue()}, {"A.hea": header.encode(), "A.mat": matrix.getvalue()}]
+    atc = atc_file({"I": counts[0], "II": counts[1]}, rate=100, step=1000, checksum=zlib.crc32)
+    return [
+        *files,
+        {"record": atc},
+        {"record": array.getvalue()},
+        {"A.hea": header.encode(), "A.mat": matrix.getvalue()},
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "config.json",
         "preprocessor_config.json",
         "model.safetensors",
+        "atc_heartcare.py",
         "cleaning_heartcare.py",
         "configuration_heartcare.py",
         "ecg_heartcare.py",

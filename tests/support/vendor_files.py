@@ -506,3 +506,28 @@ def huffman_table():
         for bits, following, value in huffman_codes()
     ]
     return struct.pack("<HH", 1, len(rows)) + b"".join(rows)
+
+
+ATC_BLOCKS = dict(zip(LEADS, ("ecg ", *(f"ecg{mark}" for mark in "23456789abc"))))
+
+
+def byte_sum(content: bytes) -> int:
+    """The checksum of a block of an ATC file that recorders write."""
+    return sum(content) % 2**32
+
+
+def atc_block(identifier: str, data: bytes, checksum=byte_sum) -> bytes:
+    """One block of an ATC file."""
+    content = identifier.encode() + struct.pack("<I", len(data)) + data
+    return content + struct.pack("<I", checksum(content))
+
+
+def atc_file(rows: dict[str, np.ndarray], rate=300, step=500, flags=0, checksum=byte_sum, kind=1) -> bytes:
+    """An ATC file of rows of int16, with what a recorder says of itself, its own beats and annotations."""
+    info = b"2024-05-06T07:08:09.123+02:00".ljust(32, b"\0") + b"RECORDING-UUID".ljust(40, b"\0")
+    info += b"PHONE".ljust(44, b"\0") + b"".join(text.ljust(32, b"\0") for text in (b"A", b"B", b"C"))
+    info += b"SN=AC1L000000,BAT=80".ljust(52, b"\0")
+    blocks = [("info", info), ("fmt ", struct.pack("<BHHBH", kind, rate, step, flags, 0))]
+    blocks += [(ATC_BLOCKS[lead], row.astype("<i2").tobytes()) for lead, row in rows.items()]
+    blocks += [("avg ", np.arange(450, dtype="<i2").tobytes()), ("ann ", struct.pack("<IIH", 300, 40, 1))]
+    return b"ALIVE\0\0\0" + struct.pack("<I", 5) + b"".join(atc_block(*pair, checksum) for pair in blocks)
