@@ -1,7 +1,7 @@
 """Linear probes on frozen, quantized latents of Beat: whether the tokens carry the diagnosis, as macro AUC of PTB-XL's
 label sets with intervals by patient.
 
-    python -m heartcare.studies.probe_beat --ptbxl PTBXL_FOLDER --models . --random --supervised runs/resnet1d \\
+    python -m heartcare.studies.probe_beat --ptbxl PTBXL_FOLDER --models . --random --supervised runs/teacher \\
         --study runs/study --designs paper
 
 Trains on folds 1-8 and reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a
@@ -25,7 +25,8 @@ from heartcare.bench.classify import classification_table
 from heartcare.bench.probe import fit_probe
 from heartcare.training.pooling import AttentionPooling
 from heartcare.training.ptbxl import PTBXL
-from heartcare.training.resnet1d import given_statements, load_resnet1d, record_logits
+from heartcare.training.statement_labels import given_statements
+from heartcare.training.teacher import answers_of_networks
 
 from .beat_study import TrainedVariant
 from .beat_variants import VARIANTS
@@ -142,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--random", action="store_true", help="a row for a Beat of random weights, too")
     parser.add_argument(
-        "--supervised", help="folder of a ResNet1d trained by heartcare.training.resnet1d, for a row of its own"
+        "--supervised", type=Path, help="folder of networks of heartcare.training.teacher, for rows of their own"
     )
     parser.add_argument("--study", type=Path, default="runs/study", help="folder of heartcare.studies.beat_study")
     parser.add_argument(
@@ -166,8 +167,8 @@ def main(argv: list[str] | None = None) -> None:
         for pooling, values in probe(model, train, test, args.epochs, args.seed).items():
             print(row_of_table(name, pooling, test, values, args.seed), flush=True)
     if args.supervised:
-        values = record_logits(load_resnet1d(args.supervised), test).double().sigmoid().numpy()
-        print(row_of_table("no Beat: ResNet1d, supervised", "–", test, values, args.seed))
+        for name, values in answers_of_networks(args.supervised, test).items():
+            print(row_of_table(f"no Beat: {name}, supervised", "–", test, values.double().numpy(), args.seed))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Stage 1: train Beat, the ECG tokenizer, on PTB-XL folds 1-8 and some simulated ECGs; fold 9 is evaluated.
 
-    python -m heartcare.training.resnet1d --ptbxl PTBXL_FOLDER --output runs/resnet1d
-    python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --teacher runs/resnet1d --output runs/beat
+    python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --soft-labels runs/teacher/soft_labels.safetensors \\
+        --output runs/beat
     python -m heartcare.training.beat --ptbxl PTBXL_FOLDER --output runs/beat360 --set num_levels=4 latent_ratio=1.0
 
-The first command trains the teacher, the second Beat, and the third a Beat of 360 bits/s, as in beat360/, which learns
-shape alone. The command continues an interrupted run with --resume.
+The first command trains Beat, and the second a Beat of 360 bits/s, as in beat360/, which learns shape alone. The
+command continues an interrupted run with --resume.
 
-With --teacher, the core level also learns meaning: PTB-XL's statements are read from its codes alone, and the labels
-are the mean of the cardiologists' statements and of the teacher's probabilities. The head that reads them is thrown
+With --soft-labels, which `heartcare.training.teacher` writes, the core level also learns meaning: PTB-XL's statements
+are read from its codes alone, and the labels are the mean of the cardiologists' statements and of the teacher's
+probabilities. The head that reads them is thrown
 away afterwards. beat360/ has `pred_weight` 0.1, and its position embeddings of the future show that the forecast was
 trained; --set pred_weight=0.0 leaves the forecast out.
 """
@@ -29,7 +30,7 @@ from .encoder import add_encoder_options, choose_attention, encoder_arguments
 from .optimizers import muon_with_cosine_schedule
 from .pooling import AttentionPooling
 from .ptbxl import PTBXL, BeatWindows, WithSimulated
-from .resnet1d import given_statements, soft_labels
+from .statement_labels import given_statements, soft_labels
 
 
 class BeatWithStatementHead(nn.Module):
@@ -96,7 +97,8 @@ def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindo
     train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
     windows = []
     for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
-        labels = soft_labels(given_statements(data), data, args.teacher) if args.teacher else None
+        ids = [row.get("ecg_id", "") for row in data.rows]
+        labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
         lengths = config.segment_length, config.prediction_length
         windows.append(BeatWindows(data, *lengths, augment, args.seed, labels))
     return windows
@@ -130,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.start:
         for name in start_from(beat, args.start):
             print(f"{args.start}: {name} has no place in the new model, or another shape there, and is left out.")
-    statements = train.statements.shape[1] if args.teacher else 0
+    statements = train.statements.shape[1] if args.soft_labels else 0
     model = BeatWithStatementHead(beat, statements, args.statement_weight)
     choose_attention(beat, args.bf16)
     arguments = encoder_arguments(

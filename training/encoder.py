@@ -16,7 +16,7 @@ def add_encoder_options(
     save_steps: int,
 ) -> None:
     """Adds the options of both commands, with the defaults of one of them."""
-    parser.add_argument("--teacher", help="folder of a ResNet1d trained by heartcare.training.resnet1d")
+    parser.add_argument("--soft-labels", help="file of the teacher's answers, by heartcare.training.teacher label")
     parser.add_argument("--output", default=output)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch-size", type=int, default=batch_size)

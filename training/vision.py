@@ -1,7 +1,8 @@
 """Before stage 2: train the default checkpoint's small ViT, which starts from random weights, on the pictures of a data
 set built by HeartAgent, so that it can be frozen afterwards. A pretrained SigLIP needs none of this.
 
-    python -m heartcare.training.vision --data HEARTCARE_400K --teacher runs/resnet1d --output runs/vision
+    python -m heartcare.training.vision --data HEARTCARE_400K --soft-labels runs/teacher/soft_labels.safetensors \\
+        --output runs/vision
 
 The language model sees few slots of each lead tile. From these, two things are read: the trace itself, in mV, and, from
 the slots of all tiles together, PTB-XL's statements, whose labels are the mean of the cardiologists' statements and of
@@ -30,8 +31,8 @@ from .data import HeartcareData
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
 from .optimizers import muon_with_cosine_schedule
 from .pooling import AttentionPooling
-from .resnet1d import macro_auc_of_sets, soft_labels
 from .shapes import VISION
+from .statement_labels import macro_auc_of_sets, soft_labels
 
 POINTS = 62  # of the trace in each slot: 25 ms of a quarter of 6.2 s, 10 ms of a quarter of 2.5 s
 
@@ -204,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
         HeartcareData(args.data, split, args.cache, PROCESSORS, args.pictures) for split in ("train", "validation")
     ]
     given = [given_statements(data) for data in splits]
-    labels = [soft_labels(statements, data, args.teacher) for statements, data in zip(given, splits)]
+    labels = [soft_labels(statements, list(data.record), args.soft_labels) for statements, data in zip(given, splits)]
     vision = SiglipVisionModel.from_pretrained(args.start) if args.start else SiglipVisionModel(VISION)
     choose_attention(vision, args.bf16)
     model = PictureReader(vision, args.statement_weight)

@@ -19,9 +19,11 @@ from heartcare.training.publish import average
 def test_training_from_nothing_to_a_model_that_answers(root, ptbxl_folder, tmp_path):
     options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache"]
     short = [*options, "--steps", 4, "--batch-size", 2, "--save-steps", 2]
-    run_main("heartcare.training.resnet1d", *options, "--epochs", 1, "--output", tmp_path / "teacher", cwd=tmp_path)
+    teacher = [*options, "--output", tmp_path / "teacher"]
+    run_main("heartcare.training.teacher", "train", *teacher, "--network", "resnet", "--epochs", 1, cwd=tmp_path)
+    run_main("heartcare.training.teacher", "label", *teacher, cwd=tmp_path)
     # A run that is interrupted and resumed ends with the same weights as one left alone.
-    beat = [*short, "--teacher", tmp_path / "teacher", "--simulated", 4]
+    beat = [*short, "--soft-labels", tmp_path / "teacher/soft_labels.safetensors", "--simulated", 4]
     run_main("heartcare.training.beat", *beat, "--output", tmp_path / "beat", cwd=tmp_path)
     whole = load_file(tmp_path / "beat/model.safetensors")
     shutil.rmtree(tmp_path / "beat/checkpoint-4")

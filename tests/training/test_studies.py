@@ -125,8 +125,9 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
 
 @pytest.mark.slow
 def test_probe_of_beat(root, tmp_path, ptbxl_folder):
-    teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path, "--epochs", 1]
-    assert '"fold": 9' in run_main("heartcare.training.resnet1d", *teacher).stdout
+    teacher = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "teacher"]
+    trained = run_main("heartcare.training.teacher", "train", *teacher, "--network", "resnet", "--epochs", 1).stdout
+    assert "macro_auc_fold_9" in trained
     study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
     run_main("heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
@@ -134,13 +135,13 @@ def test_probe_of_beat(root, tmp_path, ptbxl_folder):
         "heartcare.studies.probe_beat",
         *options,
         "--supervised",
-        tmp_path,
+        tmp_path / "teacher",
         "--study",
         tmp_path / "study",
         "--designs",
         "paper",
     ).stdout
-    assert "| no Beat: ResNet1d, supervised | – | " in printed
+    assert "| no Beat: resnet, supervised | – | " in printed and "| no Beat: mean, supervised | – | " in printed
     found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
     names = str(root), "random weights", VARIANTS["paper"].words
     assert [each[:2] for each in found] == [(name, pooling) for name in names for pooling in ("mean", "attention")]

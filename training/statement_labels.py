@@ -1,0 +1,75 @@
+"""What encoders learn of a record's statements: the cardiologists' labels, the teacher's soft labels, and the macro AUC
+that both are scored by.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from heartcare.agent.statements import SETS, select_set, truth
+from heartcare.bench.metrics.probability import macro_auc
+
+from .ptbxl import PTBXL
+
+
+def given_statements(data: PTBXL) -> np.ndarray:
+    """Returns the cardiologists' statements of all records, bool (records, 76)."""
+    return np.stack([truth(row["scp_codes"]) for row in data.rows])
+
+
+def macro_auc_of_sets(labels: np.ndarray, scores: np.ndarray, positives: int = 1) -> dict[str, float | None]:
+    """Returns the macro AUC of each set of classes; None where no class has enough records.
+
+    Args:
+        labels: Bool (records, 76).
+        scores: Logits or probabilities (records, 76).
+        positives: Least number of records that have, and that have not, a class that counts.
+    """
+    table: dict[str, float | None] = {}
+    for name in SETS:
+        labels_of_set, scores_of_set = select_set(labels, name), select_set(scores, name)
+        counts = labels_of_set.sum(0)
+        kept = np.flatnonzero((counts >= positives) & (counts <= len(labels) - positives))
+        table[name] = round(float(macro_auc(labels_of_set[:, kept], scores_of_set[:, kept])), 4) if len(kept) else None
+    return table
+
+
+def write_soft_labels(path: str | Path, data: PTBXL, probabilities: np.ndarray) -> None:
+    """Writes what a teacher says of all records, in steps of 1/255.
+
+    Args:
+        path: File to write (safetensors): `ecg_id` int32 (records,) and `probabilities` uint8 (records, 76).
+        data: The records.
+        probabilities: float32 (records, 76).
+    """
+    ids = np.array([int(row["ecg_id"]) for row in data.rows], np.int32)
+    save_file({"ecg_id": ids, "probabilities": np.round(probabilities * 255).astype(np.uint8)}, path)
+
+
+def soft_labels(given: np.ndarray, ids: Sequence[str], path: str | Path | None) -> np.ndarray:
+    """Returns what an encoder learns of the statements, float32 (records, 76): the mean of the cardiologists'
+    statements, 0 or 1, and of the teacher's probabilities. A record that the teacher was not asked about, such as a
+    simulated one, has its statements alone.
+
+    Args:
+        given: Statements of all records, bool (records, 76).
+        ids: PTB-XL's `ecg_id` of each record, or an empty text.
+        path: File that `heartcare.training.teacher label` wrote; None for the statements alone.
+
+    Raises: `ValueError` where the file has none of the records.
+    """
+    labels = given.astype(np.float32)
+    if path is None:
+        return labels
+    file = load_file(path)
+    places = {str(ecg_id): place for place, ecg_id in enumerate(file["ecg_id"])}
+    known = [(row, places[ecg_id]) for row, ecg_id in enumerate(ids) if ecg_id in places]
+    if not known:
+        raise ValueError(
+            f"{path} has labels of none of these {len(ids)} records; were they made from another data set?"
+        )
+    rows, found = (list(part) for part in zip(*known))
+    labels[rows] = (labels[rows] + file["probabilities"][found].astype(np.float32) / 255) / 2
+    return labels
