@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
@@ -197,15 +197,22 @@ class BeatConfig(CheckedConfig):
         num_leads (`int`): Number of leads of the input, in the order I II III aVR aVL aVF V1..V6.
         patch_size (`int`): Number of samples of one patch over all leads; 100 ms in the paper.
         segment_length (`int`): Number of samples of one segment. Longer ECGs are cut into segments from right to left.
-        latent_ratio (`float`): Number of latent queries per patch; also the forecast's length in segments.
+        latent_ratio (`float`): Number of latent queries per patch.
+        prediction_length (`int`, *optional*): Number of samples of the predicted segment that follows, a multiple of
+            `patch_size`. By default one patch for each query.
         hidden_size (`int`): Width of patches, queries and codes.
         num_encoder_layers, num_decoder_layers (`int`): Number of transformer layers on either side of the codes.
+        num_query_layers (`int`): Number of last encoder layers that compute the queries alone. The first of them reads
+            the patches, the others let the queries read each other.
         num_attention_heads, head_dim, intermediate_size (`int`): Shape of those layers.
         hidden_act (`str`): Activation of those layers.
         layer_norm_eps (`float`): Epsilon of their layer norms.
         initializer_range (`float`): Standard deviation of the linear layers' initial weights.
         num_levels (`int`): Number of levels of the residual quantizer, each with a codebook of its own; two in the
             paper (DVQ).
+        core_level (`str`): "residual" or "parallel". The first level is read by a language model above all: as
+            "residual" its codes are the coarse part of the shape that the next levels refine; as "parallel" it
+            quantizes a projection of its own, so that meaning and shape do not share its codes.
         codebook_size (`int`): Number of codes of each level.
         codebook_decay (`float`): Decay of the moving averages that are the codebooks.
         dead_code_threshold (`float`): Moving average of uses per batch below which a code is replaced by a state of
@@ -224,9 +231,11 @@ class BeatConfig(CheckedConfig):
     patch_size: int = 10
     segment_length: int = 500
     latent_ratio: float = 0.5
+    prediction_length: int | None = None
     hidden_size: int = 128
     num_encoder_layers: int = 2
     num_decoder_layers: int = 2
+    num_query_layers: int = 1
     num_attention_heads: int = 4
     head_dim: int = 32
     intermediate_size: int = 512
@@ -234,6 +243,7 @@ class BeatConfig(CheckedConfig):
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
     num_levels: int = 2
+    core_level: Literal["residual", "parallel"] = "residual"
     codebook_size: int = 512
     codebook_decay: float = 0.95
     dead_code_threshold: float = 0.2
@@ -255,6 +265,17 @@ class BeatConfig(CheckedConfig):
                 f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; "
                 "each query stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
             )
+        if not 1 <= self.num_query_layers <= self.num_encoder_layers:
+            raise ValueError(
+                f"num_query_layers must be 1 to num_encoder_layers ({self.num_encoder_layers}), got "
+                f"{self.num_query_layers}."
+            )
+        if self.prediction_length is None:
+            self.prediction_length = self.num_queries * self.patch_size
+        if self.prediction_length < 1 or self.prediction_length % self.patch_size:
+            raise ValueError(
+                f"prediction_length must be a multiple of patch_size ({self.patch_size}), got {self.prediction_length}."
+            )
 
     @property
     def num_hidden_layers(self) -> int:
@@ -275,11 +296,6 @@ class BeatConfig(CheckedConfig):
     def samples_per_latent(self) -> int:
         """Number of samples of signal that one latent stands for."""
         return self.segment_length // self.num_queries
-
-    @property
-    def prediction_length(self) -> int:
-        """Number of samples of the predicted segment that follows."""
-        return self.num_queries * self.patch_size
 
 
 @strict

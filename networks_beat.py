@@ -93,22 +93,33 @@ class BeatLayer(GradientCheckpointingLayer):
 
 
 class BeatTransformer(nn.Module):
-    """Layers and a last norm; the last layer computes only the states that are read."""
+    """Layers and a last norm; the last layers compute only the states that are read.
 
-    def __init__(self, config: BeatConfig, num_layers: int):
+    Args:
+        config: The configuration.
+        num_layers: Number of layers.
+        num_last: Number of last layers that compute only the states that are read, at least 1.
+    """
+
+    def __init__(self, config: BeatConfig, num_layers: int, num_last: int = 1):
         super().__init__()
-        self.config = config
+        self.config, self.num_last = config, num_last
         self.layers = nn.ModuleList([BeatLayer(config) for _ in range(num_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: torch.Tensor, key_mask: torch.Tensor, keep: slice = slice(None)) -> torch.Tensor:
         """States (B, n, D) and the mask of positions that may be attended to (B, n) -> the states at `keep`; the last
-        layer computes no others.
+        layers compute no others, and only the first of them reads the others.
         """
         attention_mask = create_bidirectional_mask(self.config, hidden_states, key_mask)
-        for layer in self.layers[:-1]:
+        *first, reading = self.layers[: len(self.layers) - self.num_last + 1]
+        for layer in first:
             hidden_states = layer(hidden_states, attention_mask)
-        hidden_states = self.layers[-1](hidden_states, attention_mask, keep)
+        hidden_states = reading(hidden_states, attention_mask, keep)
+        if self.num_last > 1:
+            attention_mask = create_bidirectional_mask(self.config, hidden_states, key_mask[:, keep])
+            for layer in self.layers[len(first) + 1 :]:
+                hidden_states = layer(hidden_states, attention_mask)
         return self.norm(hidden_states)
 
 
@@ -120,20 +131,22 @@ class BeatEncoder(nn.Module):
         self.config = config
         # Each patch is read with half of either neighbour, as the decoder draws it.
         self.patch_embedding = nn.Linear(2 * config.num_leads * config.patch_size, config.hidden_size)
-        # Zeros of an absent lead look like a flat lead; this tells the two apart.
+        # Zeros of an absent lead look like a flat lead; this tells the two apart, patch by patch, since a printed page
+        # shows most leads for a part of the time.
         self.lead_embedding = nn.Linear(config.num_leads, config.hidden_size, bias=False)
         self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.hidden_size))
         self.query_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
-        self.transformer = BeatTransformer(config, config.num_encoder_layers)
+        self.transformer = BeatTransformer(config, config.num_encoder_layers, config.num_query_layers)
 
     def forward(self, segments: torch.Tensor, sample_mask: torch.Tensor, lead_mask: torch.Tensor) -> torch.Tensor:
-        """Signals (B*S, L, segment_length) in units of gain, with the bool masks of samples (B*S, segment_length) and
-        leads (B*S, L) -> query states (B*S, m, D).
+        """Signals (B*S, L, segment_length) in units of gain, with the bool masks of samples (B*S, segment_length), and
+        of leads over time (B*S, L, segment_length) -> query states (B*S, m, D).
         """
         t, m = self.config.num_patches, self.config.num_queries
         patches = self.cut_overlapping(segments).transpose(1, 2).flatten(2)  # (B*S, t, L * 2 * patch_size)
         patch_mask = sample_mask.unflatten(-1, (t, -1)).any(-1)  # (B*S, t)
-        e = self.patch_embedding(patches) + self.lead_embedding(lead_mask.to(segments.dtype))[:, None]
+        recorded = lead_mask.unflatten(-1, (t, -1)).any(-1).transpose(1, 2)  # (B*S, t, L)
+        e = self.patch_embedding(patches) + self.lead_embedding(recorded.to(segments.dtype))
         e = (e + self.position_embedding) * patch_mask[..., None]
         # A query is bound to its stretch of time: it starts as the mean of the patches that it stands for.
         q = e.unflatten(1, (m, t // m)).mean(2) + self.query_embedding

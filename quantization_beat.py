@@ -32,6 +32,22 @@ class QuantizerOutput(NamedTuple):
     perplexity: torch.Tensor
 
 
+def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
+    """Adds up a tensor over the processes that train one model together; one process alone gets its own back."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(x)
+    return x
+
+
+def have_states(count: int, device: torch.device) -> torch.BoolTensor:
+    """Tells which processes have any states in their batch, of which this one has `count`: bool (processes,)."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return torch.tensor([count > 0], device=device)
+    counts = torch.zeros(torch.distributed.get_world_size(), device=device)
+    counts[torch.distributed.get_rank()] = count
+    return sum_over_processes(counts) > 0
+
+
 def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Gives the value of `target`, and carries the gradient back to `source` by the rotation and scaling that maps one
     to the other (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D).
@@ -111,26 +127,42 @@ class BeatVectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def start(self, present: torch.Tensor, iterations: int = 10) -> None:
-        """Places the codes by k-means on the states (n, D) of the first batch."""
-        self.codebook.copy_(present[torch.randint(len(present), (len(self.codebook),), device=present.device)])
+        """Places the codes by k-means on the states (n, D) of the first batch, of all processes."""
+        if not have_states(len(present), present.device).any():
+            return
+        self.codebook.copy_(self._some_states(present))
         for _ in range(iterations):
             codes = self.nearest(present)[1][:, 0]
-            counts = torch.bincount(codes, minlength=len(self.codebook)).float()
-            sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
+            counts = sum_over_processes(torch.bincount(codes, minlength=len(self.codebook)).float())
+            sums = sum_over_processes(torch.zeros_like(self.codebook).index_add_(0, codes, present))
             self.codebook.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.codebook))
         self.codebook_uses.copy_(counts.clamp(min=1))
+
+    def _some_states(self, present: torch.Tensor) -> torch.Tensor:
+        """Draws one state for each code out of (n, D): (K, D), the same in all processes, which take turns."""
+        drawn = torch.zeros_like(self.codebook)
+        if len(present):
+            drawn = present[torch.randint(len(present), (len(drawn),), device=present.device)]
+        owners = have_states(len(present), present.device)
+        if len(owners) > 1:
+            rank = torch.distributed.get_rank()
+            turns = torch.arange(len(drawn), device=drawn.device) % owners.sum().clamp(min=1)
+            mine = owners[rank] & (turns == owners[:rank].sum())
+            drawn = sum_over_processes(drawn * mine[:, None])
+        return drawn
 
     @torch.no_grad()
     def _follow(self, present: torch.Tensor, codes: torch.LongTensor, counts: torch.Tensor):
         """Moves each code towards the states that chose it, and replaces dead codes by states of this batch."""
-        if not len(present):
-            return
         sums = torch.zeros_like(self.codebook).index_add_(0, codes, present)
+        counts, sums = sum_over_processes(counts), sum_over_processes(sums)
+        if not counts.any():
+            return
         old = self.codebook_uses * self.decay
         uses = old + (1 - self.decay) * counts
         moved = (self.codebook * old[:, None] + (1 - self.decay) * sums) / uses.clamp(min=1e-6)[:, None]
         dead = uses < self.dead_code_threshold
-        fresh = present[torch.randint(len(present), (len(self.codebook),), device=present.device)]
+        fresh = self._some_states(present)
         self.codebook.copy_(torch.where(dead[:, None], fresh, moved))
         self.codebook_uses.copy_(torch.where(dead, torch.ones_like(uses), uses))
 
@@ -138,6 +170,9 @@ class BeatVectorQuantizer(nn.Module):
 class BeatQuantizer(nn.Module):
     """Dual-level vector quantization (DVQ): the core level, then a second level for the first one's residual, and more
     levels where `config.num_levels` says so.
+
+    With `config.core_level="parallel"` the core level quantizes a projection of the states of its own, and the other
+    levels the states themselves; the latents are again the sum of all levels.
     """
 
     # Beam width: candidates kept per level of the residual search. 4 finds the best pair almost always; 1 (greedy)
@@ -147,19 +182,40 @@ class BeatQuantizer(nn.Module):
     def __init__(self, config: BeatConfig):
         super().__init__()
         self.levels = nn.ModuleList([BeatVectorQuantizer(config, level) for level in range(config.num_levels)])
+        self.num_core_levels = int(config.core_level == "parallel")
+        if self.num_core_levels:
+            self.core_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     @property
     def num_levels(self) -> int:
         """Number of levels."""
         return len(self.levels)
 
+    @property
+    def shape_levels(self) -> nn.ModuleList:
+        """The levels that follow each other's residuals: all, or all but a core level of its own."""
+        return self.levels[self.num_core_levels :]
+
     @torch.no_grad()
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
         """Finds codes: (B, m, D), (B, m) -> (B, num_levels, m). Never changes a codebook."""
+        codes = self.encode_shape(hidden_states, mask)
+        return torch.cat([self.encode_core(hidden_states, mask), codes], dim=1) if self.num_core_levels else codes
+
+    @torch.no_grad()
+    def encode_core(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Finds the codes of a core level of its own: (B, m, D), (B, m) -> (B, 1, m), or (B, 0, m) without one."""
+        if not self.num_core_levels:
+            return mask.new_empty((len(mask), 0, mask.shape[1]), dtype=torch.long)
+        return self.levels[0].nearest(self.core_states(hidden_states))[1].mT.masked_fill(~mask[:, None], ABSENT)
+
+    @torch.no_grad()
+    def encode_shape(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Finds the codes of `shape_levels` together, by a beam search: (B, m, D), (B, m) -> (B, levels, m)."""
         residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
         codes: list[torch.Tensor] = []  # of the levels so far, each (B, m, beam)
-        for k, level in enumerate(self.levels, 1):
-            kept = self.beam if k < self.num_levels else 1
+        for k, level in enumerate(self.shape_levels, 1):
+            kept = self.beam if k < len(self.shape_levels) else 1
             n = min(kept, len(level.codebook))
             distances, code = (result.flatten(-2) for result in level.nearest(residual, n))  # (B, m, beam * n)
             best = distances.topk(min(kept, distances.shape[-1]), largest=False).indices
@@ -169,9 +225,21 @@ class BeatQuantizer(nn.Module):
             residual = kept_residual - level.decode(code)
         return torch.stack([level_codes[..., 0].masked_fill(~mask, ABSENT) for level_codes in codes], dim=1)
 
+    def core_states(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The states that a core level of its own quantizes, float32: (B, m, D) -> (B, m, D)."""
+        return self.core_proj(hidden_states.to(self.core_proj.weight.dtype)).float()
+
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
         """Looks codes up: (B, num_levels, m) -> (B, m, D) float32, the sum of all levels."""
-        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels))
+        return self.decode_core(codes[:, : self.num_core_levels]) + self.decode_shape(codes[:, self.num_core_levels :])
+
+    def decode_core(self, codes: torch.LongTensor) -> torch.Tensor | float:
+        """Looks the codes of a core level of its own up: (B, 1, m) -> (B, m, D) float32; 0 without one."""
+        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels[: self.num_core_levels]))
+
+    def decode_shape(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Looks the codes of `shape_levels` up: (B, levels, m) -> (B, m, D) float32, their sum."""
+        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.shape_levels))
 
     def carry_gradient(self, hidden_states: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
         """Lets the gradient pass the quantizer in training: `quantized` in value, differentiable in `hidden_states`.
@@ -184,29 +252,38 @@ class BeatQuantizer(nn.Module):
         codebooks follow the data.
         """
         hidden_states = hidden_states.float()
+        core_states = self.core_states(hidden_states) if self.num_core_levels else hidden_states
         if self.training:
-            self._start(hidden_states[mask])
+            self._start(hidden_states[mask], core_states[mask])
         codes = self.encode(hidden_states, mask)
         residual, outputs = hidden_states, []
-        for level, chosen in zip(self.levels, codes.unbind(1)):
-            outputs.append(level(residual, chosen))
-            residual = residual - outputs[-1].quantized
+        for k, (level, chosen) in enumerate(zip(self.levels, codes.unbind(1))):
+            if k < self.num_core_levels:
+                outputs.append(level(core_states, chosen))
+            else:
+                outputs.append(level(residual, chosen))
+                residual = residual - outputs[-1].quantized
         # Taken before this batch updated the codebooks, in training.
-        core, latents = outputs[0].quantized, sum(out.quantized for out in outputs)
+        core = outputs[0].quantized
+        shape = sum(out.quantized for out in outputs[self.num_core_levels :])
         if self.training:
-            core, latents = (self.carry_gradient(hidden_states, x) * mask[..., None] for x in (core, latents))
+            core = self.carry_gradient(core_states, core) * mask[..., None]
+            shape = self.carry_gradient(hidden_states, shape) * mask[..., None]
+        latents = core + shape if self.num_core_levels else shape
         stack = [torch.stack(parts) for parts in zip(*[(out.loss, out.usage, out.perplexity) for out in outputs])]
         return QuantizerOutput(latents, core, codes, *stack)
 
     @torch.no_grad()
-    def _start(self, present: torch.Tensor):
+    def _start(self, present: torch.Tensor, core_present: torch.Tensor):
         """Starts levels that were never used by k-means, each on the residual of the levels before it."""
-        if not len(present) or all(level.codebook_uses.any() for level in self.levels):
+        if all(level.codebook_uses.any() for level in self.levels):
             return
-        for level in self.levels:
+        for k, level in enumerate(self.levels):
+            states = core_present if k < self.num_core_levels else present
             if not level.codebook_uses.any():
-                level.start(present)
-            present = present - level.decode(level.nearest(present)[1][:, 0])
+                level.start(states)
+            if k >= self.num_core_levels:
+                present = present - level.decode(level.nearest(present)[1][:, 0])
 
 
 __all__ = ["BeatQuantizer", "BeatVectorQuantizer", "QuantizerOutput", "VectorQuantizerOutput", "rotate_to"]

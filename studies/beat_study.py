@@ -52,7 +52,7 @@ def lead_scale(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
 
 
 class Feed:
-    """Random windows as in the training of Beat (`ptbxl.BeatWindows`), in the leads and the scale of a variant."""
+    """Random windows as in the training of Beat (`windows.BeatWindows`), in the leads and the scale of a variant."""
 
     def __init__(self, data: PTBXL, variant: Variant, model: BeatModel, batch_size: int, seed: int):
         self.data, self.variant, self.batch_size = data, variant, batch_size

@@ -16,9 +16,11 @@ trained; --set pred_weight=0.0 leaves the forecast out.
 
 import argparse
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import Trainer
@@ -27,10 +29,13 @@ from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
+from .lead_patterns import PATTERNS
 from .optimizers import muon_with_cosine_schedule
 from .pooling import AttentionPooling
-from .ptbxl import PTBXL, BeatWindows, WithSimulated
-from .statement_labels import given_statements, soft_labels
+from .ptbxl import PTBXL, WithSimulated
+from .statement_labels import given_statements, macro_auc_of_sets, soft_labels
+from .teacher import family_loss
+from .windows import BeatWindows
 
 
 class BeatWithStatementHead(nn.Module):
@@ -47,13 +52,23 @@ class BeatWithStatementHead(nn.Module):
         self.beat, self.weight = beat, weight
         self.statement_head = AttentionPooling(beat.config.hidden_size, statements) if statements else None
 
-    def forward(self, statements: torch.Tensor | None = None, **inputs: torch.Tensor) -> BeatOutput:
-        """As `BeatModel.forward`; `statements` float32 (B, statements) adds `statement_loss` to the loss."""
+    def forward(
+        self, statements: torch.Tensor | None = None, statement_mask: torch.Tensor | None = None, **inputs: torch.Tensor
+    ) -> BeatOutput:
+        """As `BeatModel.forward`; statements add `statement_loss` to the loss.
+
+        Args:
+            statements: float32 (B, statements), probability of each statement.
+            statement_mask: bool (B, latents), True for the latents from which they are read.
+            inputs: Arguments of `BeatModel.forward`.
+        """
         outputs = self.beat(**inputs)
         outputs["statement_loss"] = outputs.loss.new_zeros(())
         if statements is not None:
-            logits = self.statement_head(outputs.core_latents, outputs.gain[:, None].log(), outputs.latent_mask)
-            outputs["statement_loss"] = nn.functional.binary_cross_entropy_with_logits(logits, statements)
+            read = outputs.latent_mask & statement_mask
+            read = torch.where(read.any(1, keepdim=True), read, outputs.latent_mask)
+            logits = self.statement_head(outputs.core_latents, outputs.gain[:, None].log(), read)
+            outputs["statement_loss"] = family_loss(logits, statements) / statements.shape[1]
             outputs["loss"] = outputs.loss + self.weight * outputs["statement_loss"]
         return outputs
 
@@ -92,6 +107,31 @@ def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
     return [name for name in trained if name not in fitting]
 
 
+@torch.no_grad()
+def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -> dict[str, dict[str, float | None]]:
+    """Returns, for each fixed pattern of leads, the PRD of all leads in %, and the macro AUC of each set of statements
+    as the head reads them from the core level of whole records.
+    """
+    model.eval()
+    truth, table = given_statements(data), {}
+    for name in ("12 leads", "3x4+II", "6x2", "limb leads", "I"):
+        leads = torch.from_numpy(PATTERNS[name](np.random.default_rng(0), 1000))
+        logits, prd = [], []
+        for start in range(0, len(data), batch_size):
+            x = data.signals(start, start + batch_size)
+            outputs = model.beat(x * leads, lead_mask=leads.expand(len(x), -1, -1))
+            error = (outputs.reconstruction - x).square().sum((1, 2)) / x.square().sum((1, 2)).clamp(min=1e-9)
+            prd.append(100 * error.sqrt())
+            if model.statement_head is not None:
+                logits.append(
+                    model.statement_head(outputs.core_latents, outputs.gain[:, None].log(), outputs.latent_mask)
+                )
+        table[name] = {"PRD, %": round(float(torch.cat(prd).mean()), 2)}
+        if logits:
+            table[name] |= macro_auc_of_sets(truth, torch.cat(logits).numpy())
+    return table
+
+
 def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
     """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
     train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
@@ -99,8 +139,7 @@ def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindo
     for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
         ids = [row.get("ecg_id", "") for row in data.rows]
         labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
-        lengths = config.segment_length, config.prediction_length
-        windows.append(BeatWindows(data, *lengths, augment, args.seed, labels))
+        windows.append(BeatWindows(data, config, augment, args.seed, labels))
     return windows
 
 
@@ -154,6 +193,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     trainer.train(resume_from_checkpoint=args.resume or None)
     beat.save_pretrained(args.output)
+    for name, row in evaluate(model.cpu(), validation.data).items():
+        print(json.dumps({"fold": 9, "leads": name} | row))
 
 
 if __name__ == "__main__":
