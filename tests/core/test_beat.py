@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -656,3 +661,41 @@ def test_the_forecast_has_a_length_of_its_own(signals, tmp_path):
             BeatConfig(prediction_length=wrong)
     with pytest.raises(ValueError, match="num_query_layers must be"):
         BeatConfig(num_query_layers=3)
+
+
+@pytest.mark.slow
+def test_codebooks_of_two_processes_follow_all_states(signals, tmp_path):
+    """Two processes with a part of each batch have the codebooks of one with all of it, and both have the same: also
+    where a process has nothing but padding, and where codes start by k-means or are replaced.
+    """
+    masks = torch.ones(3, 1000)
+    parts = [(slice(0, 2), slice(2, 3)), (slice(0, 1), slice(1, 3)), (slice(0, 3), slice(0, 0))]
+    silence = {"input_values": torch.zeros(1, 12, 1000), "ecg_attention_mask": torch.zeros(1, 1000)}
+    batches = []
+    for pair in parts:
+        halves = [{"input_values": signals[part], "ecg_attention_mask": masks[part]} for part in pair]
+        batches.append([half if len(half["input_values"]) else silence for half in halves])
+    torch.save(batches, tmp_path / "batches.pt")
+    small_beat().save_pretrained(tmp_path / "fresh")
+    model = small_beat(dead_code_threshold=0.0).train()
+    model(signals)
+    model.save_pretrained(tmp_path / "started")
+    worker = Path(__file__).resolve().parents[1] / "support" / "codebook_worker.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(worker)]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(tmp_path / "batches.pt"), str(tmp_path / "buffers")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"buffers.{rank}", weights_only=True) for rank in (0, 1))
+    for name in first:
+        assert all(torch.equal(value, second[name][key]) for key, value in first[name].items()), name
+    assert all(value.any() for key, value in first["fresh"].items() if key.endswith("codebook_uses"))
+    with torch.no_grad():
+        for pair in batches:
+            model(**{key: torch.cat([half[key] for half in pair]) for key in pair[0]})
+    for key, value in model.quantizer.named_buffers():
+        assert_close(first["started"][key], value, atol=1e-5, rtol=1e-4, msg=key)
