@@ -158,10 +158,10 @@ class TrainedVariant:
         self.model = self.variant.build().eval()
         self.model.load_state_dict(load_file(folder / f"{name}.safetensors"))
 
-    def encode(self, signal: torch.Tensor) -> BeatEncoderOutput:
-        """Encodes signals (B, 12, n) in mV."""
-        x = signal[:, list(self.variant.leads)]
-        return self.model.encode(x / lead_scale(x, self.variant))
+    def encode(self, signal: torch.Tensor, lead_mask: torch.Tensor) -> BeatEncoderOutput:
+        """Encodes signals (B, 12, n) in mV, with the bool mask (B, 12, n) of the samples that were recorded."""
+        x, mask = (each[:, list(self.variant.leads)] for each in (signal, lead_mask))
+        return self.model.encode(x / lead_scale(x, self.variant), lead_mask=mask)
 
 
 def read_results(folder: Path) -> dict[str, dict]:

@@ -5,14 +5,15 @@ label sets with intervals by patient.
         --study runs/study --designs paper
 
 Trains on folds 1-8 and reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a
-record's latents, and on a weighted mean with learnt weights (attention pooling). `--random` adds a Beat of the first
-model's shape with random weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown
-table.
+record's latents, and on a weighted mean with learnt weights (attention pooling). `--leads` names patterns of leads, for
+example those of a printed page. These are probed twice as well: by a probe that was trained for one pattern alone, and
+by one that was trained on all patterns of `training.lead_patterns`. `--random` adds a Beat of the first model's shape
+with random weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -20,12 +21,11 @@ from torch import nn
 from tqdm import tqdm
 
 from heartcare import BeatConfig, BeatModel
-from heartcare.agent.statements import SETS
-from heartcare.bench.classify import classification_table
 from heartcare.bench.probe import fit_probe
+from heartcare.training.lead_patterns import PATTERNS
 from heartcare.training.pooling import AttentionPooling
 from heartcare.training.ptbxl import PTBXL
-from heartcare.training.statement_labels import given_statements
+from heartcare.training.statement_labels import AUC_COLUMNS, AUC_RULE, auc_cells, given_statements
 from heartcare.training.teacher import answers_of_networks
 
 from .beat_study import TrainedVariant
@@ -33,11 +33,26 @@ from .beat_variants import VARIANTS
 
 
 @torch.no_grad()
-def latents(model: BeatModel, data: PTBXL, batch_size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantized latents of all records, float16 (records, latents, width), and their log gain, float32 (records, 1)."""
-    states, gains = [], []
+def latents(
+    model: BeatModel, data: PTBXL, names: Sequence[str] = ("12 leads",), seed: int = 0, batch_size: int = 64
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encodes all records, each with the leads of one pattern.
+
+    Args:
+        model: The Beat to probe.
+        data: Records.
+        names: Patterns of `lead_patterns.PATTERNS`; of several, each record has one at random.
+        seed: Seed of the patterns.
+        batch_size: Number of records at a time.
+
+    Returns:
+        Quantized latents, float16 (records, latents, width), and their log gain, float32 (records, 1).
+    """
+    rng, states, gains = np.random.default_rng(seed), [], []
     for start in tqdm(range(0, len(data), batch_size), desc="encoding"):
-        tokens = model.encode(data.signals(start, start + batch_size))
+        x = data.signals(start, start + batch_size)
+        leads = np.stack([PATTERNS[names[rng.integers(len(names))]](rng, x.shape[-1]) for _ in x])
+        tokens = model.encode(x, lead_mask=torch.from_numpy(leads))
         states.append(tokens.latents.half())
         gains.append(tokens.gain.log()[:, None])
     return torch.cat(states), torch.cat(gains)
@@ -83,33 +98,45 @@ def fit_attention(
     return probe.eval()
 
 
-def standardised(train: torch.Tensor, test: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both with mean and standard deviation of the training records taken out."""
-    mean, deviation = train.mean(0), train.std(0) + 1e-6
-    return (train - mean) / deviation, (test - mean) / deviation
-
-
 @torch.no_grad()
 def probabilities(probe: nn.Module, *inputs: torch.Tensor) -> np.ndarray:
     """Probabilities of all classes, (records, 76)."""
     return torch.cat([probe(*part) for part in zip(*(each.split(512) for each in inputs))]).double().sigmoid().numpy()
 
 
-def probe(model: BeatModel, train: PTBXL, test: PTBXL, epochs: int, seed: int) -> dict[str, np.ndarray]:
-    """Pooling -> probabilities of all classes for the test records, (records, 76)."""
-    labels = torch.from_numpy(given_statements(train)).float()
-    (states, gain), (test_states, test_gain) = (latents(model, data) for data in (train, test))
-    pooled, test_pooled = (torch.cat([s.float().mean(1), g], 1) for s, g in ((states, gain), (test_states, test_gain)))
-    mean, test_mean = standardised(pooled, test_pooled)
-    linear = fit_probe(mean, labels)
-    # One scale for all latents, so that attention compares like with like.
-    centre, scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
-    states, test_states = (((each.float() - centre) / scale).half() for each in (states, test_states))
-    attention = fit_attention(linear, scale / (pooled.std(0)[:-1] + 1e-6), states, mean[:, -1:], labels, epochs, seed)
-    return {
-        "mean": probabilities(linear, test_mean),
-        "attention": probabilities(attention, test_states, test_mean[:, -1:]),
-    }
+class Probe:
+    """Both probes of a model, trained on records with one pattern of leads, or with several.
+
+    Args:
+        model: The Beat to probe.
+        train: Records to train on.
+        names: Patterns of leads of the training records.
+        epochs: Number of epochs of the attention probe.
+        seed: Seed of patterns and order.
+    """
+
+    def __init__(self, model: BeatModel, train: PTBXL, names: Sequence[str], epochs: int, seed: int):
+        self.model, labels = model, torch.from_numpy(given_statements(train)).float()
+        states, gain = latents(model, train, names, seed)
+        pooled = torch.cat([states.float().mean(1), gain], 1)
+        self.pooled_centre, self.pooled_scale = pooled.mean(0), pooled.std(0) + 1e-6
+        mean = (pooled - self.pooled_centre) / self.pooled_scale
+        self.linear = fit_probe(mean, labels)
+        # One scale for all latents, so that attention compares like with like.
+        self.centre, self.scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
+        states = ((states.float() - self.centre) / self.scale).half()
+        relative = self.scale / self.pooled_scale[:-1]
+        self.attention = fit_attention(self.linear, relative, states, mean[:, -1:], labels, epochs, seed)
+
+    def __call__(self, test: PTBXL, name: str) -> dict[str, np.ndarray]:
+        """Pooling -> probabilities of all classes for the test records with a pattern of leads, (records, 76)."""
+        states, gain = latents(self.model, test, [name])
+        mean = (torch.cat([states.float().mean(1), gain], 1) - self.pooled_centre) / self.pooled_scale
+        states = ((states.float() - self.centre) / self.scale).half()
+        return {
+            "mean": probabilities(self.linear, mean),
+            "attention": probabilities(self.attention, states, mean[:, -1:]),
+        }
 
 
 def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
@@ -118,17 +145,6 @@ def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
     model = BeatModel(config).train()
     model(train.signals(0, 256))
     return model.eval()
-
-
-def row_of_table(name: str, pooling: str, test: PTBXL, values: np.ndarray, seed: int) -> str:
-    """A row of the table, by probabilities of all classes for the test records, (records, 76)."""
-    items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in test.rows]
-    table = classification_table(items, values, seed)
-    cells = [
-        f"{table[each]['auc']:.3f} [{table[each]['low']:.3f}, {table[each]['high']:.3f}]" if each in table else "–"
-        for each in SETS
-    ]
-    return f"| {name} | {pooling} | {' | '.join(cells)} |"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -144,6 +160,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--random", action="store_true", help="a row for a Beat of random weights, too")
     parser.add_argument(
         "--supervised", type=Path, help="folder of networks of heartcare.training.teacher, for rows of their own"
+    )
+    parser.add_argument(
+        "--leads", nargs="+", default=[], choices=PATTERNS, metavar="PATTERN", help=f"of {', '.join(PATTERNS)}"
     )
     parser.add_argument("--study", type=Path, default="runs/study", help="folder of heartcare.studies.beat_study")
     parser.add_argument(
@@ -162,13 +181,26 @@ def main(argv: list[str] | None = None) -> None:
     if args.random:
         models["random weights"] = untrained(next(iter(models.values())).config, train, args.seed)
     models |= {VARIANTS[name].words: TrainedVariant(args.study, name) for name in args.designs}
-    print(f"\n| Beat | pooling | {' | '.join(SETS)} |\n|---|---|{'---|' * len(SETS)}")
+
+    def print_row(name: str, pooling: str, values: np.ndarray) -> None:
+        print(f"| {name} | {pooling} | {auc_cells(test, values, args.seed)} |", flush=True)
+
+    print(f"\n| Beat | pooling | {AUC_COLUMNS} |\n|---|---|{AUC_RULE}")
     for name, model in models.items():
-        for pooling, values in probe(model, train, test, args.epochs, args.seed).items():
-            print(row_of_table(name, pooling, test, values, args.seed), flush=True)
+        probe = Probe(model, train, ["12 leads"], args.epochs, args.seed)
+        for pooling, values in probe(test, "12 leads").items():
+            print_row(name, pooling, values)
+        mixed = Probe(model, train, list(PATTERNS), args.epochs, args.seed) if args.leads else None
+        for leads in args.leads:
+            for trained, probe in (
+                ("this alone", Probe(model, train, [leads], args.epochs, args.seed)),
+                ("all patterns", mixed),
+            ):
+                values = probe(test, leads)["attention"]
+                print_row(f"{name}, {leads}", f"attention, {trained}", values)
     if args.supervised:
         for name, values in answers_of_networks(args.supervised, test).items():
-            print(row_of_table(f"no Beat: {name}, supervised", "–", test, values.double().numpy(), args.seed))
+            print_row(f"no Beat: {name}, supervised", "–", values.double().numpy())
 
 
 if __name__ == "__main__":

@@ -45,11 +45,21 @@ class PTBXL:
 
     def signal(self, i: int) -> np.ndarray:
         """Returns the cleaned signal of a record, float32 (12, 1000) in mV at 100 Hz."""
-        return self._signals[self._places[i]].astype(np.float32) / 1000
+        return self.microvolts(i).astype(np.float32) / 1000
+
+    def microvolts(self, i: int) -> np.ndarray:
+        """Returns the cleaned signal of a record, int16 (12, 1000) in uV at 100 Hz."""
+        return self._signals[self._places[i]]
 
     def signals(self, start: int, stop: int) -> torch.Tensor:
         """Returns the signals of the records from `start` up to `stop` or the last one, (records, 12, 1000) mV."""
         return torch.from_numpy(np.stack([self.signal(i) for i in range(start, min(stop, len(self)))]))
+
+
+def cache_paths(cache: Path) -> tuple[Path, Path]:
+    """Returns the files of a cache: the cleaned signals, and the `ecg_id` of each."""
+    signals, ids = (cache / f"ptbxl_{BeatFeatureExtractor().sampling_rate}hz_{name}.npy" for name in ("cleaned", "ids"))
+    return signals, ids
 
 
 def cleaned_signals(folder: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +67,7 @@ def cleaned_signals(folder: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     the cache does not have them yet.
     """
     extractor = BeatFeatureExtractor()
-    path, ids = (cache / f"ptbxl_{extractor.sampling_rate}hz_{name}.npy" for name in ("cleaned", "ids"))
+    path, ids = cache_paths(cache)
     if not ids.exists():
         cache.mkdir(parents=True, exist_ok=True)
         table = read_ptbxl_table(folder)

@@ -15,4 +15,4 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 resume=$(compgen -G "$output/$stage/checkpoint-*" > /dev/null && echo --resume || true)
 export OMP_NUM_THREADS=8
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint "$head:29500" --rdzv-id "$SLURM_JOB_ID" \
-    training/heartcare.py --config "$config" --output "$output" --stage "$stage" $resume
+    -m heartcare.training.heartcare --config "$config" --output "$output" --stage "$stage" $resume

@@ -4,11 +4,13 @@ that both are scored by.
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from heartcare.agent.statements import SETS, select_set, truth
+from heartcare.bench.classify import classification_table
 from heartcare.bench.metrics.probability import macro_auc
 
 from .ptbxl import PTBXL
@@ -34,6 +36,29 @@ def macro_auc_of_sets(labels: np.ndarray, scores: np.ndarray, positives: int = 1
         kept = np.flatnonzero((counts >= positives) & (counts <= len(labels) - positives))
         table[name] = round(float(macro_auc(labels_of_set[:, kept], scores_of_set[:, kept])), 4) if len(kept) else None
     return table
+
+
+AUC_COLUMNS = " | ".join([*SETS, "all, 10 and more"])  # heading of the cells of `auc_cells`
+AUC_RULE = "---|" * (len(SETS) + 1)
+
+
+def auc_cells(data: PTBXL, probabilities: np.ndarray, seed: int) -> str:
+    """Returns the cells of a Markdown row: macro AUC of each label set with its interval by patient, and of all
+    statements that at least ten records have.
+
+    Args:
+        data: The records that were read.
+        probabilities: Probabilities of all labels, float64 (records, 76).
+        seed: Seed of the bootstrap.
+    """
+    items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in data.rows]
+    table = classification_table(items, probabilities, seed)
+    cells = [
+        f"{table[name]['auc']:.3f} [{table[name]['low']:.3f}, {table[name]['high']:.3f}]" if name in table else "–"
+        for name in SETS
+    ]
+    frequent = macro_auc_of_sets(given_statements(data), probabilities, positives=10)["all"]
+    return " | ".join([*cells, "–" if frequent is None else f"{frequent:.3f}"])
 
 
 def write_soft_labels(path: str | Path, data: PTBXL, probabilities: np.ndarray) -> None:

@@ -21,7 +21,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -30,11 +29,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from heartcare.agent.statements import NAMES, SETS
-from heartcare.bench.classify import classification_table
+from heartcare.agent.statements import NAMES
 
 from .ptbxl import PTBXL
-from .statement_labels import given_statements, macro_auc_of_sets, write_soft_labels
+from .statement_labels import (
+    AUC_COLUMNS,
+    AUC_RULE,
+    auc_cells,
+    given_statements,
+    macro_auc_of_sets,
+    write_soft_labels,
+)
 from .teacher_networks import FAMILIES, NETWORKS
 
 CROP, STRIDE = 250, 125  # samples at 100 Hz: crops of 2.5 s, and the shift of those whose answers are averaged
@@ -205,19 +210,6 @@ def answers_of_networks(folder: Path, data: PTBXL, device: str = "cpu") -> dict[
     return answers | {"mean": torch.stack(list(answers.values())).mean(0)}
 
 
-def row_of_table(name: str, data: PTBXL, probabilities: torch.Tensor, seed: int) -> str:
-    """Returns a Markdown row: macro AUC of each label set with its interval by patient, and of "all" over labels that
-    ten records and more have.
-    """
-    items = [SimpleNamespace(statements=(row["scp_codes"],), patients=(row["patient_id"],)) for row in data.rows]
-    table = classification_table(items, probabilities.double().numpy(), seed)
-    cells = [
-        f"{table[n]['auc']:.3f} [{table[n]['low']:.3f}, {table[n]['high']:.3f}]" if n in table else "–" for n in SETS
-    ]
-    frequent = macro_auc_of_sets(given_statements(data), probabilities.numpy(), positives=10)["all"]
-    return f"| {name} | {' | '.join(cells)} | {'–' if frequent is None else f'{frequent:.3f}'} |"
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that all commands share."""
     parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
@@ -262,9 +254,9 @@ def label_command(args: argparse.Namespace) -> None:
 def score_command(args: argparse.Namespace) -> None:
     """Prints a table of the networks' macro AUC on one fold."""
     data = PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
-    print(f"| network, fold {args.fold} | {' | '.join(SETS)} | all, 10 and more |\n|---|{'---|' * (len(SETS) + 1)}")
+    print(f"| network, fold {args.fold} | {AUC_COLUMNS} |\n|---|{AUC_RULE}")
     for name, probabilities in answers_of_networks(args.output, data, args.device).items():
-        print(row_of_table(name, data, probabilities, args.seed), flush=True)
+        print(f"| {name} | {auc_cells(data, probabilities.double().numpy(), args.seed)} |", flush=True)
 
 
 COMMANDS = {"train": train_command, "label": label_command, "score": score_command}

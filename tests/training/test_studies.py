@@ -140,7 +140,14 @@ def test_probe_of_beat(root, tmp_path, ptbxl_folder):
         tmp_path / "study",
         "--designs",
         "paper",
+        "--leads",
+        "3x4+II",
     ).stdout
+    assert (
+        printed.count(", 3x4+II | attention, this alone | ")
+        == printed.count(", 3x4+II | attention, all patterns | ")
+        == 3
+    )
     assert "| no Beat: resnet, supervised | – | " in printed and "| no Beat: mean, supervised | – | " in printed
     found = re.findall(r"^\| (.*?) \| (mean|attention) \| ([\d.]+|–) ?\[?", printed, re.M)
     names = str(root), "random weights", VARIANTS["paper"].words

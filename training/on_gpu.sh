@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Trains the teacher and Beat from the compact files of PTB-XL, in one go; on one GPU of the H100's class this is meant to
+# take less than ten minutes, on two CPU cores it takes some four hours.
+#
+#     python -m heartcare.training.compact pack --ptbxl PTBXL_FOLDER --output runs/compact    # once, where PTB-XL is
+#     training/on_gpu.sh runs/compact runs/gpu
+#
+# Nothing needs to be installed but torch, transformers and the package's other requirements: the repository's folder is
+# found beside this script. EPOCHS, STEPS, BATCH_SIZE and SIMULATED change the length of the run.
+set -euo pipefail
+parts=$1 output=$2
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+mkdir -p "$output/package"
+ln -sfn "$root" "$output/package/heartcare"
+export PYTHONPATH="$output/package${PYTHONPATH:+:$PYTHONPATH}"
+python=${PYTHON:-python}
+data=(--ptbxl "$output/ptbxl" --cache "$output/cache")
+
+$python -m heartcare.training.compact unpack --parts "$parts" "${data[@]}"
+for network in resnet inception state_space; do
+    $python -m heartcare.training.teacher train "${data[@]}" --output "$output/teacher" --network "$network" \
+        --epochs "${EPOCHS:-24}" --learning-rate "$([ "$network" = state_space ] && echo 2e-3 || echo 4e-3)" &
+    jobs_started+=($!)
+done
+for job in "${jobs_started[@]}"; do wait "$job"; done
+$python -m heartcare.training.teacher score "${data[@]}" --output "$output/teacher" --fold 9
+$python -m heartcare.training.teacher label "${data[@]}" --output "$output/teacher"
+$python -m heartcare.training.beat "${data[@]}" --soft-labels "$output/teacher/soft_labels.safetensors" \
+    --output "$output/beat" --steps "${STEPS:-16000}" --batch-size "${BATCH_SIZE:-64}" --simulated "${SIMULATED:-2000}" --bf16
