@@ -9,9 +9,8 @@ command continues an interrupted run with --resume.
 
 With --soft-labels, which `heartcare.training.teacher` writes, the core level also learns meaning: PTB-XL's statements
 are read from its codes alone, and the labels are the mean of the cardiologists' statements and of the teacher's
-probabilities. The head that reads them is thrown
-away afterwards. beat360/ has `pred_weight` 0.1, and its position embeddings of the future show that the forecast was
-trained; --set pred_weight=0.0 leaves the forecast out.
+probabilities. The head that reads them is thrown away afterwards. beat360/ has `pred_weight` 0.1, and its position
+embeddings of the future show that the forecast was trained; --set pred_weight=0.0 leaves the forecast out.
 """
 
 import argparse

@@ -8,8 +8,8 @@ answers as soft labels.
     python -m heartcare.training.teacher score --ptbxl PTBXL_FOLDER --output runs/teacher --fold 10
 
 `train` trains one network on folds 1-8 and keeps its weights at the epoch that fold 9 likes best. `label` averages the
-networks in the folder and writes `soft_labels.safetensors` for all records, which `training.beat` and `training.vision`
-learn from. `score` prints the macro AUC of each network and of their mean, with intervals by patient.
+networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which `training.beat` and
+`training.vision` learn from. The networks have seen the cardiologists' statements of folds 1-8 themselves. `score` prints the macro AUC of each network and of their mean, with intervals by patient.
 
 On two cores with matrix products in bfloat16 (AMX), the networks take 25, 50 and 75 minutes; on a GPU, a few seconds an
 epoch.
@@ -42,7 +42,7 @@ from .statement_labels import (
 )
 from .teacher_networks import FAMILIES, NETWORKS
 
-CROP, STRIDE = 250, 125  # samples at 100 Hz: crops of 2.5 s, and the shift of those whose answers are averaged
+CROP = 250  # samples at 100 Hz
 # Weight of each family's loss, the sum of its labels' binary cross entropies. There are few rhythms besides sinus
 # rhythm, so that their sum is small.
 FAMILY_WEIGHTS = {"super": 1.0, "rhythm": 2.0, "form": 1.0, "diagnosis": 1.0}
@@ -57,7 +57,7 @@ class TeacherRecipe:
     Attributes:
         network: Name in `teacher_networks.NETWORKS`.
         epochs: Number of passes over folds 1-8.
-        batch_size: Number of crops in a step.
+        batch_size: Number of crops in a step, or all records where there are fewer.
         learning_rate: Largest rate of the cycle.
         crop: Length of a crop in samples of 10 ms.
         seed: Seed of weights, order, crops and augmentation.
@@ -69,6 +69,10 @@ class TeacherRecipe:
     learning_rate: float = 4e-3
     crop: int = CROP
     seed: int = 0
+
+    def size_of_batch(self, records: int) -> int:
+        """Number of crops in a step on that many records."""
+        return min(self.batch_size, records)
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -112,7 +116,7 @@ def crops_of_epoch(
     data: PTBXL, recipe: TeacherRecipe, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Yields rows of `data` in random order, and a random crop of each, float32 (B, 12, crop) in mV."""
-    order, size = rng.permutation(len(data)), min(recipe.batch_size, len(data))
+    order, size = rng.permutation(len(data)), recipe.size_of_batch(len(data))
     for start in range(0, len(order) - size + 1, size):
         rows = order[start : start + size]
         places = rng.integers(0, 1000 - recipe.crop + 1, size)
@@ -138,7 +142,7 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
     network = NETWORKS[recipe.network]().to(device).train()
     labels, truth = torch.from_numpy(given_statements(data)).float(), given_statements(validation)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    steps = max(2, recipe.epochs * (len(data) // recipe.batch_size))
+    steps = max(2, recipe.epochs * (len(data) // recipe.size_of_batch(len(data))))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, steps, pct_start=0.2)
     averaged = AveragedModel(network, avg_fn=moving_average, use_buffers=True)
     best: dict = {"chosen_by": -1.0}
@@ -245,8 +249,8 @@ def train_command(args: argparse.Namespace) -> None:
 
 
 def label_command(args: argparse.Namespace) -> None:
-    """Writes the mean answers of the networks for all records."""
-    data = PTBXL(args.ptbxl, range(1, 11), args.cache, args.limit)
+    """Writes the mean answers of the networks for the records of folds 1-9."""
+    data = PTBXL(args.ptbxl, range(1, 10), args.cache, args.limit)
     answers = answers_of_networks(args.output, data, args.device)
     write_soft_labels(args.output / "soft_labels.safetensors", data, answers["mean"].numpy())
 

@@ -95,7 +95,7 @@ def test_labels_of_the_teacher_find_their_records(ptbxl_folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="train"):
         run_main("heartcare.training.teacher", "label", *arguments)
     for name in ("a", "b"):
-        options = ["--network", "resnet", "--epochs", 1, "--seed", ord(name), "--name", name]
+        options = ["--network", "resnet", "--epochs", 3, "--seed", ord(name), "--name", name]
         run_main("heartcare.training.teacher", "train", *arguments, *options)
     run_main("heartcare.training.teacher", "label", *arguments)
     table = run_main("heartcare.training.teacher", "score", *arguments, "--fold", 9).stdout
