@@ -9,7 +9,8 @@ answers as soft labels.
 
 `train` trains one network on folds 1-8 and keeps its weights at the epoch that fold 9 likes best. `label` averages the
 networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which `training.beat` and
-`training.vision` learn from. The networks have seen the cardiologists' statements of folds 1-8 themselves. `score` prints the macro AUC of each network and of their mean, with intervals by patient.
+`training.vision` learn from; the networks have seen the cardiologists' statements of folds 1-8 themselves. `score`
+prints the macro AUC of each network and of their mean, with intervals by patient.
 
 On two cores with matrix products in bfloat16 (AMX), the networks take 25, 50 and 75 minutes; on a GPU, a few seconds an
 epoch.
