@@ -12,7 +12,7 @@ RUN = $(VENV)/bin/python
 # Most of the files that are installed are never imported, so that they are compiled when they are.
 INSTALL = $(RUN) -m pip install --quiet --no-compile --constraint constraints.txt
 # One process for each core, with one thread each; a file's tests stay together.
-PYTEST = TEST_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
+PYTEST = TEST_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick lint wheel newest fuzz
 demo: $(VENV)/.core

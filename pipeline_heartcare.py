@@ -289,7 +289,7 @@ class ECGInterpretationPipeline(Pipeline):
         if outputs["options"]:
             reply["probabilities"] = outputs["probabilities"]
         provenance = {
-            "model": self.model.config.name_or_path,
+            "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "pictures": outputs["pictures"],
@@ -351,6 +351,15 @@ class ECGInterpretationPipeline(Pipeline):
         thread.join()
         if failed:
             raise failed[0]
+
+
+def name_of_repository(name_or_path: str) -> str:
+    """Returns the name of the repository that a model came from: an id on the Hub as it is, and of a folder its last
+    part alone, since the way to it says how a server is built.
+    """
+    folder = Path(name_or_path)
+    is_folder = folder.is_absolute() or name_or_path and folder.is_dir()
+    return folder.resolve().name if is_folder else name_or_path
 
 
 def check_options(options: Any) -> None:

@@ -31,7 +31,7 @@ KINDS = {
     **{name: (list, "a list of texts") for name in ("options", "lead_names")},
     "sampling_rate": ((int, float), "a number in Hz"),
 }
-MAX_LABEL, MAX_LABELS = 200, 64  # characters of a source or warning that a client gives, and number of warnings
+MAX_LABEL, MAX_LABELS = 200, 64  # characters of a source, warning or lead name of a client, and number of each
 
 
 @dataclass(frozen=True)
@@ -230,6 +230,7 @@ def read_request(data: Any, limits: Limits) -> Request:
 
     Raises: `BadRequest` that says what is wrong.
     """
+    check_encodable(data)
     if not isinstance(data, dict) or "inputs" not in data or set(data) - {"inputs", "parameters"}:
         raise BadRequest('A request is {"inputs": ..., "parameters": {...}}, and nothing beside them.')
     parameters = data.get("parameters") or {}
@@ -242,6 +243,7 @@ def read_request(data: Any, limits: Limits) -> Request:
     for name, (kind, described) in KINDS.items():
         if stated[name] is not None and not isinstance(stated[name], kind):
             raise BadRequest(f"{name} is {described}, got {type(stated[name]).__name__}.")
+    check_labels({"lead_names": stated["lead_names"] or []})
     inputs = data["inputs"]
     messages = inputs.get("messages") if isinstance(inputs, dict) else None
     if messages is not None:
@@ -292,16 +294,35 @@ def check_content(given: Any, limits: Limits) -> int:
     return sum(map(len, rows))
 
 
-def check_labels(given: dict[str, Any]) -> None:
-    """Raises `BadRequest` for a source or warnings of an ECG dict that a reply or a log could not give back as they
-    are: other things than texts, many of them, long ones, and ones of several lines.
+def check_encodable(value: Any) -> None:
+    """Raises `BadRequest` for texts anywhere in a request that are no Unicode: half of a surrogate pair, which JSON can
+    write, and which no tokenizer, reply or log can. Rows of numbers are passed over.
     """
-    warnings = given.get("warnings", [])
-    if not isinstance(warnings, list) or len(warnings) > MAX_LABELS:
-        raise BadRequest(f"warnings is a list of at most {MAX_LABELS} texts.")
-    for name, label in [("source", given.get("source", "")), *(("warnings", text) for text in warnings)]:
-        if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
-            raise BadRequest(f"{name}: expected a text of one line and at most {MAX_LABEL} characters.")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRequest(f"A text of the request is no valid Unicode: {error.reason}.") from None
+    elif isinstance(value, dict):
+        for part in (*value, *value.values()):
+            check_encodable(part)
+    elif isinstance(value, list) and value and not isinstance(value[0], (int, float)):
+        for part in value:
+            check_encodable(part)
+
+
+def check_labels(given: dict[str, Any]) -> None:
+    """Raises `BadRequest` for a source, warnings or lead names of an ECG dict that a reply or a log could not give back
+    as they are: other things than texts, many of them, long ones, and ones of several lines.
+    """
+    lists = {name: given.get(name, []) for name in ("warnings", "lead_names")}
+    for name, labels in lists.items():
+        if not isinstance(labels, list) or len(labels) > MAX_LABELS:
+            raise BadRequest(f"{name} is a list of at most {MAX_LABELS} texts.")
+    for name, labels in {"source": [given.get("source", "")], **lists}.items():
+        for label in labels:
+            if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
+                raise BadRequest(f"{name}: expected a text of one line and at most {MAX_LABEL} characters.")
 
 
 def without_type(part: Any) -> Any:

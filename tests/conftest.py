@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -23,11 +24,17 @@ torch.set_num_threads(int(os.environ.get("TEST_THREADS", "2")))
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests that read real ECGs or drive a browser, by the fixtures that give them these."""
+    """Marks the tests that read real ECGs or drive a browser, by the fixtures that give them these, and puts the files
+    with slow tests first, those with the fewest tests before the others: of two processes, none shall end with a long
+    file while the other has nothing left to do.
+    """
     for item in items:
         for fixture, marker in (("shared", "data"), ("browser", "browser")):
             if fixture in item.fixturenames:
                 item.add_marker(marker)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    tests_of_file = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, tests_of_file[item.path] if item.path in slow else 0))
 
 
 @pytest.fixture(scope="session")

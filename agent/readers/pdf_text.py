@@ -25,15 +25,18 @@ PATIENT = {
 }
 _TO, _VALUE, _AND = r"\s*[:=]?\s*", r"(-?\d{1,3})", r"\s*[/ ,]\s*"
 _INTERVAL = r"(?:[- ]?(?:int(?:erval|\.)?|dur(?:ation|\.)?|zeit|dauer|breite))?"
+_QTC_VALUE = rf"{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b"
 _AXES, _ANY = rf"p[-/ ](?:qrs|r)[-/ ]t(?: ax[ei]s)?{_TO}", r"-?\d{1,3}"
 # Name of a measurement -> pattern of its name and value.
 MEASUREMENTS = {
     "heart_rate": rf"(?:(?:vent(?:ricular)?\.? |heart )?rate|hr|hf|herzfrequenz){_TO}(\d{{2,3}})\b(?!\s*mm)",
     "pr_interval": rf"(?:pr|pq){_INTERVAL}{_TO}(\d{{2,3}})\b",
     "qrs_duration": rf"qrsd?{_INTERVAL}{_TO}(\d{{2,3}})\b(?!\s*[°/])",
-    "qt_interval": rf"qt{_INTERVAL}\s*(?:/\s*qtc\w*)?{_TO}(\d{{3}})\b",
-    "qtc_bazett": rf"(?:qt\s*/\s*)?qtc(?!f)\w*{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b",
-    "qtc_fridericia": rf"(?:qt\s*/\s*)?qtcf{_INTERVAL}{_TO}(?:\d{{3}}\s*/\s*)?(\d{{3}})\b",
+    "qt_interval": rf"qt{_INTERVAL}\s*(?:/\s*qtc\w*(?:[- ]?\(?[a-z]+\)?)?)?{_TO}(\d{{3}})\b",
+    # A page that names no formula says just QTc; which one the device used is not known.
+    "qtc": rf"(?:qt\s*/\s*)?qtc(?!\w){_INTERVAL}{_QTC_VALUE}",
+    "qtc_bazett": rf"(?:qt\s*/\s*)?qtc[- ]?\(?b(?:az\w*)?\)?{_INTERVAL}{_QTC_VALUE}",
+    "qtc_fridericia": rf"(?:qt\s*/\s*)?qtc[- ]?\(?f(?:r(?:id|ed)\w*)?\)?{_INTERVAL}{_QTC_VALUE}",
     "p_axis": rf"{_AXES}{_VALUE}{_AND}{_ANY}{_AND}{_ANY}|p[- ](?:axis|achse){_TO}{_VALUE}",
     "qrs_axis": rf"{_AXES}{_ANY}{_AND}{_VALUE}{_AND}{_ANY}|(?:qrs|r)[- ](?:axis|achse){_TO}{_VALUE}",
     "t_axis": rf"{_AXES}{_ANY}{_AND}{_ANY}{_AND}{_VALUE}|t[- ](?:axis|achse){_TO}{_VALUE}",

@@ -10,6 +10,8 @@ import pytest
 
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.readers.pdf_content import count_page
+from heartcare.agent.readers.pdf_labels import Word
+from heartcare.agent.readers.pdf_text import find_cells, find_measurements
 from heartcare.agent.report_pdf import LABELS, LAYOUTS, ROTATIONS, Sheet, draw_grid, write_pdf_report
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.ecg_heartcare import LEADS, pseudonym
@@ -90,7 +92,7 @@ def check_columns(record) -> None:
         "pr_interval": 160,
         "qrs_duration": 94,
         "qt_interval": 400,
-        "qtc_bazett": 421,
+        "qtc": 421,
         "p_axis": 43,
         "qrs_axis": -13,
         "t_axis": 36,
@@ -305,7 +307,7 @@ def test_pdf_round_trip(layout, speed, gain, options, tmp_path):
         fits = [np.mean((got[place] - offset - wanted[place + shift]) ** 2) for shift in (-1, 0, 1)]
         assert np.argmin(fits) == 1, lead
     assert record.age == 63 and record.sex == "female" and record.statements == {"IMI": 100.0, "SR": 100.0}
-    assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc_bazett"] == 421
+    assert record.measurements["qrs_duration"] == 94 and record.measurements["qtc"] == 421
     assert "Doe" not in record.report and "4711" not in json.dumps([record.report, record.patient_id, record.notes])
 
 
@@ -456,3 +458,27 @@ def test_what_is_counted_is_what_is_drawn(ecg, tmp_path):
         segments = sum(len(drawing["items"]) for drawing in drawings)
         assert segments <= amount.segments < segments + 10 and len(drawings) <= amount.paths < len(drawings) + 10
         np.testing.assert_allclose(read_ecg(tmp_path / f"{name}.pdf").signal, plain.signal, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("QT/QTc 420/425 ms", {"qt_interval": 420, "qtc": 425}),
+        ("QTc 425 ms", {"qtc": 425}),
+        ("QTc interval: 425", {"qtc": 425}),
+        ("QT/QTcB 420/431 ms", {"qt_interval": 420, "qtc_bazett": 431}),
+        ("QTc (Bazett) 431 ms", {"qtc_bazett": 431}),
+        ("QTc-B 431", {"qtc_bazett": 431}),
+        ("QTcF 418 ms", {"qtc_fridericia": 418}),
+        ("QTc Fridericia 418", {"qtc_fridericia": 418}),
+        ("QT/QTc Fridericia 420/418", {"qt_interval": 420, "qtc_fridericia": 418}),
+        ("QTcH 410 ms", {}),
+        ("QTc Hodges 410 ms", {}),
+    ],
+)
+def test_qtc_has_the_formula_that_the_page_names(line, expected):
+    words, left = [], 10.0
+    for text in line.split():
+        words.append(Word(text, left, 0.0, left + 5 * len(text), 10.0))
+        left += 5 * len(text) + 3
+    assert find_measurements(find_cells(words)) == expected

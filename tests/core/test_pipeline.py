@@ -20,7 +20,7 @@ from support.hub_client import READ, client
 from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
 
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part, name_of_repository
 
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
 
@@ -373,6 +373,14 @@ text = named(ecg, question="What is the rhythm?")["text"]
 shares = pipe(ecg, question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])["probabilities"]
 print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 """
+
+
+def test_a_reply_names_the_model_and_not_its_place(tmp_path, monkeypatch):
+    (tmp_path / "some/model").mkdir(parents=True)
+    assert name_of_repository(str(tmp_path / "some/model")) == name_of_repository("/gone/model") == "model"
+    monkeypatch.chdir(tmp_path / "some")
+    assert name_of_repository("model") == "model" and name_of_repository(".") == "some"
+    assert name_of_repository("me/heartcare") == "me/heartcare" and name_of_repository("") == ""
 
 
 @pytest.mark.slow

@@ -153,6 +153,34 @@ def test_labels_that_a_client_may_not_give(handler, ecgs, label):
         with pytest.raises(ValueError, match="warnings"):
             handler({"inputs": signal | {"warnings": warnings}})
 
+    for names in (["I", label], ["I"] * 65, "I"):
+        for request in (
+            {"inputs": signal | {"lead_names": names}},
+            {"inputs": signal, "parameters": {"lead_names": names}},
+        ):
+            with pytest.raises(ValueError, match="lead_names"):
+                handler(request)
+
+
+def test_half_a_character_is_refused_everywhere(handler, ecgs):
+    """JSON can write half of a surrogate pair; whichever text of a request has one, the request is refused."""
+    half, signal = "\ud800", {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV"}
+    message = {"role": "user", "content": [{"type": "ecg", **signal}, {"type": "text", "text": half}]}
+    requests = [
+        {"inputs": signal | {"source": half}},
+        {"inputs": signal | {"lead_names": ["I", half]}},
+        {"inputs": signal | {half: 1}},
+        {"inputs": half},
+        {"inputs": {"messages": [message]}},
+        *(
+            {"inputs": signal, "parameters": parameters}
+            for parameters in ({"question": half}, {"options": [half, "b"]}, {"options": ["a", half]}, {"units": half})
+        ),
+    ]
+    for request in requests:
+        with pytest.raises(ValueError, match="no valid Unicode"):
+            handler(request)
+
 
 def test_labels_that_a_client_gives_come_back_as_they_are(handler, ecgs):
     name = "/etc/passwd ä ECG <b>2</b>"  # is never opened
