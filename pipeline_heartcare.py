@@ -219,12 +219,28 @@ class ECGInterpretationPipeline(Pipeline):
             processor_kwargs={"return_quality": True, **({"layout": layout} if layout else {})},
         )
         quality = features.pop("ecg_quality", [])
+        self._check_length(features["input_ids"].shape[1])
         return {
             "features": dict(features),
             "options": list(options or ()),
             "quality": quality,
             "pictures": sum(part["type"] == "image" for content in contents for part in content),
         }
+
+    def _check_length(self, length: int) -> None:
+        """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
+        nonsense, after much time and memory.
+        """
+        places = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if places is None or length < places:
+            return
+        extractor = self.processor.feature_extractor
+        per_second = extractor.sampling_rate / extractor.samples_per_latent
+        raise ValueError(
+            f"The prompt has {length} tokens, and the language model has {places} places. An ECG takes {per_second:g} "
+            f"tokens a second, so ask about {int(0.9 * places / per_second)} s at most, all ECGs of the question "
+            "together; `model.beat.stream` follows a longer recording."
+        )
 
     @staticmethod
     def _read_message(message: dict, **given) -> dict:

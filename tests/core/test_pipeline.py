@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from support.hub_client import READ, client
 from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
 
+from heartcare.agent.simulate import simulate_ecg
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part, name_of_repository
 
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
@@ -373,6 +375,25 @@ text = named(ecg, question="What is the rhythm?")["text"]
 shares = pipe(ecg, question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])["probabilities"]
 print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 """
+
+
+def test_a_record_longer_than_the_context_is_refused(pipe):
+    """Before the model is asked, with the length that can be: its answer would be nonsense after much memory."""
+    rhythm = simulate_ecg("SR", "NORM", noise_mv=0.005, seed=5).signal[:2, ::5]  # 10 s of I and II at 100 Hz
+
+    def record(seconds: int) -> dict:
+        return {
+            "signal": np.tile(rhythm, seconds // 10),
+            "sampling_rate": 100,
+            "lead_names": ["I", "II"],
+            "units": "mV",
+        }
+
+    with mock.patch.object(pipe.model, "generate", side_effect=AssertionError("was asked")):
+        for given in (record(1800), {"ecgs": [record(300), record(300)]}):
+            with pytest.raises(ValueError, match="2048 places.*5 tokens a second, so ask about 368 s at most"):
+                pipe(given, question="What is the rhythm?")
+    assert pipe(record(360), question="What is the rhythm?", max_new_tokens=4)["text"]
 
 
 def test_a_reply_names_the_model_and_not_its_place(tmp_path, monkeypatch):
