@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains the teacher and Beat from the compact files of PTB-XL, in one go; on one GPU of the H100's class this is meant to
-# take less than ten minutes, on two CPU cores it takes some four hours.
+# Trains the teacher and Beat from the compact files of PTB-XL, in one go. Meant for one large GPU, where it was not run
+# yet; on two CPU cores with bfloat16 the teacher takes two hours and Beat an hour and a half.
 #
 #     python -m heartcare.training.compact pack --ptbxl PTBXL_FOLDER --output runs/compact    # once, where PTB-XL is
 #     training/on_gpu.sh runs/compact runs/gpu
 #
 # Nothing needs to be installed but torch, transformers and the package's other requirements: the repository's folder is
-# found beside this script. EPOCHS, STEPS, BATCH_SIZE and SIMULATED change the length of the run.
+# found beside this script. NETWORKS, EPOCHS, STEPS, BATCH_SIZE and SIMULATED change the run.
 set -euo pipefail
 parts=$1 output=$2
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,7 +17,7 @@ python=${PYTHON:-python}
 data=(--ptbxl "$output/ptbxl" --cache "$output/cache")
 
 $python -m heartcare.training.compact unpack --parts "$parts" "${data[@]}"
-for network in resnet inception state_space; do
+for network in ${NETWORKS:-resnet inception state_space}; do
     $python -m heartcare.training.teacher train "${data[@]}" --output "$output/teacher" --network "$network" \
         --epochs "${EPOCHS:-24}" --learning-rate "$([ "$network" = state_space ] && echo 2e-3 || echo 4e-3)" &
     jobs_started+=($!)
