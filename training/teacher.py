@@ -197,22 +197,24 @@ def record_logits(
 
 
 def answers_of_networks(folder: Path, data: PTBXL, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Returns the probabilities that each trained network below `folder` gives all records, and their mean.
+    """Returns the probabilities that each trained network below `folder` gives all records, and those of their mean
+    logits.
 
     Returns:
         Name of a network's folder -> float32 (records, 76); last "mean".
 
     Raises: `FileNotFoundError` where no network was trained.
     """
-    answers = {}
+    logits = {}
     for path in sorted(folder.glob("*/network.safetensors")):
         score = json.loads((path.parent / "score.json").read_text())
         network = NETWORKS[score["network"]]()
         network.load_state_dict(load_file(path))
-        answers[path.parent.name] = record_logits(network.to(device), data, crop=score["crop"], device=device).sigmoid()
-    if not answers:
+        logits[path.parent.name] = record_logits(network.to(device), data, crop=score["crop"], device=device)
+    if not logits:
         raise FileNotFoundError(f"{folder} holds no trained network; run the `train` command first.")
-    return answers | {"mean": torch.stack(list(answers.values())).mean(0)}
+    logits["mean"] = torch.stack(list(logits.values())).mean(0)
+    return {name: values.sigmoid() for name, values in logits.items()}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

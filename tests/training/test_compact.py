@@ -44,7 +44,14 @@ def test_large_steps_survive():
 def test_teacher_and_beat_are_trained_by_one_script(root, ptbxl_folder, tmp_path):
     packed = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache", "--output", tmp_path / "parts"]
     run_main("heartcare.training.compact", "pack", *packed)
-    short = {"NETWORKS": "resnet", "EPOCHS": "1", "STEPS": "2", "BATCH_SIZE": "2", "SIMULATED": "2", "OMP_NUM_THREADS": "1"}
+    short = {
+        "NETWORKS": "resnet",
+        "EPOCHS": "1",
+        "STEPS": "2",
+        "BATCH_SIZE": "2",
+        "SIMULATED": "2",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [root / "training/on_gpu.sh", tmp_path / "parts", tmp_path / "out"],
         env=os.environ | short | {"PYTHON": sys.executable},
