@@ -157,8 +157,8 @@ class Sampled(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """What the leads of one recording share in FHIR: the reference to the patient and the effective time, "" where the
-    file does not say them.
+    """The leads of one recording share the reference to the patient and the effective time in FHIR; both are "" where
+    the file does not say them.
     """
 
     subject: str

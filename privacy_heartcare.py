@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""What identifies a person in the text of a report is taken out; the statements about the ECG stay word for word.
+"""Removes from the text of a report all that identifies a person; the statements about the ECG stay word for word.
 
     report --lines--> sentences --redact--> sentences without names, numbers and addresses of people
 

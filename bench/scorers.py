@@ -6,6 +6,7 @@ Primary metrics: closed questions, strict accuracy; open ones and reports, ECG-e
 error in variances; ECG-QA, exact match of the set of answers; classification, macro AUC.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -72,16 +73,16 @@ class RowScores(NamedTuple):
     scores: list[float | None]
 
 
-class Scorer:
+class Scorer(ABC):
     """Scores answers one by one; the score of a row is their mean. Subclasses say how."""
 
     primary: str
     lower_is_better = False
     has_groups = True  # whether the table also has a score for each group of items
 
+    @abstractmethod
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
         """The primary score of each answer; None where none can be given."""
-        raise NotImplementedError
 
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
         """The other metrics of a row; `models` is None for control rows."""

@@ -1,4 +1,4 @@
-"""What identifies a person is taken out of a report, from any format, and the statements stay word for word."""
+"""Reports of any format lose all that identifies a person, and their statements stay word for word."""
 
 import json
 import re
@@ -218,7 +218,7 @@ def test_a_page_leaves_out_the_same(line):
      "Technician", "Patient:", "Born", "Address", "Krankenkasse", "Reviewed and signed by:", "Operator"],
 )  # fmt: skip
 def test_a_field_of_a_form_needs_no_separator(label):
-    """What stands beside a label is left out of the statements, too, wherever they repeat it."""
+    """A name that stands beside a label is left out of the statements, too, wherever they repeat it."""
     cells = cells_of((label, "Hoot Wise"), ("Sinus rhythm of Hoot",), ("LVH, seen by wise",))
     assert find_report(cells) == "Sinus rhythm of. LVH."
     assert find_report(cells_of((f"{label} Hoot Wise",), ("Sinus rhythm of Hoot",))) == "Sinus rhythm of."

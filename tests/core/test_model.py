@@ -1,13 +1,10 @@
 import copy
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.processes import run_in_two_processes
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -532,16 +529,7 @@ def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_pat
     for _ in range(3):
         batches.append([{**half, "labels": half["input_ids"]} for half in halves])
     torch.save([[dict(half) for half in pair] for pair in batches], tmp_path / "batches.pt")
-    worker = Path(__file__).resolve().parents[1] / "support" / "ddp_worker.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(worker)]
-    done = subprocess.run(
-        [*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "weights.pt")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two_processes("ddp_worker.py", tiny_folder, tmp_path / "batches.pt", tmp_path / "weights.pt")
     model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder).train()
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-2)
     for pair in batches:

@@ -140,7 +140,7 @@ def test_malformed_requests_are_refused_by_name(handler, request_):
     [5, ["a"], {"a": 1}, "x" * 201, "a\nWARNING: forged line of a log", "\x1b[31mred", "bell\x07", "\u202ereversed"],
 )
 def test_labels_that_a_client_may_not_give(handler, ecgs, label):
-    """What a client calls its ECG stands in replies and logs, so it is one line of text."""
+    """The names that a client gives its ECG stand in replies and logs, so each is one line of text."""
     signal = {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV"}
     for given in (signal, {"base64": packed(ecgs[0])}):
         content = [{"type": "ecg", "source": label, **given}, {"type": "text", "text": QUESTION}]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from support.commands import run_main
 from support.fsdp2_worker import learn
 from support.paths import RECIPES
-from support.processes import STALL, kill_when_stalled
+from support.processes import STALL, kill_when_stalled, run_in_two_processes
 from torch.testing import assert_close
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
@@ -174,28 +174,12 @@ def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path
     """FSDP2 on two processes, saved in shards, merged into one file."""
     batches = [packer(items[k : k + 2]) for k in range(0, 6, 2)]
     torch.save([dict(batch) for batch in batches], tmp_path / "batches.pt")
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        str(root / "tests/support/fsdp2_worker.py"),
-    ]
-    done = subprocess.run(
-        [*command, str(tiny_folder), str(tmp_path / "batches.pt"), str(tmp_path / "shards")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    printed = run_in_two_processes("fsdp2_worker.py", tiny_folder, tmp_path / "batches.pt", tmp_path / "shards")
     assert len(list((tmp_path / "shards").glob("*.distcp"))) == 2
     model = HeartcareForConditionalGeneration.from_pretrained(tiny_folder)
     model.freeze_towers()
     losses = learn(model, batches, 3)
-    sharded = [float(each) for each in re.search("losses (.*)", done.stdout)[1].split()]
+    sharded = [float(each) for each in re.search("losses (.*)", printed)[1].split()]
     assert_close(torch.tensor(sharded), torch.tensor(losses), atol=1e-4, rtol=1e-4)
     merge(str(tmp_path / "shards"), str(tiny_folder), str(tmp_path / "merged"))
     merged = HeartcareForConditionalGeneration.from_pretrained(tmp_path / "merged")
