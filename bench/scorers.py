@@ -74,11 +74,33 @@ class RowScores(NamedTuple):
 
 
 class Scorer(ABC):
-    """Scores answers one by one; the score of a row is their mean. Subclasses say how."""
+    """Scores the rows of one table, and says whether the model's beats the controls'.
+
+    Attributes:
+        primary: Name of the score that counts.
+    """
 
     primary: str
+
+    @abstractmethod
+    def score_rows(self, items: Sequence[Item], rows: dict[str, Answers], context: Context) -> dict[str, RowScores]:
+        """Scores the model's row and those of the controls."""
+
+    @abstractmethod
+    def verdict(self, name: str, items: Sequence[Item], rows: dict[str, RowScores], seed: int) -> list[str]:
+        """One sentence on whether the model beats the strongest control; none without controls."""
+
+
+class AnswerScorer(Scorer):
+    """Scores answers one by one; the score of a row is their mean. Subclasses say how.
+
+    Attributes:
+        lower_is_better: Whether the smaller of two scores is the better one.
+        has_groups: Whether the table also has a score for each group of items.
+    """
+
     lower_is_better = False
-    has_groups = True  # whether the table also has a score for each group of items
+    has_groups = True
 
     @abstractmethod
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
@@ -150,7 +172,7 @@ def _texts(answers: Answers) -> list[str]:
     return ["" if answer is None else answer.text for answer in answers]
 
 
-class ClosedScorer(Scorer):
+class ClosedScorer(AnswerScorer):
     """Questions with options: strict accuracy."""
 
     primary = ACCURACY
@@ -185,7 +207,7 @@ class ClosedScorer(Scorer):
         return text
 
 
-class OpenScorer(Scorer):
+class OpenScorer(AnswerScorer):
     """Free text: F1 of the facts about the ECG."""
 
     primary = ENTITY_F1
@@ -238,7 +260,7 @@ class ReportScorer(OpenScorer):
         return {"judge": {"model": judge.model, **{key: grades[key] for key in ("score", "judged", "failed")}}}
 
 
-class ECGQAScorer(Scorer):
+class ECGQAScorer(AnswerScorer):
     """ECG-QA: exact match of the set of answers."""
 
     primary = "exact match"
@@ -248,7 +270,7 @@ class ECGQAScorer(Scorer):
         return answer_set_match_each([text.rstrip(".") for text in _texts(answers)], [item.label for item in items])
 
 
-class PredictionScorer(Scorer):
+class PredictionScorer(AnswerScorer):
     """Forecasts: mean squared error in variances of the lead, lower is better."""
 
     primary = "MSE"
