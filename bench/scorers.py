@@ -78,9 +78,11 @@ class Scorer(ABC):
 
     Attributes:
         primary: Name of the score that counts.
+        lower_is_better: Whether the smaller of two scores is the better one.
     """
 
     primary: str
+    lower_is_better = False
 
     @abstractmethod
     def score_rows(self, items: Sequence[Item], rows: dict[str, Answers], context: Context) -> dict[str, RowScores]:
@@ -95,11 +97,9 @@ class AnswerScorer(Scorer):
     """Scores answers one by one; the score of a row is their mean. Subclasses say how.
 
     Attributes:
-        lower_is_better: Whether the smaller of two scores is the better one.
         has_groups: Whether the table also has a score for each group of items.
     """
 
-    lower_is_better = False
     has_groups = True
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Run by test_beat_levels.py in two processes (gloo): Beat's codebooks follow batches, of which each process has one part."""
+"""Run by test_beat_levels.py in two processes (gloo): Beat's codebooks follow batches, each process with one part."""
 
 import os
 import sys
