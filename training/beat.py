@@ -32,8 +32,7 @@ from .lead_patterns import PATTERNS
 from .optimizers import muon_with_cosine_schedule
 from .pooling import AttentionPooling
 from .ptbxl import PTBXL, WithSimulated
-from .statement_labels import given_statements, macro_auc_of_sets, soft_labels
-from .teacher import family_loss
+from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
 from .windows import BeatWindows
 
 

@@ -1,5 +1,5 @@
-"""What encoders learn of a record's statements: the cardiologists' labels, the teacher's soft labels, and the macro AUC
-that both are scored by.
+"""Statements as networks learn them: the cardiologists' labels, the teacher's soft labels, the loss that teaches them,
+and the macro AUC that scores them.
 """
 
 from collections.abc import Sequence
@@ -7,13 +7,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
-from heartcare.agent.statements import SETS, select_set, truth
+from heartcare.agent.statements import FORM, NAMES, RHYTHM, SETS, SUPERCLASS, select_set, truth
 from heartcare.bench.classify import classification_table
 from heartcare.bench.metrics.probability import macro_auc
 
 from .ptbxl import PTBXL
+
+# Labels in the order of NAMES, as families that are read by a head of their own.
+FAMILIES = {"super": len(SUPERCLASS), "rhythm": len(RHYTHM), "form": len(FORM)}
+FAMILIES["diagnosis"] = len(NAMES) - sum(FAMILIES.values())
+# Weight of each family's loss, the sum of its labels' binary cross entropies. There are few rhythms besides sinus
+# rhythm, so that their sum is small.
+FAMILY_WEIGHTS = {"super": 1.0, "rhythm": 2.0, "form": 1.0, "diagnosis": 1.0}
 
 
 def given_statements(data: PTBXL) -> np.ndarray:
@@ -36,6 +45,19 @@ def macro_auc_of_sets(labels: np.ndarray, scores: np.ndarray, positives: int = 1
         kept = np.flatnonzero((counts >= positives) & (counts <= len(labels) - positives))
         table[name] = round(float(macro_auc(labels_of_set[:, kept], scores_of_set[:, kept])), 4) if len(kept) else None
     return table
+
+
+def family_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Returns the sum of all labels' binary cross entropies, each with the weight of its family and averaged over the
+    batch.
+
+    Args:
+        logits: float32 (B, 76).
+        labels: Probabilities 0 to 1, float32 (B, 76).
+    """
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(0)
+    parts = zip(losses.split(list(FAMILIES.values())), FAMILY_WEIGHTS.values())
+    return sum(weight * part.sum() for part, weight in parts)
 
 
 AUC_COLUMNS = " | ".join([*SETS, "all, 10 and more"])  # heading of the cells of `auc_cells`

@@ -37,16 +37,14 @@ from .statement_labels import (
     AUC_COLUMNS,
     AUC_RULE,
     auc_cells,
+    family_loss,
     given_statements,
     macro_auc_of_sets,
     write_soft_labels,
 )
-from .teacher_networks import FAMILIES, NETWORKS
+from .teacher_networks import NETWORKS
 
 CROP = 250  # samples at 100 Hz
-# Weight of each family's loss, the sum of its labels' binary cross entropies. There are few rhythms besides sinus
-# rhythm, so that their sum is small.
-FAMILY_WEIGHTS = {"super": 1.0, "rhythm": 2.0, "form": 1.0, "diagnosis": 1.0}
 AVERAGING = 0.998  # decay of the moving average of the weights, by step
 CHOSEN_BY = ("super", "form", "rhythm", "all")  # label sets whose mean macro AUC on fold 9 chooses the epoch
 
@@ -104,13 +102,6 @@ def mix(x: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tupl
         return x, labels
     share = float(rng.beta(0.3, 0.3))
     return share * x + (1 - share) * x.roll(1, 0), share * labels + (1 - share) * labels.roll(1, 0)
-
-
-def family_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Returns the weighted sum of the families' binary cross entropies, over labels (B, 76)."""
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(0)
-    parts = zip(losses.split(list(FAMILIES.values())), FAMILY_WEIGHTS.values())
-    return sum(weight * part.sum() for part, weight in parts)
 
 
 def crops_of_epoch(

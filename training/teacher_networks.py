@@ -10,11 +10,7 @@ import math
 import torch
 from torch import nn
 
-from heartcare.agent.statements import FORM, NAMES, RHYTHM, SUPERCLASS
-
-# Labels in the order of NAMES, as families that are read by a head of their own.
-FAMILIES = {"super": len(SUPERCLASS), "rhythm": len(RHYTHM), "form": len(FORM)}
-FAMILIES["diagnosis"] = len(NAMES) - sum(FAMILIES.values())
+from .statement_labels import FAMILIES
 
 
 class FamilyHeads(nn.Module):

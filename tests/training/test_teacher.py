@@ -7,18 +7,24 @@ from support.commands import run_main
 
 from heartcare.agent.statements import NAMES
 from heartcare.training.ptbxl import PTBXL
-from heartcare.training.statement_labels import given_statements, macro_auc_of_sets, soft_labels, write_soft_labels
-from heartcare.training.teacher import (
+from heartcare.training.statement_labels import (
+    FAMILIES,
     FAMILY_WEIGHTS,
+    family_loss,
+    given_statements,
+    macro_auc_of_sets,
+    soft_labels,
+    write_soft_labels,
+)
+from heartcare.training.teacher import (
     TeacherRecipe,
     answers_of_networks,
     augment,
     crops_of_epoch,
-    family_loss,
     mix,
     record_logits,
 )
-from heartcare.training.teacher_networks import FAMILIES, NETWORKS, StateSpace
+from heartcare.training.teacher_networks import NETWORKS, StateSpace
 
 
 @pytest.mark.parametrize("name", NETWORKS)
