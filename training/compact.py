@@ -4,9 +4,9 @@ steps of 28 uV, which is less than the noise of most records (8 uV RMSE).
     python -m heartcare.training.compact pack --ptbxl PTBXL_FOLDER --output runs/compact
     python -m heartcare.training.compact unpack --parts runs/compact --ptbxl PTBXL_COPY --cache runs/cache
 
-`pack` writes ptbxl_1.xz and ptbxl_2.xz (21.7 MB each), folds 1-9 unless --folds says otherwise. `unpack` writes the table of these
-records and the cache of cleaned signals, with which all commands of `heartcare.training` that take --ptbxl and --cache
-run there without the recordings themselves.
+`pack` writes ptbxl_1.xz and ptbxl_2.xz (21.7 MB each), folds 1-9 unless --folds says otherwise. `unpack` writes the
+table of these records and the cache of cleaned signals, with which all commands of `heartcare.training` that take
+--ptbxl and --cache run there without the recordings themselves.
 """
 
 import argparse
