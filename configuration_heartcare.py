@@ -201,7 +201,12 @@ class BeatConfig(CheckedConfig):
         prediction_length (`int`, *optional*): Number of samples of the predicted segment that follows, a multiple of
             `patch_size`. By default one patch for each query.
         hidden_size (`int`): Width of patches, queries and codes.
+        stem_channels (`int`): Number of channels of a convolution stem, which reads the signal before it is cut into
+            patches; 0 cuts the signal itself, as in the paper.
+        stem_stride (`int`): Number of samples from one frame of the stem to the next; `patch_size` is a multiple of it.
         num_encoder_layers, num_decoder_layers (`int`): Number of transformer layers on either side of the codes.
+        num_patch_layers (`int`): Number of first encoder layers that compute the patches alone. The queries start after
+            them; 0 as in the paper.
         num_query_layers (`int`): Number of last encoder layers that compute the queries alone. The first of them reads
             the patches, the others let the queries read each other.
         num_attention_heads, head_dim, intermediate_size (`int`): Shape of those layers.
@@ -233,8 +238,11 @@ class BeatConfig(CheckedConfig):
     latent_ratio: float = 0.5
     prediction_length: int | None = None
     hidden_size: int = 128
+    stem_channels: int = 0
+    stem_stride: int = 2
     num_encoder_layers: int = 2
     num_decoder_layers: int = 2
+    num_patch_layers: int = 0
     num_query_layers: int = 1
     num_attention_heads: int = 4
     head_dim: int = 32
@@ -256,6 +264,10 @@ class BeatConfig(CheckedConfig):
     def __post_init__(self, **kwargs: Any):
         self._check_names(kwargs)
         super().__post_init__(**kwargs)
+        if self.stem_channels < 0:
+            raise ValueError(f"stem_channels must be at least 0, got {self.stem_channels}.")
+        if self.stem_channels and (self.stem_stride < 1 or self.patch_size % self.stem_stride):
+            raise ValueError(f"patch_size {self.patch_size} is no multiple of stem_stride {self.stem_stride}.")
         if self.num_levels < 1:
             raise ValueError(f"num_levels must be at least 1, got {self.num_levels}.")
         if self.segment_length % self.patch_size:
@@ -265,10 +277,15 @@ class BeatConfig(CheckedConfig):
                 f"latent_ratio {self.latent_ratio} gives {self.num_queries} queries for {self.num_patches} patches; "
                 "each query stands for the same whole number of patches, so choose a ratio such as 1, 0.5 or 0.25."
             )
-        if not 1 <= self.num_query_layers <= self.num_encoder_layers:
+        if self.num_patch_layers < 0 or self.num_query_layers < 1:
             raise ValueError(
-                f"num_query_layers must be 1 to num_encoder_layers ({self.num_encoder_layers}), got "
+                f"num_patch_layers must be at least 0 and num_query_layers at least 1, got {self.num_patch_layers} and "
                 f"{self.num_query_layers}."
+            )
+        if self.num_patch_layers + self.num_query_layers > self.num_encoder_layers:
+            raise ValueError(
+                f"num_patch_layers {self.num_patch_layers} and num_query_layers {self.num_query_layers} are more than "
+                f"num_encoder_layers {self.num_encoder_layers} together."
             )
         if self.prediction_length is None:
             self.prediction_length = self.num_queries * self.patch_size

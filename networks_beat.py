@@ -62,7 +62,8 @@ class BeatAttention(nn.Module):
         # to be looked at as a whole.
         slices_queries = self.config._attn_implementation == "sdpa"
         if slices_queries:
-            q, attention_mask = q[:, :, keep], None if attention_mask is None else attention_mask[:, :, keep]
+            # All queries see the same keys, so that one row of the mask is enough.
+            q, attention_mask = q[:, :, keep], None if attention_mask is None else attention_mask[:, :, :1]
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         out, weights = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0, is_causal=False)
         out = out if slices_queries else out[:, keep]
@@ -123,42 +124,71 @@ class BeatTransformer(nn.Module):
         return self.norm(hidden_states)
 
 
+class BeatStem(nn.Module):
+    """Turns the signal into frames of a few samples by two convolutions, so that a wave looks the same wherever it falls
+    in a patch.
+    """
+
+    def __init__(self, config: BeatConfig):
+        super().__init__()
+        channels, half = config.stem_channels, config.patch_size // 2
+        self.reading = nn.Conv1d(config.num_leads, channels, 2 * half + 1, config.stem_stride, padding=half)
+        self.mixing = nn.Conv1d(channels, channels, 5, padding=2)
+        self.act = ACT2FN[config.hidden_act]
+
+    def forward(self, segments: torch.Tensor) -> torch.Tensor:
+        """Signals (B*S, L, segment_length) -> frames (B*S, stem_channels, segment_length / stem_stride)."""
+        frames = self.act(self.reading(segments))
+        return frames + self.act(self.mixing(frames))
+
+
 class BeatEncoder(nn.Module):
     """Reads patches by latent queries: H_in = [e; q] (paper section 3.2)."""
 
     def __init__(self, config: BeatConfig):
         super().__init__()
         self.config = config
+        self.stem = BeatStem(config) if config.stem_channels else nn.Identity()
         # Each patch is read with half of either neighbour, as the decoder draws it.
-        self.patch_embedding = nn.Linear(2 * config.num_leads * config.patch_size, config.hidden_size)
+        steps = config.num_leads * config.patch_size
+        if config.stem_channels:
+            steps = config.stem_channels * (config.patch_size // config.stem_stride)
+        self.patch_embedding = nn.Linear(2 * steps, config.hidden_size)
         # Zeros of an absent lead look like a flat lead; this tells the two apart, patch by patch, since a printed page
         # shows most leads for a part of the time.
         self.lead_embedding = nn.Linear(config.num_leads, config.hidden_size, bias=False)
         self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.hidden_size))
         self.query_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
-        self.transformer = BeatTransformer(config, config.num_encoder_layers, config.num_query_layers)
+        self.patch_layers = nn.ModuleList([BeatLayer(config) for _ in range(config.num_patch_layers)])
+        layers = config.num_encoder_layers - config.num_patch_layers
+        self.transformer = BeatTransformer(config, layers, config.num_query_layers)
 
     def forward(self, segments: torch.Tensor, sample_mask: torch.Tensor, lead_mask: torch.Tensor) -> torch.Tensor:
         """Signals (B*S, L, segment_length) in units of gain, with the bool masks of samples (B*S, segment_length), and
         of leads over time (B*S, L, segment_length) -> query states (B*S, m, D).
         """
         t, m = self.config.num_patches, self.config.num_queries
-        patches = self.cut_overlapping(segments).transpose(1, 2).flatten(2)  # (B*S, t, L * 2 * patch_size)
+        patches = self.cut_overlapping(self.stem(segments)).transpose(1, 2).flatten(2)
         patch_mask = sample_mask.unflatten(-1, (t, -1)).any(-1)  # (B*S, t)
         recorded = lead_mask.unflatten(-1, (t, -1)).any(-1).transpose(1, 2)  # (B*S, t, L)
         e = self.patch_embedding(patches) + self.lead_embedding(recorded.to(segments.dtype))
         e = (e + self.position_embedding) * patch_mask[..., None]
+        if self.patch_layers:
+            attention_mask = create_bidirectional_mask(self.config, e, patch_mask)
+            for layer in self.patch_layers:
+                e = layer(e, attention_mask)
+            e = e * patch_mask[..., None]
         # A query is bound to its stretch of time: it starts as the mean of the patches that it stands for.
         q = e.unflatten(1, (m, t // m)).mean(2) + self.query_embedding
         key_mask = torch.cat([patch_mask, patch_mask.new_ones(q.shape[:2])], dim=1)
         return self.transformer(torch.cat([e, q], dim=1), key_mask, keep=slice(t, None))
 
-    def cut_overlapping(self, segments: torch.Tensor) -> torch.Tensor:
-        """Cuts patches of twice their length, with zeros beyond the ends: (B*S, L, n * patch_size) ->
-        (B*S, L, n, 2 * patch_size).
+    def cut_overlapping(self, steps: torch.Tensor) -> torch.Tensor:
+        """Cuts patches of twice their length, with zeros beyond the ends: samples or frames (B*S, C, t * size) ->
+        (B*S, C, t, 2 * size).
         """
-        size = self.config.patch_size
-        blocks = nn.functional.pad(segments, (size // 2, size - size // 2)).unflatten(-1, (-1, size))
+        size = steps.shape[-1] // self.config.num_patches
+        blocks = nn.functional.pad(steps, (size // 2, size - size // 2)).unflatten(-1, (-1, size))
         return torch.cat([blocks[:, :, :-1], blocks[:, :, 1:]], dim=-1)
 
 
@@ -208,4 +238,4 @@ class BeatDecoder(nn.Module):
         return whole[..., size // 2 : size // 2 - size]  # it starts half a patch early
 
 
-__all__ = ["BeatAttention", "BeatDecoder", "BeatEncoder", "BeatLayer", "BeatTransformer"]
+__all__ = ["BeatAttention", "BeatDecoder", "BeatEncoder", "BeatLayer", "BeatStem", "BeatTransformer"]

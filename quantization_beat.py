@@ -109,9 +109,11 @@ class BeatVectorQuantizer(nn.Module):
         """Looks codes up: (...) -> (..., D); absent codes (-1) give 0."""
         return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
 
-    def forward(self, hidden_states: torch.Tensor, codes: torch.LongTensor) -> VectorQuantizerOutput:
+    def forward(
+        self, hidden_states: torch.Tensor, codes: torch.LongTensor, follow: bool = True
+    ) -> VectorQuantizerOutput:
         """Quantizes states (B, m, D) to the codes chosen for them (B, m). In training mode the codebook follows the
-        states that are present.
+        states that are present, unless `follow` is False.
         """
         mask = codes != ABSENT
         present, chosen = hidden_states[mask], codes[mask]
@@ -121,7 +123,7 @@ class BeatVectorQuantizer(nn.Module):
         perplexity = torch.exp(-(share * share.clamp(min=1e-10).log()).sum())
         # The codebook is a moving average, so of the paper's two VQ terms only the commitment has a gradient.
         loss = (present.float() - quantized[mask].detach()).square().mean()
-        if self.training:
+        if self.training and follow:
             self._follow(present.detach().float(), chosen, counts)
         return VectorQuantizerOutput(quantized, loss, (counts > 0).float().mean(), perplexity)
 
@@ -247,21 +249,21 @@ class BeatQuantizer(nn.Module):
         """
         return rotate_to(hidden_states, quantized)
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor, follow: bool = True) -> QuantizerOutput:
         """Finds codes as `encode` does, and gives latents, with a gradient in training mode. In training mode the
-        codebooks follow the data.
+        codebooks follow the data, unless `follow` is False.
         """
         hidden_states = hidden_states.float()
         core_states = self.core_states(hidden_states) if self.num_core_levels else hidden_states
-        if self.training:
+        if self.training and follow:
             self._start(hidden_states[mask], core_states[mask])
         codes = self.encode(hidden_states, mask)
         residual, outputs = hidden_states, []
         for k, (level, chosen) in enumerate(zip(self.levels, codes.unbind(1))):
             if k < self.num_core_levels:
-                outputs.append(level(core_states, chosen))
+                outputs.append(level(core_states, chosen, follow))
             else:
-                outputs.append(level(residual, chosen))
+                outputs.append(level(residual, chosen, follow))
                 residual = residual - outputs[-1].quantized
         # Taken before this batch updated the codebooks, in training.
         core = outputs[0].quantized

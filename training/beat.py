@@ -24,9 +24,11 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from heartcare.agent.statements import NAMES
 from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 
+from .augmentation import mix, vary
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
 from .lead_patterns import PATTERNS
 from .optimizers import muon_with_cosine_schedule
@@ -38,6 +40,9 @@ from .windows import BeatWindows
 
 class BeatWithStatementHead(nn.Module):
     """Beat with a head that reads statements from its core level.
+
+    The codec learns from windows as they are. The statements are learnt from the same windows once more, or from 2.5 s
+    of them, with another gain, baseline and noise, and mixed with each other in half of the batches.
 
     Args:
         beat: The model to train.
@@ -57,18 +62,37 @@ class BeatWithStatementHead(nn.Module):
 
         Args:
             statements: float32 (B, statements), probability of each statement.
-            statement_mask: bool (B, latents), True for the latents from which they are read.
-            inputs: Arguments of `BeatModel.forward`.
+            statement_mask: bool (B, segment_length), True for the samples from which they are read.
+            inputs: Arguments of `BeatModel.forward`, with `target_values` and `lead_mask`.
         """
         outputs = self.beat(**inputs)
         outputs["statement_loss"] = outputs.loss.new_zeros(())
         if statements is not None:
-            read = outputs.latent_mask & statement_mask
-            read = torch.where(read.any(1, keepdim=True), read, outputs.latent_mask)
-            logits = self.statement_head(outputs.core_latents, outputs.gain[:, None].log(), read)
-            outputs["statement_loss"] = family_loss(logits, statements) / statements.shape[1]
+            signals, leads, samples = inputs["target_values"], inputs["lead_mask"], statement_mask
+            if self.training:
+                signals = vary(signals)
+                if np.random.random() < 0.5:
+                    share = float(np.random.beta(0.3, 0.3))
+                    signals, statements = mix(signals * leads, share), mix(statements, share)
+                    leads, samples = leads | leads.roll(1, 0), samples | samples.roll(1, 0)
+            outputs["statement_loss"] = family_loss(self.read(signals, leads, samples), statements) / len(NAMES)
             outputs["loss"] = outputs.loss + self.weight * outputs["statement_loss"]
         return outputs
+
+    def read(self, signals: torch.Tensor, leads: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+        """Reads the statements of windows from their core codes, which stay as they are.
+
+        Args:
+            signals: mV, float32 (B, 12, segment_length).
+            leads: bool (B, 12, segment_length), False where a lead is absent.
+            samples: bool (B, segment_length), False for padding.
+
+        Returns: Logits, float32 (B, statements).
+        """
+        segments = self.beat.segment(signals, samples, leads)
+        states = self.beat.encoder(*segments.encoder_inputs)
+        core = self.beat.quantizer(states, segments.latent_mask, follow=False).core
+        return self.statement_head(core, segments.gain[:, None].log(), segments.latent_mask)
 
 
 class BeatTrainer(Trainer):
@@ -92,17 +116,41 @@ class BeatTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
+def places(beat: BeatModel) -> dict[str, str]:
+    """Returns, for the name of each weight, its place in any Beat: layers of the encoder are numbered from the first
+    one on, and levels for shape without a core level of its own.
+    """
+    patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
+
+    def place(name: str) -> str:
+        for prefix, shared, shift in (
+            ("encoder.patch_layers.", "encoder.transformer.layers.", 0),
+            ("encoder.transformer.layers.", "encoder.transformer.layers.", patch_layers),
+            ("quantizer.levels.", "quantizer.levels.", -core_levels),
+        ):
+            if name.startswith(prefix):
+                number, rest = name.removeprefix(prefix).split(".", 1)
+                return f"{shared}{int(number) + shift}.{rest}"
+        return name
+
+    return {name: place(name) for name in beat.state_dict()}
+
+
 def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
     """Gives a new Beat the weights of a trained one.
 
     Returns:
         Names of the weights of the trained one that have no place in the new one, or another shape there.
     """
-    trained = BeatModel.from_pretrained(folder, dtype=torch.float32).state_dict()
-    own = beat.state_dict()
-    fitting = {name: value for name, value in trained.items() if name in own and value.shape == own[name].shape}
+    trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
+    given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
+    own, found = beat.state_dict(), places(beat)
+    fitting = {
+        name: given[place] for name, place in found.items() if place in given and given[place].shape == own[name].shape
+    }
     beat.load_state_dict(own | fitting)
-    return [name for name in trained if name not in fitting]
+    taken = {found[name] for name in fitting}
+    return [name for name, place in places(trained).items() if place not in taken]
 
 
 @torch.no_grad()

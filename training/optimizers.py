@@ -17,7 +17,7 @@ def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
     return [
         part.weight
         for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and ".layers." in name and part.weight.requires_grad
+        if isinstance(part, nn.Linear) and "layers." in name and part.weight.requires_grad
     ]
 
 

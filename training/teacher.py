@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from heartcare.agent.statements import NAMES
 
+from .augmentation import lose_leads, mix, vary
 from .ptbxl import PTBXL
 from .statement_labels import (
     AUC_COLUMNS,
@@ -74,34 +75,14 @@ class TeacherRecipe:
         return min(self.batch_size, records)
 
 
-def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Varies what says nothing of the heart: gain of record and lead, baseline, noise, and leads that are lost.
-
-    Args:
-        x: Crops in mV, float32 (B, 12, n).
-        generator: Source of all choices, on the device of `x`.
-    """
-    batch, leads, n = x.shape
-
-    def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=generator, device=x.device)
-
-    gain = 0.25 * (uniform(batch, 1, 1) - 0.5) + 0.1 * (uniform(batch, leads, 1) - 0.5)
-    phase = 2 * math.pi * uniform(batch, leads, 1)
-    cycles = 0.05 + 0.45 * uniform(batch, 1, 1)  # Hz
-    wander = (2 * math.pi * cycles * torch.arange(n, device=x.device) / 100 + phase).sin() * 0.1 * uniform(batch, 1, 1)
-    noise = 0.02 * uniform(batch, 1, 1) * torch.randn(x.shape, generator=generator, device=x.device)
-    losing = uniform(batch, 1, 1) < 0.3
-    lost = losing & (uniform(batch, leads, 1) < 0.6 * uniform(batch, 1, 1))
-    return ((x * gain.exp()) + wander + noise).masked_fill(lost, 0.0)
-
-
-def mix(x: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mixes each crop, and its labels, with another one's (mixup, Zhang et al., 2018), in half of the batches."""
+def mix_half_of_batches(
+    x: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mixes each crop, and its labels, with another one's, in half of the batches."""
     if rng.random() < 0.5:
         return x, labels
     share = float(rng.beta(0.3, 0.3))
-    return share * x + (1 - share) * x.roll(1, 0), share * labels + (1 - share) * labels.roll(1, 0)
+    return mix(x, share), mix(labels, share)
 
 
 def crops_of_epoch(
@@ -141,7 +122,8 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
     for epoch in range(1, recipe.epochs + 1):
         network.train()
         for rows, crops in tqdm(crops_of_epoch(data, recipe, rng), desc=f"epoch {epoch}"):
-            x, y = mix(augment(crops.to(device), generator), labels[rows].to(device), rng)
+            x = lose_leads(vary(crops.to(device), generator), generator)
+            x, y = mix_half_of_batches(x, labels[rows].to(device), rng)
             with torch.autocast(device, torch.bfloat16):
                 logits = network(x)
             family_loss(logits.float(), y).backward()

@@ -24,7 +24,7 @@ class BeatWindows(torch.utils.data.Dataset):
             of `lead_patterns.PATTERNS`, and half of the items teach their statements on a part of the window.
         seed: Seed of all choices.
         statements: float32 (records, statements), added to each item as `statements`, with `statement_mask`, the
-            latents from which they are to be read.
+            samples from which they are to be read.
     """
 
     ITEMS_OF_RECORD = 8
@@ -65,15 +65,17 @@ class BeatWindows(torch.utils.data.Dataset):
         }
         if self.statements is not None:
             item["statements"] = self.statements[i % len(self.data)]
-            item["statement_mask"] = self._part_of_window(rng)
+            item["statement_mask"] = self._part_of_window(mask, rng)
         return item
 
-    def _part_of_window(self, rng: np.random.Generator) -> np.ndarray:
-        """All latents, or half of them in a row, bool (latents,): what is seen in 2.5 s is learnt from 2.5 s, too."""
-        latents = self.config.num_queries
-        part = np.ones(latents, bool)
-        if self.augment and rng.random() < 0.5:
-            length = max(1, latents // 2)
-            start = int(rng.integers(0, latents - length + 1))
-            part[:start], part[start + length :] = False, False
-        return part
+    def _part_of_window(self, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """All samples of a mask, or half a window of them in a row: what is seen in 2.5 s is learnt from 2.5 s, too.
+        Bool (samples,).
+        """
+        if not self.augment or rng.random() < 0.5:
+            return mask
+        length = self.config.segment_length // 2
+        start = int(rng.integers(0, len(mask) - length + 1))
+        part = np.zeros_like(mask)
+        part[start : start + length] = mask[start : start + length]
+        return part if part.any() else mask

@@ -6,6 +6,7 @@ import torch
 from support.commands import run_main
 
 from heartcare.agent.statements import NAMES
+from heartcare.training.augmentation import lose_leads, vary
 from heartcare.training.ptbxl import PTBXL
 from heartcare.training.statement_labels import (
     FAMILIES,
@@ -19,9 +20,8 @@ from heartcare.training.statement_labels import (
 from heartcare.training.teacher import (
     TeacherRecipe,
     answers_of_networks,
-    augment,
     crops_of_epoch,
-    mix,
+    mix_half_of_batches,
     record_logits,
 )
 from heartcare.training.teacher_networks import NETWORKS, StateSpace
@@ -72,14 +72,14 @@ def test_families_cover_the_labels_in_order():
 def test_augmentation_keeps_the_heart():
     """Each crop stays alike where a lead is kept, whole leads are lost, and the seed decides all."""
     x = torch.sin(torch.arange(250) / 4).expand(256, 12, 250)
-    one, again = (augment(x, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, again = (lose_leads(vary(x, source), source) for source in (torch.Generator().manual_seed(3) for _ in range(2)))
     assert torch.equal(one, again)
     lost = (one == 0).all(-1)
     assert 0 < lost.float().mean() < 0.2 and not lost.all(1).any()
     centred = one - one.mean(-1, keepdim=True)
     alike = (centred * x).sum(-1) / (centred.norm(dim=-1) * x.norm(dim=-1)).clamp(min=1e-9)
     assert alike[~lost].min() > 0.9
-    mixed, labels = mix(x, torch.eye(256), np.random.default_rng(1))
+    mixed, labels = mix_half_of_batches(x, torch.eye(256), np.random.default_rng(1))
     assert mixed.shape == x.shape and torch.allclose(labels.sum(1), torch.ones(256))
 
 
