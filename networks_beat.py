@@ -125,8 +125,8 @@ class BeatTransformer(nn.Module):
 
 
 class BeatStem(nn.Module):
-    """Turns the signal into frames of a few samples by two convolutions, so that a wave looks the same wherever it falls
-    in a patch.
+    """Turns the signal into frames of a few samples by two convolutions, so that a wave looks the same wherever it
+    falls in a patch.
     """
 
     def __init__(self, config: BeatConfig):

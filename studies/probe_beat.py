@@ -1,14 +1,18 @@
-"""Linear probes on frozen, quantized latents of Beat: whether the tokens carry the diagnosis, as macro AUC of PTB-XL's
-label sets with intervals by patient.
+"""Probes on frozen, quantized latents of Beat: whether the tokens carry the diagnosis, as macro AUC of PTB-XL's label
+sets with intervals by patient.
 
     python -m heartcare.studies.probe_beat --ptbxl PTBXL_FOLDER --models . --random --supervised runs/teacher \\
         --study runs/study --designs paper
+    python -m heartcare.studies.probe_beat --ptbxl PTBXL_FOLDER --models . beat \\
+        --soft-labels training/soft_labels.safetensors --leads 3x4+II "limb leads" I
 
-Trains on folds 1-8 and reports on fold 10; nothing is chosen in between. Each model is probed twice: on the mean of a
-record's latents, and on a weighted mean with learnt weights (attention pooling). `--leads` names patterns of leads, for
-example those of a printed page. These are probed twice as well: by a probe that was trained for one pattern alone, and
-by one that was trained on all patterns of `training.lead_patterns`. `--random` adds a Beat of the first model's shape
-with random weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
+Trains on folds 1-8 and reports on fold 10; nothing is chosen in between. Each model is probed three times: on the mean
+of a record's latents; on a weighted mean with learnt weights (attention pooling); and by attention pooling behind a
+hidden layer of 256, which reads the core level and the others side by side, as a language model can. `--soft-labels`
+teaches the third one the mean of the cardiologists' statements and of a teacher's answers. `--leads` names patterns of
+leads, for example those of a printed page. These are probed twice by the third probe: trained for one pattern alone,
+and trained on all patterns of `training.lead_patterns`. `--random` adds a Beat of the first model's shape with random
+weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
 """
 
 import argparse
@@ -23,9 +27,16 @@ from tqdm import tqdm
 from heartcare import BeatConfig, BeatModel
 from heartcare.bench.probe import fit_probe
 from heartcare.training.lead_patterns import PATTERNS
-from heartcare.training.pooling import AttentionPooling
+from heartcare.training.pooling import AttentionPooling, TokenReader
 from heartcare.training.ptbxl import PTBXL
-from heartcare.training.statement_labels import AUC_COLUMNS, AUC_RULE, auc_cells, given_statements
+from heartcare.training.statement_labels import (
+    AUC_COLUMNS,
+    AUC_RULE,
+    auc_cells,
+    family_loss,
+    given_statements,
+    soft_labels,
+)
 from heartcare.training.teacher import answers_of_networks
 
 from .beat_study import TrainedVariant
@@ -34,8 +45,12 @@ from .beat_variants import VARIANTS
 
 @torch.no_grad()
 def latents(
-    model: BeatModel, data: PTBXL, names: Sequence[str] = ("12 leads",), seed: int = 0, batch_size: int = 64
-) -> tuple[torch.Tensor, torch.Tensor]:
+    model: BeatModel | TrainedVariant,
+    data: PTBXL,
+    names: Sequence[str] = ("12 leads",),
+    seed: int = 0,
+    batch_size: int = 64,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Encodes all records, each with the leads of one pattern.
 
     Args:
@@ -46,16 +61,21 @@ def latents(
         batch_size: Number of records at a time.
 
     Returns:
-        Quantized latents, float16 (records, latents, width), and their log gain, float32 (records, 1).
+        Quantized latents of the core level, and the sum of the other levels, float16 (records, latents, width) twice,
+        and their log gain, float32 (records, 1). A variant of a study has all of it in the other levels.
     """
-    rng, states, gains = np.random.default_rng(seed), [], []
+    rng, cores, others, gains = np.random.default_rng(seed), [], [], []
     for start in tqdm(range(0, len(data), batch_size), desc="encoding"):
         x = data.signals(start, start + batch_size)
         leads = np.stack([PATTERNS[names[rng.integers(len(names))]](rng, x.shape[-1]) for _ in x])
         tokens = model.encode(x, lead_mask=torch.from_numpy(leads))
-        states.append(tokens.latents.half())
+        core = torch.zeros_like(tokens.latents)
+        if isinstance(model, BeatModel):
+            core = model.quantizer.levels[0].decode(tokens.codes[:, 0])
+        cores.append(core.half())
+        others.append((tokens.latents - core).half())
         gains.append(tokens.gain.log()[:, None])
-    return torch.cat(states), torch.cat(gains)
+    return torch.cat(cores), torch.cat(others), torch.cat(gains)
 
 
 def fit_attention(
@@ -98,26 +118,53 @@ def fit_attention(
     return probe.eval()
 
 
+def fit_reader(
+    core: torch.Tensor, others: torch.Tensor, gain: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
+) -> TokenReader:
+    """Trains the probe with a hidden layer by AdamW on the loss of the families of labels, with one cycle of learning
+    rates.
+
+    Args:
+        core, others: As `latents` gives them.
+        gain: Standardised log gain (records, 1).
+        labels: Probabilities of the statements, float32 (records, 76).
+        epochs: Number of epochs.
+        seed: Seed of weights and order.
+    """
+    torch.manual_seed(seed)
+    probe = TokenReader(core.shape[-1], labels.shape[1]).train()
+    optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.1)
+    batches = -(-len(core) // 256)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs=epochs, steps_per_epoch=batches)
+    for _ in tqdm(range(epochs), desc="probe with a hidden layer"):
+        for rows in torch.randperm(len(core)).split(256):
+            loss = family_loss(probe(core[rows], others[rows], gain[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return probe.eval()
+
+
 @torch.no_grad()
 def probabilities(probe: nn.Module, *inputs: torch.Tensor) -> np.ndarray:
     """Probabilities of all classes, (records, 76)."""
     return torch.cat([probe(*part) for part in zip(*(each.split(512) for each in inputs))]).double().sigmoid().numpy()
 
 
-class Probe:
-    """Both probes of a model, trained on records with one pattern of leads, or with several.
+class LinearProbes:
+    """The two linear probes on the sum of all levels: on their mean over time, and on a weighted mean.
 
     Args:
-        model: The Beat to probe.
-        train: Records to train on.
-        names: Patterns of leads of the training records.
+        tokens: What `latents` gives for the records to train on.
+        labels: Statements of the records, float32 (records, 76).
         epochs: Number of epochs of the attention probe.
-        seed: Seed of patterns and order.
+        seed: Seed of the order.
     """
 
-    def __init__(self, model: BeatModel, train: PTBXL, names: Sequence[str], epochs: int, seed: int):
-        self.model, labels = model, torch.from_numpy(given_statements(train)).float()
-        states, gain = latents(model, train, names, seed)
+    def __init__(self, tokens: tuple[torch.Tensor, ...], labels: torch.Tensor, epochs: int, seed: int):
+        core, others, gain = tokens
+        states = core + others
         pooled = torch.cat([states.float().mean(1), gain], 1)
         self.pooled_centre, self.pooled_scale = pooled.mean(0), pooled.std(0) + 1e-6
         mean = (pooled - self.pooled_centre) / self.pooled_scale
@@ -128,15 +175,29 @@ class Probe:
         relative = self.scale / self.pooled_scale[:-1]
         self.attention = fit_attention(self.linear, relative, states, mean[:, -1:], labels, epochs, seed)
 
-    def __call__(self, test: PTBXL, name: str) -> dict[str, np.ndarray]:
-        """Pooling -> probabilities of all classes for the test records with a pattern of leads, (records, 76)."""
-        states, gain = latents(self.model, test, [name])
-        mean = (torch.cat([states.float().mean(1), gain], 1) - self.pooled_centre) / self.pooled_scale
-        states = ((states.float() - self.centre) / self.scale).half()
+    def __call__(self, tokens: tuple[torch.Tensor, ...]) -> dict[str, np.ndarray]:
+        """Pooling -> probabilities of all classes for other records' tokens, (records, 76)."""
+        core, others, gain = tokens
+        mean = (torch.cat([(core + others).float().mean(1), gain], 1) - self.pooled_centre) / self.pooled_scale
+        states = (((core + others).float() - self.centre) / self.scale).half()
         return {
             "mean": probabilities(self.linear, mean),
             "attention": probabilities(self.attention, states, mean[:, -1:]),
         }
+
+
+class HiddenProbe:
+    """The probe with a hidden layer. Arguments are as in `LinearProbes`; the labels may be probabilities."""
+
+    def __init__(self, tokens: tuple[torch.Tensor, ...], labels: torch.Tensor, epochs: int, seed: int):
+        core, others, gain = tokens
+        self.centre, self.scale = gain.mean(), gain.std() + 1e-6
+        self.reader = fit_reader(core, others, (gain - self.centre) / self.scale, labels, epochs, seed)
+
+    def __call__(self, tokens: tuple[torch.Tensor, ...]) -> np.ndarray:
+        """Probabilities of all classes for other records' tokens, (records, 76)."""
+        core, others, gain = tokens
+        return probabilities(self.reader, core, others, (gain - self.centre) / self.scale)
 
 
 def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
@@ -168,8 +229,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--designs", nargs="+", default=[], metavar="NAME", help="variants that it has trained, such as paper"
     )
+    parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--fold", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=10, help="number of epochs of the attention probe")
+    parser.add_argument("--epochs", type=int, default=10, help="number of epochs of the attention probes")
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int, help="number of records at most, for training and for the test fold")
     parser.add_argument("--seed", type=int, default=0)
@@ -182,22 +244,27 @@ def main(argv: list[str] | None = None) -> None:
         models["random weights"] = untrained(next(iter(models.values())).config, train, args.seed)
     models |= {VARIANTS[name].words: TrainedVariant(args.study, name) for name in args.designs}
 
+    given = given_statements(train)
+    hard = torch.from_numpy(given).float()
+    soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
+
     def print_row(name: str, pooling: str, values: np.ndarray) -> None:
         print(f"| {name} | {pooling} | {auc_cells(test, values, args.seed)} |", flush=True)
 
     print(f"\n| Beat | pooling | {AUC_COLUMNS} |\n|---|---|{AUC_RULE}")
     for name, model in models.items():
-        probe = Probe(model, train, ["12 leads"], args.epochs, args.seed)
-        for pooling, values in probe(test, "12 leads").items():
+        tokens, tested = latents(model, train), latents(model, test)
+        for pooling, values in LinearProbes(tokens, hard, args.epochs, args.seed)(tested).items():
             print_row(name, pooling, values)
-        mixed = Probe(model, train, list(PATTERNS), args.epochs, args.seed) if args.leads else None
+        print_row(name, "attention, hidden layer", HiddenProbe(tokens, soft, args.epochs, args.seed)(tested))
+        if args.leads:
+            mixed = HiddenProbe(latents(model, train, list(PATTERNS), args.seed), soft, args.epochs, args.seed)
+            print_row(f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested))
         for leads in args.leads:
-            for trained, probe in (
-                ("this alone", Probe(model, train, [leads], args.epochs, args.seed)),
-                ("all patterns", mixed),
-            ):
-                values = probe(test, leads)["attention"]
-                print_row(f"{name}, {leads}", f"attention, {trained}", values)
+            tokens, tested = latents(model, train, [leads], args.seed), latents(model, test, [leads])
+            alone = HiddenProbe(tokens, soft, args.epochs, args.seed)
+            for trained, probe in (("this alone", alone), ("all patterns", mixed)):
+                print_row(f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested))
     if args.supervised:
         for name, values in answers_of_networks(args.supervised, test).items():
             print_row(f"no Beat: {name}, supervised", "–", values.double().numpy())

@@ -8,7 +8,7 @@ The first command trains Beat, and the second a Beat of 360 bits/s, as in beat36
 command continues an interrupted run with --resume.
 
 With --soft-labels, which `heartcare.training.teacher` writes, the core level also learns meaning: PTB-XL's statements
-are read from its codes alone, and the labels are the mean of the cardiologists' statements and of the teacher's
+are read from its codes, and the labels are the mean of the cardiologists' statements and of the teacher's
 probabilities. The head that reads them is thrown away afterwards. beat360/ has `pred_weight` 0.1, and its position
 embeddings of the future show that the forecast was trained; --set pred_weight=0.0 leaves the forecast out.
 """
@@ -32,14 +32,15 @@ from .augmentation import mix, vary
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
 from .lead_patterns import PATTERNS
 from .optimizers import muon_with_cosine_schedule
-from .pooling import AttentionPooling
+from .pooling import TokenReader
 from .ptbxl import PTBXL, WithSimulated
 from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
 from .windows import BeatWindows
 
 
 class BeatWithStatementHead(nn.Module):
-    """Beat with a head that reads statements from its core level.
+    """Beat with a head that reads statements from its codes. The core level learns to say what the others do not, which
+    learn the shape alone.
 
     The codec learns from windows as they are. The statements are learnt from the same windows once more, or from 2.5 s
     of them, with another gain, baseline and noise, and mixed with each other in half of the batches.
@@ -53,7 +54,7 @@ class BeatWithStatementHead(nn.Module):
     def __init__(self, beat: BeatModel, statements: int, weight: float):
         super().__init__()
         self.beat, self.weight = beat, weight
-        self.statement_head = AttentionPooling(beat.config.hidden_size, statements) if statements else None
+        self.statement_head = TokenReader(beat.config.hidden_size, statements) if statements else None
 
     def forward(
         self, statements: torch.Tensor | None = None, statement_mask: torch.Tensor | None = None, **inputs: torch.Tensor
@@ -80,7 +81,7 @@ class BeatWithStatementHead(nn.Module):
         return outputs
 
     def read(self, signals: torch.Tensor, leads: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-        """Reads the statements of windows from their core codes, which stay as they are.
+        """Reads the statements of windows; the codebooks stay as they are.
 
         Args:
             signals: mV, float32 (B, 12, segment_length).
@@ -91,8 +92,17 @@ class BeatWithStatementHead(nn.Module):
         """
         segments = self.beat.segment(signals, samples, leads)
         states = self.beat.encoder(*segments.encoder_inputs)
-        core = self.beat.quantizer(states, segments.latent_mask, follow=False).core
-        return self.statement_head(core, segments.gain[:, None].log(), segments.latent_mask)
+        quantized = self.beat.quantizer(states, segments.latent_mask, follow=False)
+        return self.read_latents(quantized.core, quantized.latents, segments.gain, segments.latent_mask)
+
+    def read_latents(
+        self, core: torch.Tensor, latents: torch.Tensor, gain: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Reads statements from the latents of the core level and of all levels, float32 (B, N, D) twice, a gain in mV
+        (B,), and a bool mask (B, N). Only the core level gets a gradient.
+        """
+        others = latents.detach() - core.detach()
+        return self.statement_head(core, others, gain[:, None].log(), mask)
 
 
 class BeatTrainer(Trainer):
@@ -156,7 +166,7 @@ def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
 @torch.no_grad()
 def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -> dict[str, dict[str, float | None]]:
     """Returns, for each fixed pattern of leads, the PRD of all leads in %, and the macro AUC of each set of statements
-    as the head reads them from the core level of whole records.
+    as the head reads them from the codes of whole records.
     """
     model.eval()
     truth, table = given_statements(data), {}
@@ -169,9 +179,8 @@ def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -
             error = (outputs.reconstruction - x).square().sum((1, 2)) / x.square().sum((1, 2)).clamp(min=1e-9)
             prd.append(100 * error.sqrt())
             if model.statement_head is not None:
-                logits.append(
-                    model.statement_head(outputs.core_latents, outputs.gain[:, None].log(), outputs.latent_mask)
-                )
+                read = model.read_latents(outputs.core_latents, outputs.latents, outputs.gain, outputs.latent_mask)
+                logits.append(read)
         table[name] = {"PRD, %": round(float(torch.cat(prd).mean()), 2)}
         if logits:
             table[name] |= macro_auc_of_sets(truth, torch.cat(logits).numpy())

@@ -18,7 +18,6 @@ epoch.
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path

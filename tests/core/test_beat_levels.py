@@ -96,6 +96,38 @@ def test_query_layers_compute_the_queries_alone(signals):
     assert torch.equal(short[0].codes, short[1].codes)
 
 
+@torch.no_grad()
+def test_patch_layers_compute_the_patches_alone(signals):
+    """The queries start after them, from patches that have already read each other; padding still says nothing."""
+    model = small_beat(num_encoder_layers=3, num_patch_layers=1, num_query_layers=2).eval()
+    lengths = []
+    for layer in (*model.encoder.patch_layers, *model.encoder.transformer.layers):
+        layer.register_forward_hook(
+            lambda module, inputs, output: lengths.append((inputs[0].shape[1], output.shape[1]))
+        )
+    x = signals[..., -500:]
+    model.encode(x)
+    assert lengths == [(50, 50), (75, 25), (25, 25)]
+    mask = torch.ones(3, 500)
+    mask[:, :120] = 0
+    short = [model.encode(each, ecg_attention_mask=mask) for each in (x, torch.where(mask[:, None] > 0, x, 9.0))]
+    assert torch.equal(short[0].codes, short[1].codes)
+
+
+@pytest.mark.parametrize("stride", [2, 5])
+@torch.no_grad()
+def test_frames_of_the_stem_move_with_the_signal(signals, stride):
+    """A signal that comes a frame later gives the same frames, a frame later."""
+    model = small_beat(stem_channels=8, stem_stride=stride).eval()
+    x = signals[..., -500:]
+    frames, later = (model.encoder.stem(each) for each in (x, x.roll(stride, -1)))
+    assert frames.shape == (3, 8, 500 // stride)
+    inside = slice(8, -8)
+    assert_close(frames[..., :-1][..., inside], later[..., 1:][..., inside])
+    assert model.encoder.patch_embedding.in_features == 2 * 8 * (10 // stride)
+    assert model.encode(signals).codes.shape == small_beat().eval().encode(signals).codes.shape
+
+
 def test_the_forecast_has_a_length_of_its_own(signals, tmp_path):
     model = small_beat(prediction_length=120).eval()
     assert model.forecast(signals).shape[-1] == 120 and model.forecast(signals, num_samples=300).shape[-1] == 300
@@ -105,8 +137,22 @@ def test_the_forecast_has_a_length_of_its_own(signals, tmp_path):
     for wrong in (0, 15, -10):
         with pytest.raises(ValueError, match="prediction_length must be a multiple"):
             BeatConfig(prediction_length=wrong)
-    with pytest.raises(ValueError, match="num_query_layers must be"):
-        BeatConfig(num_query_layers=3)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"num_query_layers": 3}, "are more than num_encoder_layers 2"),
+        ({"num_query_layers": 0}, "num_query_layers at least 1"),
+        ({"num_patch_layers": 2}, "are more than num_encoder_layers 2"),
+        ({"num_patch_layers": -1}, "num_patch_layers must be at least 0"),
+        ({"stem_channels": -1}, "stem_channels must be at least 0"),
+        ({"stem_channels": 8, "stem_stride": 3}, "patch_size 10 is no multiple of stem_stride 3"),
+    ],
+)
+def test_impossible_encoders_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        BeatConfig(**settings)
 
 
 @pytest.mark.slow

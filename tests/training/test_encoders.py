@@ -28,6 +28,27 @@ def test_weights_of_another_shape_are_named(tiny, tiny_folder):
         assert torch.equal(value, before[name] if name in left_out else trained[name]), name
 
 
+def test_layers_and_levels_find_their_places(tiny, tiny_folder):
+    """A Beat with a layer of patches and a core level of its own begins with the trained layers in their order, and
+    with the trained levels for its shape.
+    """
+    settings = {name: value for name, value in tiny.config.beat_config.to_diff_dict().items() if name != "model_type"}
+    layers, levels = tiny.config.beat_config.num_encoder_layers, tiny.config.beat_config.num_levels
+    changes = {"num_encoder_layers": layers + 1, "num_patch_layers": 1, "num_levels": levels + 1}
+    beat = BeatModel(BeatConfig(**settings | changes | {"core_level": "parallel"}))
+    last = beat.encoder.transformer.layers[-1].mlp[0].weight.clone()
+    assert start_from(beat, tiny_folder) == []
+    trained = tiny.beat
+    first, *others = trained.encoder.transformer.layers
+    assert torch.equal(beat.encoder.patch_layers[0].mlp[0].weight, first.mlp[0].weight)
+    for own, given in zip(beat.encoder.transformer.layers, others):
+        assert torch.equal(own.mlp[0].weight, given.mlp[0].weight)
+    assert torch.equal(beat.encoder.transformer.layers[-1].mlp[0].weight, last)
+    for own, given in zip(beat.quantizer.shape_levels, trained.quantizer.levels):
+        assert torch.equal(own.codebook, given.codebook)
+    assert not beat.quantizer.levels[0].codebook_uses.any()
+
+
 def test_attention_pooling_starts_as_the_mean_and_leaves_out_what_is_masked():
     torch.manual_seed(0)
     latents, gain = torch.randn(2, 5, 4), torch.zeros(2, 1)

@@ -73,7 +73,7 @@ def test_statements_are_read_from_the_given_part_alone(ptbxl_folder, tmp_path):
     torch.manual_seed(0)
     data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
     model = BeatWithStatementHead(BeatModel(BeatConfig()), 76, 1.0).eval()
-    torch.nn.init.normal_(model.statement_head.value)
+    torch.nn.init.normal_(model.statement_head.pooling.value)
     windows = BeatWindows(data, model.beat.config, augment=False, statements=np.zeros((len(data), 76), np.float32))
     batch = torch.utils.data.default_collate([windows[i] for i in range(2)])
     part = torch.zeros(2, 500, dtype=torch.bool)
@@ -93,7 +93,7 @@ def test_statements_are_learnt_from_varied_windows_and_codes_from_plain_ones(ptb
     torch.manual_seed(0)
     data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
     model = BeatWithStatementHead(BeatModel(BeatConfig()), 76, 1.0).train()
-    torch.nn.init.normal_(model.statement_head.value)
+    torch.nn.init.normal_(model.statement_head.pooling.value)
     windows = BeatWindows(data, model.beat.config, statements=np.zeros((len(data), 76), np.float32))
     batch = torch.utils.data.default_collate([windows[i] for i in range(4)])
     first, second = (model(**batch) for _ in range(2))  # the first one starts the codebooks
