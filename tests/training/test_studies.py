@@ -3,12 +3,16 @@
 import argparse
 import re
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.commands import run_main
 
-from heartcare.studies import benchmark_beat
+from heartcare import BeatConfig
+from heartcare.studies import benchmark_beat, reading_study
 from heartcare.studies.beat_variants import VARIANTS
+from heartcare.training.ptbxl import PTBXL
 
 
 def test_lexicon_table(root, shared, tmp_path):
@@ -121,6 +125,30 @@ def test_study_of_beat_goes_on_where_it_was(root, tmp_path, ptbxl_folder):
         and (tmp_path / "a.svg").read_text().startswith("<svg")
     )
     assert '"steps": 3' in (tmp_path / "study/leads_8.json").read_text()  # what is done is not done again
+
+
+def test_study_of_encoders_trains_and_scores_each(tmp_path, ptbxl_folder, capsys):
+    options = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--steps", 2, "--batch-size", 4]
+    reading_study.main([str(option) for option in (*options, "--only", "late", "jepa")])
+    heading, _, *rows = capsys.readouterr().out.strip().splitlines()
+    assert heading.startswith("| encoder | super | form |")
+    assert [row.split(" | ")[0][2:] for row in rows] == [reading_study.ENCODERS[name][0] for name in ("late", "jepa")]
+    assert all(float(row.strip("| ").split(" | ")[-1]) > 0 for row in rows)
+
+
+def test_jepa_teaches_the_encoder_to_foresee_itself(tmp_path, ptbxl_folder):
+    """The stage without labels moves all of the encoder, and most of a window is hidden from it."""
+    data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
+    torch.manual_seed(0)
+    reader = reading_study.Reader(BeatConfig(**reading_study.ENCODERS["jepa"][1]), 76)
+    before = [parameter.clone() for parameter in reader.beat.encoder.parameters()]
+    args = argparse.Namespace(seed=0, steps=3, batch_size=4, bf16=False)
+    reading_study.learn_without_labels(reader, data, args)
+    after = list(reader.beat.encoder.parameters())
+    assert sum(not torch.equal(*pair) for pair in zip(before, after)) > 0.9 * len(before)
+    assert all(parameter.requires_grad for parameter in after)
+    hidden = reading_study.hidden_patches(64, reader.beat.config, np.random.default_rng(0))
+    assert hidden.shape == (64, 25) and 0.55 < hidden.float().mean() < 0.78
 
 
 POOLINGS = ("mean", "attention", "attention, hidden layer")
