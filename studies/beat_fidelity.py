@@ -27,18 +27,22 @@ from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
 from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.signal import dtw
+from heartcare.bench.metrics.statistics import mean_interval
 from heartcare.configuration_heartcare import LEADS
 
 INTERVALS = [row for row in MEASURED if row[0] != "qtc"]  # which is QT and heart rate once more
 
 
-def record_paths(args: argparse.Namespace) -> list[Path]:
-    """The files that the options of the command line name."""
+def records_and_patients(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    """The files that the options of the command line name, and the patient of each; files of a folder are taken for as
+    many patients.
+    """
     if args.records:
         kinds = (".hea", ".npz", ".npy", ".csv")
-        return sorted(path for path in Path(args.records).rglob("*") if path.suffix in kinds)[: args.limit]
+        paths = sorted(path for path in Path(args.records).rglob("*") if path.suffix in kinds)[: args.limit]
+        return paths, [str(path) for path in paths]
     rows = read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
-    return [Path(args.ptbxl) / f"{row['filename_lr']}.hea" for row in rows]
+    return [Path(args.ptbxl) / f"{row['filename_lr']}.hea" for row in rows], [row["patient_id"] for row in rows]
 
 
 def cleaned_records(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements]]:
@@ -131,8 +135,9 @@ class Fidelity:
         """Mean of a measure over the records that have it."""
         return f"{np.nanmean([row[name] for row in self.rows]):.{digits}f}"
 
-    def table(self) -> dict[str, str]:
-        """Name of a measure -> its value."""
+    def table(self, patients: list[str]) -> dict[str, str]:
+        """Name of a measure -> its value; the interval of the mean PRD is a bootstrap of the records' patients."""
+        prd = [row["prd"] for row in self.rows]
         matched, true, detected = np.sum([row["beats"] for row in self.rows], axis=0)
         p = np.array([row["p"] for row in self.rows])
         lead_rmse = np.nanmean([row["lead_rmse"] for row in self.rows], axis=0)
@@ -141,7 +146,8 @@ class Fidelity:
         config = self.model.config
         return {
             "bits/s": f"{self.bits:.0f}",
-            "PRD, %, mean / median": f"{self.mean('prd')} / {np.median([row['prd'] for row in self.rows]):.1f}",
+            "PRD, %, mean / median": f"{self.mean('prd')} / {np.median(prd):.1f}",
+            "95 % interval of the mean PRD": "{1:.1f} to {2:.1f}".format(*mean_interval(prd, patients)),
             "RMSE, uV": self.mean("rmse"),
             **{f"RMSE of {lead}, uV": f"{value:.1f}" for lead, value in zip(LEADS, lead_rmse)},
             "correlation": self.mean("correlation", 4),
@@ -196,13 +202,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--picture", help="PNG of the record with the median PRD of the first model")
     args = parser.parse_args(argv)
     models = [Fidelity(name, args.refine) for name in args.models]
-    paths = record_paths(args)
+    paths, patients = records_and_patients(args)
     if not paths:
         parser.error("no record was found.")
     for signal, rate, before in cleaned_records(paths):
         for model in models:
             model.add(signal, rate, before)
-    tables = [model.table() for model in models]
+    tables = [model.table(patients) for model in models]
     print(f"\n| {len(paths)} records | {' | '.join(args.models)} |\n|---|{'---|' * len(models)}")
     for name in tables[0]:
         print(f"| {name} | {' | '.join(table[name] for table in tables)} |")

@@ -16,6 +16,7 @@ weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Pri
 """
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -199,6 +200,18 @@ class HiddenProbe:
         core, others, gain = tokens
         return probabilities(self.reader, core, others, (gain - self.centre) / self.scale)
 
+    @torch.no_grad()
+    def milliseconds(self, model: BeatModel, signals: torch.Tensor) -> float:
+        """Median time from the codes of records to their statements, for each of the signals (B, 12, n) in mV."""
+        codes, times = model.encode(signals), []
+        gain = (codes.gain.log()[:, None] - self.centre) / self.scale
+        for _ in range(50):
+            started = time.perf_counter()
+            core = model.quantizer.levels[0].decode(codes.codes[:, 0])
+            self.reader(core, model.quantizer.decode(codes.codes) - core, gain)
+            times.append(time.perf_counter() - started)
+        return 1000 * float(np.median(times)) / len(signals)
+
 
 def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
     """A Beat of random weights with codebooks by k-means: of random codebooks, only one code would be in use."""
@@ -252,11 +265,16 @@ def main(argv: list[str] | None = None) -> None:
         print(f"| {name} | {pooling} | {auc_cells(test, values, args.seed)} |", flush=True)
 
     print(f"\n| Beat | pooling | {AUC_COLUMNS} |\n|---|---|{AUC_RULE}")
+    costs: list[str] = []
     for name, model in models.items():
         tokens, tested = latents(model, train), latents(model, test)
         for pooling, values in LinearProbes(tokens, hard, args.epochs, args.seed)(tested).items():
             print_row(name, pooling, values)
-        print_row(name, "attention, hidden layer", HiddenProbe(tokens, soft, args.epochs, args.seed)(tested))
+        probe = HiddenProbe(tokens, soft, args.epochs, args.seed)
+        print_row(name, "attention, hidden layer", probe(tested))
+        if isinstance(model, BeatModel):
+            cost = [(count, probe.milliseconds(model, test.signals(0, count))) for count in (1, 64)]
+            costs.append(f"{name}: " + ", ".join(f"{ms:.2f} ms an ECG of {count}" for count, ms in cost))
         if args.leads:
             mixed = HiddenProbe(latents(model, train, list(PATTERNS), args.seed), soft, args.epochs, args.seed)
             print_row(f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested))
@@ -268,6 +286,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.supervised:
         for name, values in answers_of_networks(args.supervised, test).items():
             print_row(f"no Beat: {name}, supervised", "–", values.double().numpy())
+    for cost in costs:
+        print(f"\nFrom codes to statements by the probe with a hidden layer, {cost}, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":
