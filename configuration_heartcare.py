@@ -224,6 +224,8 @@ class BeatConfig(CheckedConfig):
             the batch.
         recon_weight, pred_weight, vq_weight (`float`): Weights of the three losses (paper equation for L).
             `pred_weight=0` disables forecasting.
+        absent_weight (`float`): Weight of a sample that the input lacks in the reconstruction loss; a recorded one
+            weighs 1. What a page does not show can be restored in part only, and must not decide what is learnt.
         gain_range_mv (`list[float]`): Smallest and largest gain in mV.
         gain_levels (`int`): Number of steps of the logarithmic scale on which the gain is quantized.
     """
@@ -258,6 +260,7 @@ class BeatConfig(CheckedConfig):
     recon_weight: float = 1.0
     pred_weight: float = 0.1
     vq_weight: float = 0.25
+    absent_weight: float = 1.0
     gain_range_mv: list[float] | tuple[float, ...] = (0.01, 10.0)
     gain_levels: int = 64
 

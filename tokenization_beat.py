@@ -406,7 +406,11 @@ class BeatModel(BeatPreTrainedModel):
             target, weight = input_values, self._from_segments(segments.present, batch, num_samples)
             future_leads = segments.lead_mask.view(batch, -1, self.config.num_leads)[:, -1, :, None]  # (B, L, 1)
         else:
-            target, weight = target_values, self._from_segments(segments.sample_mask[:, None], batch, num_samples)
+            seen, recorded = (
+                self._from_segments(mask, batch, num_samples)
+                for mask in (segments.sample_mask[:, None], segments.present)
+            )
+            target, weight = target_values, torch.where(recorded, 1.0, self.config.absent_weight) * seen
             future_leads = weight.new_ones(())
         recon_loss = self.masked_mse(output.reconstruction, target, weight, segments.gain)
         pred_loss, prediction = recon_loss.new_zeros(()), None

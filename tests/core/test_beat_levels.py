@@ -128,6 +128,23 @@ def test_frames_of_the_stem_move_with_the_signal(signals, stride):
     assert model.encode(signals).codes.shape == small_beat().eval().encode(signals).codes.shape
 
 
+@torch.no_grad()
+def test_what_the_input_lacks_weighs_as_much_as_the_configuration_says(signals):
+    """The loss is the weighted mean of the errors where a lead was recorded and of those where it was not."""
+    model = small_beat().eval()
+    leads = torch.ones(3, 12, 1000, dtype=torch.bool)
+    leads[:, 6:, 300:] = False
+    losses = {}
+    for weight in (0.0, 0.25, 1.0):
+        model.config.absent_weight = weight
+        output = model(signals * leads, lead_mask=leads, target_values=signals)
+        losses[weight] = output.recon_loss
+    error = ((output.reconstruction - signals) / output.gain[:, None, None]).square()
+    seen, absent = error[leads].sum(), error[~leads].sum()
+    for weight, loss in losses.items():
+        assert_close(loss, (seen + weight * absent) / (leads.sum() + weight * (~leads).sum()))
+
+
 def test_the_forecast_has_a_length_of_its_own(signals, tmp_path):
     model = small_beat(prediction_length=120).eval()
     assert model.forecast(signals).shape[-1] == 120 and model.forecast(signals, num_samples=300).shape[-1] == 300
