@@ -18,8 +18,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from heartcare import BeatConfig, BeatFeatureExtractor, BeatModel
@@ -107,7 +109,7 @@ def codes_and_decodes(
         compiled = torch.compile(model.encode)
         encode["Beat, torch.compile"] = lambda: compiled(x[model])
     if args.onnx:
-        from onnxruntime import InferenceSession
+        from onnxruntime import InferenceSession, SessionOptions
 
         from heartcare.examples.export_onnx import compare, example, export
 
@@ -115,9 +117,20 @@ def codes_and_decodes(
             paths = export(model.cpu(), Path(folder))
             same = compare(model, paths)["codes"]
             encoder, decoder = (InferenceSession(path) for path in paths)
+            one_thread = SessionOptions()
+            one_thread.intra_op_num_threads = 1
+            of_a_core = InferenceSession(paths[0], one_thread)
         inputs = {name: value.numpy() for name, value in example(model, batch, model.config.segment_length).items()}
         codes, gain = encoder.run(None, inputs)
         encode[f"Beat, ONNX Runtime ({same:.0%} of the codes the same)"] = lambda: encoder.run(None, inputs)
+        if batch > 1:  # many small steps do not scale with threads; parts of a batch do
+            cores = min(batch, torch.get_num_threads())
+            rows = np.array_split(np.arange(batch), cores)
+            parts = [{name: value[each] for name, value in inputs.items()} for each in rows]
+            pool = ThreadPoolExecutor(cores)
+            encode["Beat, ONNX Runtime, a part of the batch on each core"] = lambda: list(
+                pool.map(lambda part: of_a_core.run(None, part), parts)
+            )
         decode["Beat, ONNX Runtime"] = lambda: decoder.run(None, {"codes": codes, "gain": gain})
         model.to(args.device)
     return encode, decode
