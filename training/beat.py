@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
-    add_encoder_options(parser, "runs/beat", steps=16000, batch_size=64, statement_weight=0.7, save_steps=1000)
+    add_encoder_options(parser, "runs/beat", steps=16000, batch_size=64, statement_weight=10.0, save_steps=1000)
     parser.add_argument(
         "--set",
         nargs="+",

@@ -27,5 +27,5 @@ $python -m heartcare.training.teacher score "${data[@]}" --output "$output/teach
 $python -m heartcare.training.teacher label "${data[@]}" --output "$output/teacher"
 $python -m heartcare.training.beat "${data[@]}" --soft-labels "$output/teacher/soft_labels.safetensors" --start "$root" \
     --output "$output/beat" --steps "${STEPS:-16000}" --batch-size "${BATCH_SIZE:-64}" --simulated "${SIMULATED:-2000}" \
-    --bf16 --statement-weight 10 \
+    --bf16 \
     --set core_level='"parallel"' num_levels=3 stem_channels=48 num_patch_layers=1 absent_weight=0.1
