@@ -16,8 +16,10 @@ weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Pri
 """
 
 import argparse
+import itertools
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +138,7 @@ def fit_reader(
     probe = TokenReader(core.shape[-1], labels.shape[1]).train()
     optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.1)
     batches = -(-len(core) // 256)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs=epochs, steps_per_epoch=batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, epochs=epochs, steps_per_epoch=batches)
     for _ in tqdm(range(epochs), desc="probe with a hidden layer"):
         for rows in torch.randperm(len(core)).split(256):
             loss = family_loss(probe(core[rows], others[rows], gain[rows]), labels[rows])
@@ -221,6 +223,32 @@ def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
     return model.eval()
 
 
+def rows_of_model(
+    name: str, model: BeatModel | TrainedVariant, train: PTBXL, test: PTBXL, args: argparse.Namespace
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Probes a model. Yields the words of its rows, and the probabilities of the test records, (records, 76)."""
+    given = given_statements(train)
+    hard = torch.from_numpy(given).float()
+    soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
+    tokens, tested = latents(model, train), latents(model, test)
+    for pooling, values in LinearProbes(tokens, hard, args.epochs, args.seed)(tested).items():
+        yield name, pooling, values
+    probe = HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+    yield name, "attention, hidden layer", probe(tested)
+    if isinstance(model, BeatModel):
+        for count in (1, 64):
+            cost = probe.milliseconds(model, test.signals(0, count))
+            tqdm.write(f"{name}, from codes to statements: {cost:.2f} ms an ECG of {count}", sys.stderr)
+    if args.leads:
+        mixed = HiddenProbe(latents(model, train, list(PATTERNS), args.seed), soft, args.hidden_epochs, args.seed)
+        yield f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested)
+    for leads in args.leads:
+        tokens, tested = latents(model, train, [leads], args.seed), latents(model, test, [leads])
+        alone = HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+        for trained, probe in (("this alone", alone), ("all patterns", mixed)):
+            yield f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,7 +272,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--fold", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=10, help="number of epochs of the attention probes")
+    parser.add_argument("--epochs", type=int, default=10, help="number of epochs of the linear attention probe")
+    parser.add_argument(
+        "--hidden-epochs", type=int, default=20, help="number of epochs of the probe with a hidden layer"
+    )
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int, help="number of records at most, for training and for the test fold")
     parser.add_argument("--seed", type=int, default=0)
@@ -257,37 +288,13 @@ def main(argv: list[str] | None = None) -> None:
         models["random weights"] = untrained(next(iter(models.values())).config, train, args.seed)
     models |= {VARIANTS[name].words: TrainedVariant(args.study, name) for name in args.designs}
 
-    given = given_statements(train)
-    hard = torch.from_numpy(given).float()
-    soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
-
-    def print_row(name: str, pooling: str, values: np.ndarray) -> None:
-        print(f"| {name} | {pooling} | {auc_cells(test, values, args.seed)} |", flush=True)
-
     print(f"\n| Beat | pooling | {AUC_COLUMNS} |\n|---|---|{AUC_RULE}")
-    costs: list[str] = []
-    for name, model in models.items():
-        tokens, tested = latents(model, train), latents(model, test)
-        for pooling, values in LinearProbes(tokens, hard, args.epochs, args.seed)(tested).items():
-            print_row(name, pooling, values)
-        probe = HiddenProbe(tokens, soft, args.epochs, args.seed)
-        print_row(name, "attention, hidden layer", probe(tested))
-        if isinstance(model, BeatModel):
-            cost = [(count, probe.milliseconds(model, test.signals(0, count))) for count in (1, 64)]
-            costs.append(f"{name}: " + ", ".join(f"{ms:.2f} ms an ECG of {count}" for count, ms in cost))
-        if args.leads:
-            mixed = HiddenProbe(latents(model, train, list(PATTERNS), args.seed), soft, args.epochs, args.seed)
-            print_row(f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested))
-        for leads in args.leads:
-            tokens, tested = latents(model, train, [leads], args.seed), latents(model, test, [leads])
-            alone = HiddenProbe(tokens, soft, args.epochs, args.seed)
-            for trained, probe in (("this alone", alone), ("all patterns", mixed)):
-                print_row(f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested))
+    rows = [rows_of_model(name, model, train, test, args) for name, model in models.items()]
     if args.supervised:
-        for name, values in answers_of_networks(args.supervised, test).items():
-            print_row(f"no Beat: {name}, supervised", "–", values.double().numpy())
-    for cost in costs:
-        print(f"\nFrom codes to statements by the probe with a hidden layer, {cost}, {torch.get_num_threads()} threads")
+        answers = answers_of_networks(args.supervised, test).items()
+        rows.append((f"no Beat: {name}, supervised", "–", values.double().numpy()) for name, values in answers)
+    for name, pooling, values in itertools.chain(*rows):
+        print(f"| {name} | {pooling} | {auc_cells(test, values, args.seed)} |", flush=True)
 
 
 if __name__ == "__main__":

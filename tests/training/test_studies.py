@@ -162,6 +162,7 @@ def test_probe_of_beat(root, tmp_path, ptbxl_folder):
     study = ["--ptbxl", ptbxl_folder, "--cache", tmp_path, "--output", tmp_path / "study", "--only", "paper"]
     run_main("heartcare.studies.beat_study", *study, "--steps", 1, "--batch-size", 2)
     options = ["--ptbxl", ptbxl_folder, "--models", root, "--random", "--fold", 10, "--epochs", 2, "--cache", tmp_path]
+    options += ["--hidden-epochs", 2]
     printed = run_main(
         "heartcare.studies.probe_beat",
         *options,
