@@ -61,4 +61,4 @@ def test_teacher_and_beat_are_trained_by_one_script(root, ptbxl_folder, tmp_path
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "| mean | " in done.stdout and '"leads": "3x4+II"' in done.stdout
-    assert BeatModel.from_pretrained(tmp_path / "out/beat").config.num_levels == 2
+    assert BeatModel.from_pretrained(tmp_path / "out/beat").config.num_levels == 3
