@@ -1,5 +1,5 @@
-"""Which encoder of Beat reads statements best: several are trained for the statements alone, without codes and decoder,
-and scored on fold 9.
+"""Compares encoders of Beat by how well they read statements: each is trained for these alone, without codes and
+decoder, and scored on fold 9.
 
     python -m heartcare.studies.reading_study --ptbxl PTBXL_FOLDER --soft-labels training/soft_labels.safetensors --bf16
     python -m heartcare.studies.reading_study --ptbxl PTBXL_FOLDER --only stem jepa --steps 4000
@@ -12,7 +12,6 @@ the encoder, and its time for 32 windows on one thread.
 """
 
 import argparse
-import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +19,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from heartcare import BeatConfig, BeatModel
-from heartcare.training.augmentation import lose_leads, mix, vary
+from heartcare.training.augmentation import draw_share, lose_leads, mix, vary
 from heartcare.training.encoder import choose_attention
 from heartcare.training.optimizers import muon_with_cosine_schedule
 from heartcare.training.pooling import AttentionPooling
 from heartcare.training.ptbxl import PTBXL
 from heartcare.training.statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
+from heartcare.training.teacher import moving_average
 
 # Name -> what the encoder is, and its settings in `BeatConfig`.
 ENCODERS: dict[str, tuple[str, dict]] = {
@@ -98,27 +99,24 @@ def hidden_patches(batch: int, config: BeatConfig, rng: np.random.Generator) -> 
 def learn_without_labels(reader: Reader, data: PTBXL, args: argparse.Namespace) -> None:
     """Trains the encoder to predict, from a part of a window, the states that its moving average has of the whole."""
     config, rng = reader.beat.config, np.random.default_rng(args.seed)
-    teacher = copy.deepcopy(reader).requires_grad_(False)
+    average = AveragedModel(reader, avg_fn=moving_average)
     width = config.hidden_size
     predictor = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
     learner = nn.ModuleDict({"encoder": reader.beat.encoder, "predictor": predictor})
     optimizer, schedule = muon_with_cosine_schedule(learner, 200, args.steps)
-    for step, (_, x) in zip(tqdm(range(args.steps), desc="without labels"), windows(data, args.batch_size, args.seed)):
+    for _, (_, x) in zip(tqdm(range(args.steps), desc="without labels"), windows(data, args.batch_size, args.seed)):
         hidden = hidden_patches(len(x), config, rng)
         seen = ~hidden.repeat_interleave(config.samples_per_latent, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             predicted = predictor(reader.states(vary(x), seen)[0])
             with torch.no_grad():
-                target = nn.functional.layer_norm(teacher.states(x)[0], (width,))
+                target = nn.functional.layer_norm(average.module.states(x)[0], (width,))
         loss = nn.functional.smooth_l1_loss(predicted.float()[hidden], target[hidden])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        decay = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for average, current in zip(teacher.parameters(), reader.parameters()):
-                average.lerp_(current, 1 - decay)
+        average.update_parameters(reader)
 
 
 def learn_statements(reader: Reader, data: PTBXL, labels: torch.Tensor, args: argparse.Namespace) -> None:
@@ -126,10 +124,8 @@ def learn_statements(reader: Reader, data: PTBXL, labels: torch.Tensor, args: ar
     optimizer, schedule = muon_with_cosine_schedule(reader, 200, args.steps)
     rng = np.random.default_rng(args.seed)
     for _, (rows, x) in zip(tqdm(range(args.steps), desc="statements"), windows(data, args.batch_size, args.seed)):
-        x, y = lose_leads(vary(x)), labels[rows]
-        if rng.random() < 0.5:
-            share = float(rng.beta(0.3, 0.3))
-            x, y = mix(x, share), mix(y, share)
+        share = draw_share(rng)
+        x, y = mix(lose_leads(vary(x)), share), mix(labels[rows], share)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             loss = family_loss(reader(x).float(), y)
         loss.backward()

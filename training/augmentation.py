@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 
+import numpy as np
 import torch
 
 
@@ -36,6 +38,20 @@ def lose_leads(x: torch.Tensor, generator: torch.Generator | None = None) -> tor
     return x.masked_fill(losing & (uniform(batch, leads, 1) < 0.6 * uniform(batch, 1, 1)), 0.0)
 
 
+def draw_share(rng: np.random.Generator | ModuleType = np.random) -> float:
+    """Draws the share of itself that each entry of a batch keeps in `mix`: 1 in half of the batches.
+
+    Args:
+        rng: A generator of NumPy; by default its global one, whose state a Trainer keeps in its checkpoints.
+    """
+    return 1.0 if rng.random() < 0.5 else float(rng.beta(0.3, 0.3))
+
+
 def mix(x: torch.Tensor, share: float) -> torch.Tensor:
-    """Mixes each entry of a batch with its neighbour's, which counts 1 - share (mixup, Zhang et al., 2018)."""
-    return share * x + (1 - share) * x.roll(1, 0)
+    """Mixes each entry of a batch with its neighbour's (mixup, Zhang et al., 2018).
+
+    Args:
+        x: Signals, labels or other numbers, float32 (B, ...).
+        share: Weight of the entry itself, 0 to 1; its neighbour's is 1 - share.
+    """
+    return x if share == 1 else share * x + (1 - share) * x.roll(1, 0)

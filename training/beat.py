@@ -28,7 +28,7 @@ from heartcare.agent.statements import NAMES
 from heartcare.configuration_heartcare import BeatConfig
 from heartcare.tokenization_beat import BeatModel, BeatOutput
 
-from .augmentation import mix, vary
+from .augmentation import draw_share, mix, vary
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
 from .lead_patterns import PATTERNS
 from .optimizers import muon_with_cosine_schedule
@@ -71,10 +71,9 @@ class BeatWithStatementHead(nn.Module):
         if statements is not None:
             signals, leads, samples = inputs["target_values"], inputs["lead_mask"], statement_mask
             if self.training:
-                signals = vary(signals)
-                if np.random.random() < 0.5:
-                    share = float(np.random.beta(0.3, 0.3))
-                    signals, statements = mix(signals * leads, share), mix(statements, share)
+                share = draw_share()
+                signals, statements = mix(vary(signals) * leads, share), mix(statements, share)
+                if share < 1:
                     leads, samples = leads | leads.roll(1, 0), samples | samples.roll(1, 0)
             outputs["statement_loss"] = family_loss(self.read(signals, leads, samples), statements) / len(NAMES)
             outputs["loss"] = outputs.loss + self.weight * outputs["statement_loss"]

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from heartcare.agent.statements import NAMES
 
-from .augmentation import lose_leads, mix, vary
+from .augmentation import draw_share, lose_leads, mix, vary
 from .ptbxl import PTBXL
 from .statement_labels import (
     AUC_COLUMNS,
@@ -74,16 +74,6 @@ class TeacherRecipe:
         return min(self.batch_size, records)
 
 
-def mix_half_of_batches(
-    x: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mixes each crop, and its labels, with another one's, in half of the batches."""
-    if rng.random() < 0.5:
-        return x, labels
-    share = float(rng.beta(0.3, 0.3))
-    return mix(x, share), mix(labels, share)
-
-
 def crops_of_epoch(
     data: PTBXL, recipe: TeacherRecipe, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
@@ -122,7 +112,8 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
         network.train()
         for rows, crops in tqdm(crops_of_epoch(data, recipe, rng), desc=f"epoch {epoch}"):
             x = lose_leads(vary(crops.to(device), generator), generator)
-            x, y = mix_half_of_batches(x, labels[rows].to(device), rng)
+            share = draw_share(rng)
+            x, y = mix(x, share), mix(labels[rows].to(device), share)
             with torch.autocast(device, torch.bfloat16):
                 logits = network(x)
             family_loss(logits.float(), y).backward()

@@ -6,7 +6,7 @@ import torch
 from support.commands import run_main
 
 from heartcare.agent.statements import NAMES
-from heartcare.training.augmentation import lose_leads, vary
+from heartcare.training.augmentation import draw_share, lose_leads, mix, vary
 from heartcare.training.ptbxl import PTBXL
 from heartcare.training.statement_labels import (
     FAMILIES,
@@ -21,7 +21,6 @@ from heartcare.training.teacher import (
     TeacherRecipe,
     answers_of_networks,
     crops_of_epoch,
-    mix_half_of_batches,
     record_logits,
 )
 from heartcare.training.teacher_networks import NETWORKS, StateSpace
@@ -81,8 +80,17 @@ def test_augmentation_keeps_the_heart():
     centred = one - one.mean(-1, keepdim=True)
     alike = (centred * x).sum(-1) / (centred.norm(dim=-1) * x.norm(dim=-1)).clamp(min=1e-9)
     assert alike[~lost].min() > 0.9
-    mixed, labels = mix_half_of_batches(x, torch.eye(256), np.random.default_rng(1))
-    assert mixed.shape == x.shape and torch.allclose(labels.sum(1), torch.ones(256))
+
+
+def test_mixing_keeps_the_sum_of_the_labels():
+    """Half of the batches stay as they are; in the others each entry has a share of its neighbour."""
+    shares = [draw_share(np.random.default_rng(seed)) for seed in range(200)]
+    assert 0.4 < np.mean([share == 1 for share in shares]) < 0.6 and all(0 <= share <= 1 for share in shares)
+    labels = torch.eye(8)
+    assert mix(labels, 1.0) is labels
+    mixed = mix(labels, 0.75)
+    torch.testing.assert_close(mixed, 0.75 * labels + 0.25 * labels.roll(1, 0))
+    torch.testing.assert_close(mixed.sum(1), torch.ones(8))
 
 
 def test_answers_are_means_over_crops_of_whole_records(ptbxl_folder, tmp_path):

@@ -69,7 +69,7 @@ def test_items_are_windows_of_their_records(ptbxl_folder, tmp_path, prediction_l
 
 
 def test_statements_are_read_from_the_given_part_alone(ptbxl_folder, tmp_path):
-    """What stands outside of `statement_mask` does not change the statements' loss."""
+    """The loss of the statements depends on the samples in `statement_mask` and on no others."""
     torch.manual_seed(0)
     data = PTBXL(ptbxl_folder, range(1, 9), tmp_path)
     model = BeatWithStatementHead(BeatModel(BeatConfig()), 76, 1.0).eval()
