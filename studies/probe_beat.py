@@ -8,11 +8,13 @@ sets with intervals by patient.
 
 Trains on folds 1-8 and reports on fold 10; nothing is chosen in between. Each model is probed three times: on the mean
 of a record's latents; on a weighted mean with learnt weights (attention pooling); and by attention pooling behind a
-hidden layer of 256, which reads the core level and the others side by side, as a language model can. `--soft-labels`
-teaches the third one the mean of the cardiologists' statements and of a teacher's answers. `--leads` names patterns of
-leads, for example those of a printed page. These are probed twice by the third probe: trained for one pattern alone,
-and trained on all patterns of `training.lead_patterns`. `--random` adds a Beat of the first model's shape with random
-weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a Markdown table.
+hidden layer of 256, which reads the core level and the others side by side, as a language model can. The third one
+learns from each record as `--starts` different pairs of windows in turn, whose codes differ; it is scored on the whole
+record as it is. `--soft-labels` teaches it the mean of the cardiologists' statements and of a teacher's answers.
+`--leads` names patterns of leads, for example those of a printed page. These are probed twice by the third probe:
+trained for one pattern alone, and trained on all patterns of `training.lead_patterns`. `--random` adds a Beat of the
+first model's shape with random weights: its score is owed to the probe, not to learning (arXiv 2602.17531). Prints a
+Markdown table.
 """
 
 import argparse
@@ -45,6 +47,8 @@ from heartcare.training.teacher import answers_of_networks
 from .beat_study import TrainedVariant
 from .beat_variants import VARIANTS
 
+Tokens = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # what `latents` returns
+
 
 @torch.no_grad()
 def latents(
@@ -52,8 +56,9 @@ def latents(
     data: PTBXL,
     names: Sequence[str] = ("12 leads",),
     seed: int = 0,
+    shift: int = 0,
     batch_size: int = 64,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Tokens:
     """Encodes all records, each with the leads of one pattern.
 
     Args:
@@ -61,6 +66,7 @@ def latents(
         data: Records.
         names: Patterns of `lead_patterns.PATTERNS`; of several, each record has one at random.
         seed: Seed of the patterns.
+        shift: Number of samples by which the first half of a record is taken later, and the second half earlier.
         batch_size: Number of records at a time.
 
     Returns:
@@ -70,6 +76,8 @@ def latents(
     rng, cores, others, gains = np.random.default_rng(seed), [], [], []
     for start in tqdm(range(0, len(data), batch_size), desc="encoding"):
         x = data.signals(start, start + batch_size)
+        half = x.shape[-1] // 2
+        x = torch.cat([x[..., shift : half + shift], x[..., half - shift : x.shape[-1] - shift]], dim=-1)
         leads = np.stack([PATTERNS[names[rng.integers(len(names))]](rng, x.shape[-1]) for _ in x])
         tokens = model.encode(x, lead_mask=torch.from_numpy(leads))
         core = torch.zeros_like(tokens.latents)
@@ -121,27 +129,25 @@ def fit_attention(
     return probe.eval()
 
 
-def fit_reader(
-    core: torch.Tensor, others: torch.Tensor, gain: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
-) -> TokenReader:
+def fit_reader(tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int) -> TokenReader:
     """Trains the probe with a hidden layer by AdamW on the loss of the families of labels, with one cycle of learning
     rates.
 
     Args:
-        core, others: As `latents` gives them.
-        gain: Standardised log gain (records, 1).
+        tokens: The records' tokens from several starts, with standardised gain; each epoch takes the next of them.
         labels: Probabilities of the statements, float32 (records, 76).
         epochs: Number of epochs.
         seed: Seed of weights and order.
     """
     torch.manual_seed(seed)
-    probe = TokenReader(core.shape[-1], labels.shape[1]).train()
+    probe = TokenReader(tokens[0][0].shape[-1], labels.shape[1]).train()
     optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.1)
-    batches = -(-len(core) // 256)
+    batches = -(-len(labels) // 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, epochs=epochs, steps_per_epoch=batches)
-    for _ in tqdm(range(epochs), desc="probe with a hidden layer"):
-        for rows in torch.randperm(len(core)).split(256):
-            loss = family_loss(probe(core[rows], others[rows], gain[rows]), labels[rows])
+    for epoch in tqdm(range(epochs), desc="probe with a hidden layer"):
+        inputs = tokens[epoch % len(tokens)]
+        for rows in torch.randperm(len(labels)).split(256):
+            loss = family_loss(probe(*(each[rows] for each in inputs)), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -165,7 +171,7 @@ class LinearProbes:
         seed: Seed of the order.
     """
 
-    def __init__(self, tokens: tuple[torch.Tensor, ...], labels: torch.Tensor, epochs: int, seed: int):
+    def __init__(self, tokens: Tokens, labels: torch.Tensor, epochs: int, seed: int):
         core, others, gain = tokens
         states = core + others
         pooled = torch.cat([states.float().mean(1), gain], 1)
@@ -190,27 +196,37 @@ class LinearProbes:
 
 
 class HiddenProbe:
-    """The probe with a hidden layer. Arguments are as in `LinearProbes`; the labels may be probabilities."""
+    """The probe with a hidden layer.
 
-    def __init__(self, tokens: tuple[torch.Tensor, ...], labels: torch.Tensor, epochs: int, seed: int):
+    Args:
+        tokens: What `latents` gives for the records to train on, from several starts.
+        labels: Probabilities of the statements, float32 (records, 76).
+        epochs: Number of epochs.
+        seed: Seed of weights and order.
+    """
+
+    def __init__(self, tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int):
+        gains = tokens[0][2]
+        self.centre, self.scale = gains.mean(), gains.std() + 1e-6
+        self.reader = fit_reader([self._standardised(each) for each in tokens], labels, epochs, seed)
+
+    def _standardised(self, tokens: Tokens) -> Tokens:
         core, others, gain = tokens
-        self.centre, self.scale = gain.mean(), gain.std() + 1e-6
-        self.reader = fit_reader(core, others, (gain - self.centre) / self.scale, labels, epochs, seed)
+        return core, others, (gain - self.centre) / self.scale
 
-    def __call__(self, tokens: tuple[torch.Tensor, ...]) -> np.ndarray:
+    def __call__(self, tokens: Tokens) -> np.ndarray:
         """Probabilities of all classes for other records' tokens, (records, 76)."""
-        core, others, gain = tokens
-        return probabilities(self.reader, core, others, (gain - self.centre) / self.scale)
+        return probabilities(self.reader, *self._standardised(tokens))
 
     @torch.no_grad()
     def milliseconds(self, model: BeatModel, signals: torch.Tensor) -> float:
         """Median time from the codes of records to their statements, for each of the signals (B, 12, n) in mV."""
         codes, times = model.encode(signals), []
-        gain = (codes.gain.log()[:, None] - self.centre) / self.scale
         for _ in range(50):
             started = time.perf_counter()
             core = model.quantizer.levels[0].decode(codes.codes[:, 0])
-            self.reader(core, model.quantizer.decode(codes.codes) - core, gain)
+            others = model.quantizer.decode(codes.codes) - core
+            self.reader(*self._standardised((core, others, codes.gain.log()[:, None])))
             times.append(time.perf_counter() - started)
         return 1000 * float(np.median(times)) / len(signals)
 
@@ -230,21 +246,26 @@ def rows_of_model(
     given = given_statements(train)
     hard = torch.from_numpy(given).float()
     soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
-    tokens, tested = latents(model, train), latents(model, test)
-    for pooling, values in LinearProbes(tokens, hard, args.epochs, args.seed)(tested).items():
+    shifts = np.linspace(0, train.signals(0, 1).shape[-1] // 4, args.starts, endpoint=False).astype(int).tolist()
+
+    def train_hidden(names: Sequence[str]) -> HiddenProbe:
+        tokens = [latents(model, train, names, args.seed + turn, shift) for turn, shift in enumerate(shifts)]
+        return HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+
+    tested = latents(model, test)
+    for pooling, values in LinearProbes(latents(model, train), hard, args.epochs, args.seed)(tested).items():
         yield name, pooling, values
-    probe = HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+    probe = train_hidden(["12 leads"])
     yield name, "attention, hidden layer", probe(tested)
     if isinstance(model, BeatModel):
         for count in (1, 64):
             cost = probe.milliseconds(model, test.signals(0, count))
             tqdm.write(f"{name}, from codes to statements: {cost:.2f} ms an ECG of {count}", sys.stderr)
     if args.leads:
-        mixed = HiddenProbe(latents(model, train, list(PATTERNS), args.seed), soft, args.hidden_epochs, args.seed)
+        mixed = train_hidden(list(PATTERNS))
         yield f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested)
     for leads in args.leads:
-        tokens, tested = latents(model, train, [leads], args.seed), latents(model, test, [leads])
-        alone = HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+        tested, alone = latents(model, test, [leads]), train_hidden([leads])
         for trained, probe in (("this alone", alone), ("all patterns", mixed)):
             yield f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested)
 
@@ -275,6 +296,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=10, help="number of epochs of the linear attention probe")
     parser.add_argument(
         "--hidden-epochs", type=int, default=20, help="number of epochs of the probe with a hidden layer"
+    )
+    parser.add_argument(
+        "--starts", type=int, default=5, help="number of pairs of windows of each record that this probe learns from"
     )
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--limit", type=int, help="number of records at most, for training and for the test fold")

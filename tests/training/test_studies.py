@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from support.commands import run_main
 
 from heartcare import BeatConfig
-from heartcare.studies import benchmark_beat, reading_study
+from heartcare.studies import benchmark_beat, probe_beat, reading_study
 from heartcare.studies.beat_variants import VARIANTS
 from heartcare.training.ptbxl import PTBXL
 
@@ -149,6 +150,40 @@ def test_jepa_teaches_the_encoder_to_foresee_itself(tmp_path, ptbxl_folder):
     assert all(parameter.requires_grad for parameter in after)
     hidden = reading_study.hidden_patches(64, reader.beat.config, np.random.default_rng(0))
     assert hidden.shape == (64, 25) and 0.55 < hidden.float().mean() < 0.78
+
+
+def test_windows_of_other_starts():
+    """A shift takes the first half of a record later and the second half earlier; without one it is as recorded."""
+    seen = []
+
+    class Echo:
+        def encode(self, signals, lead_mask):
+            seen.append(signals)
+            return SimpleNamespace(latents=signals[:, :2, :5], gain=torch.ones(len(signals)))
+
+    class Ramp:
+        def __len__(self):
+            return 3
+
+        def signals(self, start, stop):
+            return torch.arange(8.0).expand(min(stop, 3) - start, 12, 8)
+
+    for shift in (0, 2):
+        core, others, gain = probe_beat.latents(Echo(), Ramp(), shift=shift, batch_size=2)
+        assert core.count_nonzero() == 0 and len(others) == 3 and torch.equal(gain, torch.zeros(3, 1))
+    assert seen[0][0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert seen[2][0, 0].tolist() == [2, 3, 4, 5, 2, 3, 4, 5]
+
+
+def test_each_epoch_learns_from_the_next_start():
+    """Epochs of two starts are not as many epochs of the first one."""
+    starts = [(torch.randn(6, 5, 4), torch.randn(6, 5, 4), torch.randn(6, 1)) for _ in range(2)]
+    labels = torch.rand(6, 76)
+    one, same, two = (
+        probe_beat.HiddenProbe(tokens, labels, 4, 0)(starts[0]) for tokens in (starts[:1], starts[:1] * 2, starts)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - two).max() > 1e-4
 
 
 POOLINGS = ("mean", "attention", "attention, hidden layer")
