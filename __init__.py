@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, A
 from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .ecg_heartcare import ECG
 from .image_processing_heartcare import ECGImageProcessor
+from .measuring_heartcare import Measurements, measure_ecg
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .pipeline_heartcare import ECGInterpretationPipeline
 from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
@@ -34,5 +35,7 @@ __all__ = [
     "HeartcareConfig",
     "HeartcareForConditionalGeneration",
     "HeartcareProcessor",
+    "Measurements",
+    "measure_ecg",
     "read_ecg",
 ]

@@ -141,6 +141,8 @@ class ECGInterpretationPipeline(Pipeline):
         - **probabilities** (`dict`): With options: option -> probability; they add up to 1.
         - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer";
           "finished" is False for an answer that a limit of tokens or time cut off.
+        - **measurements** (`list[dict]`): Numbers of each signal, as devices print them: rate, intervals, axes, ST
+          levels, ectopic beats; and the "reasons" of those that cannot be measured.
         - **quality** (`list[dict]`): Quality record of each signal: its leads and named warnings.
         - **provenance** (`dict`): Model, revision (the commit on the Hub), dtype, and the source of each ECG.
     """
@@ -172,8 +174,8 @@ class ECGInterpretationPipeline(Pipeline):
         layout: str | None = None,
         **given: Any,
     ) -> dict[str, Any]:
-        """Turns any input into a dict of `features`, the processor's outputs for it alone; `options`; `quality`; and
-        `pictures`, their number.
+        """Turns any input into a dict of `features`, the processor's outputs for it alone; `options`; `measurements`;
+        `quality`; and `pictures`, their number.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -216,13 +218,18 @@ class ECGInterpretationPipeline(Pipeline):
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            processor_kwargs={"return_quality": True, **({"layout": layout} if layout else {})},
+            processor_kwargs={
+                "return_quality": True,
+                "return_measurements": True,
+                **({"layout": layout} if layout else {}),
+            },
         )
-        quality = features.pop("ecg_quality", [])
+        measurements, quality = features.pop("ecg_measurements", []), features.pop("ecg_quality", [])
         self._check_length(features["input_ids"].shape[1])
         return {
             "features": dict(features),
             "options": list(options or ()),
+            "measurements": measurements,
             "quality": quality,
             "pictures": sum(part["type"] == "image" for content in contents for part in content),
         }
@@ -314,7 +321,8 @@ class ECGInterpretationPipeline(Pipeline):
                 for quality in outputs["quality"]
             ],
         }
-        return reply | {"tokens": outputs["tokens"], "quality": outputs["quality"], "provenance": provenance}
+        kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
+        return reply | kept | {"provenance": provenance}
 
     def get_iterator(
         self,

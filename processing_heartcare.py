@@ -40,10 +40,12 @@ from .image_processing_heartcare import (
     checked_layout,
     flat_list,
 )
+from .measuring_heartcare import as_plain, measure_ecg
 from .reading_heartcare import as_ecg, one_for_each, read_ecg
 
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
+MEASURED_SECONDS = 60.0  # from the start of a recording
 SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
 
 
@@ -61,7 +63,8 @@ class PreparedECG(NamedTuple):
 
     `signal` is float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded; `lead_mask` is bool
     (12, samples), True where it was; `quality` is the quality record: "source", "sampling_rate" and "seconds" of the
-    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, and "warnings" by name.
+    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, and "warnings" by name;
+    and "measurements" where they were asked for.
     """
 
     signal: np.ndarray
@@ -138,11 +141,12 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         units: str | Sequence[str] | None = None,
         return_tensors: str | None = None,
         return_quality: bool = False,
+        return_measurements: bool = False,
         **kwargs: Any,
     ) -> BatchFeature:
         """Turns ECGs into `input_values` float32 (ecgs, 12, samples) in mV, left-padded; `ecg_attention_mask` int64
         (ecgs, samples); `lead_mask` bool (ecgs, 12, samples); with `return_quality` also `ecg_quality`, a list of
-        quality records.
+        quality records; with `return_measurements` also `ecg_measurements`, a list of dicts of numbers.
 
         Args:
             ecg: One ECG or a list of them, each a path, bytes, an array or tensor (leads, samples), an `ECG`, or a dict
@@ -151,18 +155,18 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
                 value for all, or a list with one for each.
             return_tensors: "pt" or "np".
             return_quality: Adds the quality records.
+            return_measurements: Adds rate, intervals, axes and the like; see `measuring_heartcare.Measurements`.
 
         Raises: `TypeError` for unknown keywords and types; `ValueError`, `FileNotFoundError` and `ImportError` that say
             what came, what was expected, and what to do.
         """
         refuse_unknown(kwargs, CALL_KEYWORDS, type(self).__name__)
-        prepared = [self.prepare(record) for record in self.fetch_ecg(ecg, sampling_rate, lead_names, units)]
+        records = self.fetch_ecg(ecg, sampling_rate, lead_names, units)
+        prepared = [self.prepare(record, return_measurements) for record in records]
         features = self.pad(
             [record.signal for record in prepared], [record.lead_mask for record in prepared], return_tensors
         )
-        if return_quality:
-            features["ecg_quality"] = [record.quality for record in prepared]
-        return features
+        return with_records(features, prepared, return_quality, return_measurements)
 
     def fetch_ecg(
         self,
@@ -187,8 +191,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             return self.fetch_ecg(list(ecg), sampling_rate, lead_names, units)
         return [as_ecg(ecg, sampling_rate, lead_names, units)]
 
-    def prepare(self, ecg: ECG | dict[str, Any]) -> PreparedECG:
-        """Arranges, cleans and resamples one ECG, given as an `ECG` or as a dict of its attributes.
+    def prepare(self, ecg: ECG | dict[str, Any], measure: bool = False) -> PreparedECG:
+        """Arranges, cleans and resamples one ECG, given as an `ECG` or as a dict of its attributes; with `measure`, its
+        first minute is measured at its own rate.
 
         Raises: `ValueError` when nothing of it can be used.
         """
@@ -200,7 +205,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
                 UserWarning,
                 stacklevel=2,
             )
-        signal = self.resample(self.clean(arranged.signal, ecg.sampling_rate), ecg.sampling_rate)
+        cleaned = self.clean(arranged.signal, ecg.sampling_rate)
+        signal = self.resample(cleaned, ecg.sampling_rate)
         recorded = np.isfinite(arranged.signal)
         partly = {
             lead: round(float(row.sum()) / ecg.sampling_rate, 3)
@@ -215,6 +221,9 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             "recorded_seconds": partly,
             "warnings": arranged.warnings,
         }
+        if measure:
+            first = cleaned[:, : round(MEASURED_SECONDS * ecg.sampling_rate)]
+            quality["measurements"] = as_plain(measure_ecg(first, ecg.sampling_rate))
         lead_mask = np.isfinite(signal)
         return PreparedECG(np.where(lead_mask, signal, 0.0).astype(np.float32), lead_mask, quality)
 
@@ -322,7 +331,21 @@ SETTINGS = (
     *("sampling_rate", "samples_per_latent", "highpass_hz", "notch_hz", "min_seconds", "max_gap_seconds"),
     "plausible_mv",
 )
-CALL_KEYWORDS = ("ecg", "sampling_rate", "lead_names", "units", "return_tensors", "return_quality")
+CALL_KEYWORDS = (
+    *("ecg", "sampling_rate", "lead_names", "units", "return_tensors", "return_quality"),
+    "return_measurements",
+)
+
+
+def with_records(
+    features: BatchFeature, prepared: Sequence[PreparedECG], return_quality: bool, return_measurements: bool
+) -> BatchFeature:
+    """Adds `ecg_quality` and `ecg_measurements` of prepared ECGs, as they are asked for."""
+    if return_measurements:
+        features["ecg_measurements"] = [record.quality.pop("measurements") for record in prepared]
+    if return_quality:
+        features["ecg_quality"] = [record.quality for record in prepared]
+    return features
 
 
 class NoKwargs(TypedDict, total=False):
@@ -330,12 +353,15 @@ class NoKwargs(TypedDict, total=False):
 
 
 class HeartcareProcessorKwargs(ProcessingKwargs, total=False):
-    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin and [`ECGImageProcessor`], and `return_quality`."""
+    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin and [`ECGImageProcessor`], `return_quality` and
+    `return_measurements`.
+    """
 
     images_kwargs: ECGImageProcessorKwargs
     videos_kwargs: NoKwargs
     audio_kwargs: NoKwargs
     return_quality: bool
+    return_measurements: bool
 
 
 class HeartcareProcessor(ProcessorMixin):
@@ -477,9 +503,10 @@ class HeartcareProcessor(ProcessorMixin):
             text: Prompts with one `<|ecg|>` for each ECG and one `<|image|>` for each image.
             sampling_rate (Hz), lead_names, units: Stated for ECGs that do not say it themselves.
             kwargs: Keywords of the tokenizer (padding, return_tensors, ...) and of the image processor (layout, size,
-                ...), by themselves or in the dicts `text_kwargs` and `images_kwargs`; and `return_quality`, False by
-                default, which adds `ecg_quality`, a list of quality records with named warnings. The model does not
-                take it.
+                ...), by themselves or in the dicts `text_kwargs` and `images_kwargs`; `return_quality`, False by
+                default, which adds `ecg_quality`, a list of quality records with named warnings; and
+                `return_measurements`, False by default, which adds `ecg_measurements`, a list of dicts of numbers. The
+                model takes neither.
 
         Raises: `TypeError` for unknown keywords; `ValueError`, `FileNotFoundError` and `ImportError` that say what
             came, what was expected, and what to do.
@@ -490,18 +517,16 @@ class HeartcareProcessor(ProcessorMixin):
         # The pipeline "image-text-to-text" of transformers hands its settings of generation to the processor, too.
         kwargs = {name: value for name, value in kwargs.items() if name not in GENERATION_SETTINGS}
         self._check_keywords(kwargs)
-        return_quality = kwargs.pop("return_quality", False)
+        wanted = [kwargs.pop(name, False) for name in ("return_quality", "return_measurements")]
         prepared = None
         if ecg is not None:
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)
-            prepared = [self.feature_extractor.prepare(record) for record in records]
+            prepared = [self.feature_extractor.prepare(record, measure=wanted[1]) for record in records]
         features = super().__call__(images=images, text=text, audio=prepared, **kwargs)
         stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
         if ecg is None and (alone := [name for name, value in stated.items() if value is not None]):
             raise ValueError(f"{', '.join(alone)} say something of an ECG, but no ecg= is given.")
-        if return_quality:
-            features["ecg_quality"] = [record.quality for record in prepared or []]
-        return features
+        return with_records(features, prepared or [], *wanted)
 
     def _check_keywords(self, kwargs):
         refuse_unknown(kwargs, PROCESSOR_KEYWORDS, type(self).__name__)

@@ -5,7 +5,7 @@ servers in `examples/` and Inference Endpoints use it.
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units",
                "layout"}}
-    reply     {"text", "probabilities" with options, "tokens", "quality", "provenance"}
+    reply     {"text", "probabilities" with options, "tokens", "measurements", "quality", "provenance"}
 
 An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
 and addresses on the server's side are not read. Beside either, "source" is the client's own name of the ECG, one line

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ..delineation_heartcare import find_r_peaks
 from ..ecg_heartcare import LEADS
-from .delineate import measure_ecg
-from .measure import find_r_peaks
+from ..measuring_heartcare import measure_ecg
 from .readers import read_ecg
 from .render import draw_ecg, page_header
 from .signal import Optimizer

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from ..delineation_heartcare import find_r_peaks
 from ..ecg_heartcare import ECG, LEADS
 from ..processing_heartcare import BeatFeatureExtractor
-from .measure import find_r_peaks
 
 WINDOW_SECONDS = 10.0
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.

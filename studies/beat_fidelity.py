@@ -6,7 +6,7 @@ and draws a picture of it.
 
 "Before" is the signal as the processor cleans it, at the record's own sampling rate, so that everything above the lower
 rate of Beat counts as an error; "after" is decoded from the codes and brought to that rate (but DTW compares both at
-Beat's rate). Intervals are measured by `heartcare.agent.delineate`, on both; errors are mean absolute ones over the
+Beat's rate). Intervals are measured by `heartcare.measuring_heartcare`, on both; errors are mean absolute ones over the
 records in which both have the number. The forecast continues each record without its end, and is compared with the end,
 at Beat's rate. Prints a Markdown table.
 """
@@ -21,16 +21,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from heartcare import BeatFeatureExtractor, BeatModel
-from heartcare.agent.delineate import MEASURED, Measurements, measure_ecg
-from heartcare.agent.measure import find_r_peaks, match_peaks, repeat_last_beat
+from heartcare.agent.measure import match_peaks, repeat_last_beat
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.render import draw_ecg, encode_png
 from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.signal import dtw
 from heartcare.bench.metrics.statistics import mean_interval
 from heartcare.configuration_heartcare import LEADS
+from heartcare.delineation_heartcare import find_r_peaks
+from heartcare.measuring_heartcare import MEASURED, Measurements, measure_ecg
 
-INTERVALS = [row for row in MEASURED if row[0] != "qtc"]  # which is QT and heart rate once more
+INTERVALS = {name: MEASURED[name] for name in ("heart_rate", "pr", "qrs", "qt", "qrs_axis")}
 
 
 def records_and_patients(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
@@ -113,7 +114,7 @@ class Fidelity:
         correlations = [
             np.corrcoef(signal[k], decoded[k])[0, 1] if np.ptp(decoded[k]) else 0.0 for k in np.flatnonzero(present)
         ]
-        st_known = before.st is not None and after.st is not None
+        st = [abs(level - after.st[lead]) for lead, level in before.st.items() if lead in after.st]
         row = {
             "prd": 100 * np.sqrt(np.square(error).sum() / np.square(signal).sum()),
             "rmse": 1000 * np.sqrt(np.square(error[present]).mean()),
@@ -122,13 +123,13 @@ class Fidelity:
             "dtw": 1000 * dtw(*(self.at_model_rate(each[present], rate) for each in (decoded, signal))).mean(),
             "beats": (match_peaks(peaks, decoded_peaks, 0.05 * rate), len(peaks), len(decoded_peaks)),
             "p": (before.pr is not None, after.pr is not None),
-            "st": 1000 * np.abs(before.st - after.st)[present].mean() if st_known else np.nan,
+            "st": 1000 * np.mean(st) if st else np.nan,
             "forecast": self.forecast_errors(signal, rate),
         }
-        for name, _, _ in INTERVALS:
+        for name in INTERVALS:
             a, b = getattr(before, name), getattr(after, name)
             difference = np.nan if a is None or b is None else abs(a - b)
-            row[name] = min(difference, 360 - difference) if name == "axis" else difference
+            row[name] = min(difference, 360 - difference) if name == "qrs_axis" else difference
         self.rows.append(row)
 
     def mean(self, name: str, digits: int = 1) -> str:
@@ -154,7 +155,7 @@ class Fidelity:
             "DTW, uV": self.mean("dtw"),
             "R-peak F1, 50 ms": f"{2 * matched / (true + detected):.4f}",
             "R-peak recall / precision, 50 ms": f"{matched / true:.4f} / {matched / detected:.4f}",
-            **{f"error of {words}, {unit}": self.mean(name, 2) for name, words, unit in INTERVALS},
+            **{f"error of {words}, {unit}": self.mean(name, 2) for name, (words, unit) in INTERVALS.items()},
             "error of ST level, uV": self.mean("st"),
             "P waves kept / invented": f"{p[p[:, 0], 1].mean():.1%} / {p[~p[:, 0], 1].mean():.1%}"
             if 0 < p[:, 0].sum() < len(p)

@@ -1,9 +1,14 @@
-"""Measures the delineation: on simulated ECGs, whose onsets and ends are known, and on PTB-XL by the numbers that its
-statements imply.
+"""Measures the delineation: on simulated ECGs, whose onsets and ends are known; on LUDB, where cardiologists marked
+them; and on PTB-XL by the numbers that its statements imply.
 
     python -m heartcare.studies.evaluate_measure                          # simulated ECGs
     python -m heartcare.studies.evaluate_measure --neurokit               # and neurokit2, where it is installed
+    python -m heartcare.studies.evaluate_measure --ludb LUDB_FOLDER       # and LUDB
     python -m heartcare.studies.evaluate_measure --ptbxl PTBXL_FOLDER     # and PTB-XL
+
+LUDB (Kalyakulina et al., 2020) is read as PhysioNet has it: a record in WFDB format, and for each lead a file of
+annotations. Thresholds were chosen on every second of its records, the first among them, so `--half test` has the
+others.
 
 Prints Markdown tables. Errors are mean absolute ones in ms, over the waves that were found; "found" and "invented" are
 shares of the beats that have the wave and of those that have none. Neurokit2 works on one lead, lead II, by its wavelet
@@ -12,6 +17,7 @@ method.
 
 import argparse
 import ast
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +25,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from heartcare.agent.delineate import Waves, delineate, measure_ecg
 from heartcare.agent.measure import match_peaks
 from heartcare.agent.simulate import FORMS, RHYTHMS, SimulatedECG, simulate_ecg
 from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.probability import auc
+from heartcare.configuration_heartcare import LEADS
+from heartcare.delineation_heartcare import Delineation, Waves, delineate
+from heartcare.measuring_heartcare import measure_ecg
 from heartcare.processing_heartcare import BeatFeatureExtractor
 
 EDGES = ("QRS onset", "QRS end", "T end", "P onset", "P end")
@@ -110,6 +118,103 @@ def print_simulated(title: str, table: dict[str, dict]) -> None:
         print(f"| {name} | {2 * matched / (true + detected):.4f} | {' | '.join(errors)} | {' | '.join(shares)} |")
 
 
+def marks_of_cardiologists(record: Path) -> dict[str, np.ndarray]:
+    """Reads the marks of one record of LUDB: wave ("p", "qrs", "t") -> float64 (waves, 12, 2), onset and end in seconds
+    in each lead, NaN where a lead has no mark for the wave.
+    """
+    import wfdb
+
+    marks: dict[str, list[np.ndarray]] = {"p": [], "qrs": [], "t": []}
+    for lead in LEADS:
+        found = wfdb.rdann(str(record), lead.lower())
+        symbols, seconds = found.symbol, np.asarray(found.sample) / found.fs
+        for name, symbol in (("p", "p"), ("qrs", "N"), ("t", "t")):
+            around = list(zip(symbols, symbols[1:], symbols[2:]))  # an onset, the peak and an end follow each other
+            peaks = [k for k, three in enumerate(around, start=1) if three == ("(", symbol, ")")]
+            marks[name].append(np.array([(seconds[k - 1], seconds[k + 1]) for k in peaks]).reshape(-1, 2))
+    return {name: _one_row_for_each_wave(leads) for name, leads in marks.items()}
+
+
+def _one_row_for_each_wave(leads: list[np.ndarray]) -> np.ndarray:
+    """Puts the marks of twelve leads, (waves, 2) each, that belong to the same wave into one row: (waves, 12, 2)."""
+    counts = [len(marks) for marks in leads]
+    usual = max(set(counts), key=counts.count)
+    rows = np.full((usual, len(leads), 2), np.nan)
+    if not usual:
+        return rows
+    centres = np.median([marks.mean(1) for marks in leads if len(marks) == usual], axis=0)
+    for lead, marks in enumerate(leads):
+        for mark in marks:
+            nearest = int(np.abs(centres - mark.mean()).argmin())
+            if abs(centres[nearest] - mark.mean()) < 0.15:
+                rows[nearest, lead] = mark
+    return rows
+
+
+def print_ludb(folder: Path, half: str) -> None:
+    """Prints errors against the median of the cardiologists' marks over the leads, wide QRS, and P waves that are
+    missed and invented.
+    """
+    import wfdb
+
+    extractor = BeatFeatureExtractor()
+    paths = sorted((path.with_suffix("") for path in folder.rglob("*.hea")), key=lambda path: int(path.name))
+    paths = {"development": paths[::2], "test": paths[1::2], "all": paths}[half]
+    errors: dict[str, list[np.ndarray]] = defaultdict(list)
+    wide: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    fibrillation, others = [], []
+    for path in tqdm(paths, desc="measuring"):
+        (record,) = extractor.fetch_ecg(path)
+        arranged = extractor.arrange(record)
+        found = delineate(extractor.clean(arranged.signal, record.sampling_rate), record.sampling_rate)
+        marks = marks_of_cardiologists(path)
+        for name, rows in marks.items():
+            own = [span for beat in found.beats if (span := getattr(beat, name))]
+            errors[name].append(_errors(np.array(own).reshape(-1, 2), np.nanmedian(rows, axis=1)))
+        (onset, end), edges = found.median.qrs, found.by_lead["qrs"]
+        theirs = np.nanmedian(marks["qrs"], axis=1)
+        widest = np.nanmax(marks["qrs"][..., 1], 1) - np.nanmin(marks["qrs"][..., 0], 1)
+        wide["medians of the leads"].append((np.median(theirs[:, 1] - theirs[:, 0]), end - onset))
+        wide["first onset to last end"].append((np.median(widest), np.nanmax(edges[:, 1]) - np.nanmin(edges[:, 0])))
+        has_p = _have_p(found, np.nanmedian(marks["p"], axis=1))
+        words = " ".join(wfdb.rdheader(str(path)).comments).lower()
+        (fibrillation if "fibrillation" in words else others).extend(has_p)
+    title = {"p": ("P onset", "P end"), "qrs": ("QRS onset", "QRS end"), "t": ("T onset", "T end")}
+    print(f"\n| LUDB, {half}, {len(paths)} records | beats | mean, ms | sd, ms | sd over records, ms |\n|{5 * '---|'}")
+    for name, edges in title.items():
+        beats = np.concatenate(errors[name])
+        records = np.array([each.mean(0) for each in errors[name] if len(each)])
+        for column, edge in enumerate(edges):
+            mean, sd, between = beats[:, column].mean(), beats[:, column].std(), records[:, column].std()
+            print(f"| {edge} | {len(beats)} | {mean:+.1f} | {sd:.1f} | {between:.1f} |")
+    for words, widths in wide.items():
+        truth, seen = np.array(widths).T >= 0.12
+        shares = " / ".join(f"{right.mean():.0%}" if len(right) else "–" for right in (seen[truth], ~seen[~truth]))
+        print(f"| QRS of 120 ms, {words}: sensitivity / specificity | {truth.sum()} | {shares} | | |")
+    invented = f"{np.mean([ours for ours, _ in fibrillation]):.0%}" if fibrillation else "–"
+    missed = f"{np.mean([not ours for ours, theirs in others if theirs]):.1%}"
+    print(f"| P found in fibrillation / missed elsewhere | {len(fibrillation)} | {invented} / {missed} | | |")
+
+
+def _errors(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Onset and end of each of our waves less those of the nearest of theirs within 150 ms, in ms: (waves, 2)."""
+    if not len(own) or not len(theirs):
+        return np.empty((0, 2))
+    distance = np.abs(own.mean(1)[:, None] - theirs.mean(1))
+    near = distance.min(1) < 0.15
+    return 1000 * (own[near] - theirs[distance.argmin(1)[near]])
+
+
+def _have_p(found: Delineation, theirs: np.ndarray) -> list[tuple[bool, bool]]:
+    """Whether each usual beat has a P wave, by us and by the cardiologists: in the 0.36 s before its QRS."""
+    pairs = []
+    for beat, usual in zip(found.beats, found.usual):
+        if usual and beat.qrs:
+            before = beat.qrs[0] - theirs.mean(1)
+            pairs.append((beat.p is not None, bool(((before > 0) & (before < 0.36)).any())))
+    return pairs
+
+
 def print_ptbxl(folder: Path, fold: int, limit: int | None) -> None:
     """Prints the number that a statement implies, and how well it tells records with the statement from others."""
     extractor = BeatFeatureExtractor()
@@ -122,7 +227,7 @@ def print_ptbxl(folder: Path, fold: int, limit: int | None) -> None:
     print(f"\n| {columns} |\n|{6 * '---|'}")
     for code, name, sign in (
         ("NORM", "qrs", -1), ("CLBBB", "qrs", 1), ("CRBBB", "qrs", 1), ("1AVB", "pr", 1), ("AFIB", "pr", 0), ("LNGQT",
-        "qtc", 1), ("STACH", "heart_rate", 1), ("SBRAD", "heart_rate", -1), ("LAFB", "axis", -1),
+        "qtc_fridericia", 1), ("STACH", "heart_rate", 1), ("SBRAD", "heart_rate", -1), ("LAFB", "qrs_axis", -1),
     ):  # fmt: skip
         has = np.array([code in each for each in codes])
         values = np.array([np.nan if getattr(each, name) is None else getattr(each, name) for each in measured])
@@ -135,12 +240,26 @@ def print_ptbxl(folder: Path, fold: int, limit: int | None) -> None:
         print(f"| {code} | {has.sum()} | {name} | {medians} | {absent} | {score} |")
 
 
+def print_speed(sampling_rate: int) -> None:
+    """Prints how many simulated ECGs of 10 s are cleaned and measured in a second, by the median of each kind."""
+    extractor, times = BeatFeatureExtractor(), []
+    ecgs = [simulate_ecg(rhythm, form, sampling_rate=sampling_rate) for rhythm in RHYTHMS for form in FORMS]
+    for ecg in 2 * ecgs:
+        started = time.perf_counter()
+        measure_ecg(extractor.clean(ecg.signal.astype(np.float64), sampling_rate), sampling_rate)
+        times.append(time.perf_counter() - started)
+    speed = 1 / np.median(times[len(ecgs) :])
+    print(f"\nCleaned and measured on this process's cores: {speed:.0f} ECGs of 10 s at {sampling_rate} Hz a second.")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6, help="simulated ECGs of each rhythm and form")
     parser.add_argument("--sampling-rate", type=int, default=500)
     parser.add_argument("--neurokit", action="store_true", help="neurokit2 beside it")
+    parser.add_argument("--ludb", help="LUDB as PhysioNet has it")
+    parser.add_argument("--half", choices=("development", "test", "all"), default="test", help="of LUDB's records")
     parser.add_argument("--ptbxl", help="PTB-XL in its official layout")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--limit", type=int, help="number of records of PTB-XL at most")
@@ -148,6 +267,9 @@ def main(argv: list[str] | None = None) -> None:
     print_simulated("ours, ms", simulated(ours, args.seeds, args.sampling_rate))
     if args.neurokit:
         print_simulated("neurokit2, lead II, ms", simulated(neurokit, args.seeds, args.sampling_rate))
+    print_speed(args.sampling_rate)
+    if args.ludb:
+        print_ludb(Path(args.ludb), args.half)
     if args.ptbxl:
         print_ptbxl(Path(args.ptbxl), args.fold, args.limit)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...agent.measure import find_r_peaks, match_peaks
+from ...agent.measure import match_peaks
+from ...delineation_heartcare import find_r_peaks
 
 
 def signal_prediction(

@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from heartcare.agent.delineate import measure_ecg
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.signal import Optimizer
 from heartcare.configuration_heartcare import LEADS
 from heartcare.ecg_heartcare import ECG
 from heartcare.image_processing_heartcare import open_picture
+from heartcare.measuring_heartcare import measure_ecg
 from heartcare.reading_heartcare import PICTURES, detect_format, read_ecg
 
 MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")

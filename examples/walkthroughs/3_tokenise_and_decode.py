@@ -24,7 +24,7 @@ prd = 100 * (decoded - inputs["input_values"]).norm() / inputs["input_values"].n
 print(tokens.codes.shape, tokens.codes[0, :, :8].tolist(), f"gain {tokens.gain.item():.3f} mV, PRD {prd:.1f} %")
 
 # %% What that means in clinical units.
-from heartcare.agent.delineate import measure_ecg
+from heartcare import measure_ecg
 
 for name, signal in (("before", inputs["input_values"][0]), ("after", decoded[0])):
     found = measure_ecg(signal.numpy(), 100)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from heartcare.agent.measure import find_r_peaks, match_peaks
+from heartcare.agent.measure import match_peaks
 from heartcare.agent.qa import CHOICES, TASKS, TOPICS, Labels, QuestionBuilder, report_text, sentence
 from heartcare.agent.rephrase import Rephraser, find_fault
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.agent.statements import SUPERCLASS, SUPERCLASS_OF
+from heartcare.delineation_heartcare import find_r_peaks
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS)

@@ -5,11 +5,12 @@ import pytest
 from scipy import signal as scipy_signal
 
 from heartcare import BeatFeatureExtractor
-from heartcare.agent.measure import heart_rate, qrs_axis
+from heartcare.agent.measure import heart_rate
 from heartcare.agent.signal import Optimizer, best_window, lead_quality, limb_lead_reversal, longest_run
 from heartcare.agent.simulate import FORMS, simulate_ecg
 from heartcare.cleaning_heartcare import resample
 from heartcare.ecg_heartcare import ECG, LEADS
+from heartcare.measuring_heartcare import measure_ecg
 
 
 def record_of(signal, rate=500, leads=LEADS) -> ECG:
@@ -183,7 +184,7 @@ def test_measurements():
         for lead, angle in {"I": 0, "II": 60, "III": 120, "aVR": -150, "aVL": -30, "aVF": 90}.items():
             projection = np.cos(np.radians(degrees - angle)) * (1 if lead in ("I", "II", "III") else np.sqrt(3) / 2)
             turned[LEADS.index(lead)] = clean[LEADS.index("V5")] * projection
-        axes[degrees] = qrs_axis(turned, 500)
+        axes[degrees] = measure_ecg(turned, 500).qrs_axis
     for degrees, found in axes.items():
         assert found == pytest.approx(degrees, abs=3)
-    assert heart_rate(np.zeros((12, 5000)), 500) is None and qrs_axis(np.zeros((12, 5000)), 500) is None
+    assert heart_rate(np.zeros((12, 5000)), 500) is None and measure_ecg(np.zeros((12, 5000)), 500).qrs_axis is None

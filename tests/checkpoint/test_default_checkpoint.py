@@ -11,11 +11,12 @@ import torch
 from transformers import AutoModel
 
 from heartcare.agent.lexicon import find_statements
-from heartcare.agent.measure import find_r_peaks, match_peaks
+from heartcare.agent.measure import match_peaks
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
 from heartcare.bench.probe import fit_probe
+from heartcare.delineation_heartcare import find_r_peaks
 from heartcare.processing_heartcare import BeatFeatureExtractor
 from heartcare.training.lead_patterns import PATTERNS
 

@@ -7,9 +7,10 @@ import torch
 from make_examples import write_wfdb
 
 from heartcare import ECG, BeatFeatureExtractor, read_ecg
-from heartcare.agent.measure import find_r_peaks
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.delineation_heartcare import find_r_peaks
 from heartcare.ecg_heartcare import LEADS, canonical_lead
+from heartcare.measuring_heartcare import measure_ecg
 
 
 @pytest.fixture
@@ -176,6 +177,20 @@ def test_saved_with_its_settings(tmp_path, ecg):
 
 
 # Bad input: what came, what was expected, what to do.
+
+
+def test_measurements_come_along_where_they_are_asked_for(processor):
+    """They are those of the first minute, at the recording's own rate, by extractor and processor alike."""
+    extractor, ecg = processor.feature_extractor, simulate_ecg("SR", "CRBBB", seed=2)
+    options = {"sampling_rate": 500, "units": "mV"}
+    (found,) = extractor(ecg.signal, **options, return_measurements=True)["ecg_measurements"]
+    assert found["qrs"] == measure_ecg(extractor.clean(ecg.signal.astype(float), 500), 500).qrs > 110
+    features = processor(ecg=ecg.signal, text="<|ecg|>", **options, return_quality=True, return_measurements=True)
+    assert features["ecg_measurements"] == [found] and "measurements" not in features["ecg_quality"][0]
+    assert "ecg_measurements" not in processor(ecg=ecg.signal, text="<|ecg|>", **options)
+    long = np.concatenate([np.tile(ecg.signal, 6), np.zeros((12, 15_000), np.float32)], axis=1)
+    (minute,) = extractor(long, **options, return_measurements=True)["ecg_measurements"]
+    assert minute["qrs"] == pytest.approx(found["qrs"], abs=4) and minute["slowest"] > 40
 
 
 def quality(extractor, signal, **kwargs):

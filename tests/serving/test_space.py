@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
-from heartcare.agent.delineate import measure_ecg
+from heartcare.measuring_heartcare import measure_ecg
 
 gr = pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")

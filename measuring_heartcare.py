@@ -1,0 +1,299 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Numbers of an ECG, as devices print them: rate, intervals, axes, ST levels, voltages, variability, ectopic beats.
+
+    cleaned leads --delineation_heartcare--> waves --> Measurements, None with its reason where a wave is absent
+
+Intervals and levels are those of the median beat of the commonest form; rate, variability and ectopic beats are those
+of the recording.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .configuration_heartcare import LEADS
+from .delineation_heartcare import BEFORE, RATE, Delineation, Span, delineate
+
+WIDE_MS = 120  # of a QRS
+EARLY = 0.85  # of the usual distance from the beat before; less is early
+IRREGULAR = 0.15  # coefficient of variation of the RR intervals from which on no beat is early
+LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
+
+# Attribute of `Measurements` -> its name and unit, wherever numbers are shown.
+MEASURED: dict[str, tuple[str, str]] = {
+    "heart_rate": ("heart rate", "beats/min"),
+    "pr": ("PR", "ms"),
+    "qrs": ("QRS", "ms"),
+    "qt": ("QT", "ms"),
+    "qtc_fridericia": ("QTc", "ms"),
+    "p_axis": ("P axis", "degrees"),
+    "qrs_axis": ("QRS axis", "degrees"),
+    "t_axis": ("T axis", "degrees"),
+    "sokolow_lyon": ("Sokolow-Lyon", "mV"),
+    "cornell": ("Cornell", "mV"),
+}
+
+
+@dataclass(frozen=True)
+class EctopicBeat:
+    """A beat that is early, or wide and of another form than the others; `time` is that of its R peak in seconds."""
+
+    time: float
+    early: bool
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Numbers of one ECG. A number that cannot be measured is None, and `reasons` says why, by the attribute's name.
+
+    Attributes:
+        heart_rate: Beats per minute, by the mean distance of the R peaks.
+        slowest, fastest: Beats per minute, by the longest and the shortest distance of two R peaks.
+        pr, qrs, qt: ms, of the median beat: P onset to QRS onset, QRS onset to end, QRS onset to T end.
+        qtc_bazett, qtc_fridericia, qtc_framingham: ms, by the three usual formulas; QTc without a name is Fridericia's.
+        p_axis, qrs_axis, t_axis: Degrees, -180 to 180, of P, QRS and T, by their net areas in leads I and aVF.
+        st, st_slope: Lead -> mV, 60 ms after the QRS against just before it; and mV/s from there to 80 ms later.
+        r, s: Lead -> mV, highest and lowest value of the QRS against just before it; s is negative.
+        sokolow_lyon, cornell: mV, S of V1 and the larger R of V5 and V6; R of aVL and S of V3.
+        limb_voltage, chest_voltage: mV, largest height of a QRS from lowest to highest in the limb and chest leads.
+        sdnn, rmssd: ms, variability of the RR intervals between beats of the commonest form.
+        p_share: Share of the usual beats that have a P wave.
+        ectopic: Beats that are early, or wide and of another form.
+        reasons: Attribute -> why it could not be measured.
+    """
+
+    heart_rate: float | None = None
+    slowest: float | None = None
+    fastest: float | None = None
+    pr: float | None = None
+    qrs: float | None = None
+    qt: float | None = None
+    qtc_bazett: float | None = None
+    qtc_fridericia: float | None = None
+    qtc_framingham: float | None = None
+    p_axis: float | None = None
+    qrs_axis: float | None = None
+    t_axis: float | None = None
+    st: dict[str, float] = field(default_factory=dict)
+    st_slope: dict[str, float] = field(default_factory=dict)
+    r: dict[str, float] = field(default_factory=dict)
+    s: dict[str, float] = field(default_factory=dict)
+    sokolow_lyon: float | None = None
+    cornell: float | None = None
+    limb_voltage: float | None = None
+    chest_voltage: float | None = None
+    sdnn: float | None = None
+    rmssd: float | None = None
+    p_share: float | None = None
+    ectopic: tuple[EctopicBeat, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def as_rows(self) -> list[tuple[str, str, str]]:
+        """Returns name, rounded value ("–" where there is none) and unit of each number of `MEASURED`."""
+        rows = []
+        for attribute, (name, unit) in MEASURED.items():
+            value, digits = getattr(self, attribute), 2 if unit == "mV" else 0
+            rows.append((name, "–" if value is None else f"{value:.{digits}f}", unit))
+        return rows
+
+
+def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> Measurements:
+    """Measures one ECG.
+
+    Args:
+        signal: (12, samples) in mV, cleaned, leads in standard order; 0 or NaN where a lead was not recorded.
+        sampling_rate: Hz.
+        recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
+            that are zero throughout. Leads that were recorded for a part of the time are left out, unless all were:
+            then the stretch that has most of them is measured.
+
+    Raises: `ValueError` unless there are twelve leads.
+    """
+    signal = np.asarray(signal, np.float64)
+    if signal.ndim != 2 or len(signal) != len(LEADS):
+        raise ValueError(f"An ECG of shape (12, samples) is measured, got {signal.shape}; see BeatFeatureExtractor.")
+    recorded = np.isfinite(signal) & (True if recorded is None else np.asarray(recorded, bool))
+    signal = np.where(recorded, signal, 0.0)
+    if recorded.any() and not recorded.all(axis=1).any():
+        stretch = fullest_stretch(recorded)
+        signal, recorded = signal[:, stretch], recorded[:, stretch]
+    present = recorded.all(axis=1) & signal.any(axis=1)
+    signal = np.where(present[:, None], signal, 0.0)
+    return Measuring(delineate(signal, sampling_rate), present).measurements()
+
+
+def fullest_stretch(recorded: np.ndarray) -> slice:
+    """Returns the stretch of time of a recording with the largest number of recorded samples in leads that are there
+    throughout it.
+
+    Args:
+        recorded: bool (leads, samples).
+    """
+    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
+    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
+    sizes = recorded[:, edges[:-1]].sum(axis=0) * np.diff(edges)
+    best = int(sizes.argmax())
+    return slice(edges[best], edges[best + 1])
+
+
+class Measuring:
+    """Measures what was delineated.
+
+    Args:
+        found: The waves of an ECG of twelve leads.
+        present: bool (12,), which leads there are.
+    """
+
+    def __init__(self, found: Delineation, present: np.ndarray):
+        self.found = found
+        self.present = {lead: row for row, lead in enumerate(LEADS) if present[row]}
+        self.values: dict[str, object] = {}
+        self.reasons: dict[str, str] = {}
+
+    def measurements(self) -> Measurements:
+        """Returns all numbers."""
+        if self.found.median is None or self.found.median.qrs is None:
+            names = (*MEASURED, "slowest", "fastest", "qtc_bazett", "qtc_framingham", "limb_voltage", "chest_voltage")
+            names += ("sdnn", "rmssd", "p_share")
+            return Measurements(reasons=dict.fromkeys(names, "no beat is seen"))
+        self._rhythm()
+        self._intervals()
+        self._areas()
+        self._amplitudes()
+        return Measurements(**self.values, reasons=self.reasons)
+
+    def _set(self, name: str, value: float | None, reason: str = "") -> None:
+        if value is None:
+            self.reasons[name] = reason
+        else:
+            self.values[name] = float(value)
+
+    def _rhythm(self) -> None:
+        """Rate, variability, ectopic beats, and the share of beats with a P wave."""
+        rr, usual = np.diff(self.found.r_peaks), self.found.usual
+        enough = len(rr) > 0
+        one_beat = "there is only one beat"
+        self._set("heart_rate", 60 / rr.mean() if enough else None, one_beat)
+        self._set("slowest", 60 / rr.max() if enough else None, one_beat)
+        self._set("fastest", 60 / rr.min() if enough else None, one_beat)
+        normal = 1000 * rr[usual[1:] & usual[:-1]]
+        self._set("sdnn", normal.std(ddof=1) if len(normal) > 1 else None, "fewer than three usual beats in a row")
+        steps = np.diff(rr)[usual[2:] & usual[1:-1] & usual[:-2]] if len(rr) > 1 else np.empty(0)
+        few = "fewer than three usual beats in a row"
+        self._set("rmssd", 1000 * np.sqrt(np.mean(np.square(steps))) if len(steps) else None, few)
+        # A P wave that the start of the recording cuts off is none that is absent.
+        start = self.found.r_peaks - BEFORE
+        judged = [wave.p is not None for wave, is_usual, first in zip(self.found.beats, usual, start)
+                  if is_usual and first >= 0]  # fmt: skip
+        self._set("p_share", np.mean(judged) if judged else None, "no whole beat is recorded")
+        self.values["ectopic"] = tuple(self._ectopic(rr))
+
+    def _ectopic(self, rr: np.ndarray) -> list[EctopicBeat]:
+        median, usual = np.median(rr) if len(rr) else np.inf, self.found.usual
+        regular = rr[usual[1:] & usual[:-1]]
+        # Where most beats are irregular, as in fibrillation, none is early.
+        late = np.abs(regular - np.median(regular)) / np.median(regular) if len(regular) else np.zeros(1)
+        irregular = np.median(late) > IRREGULAR / 2
+        beats = []
+        for k, (peak, waves) in enumerate(zip(self.found.r_peaks, self.found.beats)):
+            wide = bool(not usual[k] and waves.qrs and 1000 * (waves.qrs[1] - waves.qrs[0]) >= WIDE_MS)
+            early = bool(k and not irregular and rr[k - 1] < EARLY * median)
+            if wide or early:
+                beats.append(EctopicBeat(float(peak), early, wide))
+        return beats
+
+    def _intervals(self) -> None:
+        """PR, QRS, QT and QTc of the median beat."""
+        waves, rr = self.found.median, np.diff(self.found.r_peaks)
+        share = self.values.get("p_share", 0.0)
+        onset, end = waves.qrs
+        has_p = waves.p is not None and share >= LEAST_P_SHARE
+        reason = "no P wave recurs before the QRS" if waves.p is None else "most beats have no P wave"
+        self._set("pr", 1000 * (onset - waves.p[0]) if has_p else None, reason)
+        self._set("qrs", 1000 * (end - onset))
+        qt = 1000 * (waves.t[1] - onset) if waves.t else None
+        cycle = rr.mean() if len(rr) else None
+        self._set("qt", qt, "no T wave is seen")
+        formulas = {
+            "qtc_bazett": lambda qt, rr: qt / rr**0.5,
+            "qtc_fridericia": lambda qt, rr: qt / rr ** (1 / 3),
+            "qtc_framingham": lambda qt, rr: qt + 154 * (1 - rr),
+        }
+        for name, formula in formulas.items():
+            reason = "no T wave is seen" if qt is None else "there is only one beat"
+            self._set(name, formula(qt, cycle) if qt is not None and cycle else None, reason)
+
+    def _part(self, span: Span) -> np.ndarray:
+        """The median beat within a span of seconds, (12, samples)."""
+        return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
+
+    def _sample(self, seconds: float) -> int:
+        return int(np.clip(round((BEFORE + seconds) * RATE), 0, self.found.median_beat.shape[1] - 1))
+
+    def _level(self) -> np.ndarray:
+        """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
+        onset = self._sample(self.found.median.qrs[0])
+        return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
+
+    def _areas(self) -> None:
+        """Axes of P, QRS and T."""
+        waves = self.found.median
+        absent = [lead for lead in ("I", "aVF") if lead not in self.present]
+        has_p = "pr" in self.values
+        for name, span in (("p_axis", waves.p if has_p else None), ("qrs_axis", waves.qrs), ("t_axis", waves.t)):
+            if absent:
+                self._set(name, None, f"cannot be told without lead {' and '.join(absent)}")
+            elif span is None:
+                self._set(name, None, "the wave is absent")
+            else:
+                part = self._part(span)
+                line = np.linspace(part[:, :3].mean(1), part[:, -3:].mean(1), part.shape[1], axis=1)
+                area = (part - (self._level() if name == "t_axis" else line)).sum(axis=1)
+                up, left = area[LEADS.index("aVF")] * 2 / np.sqrt(3), area[LEADS.index("I")]
+                self._set(name, float(np.degrees(np.arctan2(up, left))))
+
+    def _amplitudes(self) -> None:
+        """ST levels and slopes, R and S of each lead, and the voltages that are made of them."""
+        beat, level, (_, end) = self.found.median_beat, self._level()[:, 0], self.found.median.qrs
+        part = self._part(self.found.median.qrs)
+        first, second = (self._sample(end + seconds) for seconds in (0.06, 0.14))
+        st = beat[:, first - 2 : first + 3].mean(1)
+        slope = (beat[:, second - 2 : second + 3].mean(1) - st) * RATE / (second - first)
+        by_lead = {
+            "st": st - level,
+            "st_slope": slope,
+            "r": np.maximum(part.max(1) - level, 0),
+            "s": np.minimum(part.min(1) - level, 0),
+        }
+        for name, values in by_lead.items():
+            self.values[name] = {lead: float(values[row]) for lead, row in self.present.items()}
+        r, s = self.values["r"], self.values["s"]
+        for name, leads, sum_of in (
+            ("sokolow_lyon", ("V1", "V5", "V6"), lambda: max(r["V5"], r["V6"]) - s["V1"]),
+            ("cornell", ("aVL", "V3"), lambda: r["aVL"] - s["V3"]),
+        ):
+            absent = [lead for lead in leads if lead not in self.present]
+            self._set(name, None if absent else sum_of(), f"cannot be told without lead {' and '.join(absent)}")
+        for name, leads in (("limb_voltage", LEADS[:6]), ("chest_voltage", LEADS[6:])):
+            heights = [r[lead] - s[lead] for lead in leads if lead in self.present]
+            self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
+
+
+def as_plain(measured: Measurements) -> Mapping[str, object]:
+    """Returns the numbers as a dict of plain values, rounded as they are printed, for replies in JSON."""
+    plain: dict[str, object] = {}
+    for name, value in vars(measured).items():
+        if isinstance(value, float):
+            plain[name] = round(value, 2 if name in ("sokolow_lyon", "cornell", "p_share") or "voltage" in name else 1)
+        elif name == "ectopic":
+            plain[name] = [{"time": round(b.time, 3), "early": b.early, "wide": b.wide} for b in value]
+        elif isinstance(value, dict) and name != "reasons":
+            plain[name] = {lead: round(number, 3) for lead, number in value.items()}
+        else:
+            plain[name] = value
+    return plain
+
+
+__all__ = ["MEASURED", "EctopicBeat", "Measurements", "as_plain", "measure_ecg"]

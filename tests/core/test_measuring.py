@@ -1,0 +1,262 @@
+"""The delineator against the simulator, which knows where its waves begin and end, and against itself in other forms of
+the same record.
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import wfdb
+from make_examples import write_wfdb
+
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.delineation_heartcare import delineate, find_pacing_spikes
+from heartcare.ecg_heartcare import LEADS
+from heartcare.measuring_heartcare import Measurements, as_plain, measure_ecg
+from heartcare.processing_heartcare import BeatFeatureExtractor
+from heartcare.studies.evaluate_measure import main as evaluate_measure
+from heartcare.studies.evaluate_measure import ours, simulated
+
+
+def cleaned(ecg, sampling_rate=500):
+    return BeatFeatureExtractor(sampling_rate=sampling_rate).prepare(
+        {"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
+    )[0]
+
+
+@pytest.fixture(scope="module", params=[500, 100])
+def table(request):
+    return simulated(ours, 2, request.param)
+
+
+def test_waves_are_found_where_they_are(table):
+    beats = sum(row["beats"] for row in table.values())
+    assert 2 * beats[0] / (beats[1] + beats[2]) >= 0.995
+    for rhythm, row in table.items():
+        error = {edge: 1000 * np.mean(np.abs(values)) for edge, values in row["errors"].items()}
+        assert error["QRS onset"] < 10 and error["QRS end"] < 10, (rhythm, error)
+        if rhythm != "AFIB":  # whose fibrillation runs on through the T wave
+            assert error["T end"] < 20 and error["P end"] < 12 and error["P onset"] < 25, (rhythm, error)
+            assert row["P"][1] >= 0.95 * row["P"][0] and row["T"][1] >= 0.7 * row["T"][0], (rhythm, row)
+    errors = [value for row in table.values() for value in row["errors"]["T end"]]
+    assert 1000 * np.mean(np.abs(errors)) < 20
+
+
+def test_atrial_fibrillation_has_no_p_wave(table):
+    row = table["AFIB"]
+    assert row["P"][0] == 0 and row["P"][2] > 100 and row["P"][3] < 0.02 * row["P"][2]
+
+
+@pytest.mark.parametrize("form", ["NORM", "CLBBB", "AMI", "LVH"])
+def test_measurements_are_those_of_the_simulator(form):
+    ecg = simulate_ecg("SR", form, seed=3)
+    found = measure_ecg(cleaned(ecg), 500)
+    usual = range(1, len(ecg.qrs) - 1)
+    assert found.heart_rate == pytest.approx(60 / np.median(np.diff(ecg.r_peaks)), abs=1)
+    assert found.pr == pytest.approx(1000 * np.median([ecg.qrs[k][0] - ecg.p[k][0] for k in usual]), abs=12)
+    assert found.qrs == pytest.approx(1000 * np.median([ecg.qrs[k][1] - ecg.qrs[k][0] for k in usual]), abs=14)
+    assert found.qt == pytest.approx(1000 * np.median([ecg.t[k][1] - ecg.qrs[k][0] for k in usual]), abs=20)
+    rr = 60 / found.heart_rate
+    assert found.qtc_fridericia == pytest.approx(found.qt / rr ** (1 / 3))
+    assert found.qtc_bazett == pytest.approx(found.qt / rr**0.5)
+    assert found.qtc_framingham == pytest.approx(found.qt + 154 * (1 - rr))
+    assert (found.st["V2"] > 0.15) == (form == "AMI") and list(found.st) == list(LEADS)
+
+
+def test_measurements_are_shown_alike_everywhere():
+    measured = Measurements(heart_rate=71.6, qrs=94.4, qt=400, qtc_fridericia=412.5, qrs_axis=-30.2, cornell=1.234)
+    assert measured.as_rows() == [
+        ("heart rate", "72", "beats/min"), ("PR", "–", "ms"), ("QRS", "94", "ms"), ("QT", "400", "ms"),
+        ("QTc", "412", "ms"), ("P axis", "–", "degrees"), ("QRS axis", "-30", "degrees"), ("T axis", "–", "degrees"),
+        ("Sokolow-Lyon", "–", "mV"), ("Cornell", "1.23", "mV"),
+    ]  # fmt: skip
+
+
+def test_rate_scale_and_missing_leads_change_little():
+    ecg = simulate_ecg("SBRAD", "NORM", seed=4)
+    signal = cleaned(ecg)
+    whole = measure_ecg(signal, 500)
+    without = signal.copy()
+    without[6:9] = 0
+    for other in (
+        measure_ecg(cleaned(ecg, 100), 100),
+        measure_ecg(cleaned(ecg, 1000), 1000),
+        measure_ecg(3 * signal, 500),
+        measure_ecg(without, 500),
+    ):
+        for name, most in (("heart_rate", 0.5), ("pr", 10), ("qrs", 10), ("qt", 12)):
+            assert getattr(other, name) == pytest.approx(getattr(whole, name), abs=most), name
+
+
+def test_ectopic_beats_are_told_apart():
+    ecg = simulate_ecg("SR", "PVC", seed=1)
+    found = delineate(cleaned(ecg), 500)
+    width = np.array([end - onset for onset, end in ecg.qrs])
+    np.testing.assert_array_equal(found.usual, width < 0.14)
+    assert all(beat.p is None for beat, usual in zip(found.beats, found.usual) if not usual)
+    assert found.median.qrs[1] - found.median.qrs[0] < 0.12
+
+
+@pytest.mark.parametrize(
+    "signal", [np.zeros((12, 5000)), np.full((12, 5000), np.nan), np.zeros((12, 40)), np.ones((1, 1000))]
+)
+def test_nothing_is_found_where_nothing_is(signal):
+    found = delineate(signal, 500)
+    assert not len(found.r_peaks) and found.beats == [] and found.median is None
+    if len(signal) < 12:
+        with pytest.raises(ValueError, match="got \\(1, 1000\\)"):
+            measure_ecg(signal, 500)
+        return
+    measured = measure_ecg(signal, 500)
+    assert measured.qrs is None and measured.reasons["qrs"] == "no beat is seen"
+    assert all(text == "–" for _, text, _ in measured.as_rows())
+
+
+def test_short_and_single_beats_do_not_break_it():
+    signal = cleaned(simulate_ecg("SR", "NORM", seed=2))
+    for length in (200, 450, 700, 1300):
+        for start in range(0, 2000, 130):
+            part = signal[:, start : start + length]
+            found = delineate(part, 500)
+            assert len(found.r_peaks) == len(found.beats) == len(found.usual)
+            for beat in found.beats:
+                for span in (beat.p, beat.qrs, beat.t):
+                    assert span is None or 0 <= span[0] < span[1] <= length / 500
+            measure_ecg(part, 500)
+
+
+def test_tables_are_printed(ptbxl_folder, capsys):
+    evaluate_measure(["--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"])
+    printed = capsys.readouterr().out
+    assert re.search(r"Cleaned and measured on this process's cores: \d+ ECGs of 10 s at 250 Hz a second.", printed)
+    assert "| all | " in printed and "| CLBBB | 0 | qrs | – / " in printed
+
+
+def write_ludb(folder, name, ecg):
+    """One simulated ECG with its true marks in each lead, as LUDB has them."""
+    write_wfdb(folder, name, ecg.signal, 500)
+    spans = [(span, symbol) for wave, symbol in (("p", "p"), ("qrs", "N"), ("t", "t"))
+             for span in getattr(ecg, wave) if span]  # fmt: skip
+    marks = sorted((round(500 * time), each) for (onset, end), symbol in spans
+                   for time, each in ((onset, "("), ((onset + end) / 2, symbol), (end, ")")))  # fmt: skip
+    for lead in LEADS:
+        samples, symbols = zip(*marks)
+        wfdb.wrann(name, "lead", np.array(samples), list(symbols), fs=500, write_dir=str(folder))
+        (folder / f"{name}.lead").rename(folder / f"{name}.{lead.lower()}")
+
+
+def test_table_of_ludb(tmp_path, capsys):
+    """Marks of each lead are read and matched; every second record belongs to a half."""
+    for k, (rhythm, form) in enumerate((("SR", "NORM"), ("SBRAD", "CLBBB"), ("SR", "LVH"), ("SR", "CRBBB"))):
+        write_ludb(tmp_path, str(2 * k + 1), simulate_ecg(rhythm, form, seed=k))
+    evaluate_measure(["--seeds", "1", "--ludb", str(tmp_path), "--half", "test"])
+    printed = capsys.readouterr().out
+    assert "| LUDB, test, 2 records |" in printed
+    for edge in ("P onset", "P end", "QRS onset", "QRS end", "T end"):
+        beats, mean, sd = re.search(rf"^\| {edge} \| (\d+) \| (\S+) \| (\S+) \|", printed, re.M).groups()
+        assert int(beats) > 10 and abs(float(mean)) < 20 and float(sd) < 15, edge
+    assert "| QRS of 120 ms, medians of the leads: sensitivity / specificity | 2 | 100% / – |" in printed
+    assert "missed elsewhere | 0 | – / 0.0% |" in printed
+
+
+@pytest.mark.parametrize("form", ["NORM", "CRBBB"])
+def test_each_lead_has_edges_of_its_own(form):
+    """The wave's own edges are the medians of those of the leads, and none of these is far away."""
+    found = delineate(cleaned(simulate_ecg("SR", form, seed=5)), 500)
+    for name in ("p", "qrs", "t"):
+        edges = found.by_lead[name]
+        assert edges.shape == (12, 2) and (edges[:, 0] < edges[:, 1]).all()
+        assert np.abs(np.median(edges, axis=0) - getattr(found.median, name)).max() < 0.02
+
+
+def test_every_number_that_is_missing_has_a_reason():
+    signal = cleaned(simulate_ecg("AFIB", "NORM", seed=1))
+    signal[LEADS.index("V1") :] = 0
+    signal[0] = 0
+    measured = measure_ecg(signal, 500)
+    missing = {name for name, value in vars(measured).items() if value is None}
+    assert missing == set(measured.reasons)
+    assert measured.reasons["pr"] == "no P wave recurs before the QRS"
+    assert measured.reasons["qrs_axis"] == "cannot be told without lead I"
+    assert measured.reasons["cornell"] == "cannot be told without lead V3"
+    assert list(measured.st) == ["II", "III", "aVR", "aVL", "aVF"]
+    assert json.loads(json.dumps(as_plain(measured)))["reasons"] == measured.reasons
+
+
+def test_leads_that_were_not_recorded_count_for_nothing():
+    """What a masked lead holds makes no difference."""
+    signal = cleaned(simulate_ecg("SR", "LVH", seed=7))
+    recorded = np.ones(signal.shape, bool)
+    recorded[8] = False
+    other = np.where(recorded, signal, np.nan)
+    assert measure_ecg(signal, 500, recorded) == measure_ecg(other, 500)
+    assert "V3" not in measure_ecg(other, 500).r
+    edges = delineate(np.nan_to_num(other), 500).by_lead
+    assert all(np.isnan(each).any(axis=1).tolist() == [lead == "V3" for lead in LEADS] for each in edges.values())
+
+
+@pytest.mark.parametrize("strip", [True, False])
+def test_leads_one_after_the_other(strip):
+    """Of a page of 3x4 leads, the strip is measured where there is one, and the first three leads elsewhere."""
+    signal = cleaned(simulate_ecg("SR", "NORM", seed=7, noise_mv=0.002))
+    recorded = np.zeros(signal.shape, bool)
+    for column in range(4):
+        recorded[3 * column : 3 * column + 3, 1250 * column : 1250 * column + 1250] = True
+    recorded[1] |= strip
+    page, whole = measure_ecg(signal, 500, recorded), measure_ecg(signal, 500)
+    assert list(page.r) == (["II"] if strip else ["I", "II", "III"])
+    assert page.heart_rate == pytest.approx(whole.heart_rate, abs=2) and page.qrs == pytest.approx(whole.qrs, abs=12)
+    assert page.r["II"] == pytest.approx(whole.r["II"], abs=0.03)
+
+
+@pytest.mark.parametrize("rate", [10, 24, 50, 77.5, 128, 333, 2000])
+def test_any_rate_and_noise_can_be_measured(rate):
+    noise = np.random.default_rng(0).normal(0, 0.2, (12, round(10 * rate)))
+    noise[3, 5:9] = np.nan
+    json.dumps(as_plain(measure_ecg(noise, rate)), allow_nan=False)
+
+
+def test_mean_rate_and_its_range():
+    """In an irregular rhythm the mean rate is that of the beats counted over time."""
+    ecg = simulate_ecg("AFIB", "NORM", seed=3)
+    rr = np.diff(ecg.r_peaks)
+    found = measure_ecg(cleaned(ecg), 500)
+    assert found.heart_rate == pytest.approx(60 / rr.mean(), rel=0.01)
+    assert found.slowest == pytest.approx(60 / rr.max(), rel=0.03)
+    assert found.fastest == pytest.approx(60 / rr.min(), rel=0.03)
+    assert found.p_share == 0 and found.sdnn == pytest.approx(1000 * rr.std(ddof=1), rel=0.1)
+    assert not any(beat.early for beat in found.ectopic)
+
+
+def test_ectopic_beats_have_their_times():
+    ecg = simulate_ecg("SR", "PVC", seed=1)
+    wide = [peak for peak, (onset, end) in zip(ecg.r_peaks, ecg.qrs) if end - onset > 0.14]
+    found = [beat for beat in measure_ecg(cleaned(ecg), 500).ectopic if beat.wide]
+    assert [beat.time for beat in found] == pytest.approx(wide, abs=0.03) and all(beat.early for beat in found)
+
+
+def test_voltages_of_hypertrophy():
+    normal, large = (measure_ecg(cleaned(simulate_ecg("SR", form, seed=2)), 500) for form in ("NORM", "LVH"))
+    assert large.sokolow_lyon > 3.5 > normal.sokolow_lyon and large.chest_voltage > normal.chest_voltage
+    assert large.sokolow_lyon == pytest.approx(max(large.r["V5"], large.r["V6"]) - large.s["V1"])
+
+
+def paced(rate=500):
+    """An ECG with a spike of 1 mV and 4 ms in all leads, 40 ms before each QRS; and the times of the spikes."""
+    ecg = simulate_ecg("SR", "CLBBB", seed=6)
+    signal, spikes = cleaned(ecg), [onset - 0.04 for onset, _ in ecg.qrs if onset > 0.1]
+    for time in spikes:
+        signal[:, round(time * rate) : round(time * rate) + 2] += np.linspace(-1, 1, 12)[:, None]
+    return signal, spikes, ecg
+
+
+def test_pacing_spikes_are_found_and_are_no_part_of_the_qrs():
+    signal, spikes, ecg = paced()
+    found = delineate(signal, 500)
+    np.testing.assert_allclose(found.spikes, spikes, atol=0.004)
+    without = measure_ecg(cleaned(ecg), 500)
+    assert measure_ecg(signal, 500).qrs == pytest.approx(without.qrs, abs=8)
+    assert not len(find_pacing_spikes(signal[:, ::5], 100))  # too slow for spikes
+    for form in ("NORM", "LVH", "CLBBB", "PVC"):
+        assert not len(find_pacing_spikes(cleaned(simulate_ecg("STACH", form, seed=4)), 500)), form
