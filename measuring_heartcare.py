@@ -7,7 +7,6 @@ Intervals and levels are those of the median beat of the commonest form; rate, v
 of the recording.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -281,7 +280,12 @@ class Measuring:
             self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
 
 
-def as_plain(measured: Measurements) -> Mapping[str, object]:
+def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
+    """Measures the first minute of a cleaned ECG as `measure_ecg` does, and returns plain values as `as_plain` does."""
+    return as_plain(measure_ecg(signal[:, : round(60 * sampling_rate)], sampling_rate))
+
+
+def as_plain(measured: Measurements) -> dict[str, object]:
     """Returns the numbers as a dict of plain values, rounded as they are printed, for replies in JSON."""
     plain: dict[str, object] = {}
     for name, value in vars(measured).items():
@@ -296,4 +300,4 @@ def as_plain(measured: Measurements) -> Mapping[str, object]:
     return plain
 
 
-__all__ = ["MEASURED", "EctopicBeat", "Measurements", "as_plain", "measure_ecg"]
+__all__ = ["MEASURED", "EctopicBeat", "Measurements", "as_plain", "measure_ecg", "plain_measurements"]

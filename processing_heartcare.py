@@ -40,12 +40,11 @@ from .image_processing_heartcare import (
     checked_layout,
     flat_list,
 )
-from .measuring_heartcare import as_plain, measure_ecg
+from .measuring_heartcare import plain_measurements
 from .reading_heartcare import as_ecg, one_for_each, read_ecg
 
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
-MEASURED_SECONDS = 60.0  # from the start of a recording
 SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
 
 
@@ -163,10 +162,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         refuse_unknown(kwargs, CALL_KEYWORDS, type(self).__name__)
         records = self.fetch_ecg(ecg, sampling_rate, lead_names, units)
         prepared = [self.prepare(record, return_measurements) for record in records]
-        features = self.pad(
-            [record.signal for record in prepared], [record.lead_mask for record in prepared], return_tensors
-        )
-        return with_records(features, prepared, return_quality, return_measurements)
+        signals, masks = [record.signal for record in prepared], [record.lead_mask for record in prepared]
+        return with_records(self.pad(signals, masks, return_tensors), prepared, return_quality, return_measurements)
 
     def fetch_ecg(
         self,
@@ -208,22 +205,17 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         cleaned = self.clean(arranged.signal, ecg.sampling_rate)
         signal = self.resample(cleaned, ecg.sampling_rate)
         recorded = np.isfinite(arranged.signal)
-        partly = {
-            lead: round(float(row.sum()) / ecg.sampling_rate, 3)
-            for lead, row in zip(LEADS, recorded)
-            if row.any() and not row.all()
-        }
+        partly = [(lead, row.mean()) for lead, row in zip(LEADS, recorded) if row.any() and not row.all()]
         quality = {
             "source": ecg.source,
             "sampling_rate": ecg.sampling_rate,
             "seconds": ecg.seconds,
             "leads": [lead for lead, row in zip(LEADS, recorded) if row.any()],
-            "recorded_seconds": partly,
+            "recorded_seconds": {lead: round(float(share * ecg.seconds), 3) for lead, share in partly},
             "warnings": arranged.warnings,
         }
         if measure:
-            first = cleaned[:, : round(MEASURED_SECONDS * ecg.sampling_rate)]
-            quality["measurements"] = as_plain(measure_ecg(first, ecg.sampling_rate))
+            quality["measurements"] = plain_measurements(cleaned, ecg.sampling_rate)
         lead_mask = np.isfinite(signal)
         return PreparedECG(np.where(lead_mask, signal, 0.0).astype(np.float32), lead_mask, quality)
 
@@ -327,23 +319,17 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return -(-num_samples // self.samples_per_latent)
 
 
-SETTINGS = (
-    *("sampling_rate", "samples_per_latent", "highpass_hz", "notch_hz", "min_seconds", "max_gap_seconds"),
-    "plausible_mv",
-)
-CALL_KEYWORDS = (
-    *("ecg", "sampling_rate", "lead_names", "units", "return_tensors", "return_quality"),
-    "return_measurements",
+SETTINGS, CALL_KEYWORDS = (
+    tuple(inspect.signature(method).parameters)[1:-1]  # without self and kwargs
+    for method in (BeatFeatureExtractor.__init__, BeatFeatureExtractor.__call__)
 )
 
 
-def with_records(
-    features: BatchFeature, prepared: Sequence[PreparedECG], return_quality: bool, return_measurements: bool
-) -> BatchFeature:
-    """Adds `ecg_quality` and `ecg_measurements` of prepared ECGs, as they are asked for."""
-    if return_measurements:
+def with_records(features: BatchFeature, prepared: list, quality: bool, measured: bool) -> BatchFeature:
+    """Adds `ecg_quality` and `ecg_measurements` of prepared ECGs to features, as they are asked for."""
+    if measured:
         features["ecg_measurements"] = [record.quality.pop("measurements") for record in prepared]
-    if return_quality:
+    if quality:
         features["ecg_quality"] = [record.quality for record in prepared]
     return features
 
@@ -353,9 +339,7 @@ class NoKwargs(TypedDict, total=False):
 
 
 class HeartcareProcessorKwargs(ProcessingKwargs, total=False):
-    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin and [`ECGImageProcessor`], `return_quality` and
-    `return_measurements`.
-    """
+    """Keywords of [`HeartcareProcessor`]: those of ProcessorMixin and [`ECGImageProcessor`], and two of its own."""
 
     images_kwargs: ECGImageProcessorKwargs
     videos_kwargs: NoKwargs
@@ -504,9 +488,8 @@ class HeartcareProcessor(ProcessorMixin):
             sampling_rate (Hz), lead_names, units: Stated for ECGs that do not say it themselves.
             kwargs: Keywords of the tokenizer (padding, return_tensors, ...) and of the image processor (layout, size,
                 ...), by themselves or in the dicts `text_kwargs` and `images_kwargs`; `return_quality`, False by
-                default, which adds `ecg_quality`, a list of quality records with named warnings; and
-                `return_measurements`, False by default, which adds `ecg_measurements`, a list of dicts of numbers. The
-                model takes neither.
+                default, which adds `ecg_quality`, a list of quality records with named warnings, and
+                `return_measurements`, which adds `ecg_measurements`, a list of dicts. The model takes neither.
 
         Raises: `TypeError` for unknown keywords; `ValueError`, `FileNotFoundError` and `ImportError` that say what
             came, what was expected, and what to do.

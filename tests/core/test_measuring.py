@@ -217,6 +217,16 @@ def test_any_rate_and_noise_can_be_measured(rate):
     json.dumps(as_plain(measure_ecg(noise, rate)), allow_nan=False)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(20))
+def test_beats_of_noise_are_apart(seed):
+    """Each beat has a place of its own, whatever the signal is."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 0.2, (12, 5000)).cumsum(1) * 0.1 if seed % 2 else rng.normal(0, 0.2, (12, 5000))
+    assert (np.diff(delineate(noise, 500).r_peaks) > 0.1).all()
+    measure_ecg(noise, 500)
+
+
 def test_mean_rate_and_its_range():
     """In an irregular rhythm the mean rate is that of the beats counted over time."""
     ecg = simulate_ecg("AFIB", "NORM", seed=3)
