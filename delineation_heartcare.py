@@ -21,6 +21,7 @@ from scipy import signal as scipy_signal
 from .cleaning_heartcare import resample
 
 RATE = 500  # Hz that all is measured at
+LEAST_SECONDS = 0.2  # of a recording; a shorter one holds no beat
 LEAST_RATE = 50  # Hz of a recording; with less, the edges of waves are not there to be found
 BEFORE, AFTER = 0.45, 0.75  # seconds of a beat around its QRS
 SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is another form
@@ -78,10 +79,10 @@ def delineate(signal: np.ndarray, sampling_rate: float) -> Delineation:
     signal = np.nan_to_num(np.asarray(signal, np.float64))
     spikes = find_pacing_spikes(signal, sampling_rate)
     signal = _without(spikes, signal, sampling_rate)
-    peaks = find_r_peaks(signal, sampling_rate) if sampling_rate >= LEAST_RATE else np.empty(0)
+    enough = sampling_rate >= LEAST_RATE and signal.shape[-1] > LEAST_SECONDS * sampling_rate
+    peaks = find_r_peaks(signal, sampling_rate) if enough else np.empty(0)
     if not len(peaks):
-        nowhere = np.full((len(signal), 2), np.nan)
-        by_lead = dict.fromkeys(("p", "qrs", "t"), nowhere)
+        by_lead = {name: np.full((len(signal), 2), np.nan) for name in ("p", "qrs", "t")}
         return Delineation(np.empty(0), [], np.empty(0, bool), None, None, by_lead, spikes / sampling_rate)
     peaks = np.round(peaks * RATE / sampling_rate).astype(int)
     found = _Beats(resample(signal, sampling_rate, RATE), peaks).delineate()
@@ -92,7 +93,8 @@ def find_pacing_spikes(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     """Finds the spikes of a pacemaker: int64 (spikes,), samples. Fewer than three are taken for artefacts, and below
     250 Hz none can be seen.
 
-    A spike is high and lasts for some 4 ms, and is not led up to by a slope, as the top of a QRS is.
+    A spike is high and lasts for some 4 ms, and is not led up to by a slope, as the top of a QRS is that lasts longer
+    than 20 ms.
 
     Args:
         signal: (leads, samples) in mV.

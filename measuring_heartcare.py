@@ -16,7 +16,7 @@ from .delineation_heartcare import BEFORE, RATE, Delineation, Span, delineate
 
 WIDE_MS = 120  # of a QRS
 EARLY = 0.85  # of the usual distance from the beat before; less is early
-IRREGULAR = 0.15  # coefficient of variation of the RR intervals from which on no beat is early
+IRREGULAR = 0.075  # median deviation of the RR intervals, relative to their median, from which on no beat is early
 LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
 
 # Attribute of `Measurements` -> its name and unit, wherever numbers are shown.
@@ -106,7 +106,7 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         sampling_rate: Hz.
         recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
             that are zero throughout. Leads that were recorded for a part of the time are left out, unless all were:
-            then the stretch that has most of them is measured.
+            then the stretch with the most of them is measured.
 
     Raises: `ValueError` unless there are twelve leads.
     """
@@ -124,8 +124,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
 
 
 def fullest_stretch(recorded: np.ndarray) -> slice:
-    """Returns the stretch of time of a recording with the largest number of recorded samples in leads that are there
-    throughout it.
+    """Of the stretches between two changes of which leads are there, returns the one with the most recorded samples,
+    leads times time.
 
     Args:
         recorded: bool (leads, samples).
@@ -182,7 +182,7 @@ class Measuring:
         steps = np.diff(rr)[usual[2:] & usual[1:-1] & usual[:-2]] if len(rr) > 1 else np.empty(0)
         few = "fewer than three usual beats in a row"
         self._set("rmssd", 1000 * np.sqrt(np.mean(np.square(steps))) if len(steps) else None, few)
-        # A P wave that the start of the recording cuts off is none that is absent.
+        # A beat whose P wave may lie before the start of the recording is not judged.
         start = self.found.r_peaks - BEFORE
         judged = [wave.p is not None for wave, is_usual, first in zip(self.found.beats, usual, start)
                   if is_usual and first >= 0]  # fmt: skip
@@ -193,11 +193,11 @@ class Measuring:
         median, usual = np.median(rr) if len(rr) else np.inf, self.found.usual
         regular = rr[usual[1:] & usual[:-1]]
         # Where most beats are irregular, as in fibrillation, none is early.
-        late = np.abs(regular - np.median(regular)) / np.median(regular) if len(regular) else np.zeros(1)
-        irregular = np.median(late) > IRREGULAR / 2
+        deviation = np.abs(regular - np.median(regular)) / np.median(regular) if len(regular) else np.zeros(1)
+        irregular = np.median(deviation) > IRREGULAR
         beats = []
         for k, (peak, waves) in enumerate(zip(self.found.r_peaks, self.found.beats)):
-            wide = bool(not usual[k] and waves.qrs and 1000 * (waves.qrs[1] - waves.qrs[0]) >= WIDE_MS)
+            wide = bool(not usual[k] and waves.qrs and round(1000 * (waves.qrs[1] - waves.qrs[0])) >= WIDE_MS)
             early = bool(k and not irregular and rr[k - 1] < EARLY * median)
             if wide or early:
                 beats.append(EctopicBeat(float(peak), early, wide))
@@ -206,7 +206,7 @@ class Measuring:
     def _intervals(self) -> None:
         """PR, QRS, QT and QTc of the median beat."""
         waves, rr = self.found.median, np.diff(self.found.r_peaks)
-        share = self.values.get("p_share", 0.0)
+        share = self.values.get("p_share", 1.0)  # where no beat is whole, the median beat alone decides
         onset, end = waves.qrs
         has_p = waves.p is not None and share >= LEAST_P_SHARE
         reason = "no P wave recurs before the QRS" if waves.p is None else "most beats have no P wave"
@@ -286,7 +286,9 @@ def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, ob
 
 
 def as_plain(measured: Measurements) -> dict[str, object]:
-    """Returns the numbers as a dict of plain values, rounded as they are printed, for replies in JSON."""
+    """Returns the numbers as a dict of plain values for replies in JSON: rounded to 0.1, shares and voltages to 0.01,
+    and those of single leads to 0.001.
+    """
     plain: dict[str, object] = {}
     for name, value in vars(measured).items():
         if isinstance(value, float):

@@ -147,10 +147,10 @@ def write_ludb(folder, name, ecg):
 
 
 def test_table_of_ludb(tmp_path, capsys):
-    """Marks of each lead are read and matched; every second record belongs to a half."""
+    """Marks of each lead are read and matched; the records 3 and 7 belong to the part for testing."""
     for k, (rhythm, form) in enumerate((("SR", "NORM"), ("SBRAD", "CLBBB"), ("SR", "LVH"), ("SR", "CRBBB"))):
         write_ludb(tmp_path, str(2 * k + 1), simulate_ecg(rhythm, form, seed=k))
-    evaluate_measure(["--seeds", "1", "--ludb", str(tmp_path), "--half", "test"])
+    evaluate_measure(["--seeds", "1", "--ludb", str(tmp_path), "--part", "test"])
     printed = capsys.readouterr().out
     assert "| LUDB, test, 2 records |" in printed
     for edge in ("P onset", "P end", "QRS onset", "QRS end", "T end"):
@@ -217,6 +217,11 @@ def test_any_rate_and_noise_can_be_measured(rate):
     json.dumps(as_plain(measure_ecg(noise, rate)), allow_nan=False)
 
 
+@pytest.mark.parametrize("samples", [0, 1, 2, 30, 99])
+def test_what_is_too_short_for_a_beat_has_none(samples):
+    assert measure_ecg(np.ones((12, samples)), 500).reasons["qrs"] == "no beat is seen"
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("seed", range(20))
 def test_beats_of_noise_are_apart(seed):
@@ -265,6 +270,8 @@ def test_pacing_spikes_are_found_and_are_no_part_of_the_qrs():
     signal, spikes, ecg = paced()
     found = delineate(signal, 500)
     np.testing.assert_allclose(found.spikes, spikes, atol=0.004)
+    bridged = np.abs(found.median_beat - delineate(cleaned(ecg), 500).median_beat)[:, :200]
+    assert bridged.max() < 0.15  # of spikes of up to 1 mV
     without = measure_ecg(cleaned(ecg), 500)
     assert measure_ecg(signal, 500).qrs == pytest.approx(without.qrs, abs=8)
     assert not len(find_pacing_spikes(signal[:, ::5], 100))  # too slow for spikes
