@@ -373,7 +373,7 @@ def _marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool
     since_t = rr - (t.span[1] - onset if t else usual_qt)
     far = _mark_p(beat, onset, min(0.42 * RATE, since_t), np.inf, noise) if p else None
     if near and not (far and far.top - near.top > 0.03 * RATE and far.span[1] < onset - 0.02 * RATE):
-        return {"p": near, "qrs": qrs, "t": None}
+        return {"p": near, "qrs": qrs, "t": t and t.until(near.span[0] + rr)}
     return {"p": far, "qrs": qrs, "t": t}
 
 
@@ -423,7 +423,7 @@ def _mark_p(beat: np.ndarray, qrs: int, window: float, farthest: float, noise: f
     onset = _bend(smooth, rise, np.clip(rise - valley + round(0.03 * RATE), 5, round(0.10 * RATE)), -1)
     end = _bend(smooth, fall, np.clip(qrs - fall, 5, round(0.08 * RATE)), 1)
     rows = np.arange(len(beat))
-    gentle = _falls_below(steep, fall, 1, 0.4 * steep[rows, fall], lasts=2, reach=round(0.08 * RATE))
+    gentle = _falls_below(steep, fall, 1, 0.35 * steep[rows, fall], lasts=2, reach=round(0.08 * RATE))
     end = np.minimum((end + gentle) / 2, qrs)
     return _Marks.of(onset, end, np.minimum(steep[rows, rise], steep[rows, fall]), top)
 

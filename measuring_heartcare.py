@@ -124,8 +124,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
 
 
 def fullest_stretch(recorded: np.ndarray) -> slice:
-    """Of the stretches between two changes of which leads are there, returns the one with the most recorded samples,
-    leads times time.
+    """Returns the stretch with the most recorded samples, leads times time, of those between two changes of which leads
+    are there.
 
     Args:
         recorded: bool (leads, samples).

@@ -205,7 +205,7 @@ def _errors(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def _have_p(found: Delineation, theirs: np.ndarray) -> list[tuple[bool, bool]]:
-    """Whether each usual beat has a P wave, by us and by the cardiologists: in the 0.36 s before its QRS."""
+    """Tells whether each usual beat has a P wave in the 0.36 s before its QRS, by us and by the cardiologists."""
     pairs = []
     for beat, usual in zip(found.beats, found.usual):
         if usual and beat.qrs:
