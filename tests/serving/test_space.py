@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
-from heartcare.measuring_heartcare import measure_ecg
+from heartcare.measuring_heartcare import MEASURED, measure_ecg
 
 gr = pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -104,7 +104,8 @@ def test_upload_ask_and_compare(page, app):
     upload(page, "#upload", record.with_suffix(".hea"), record.with_suffix(".dat"))
     page.wait_for_selector("#drawing img")
     print(f"drawn {time.perf_counter() - started:.2f} s after the upload")
-    assert page.locator("#numbers .numbers b").count() == 6 and page.locator("#numbers").inner_text().count("–") < 3
+    assert page.locator("#numbers .numbers b").count() == len(MEASURED)
+    assert page.locator("#numbers").inner_text().count("–") < 3
     sync_api.expect(page.locator("#message")).to_contain_text("right_bundle_branch_block")
     unnamed = """() => [...document.querySelectorAll('img, input:not([type=hidden]), textarea, button')]
         .filter(e => e.offsetParent && !(e.alt || e.innerText || e.ariaLabel || e.title || e.labels?.length ||
