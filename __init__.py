@@ -5,11 +5,12 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, A
 
 from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .ecg_heartcare import ECG
+from .extraction_heartcare import BeatFeatureExtractor
 from .image_processing_heartcare import ECGImageProcessor
 from .measuring_heartcare import Measurements, measure_ecg
 from .modeling_heartcare import HeartcareForConditionalGeneration
 from .pipeline_heartcare import ECGInterpretationPipeline
-from .processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from .processing_heartcare import HeartcareProcessor
 from .reading_heartcare import read_ecg
 from .streaming_beat import BeatStream
 from .tokenization_beat import BeatModel

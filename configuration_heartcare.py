@@ -331,6 +331,9 @@ class HeartcareConfig(CheckedConfig):
         prediction_token_id (`int`): Id of the answer that routes to Beat's forecaster.
         image_slots_per_tile (`int`): Number of tokens that each lead tile of an ECG picture takes in the prompt.
         projector_hidden_act (`str`): Activation of both projectors.
+        findings (`dict[str, str]`, *optional*): Code of each statement that the model finds -> its words; without it,
+            the model has no head for findings.
+        findings_hidden_size (`int`): Width of that head.
     """
 
     model_type = "heartcare"
@@ -348,6 +351,8 @@ class HeartcareConfig(CheckedConfig):
     prediction_token_id: int = 5
     image_slots_per_tile: int = 4
     projector_hidden_act: str = "gelu"
+    findings: dict[str, str] | None = None
+    findings_hidden_size: int = 256
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any):

@@ -302,4 +302,25 @@ def as_plain(measured: Measurements) -> dict[str, object]:
     return plain
 
 
-__all__ = ["MEASURED", "EctopicBeat", "Measurements", "as_plain", "measure_ecg", "plain_measurements"]
+def measurement_line(plain: dict[str, object]) -> str:
+    """Returns plain measurements as the short line that a language model reads behind an ECG; "?" is what could not be
+    measured.
+    """
+    names = {"heart_rate": "rate", "pr": "PR", "qrs": "QRS", "qt": "QT", "qtc_fridericia": "QTc", "qrs_axis": "axis"}
+    numbers = [
+        f"{word} {'?' if plain.get(name) is None else round(plain[name])}"
+        for name, word in (names | {"sdnn": "SDNN"}).items()
+    ]
+    early, wide = (sum(beat[kind] for beat in plain["ectopic"]) for kind in ("early", "wide"))
+    return " " + ", ".join([*numbers, f"early {early}", f"wide {wide}"])
+
+
+__all__ = [
+    "MEASURED",
+    "EctopicBeat",
+    "Measurements",
+    "as_plain",
+    "measure_ecg",
+    "measurement_line",
+    "plain_measurements",
+]

@@ -30,6 +30,7 @@ from .configuration_heartcare import (
     refuse_misspelt,
     refuse_unknown,
 )
+from .findings_heartcare import FindingsHead, FindingsOutput
 
 # Imported for its effects: the task "ecg-interpretation" is known wherever the model is, and the file comes along where
 # transformers copies or downloads the model, since it finds those files by their relative imports.
@@ -85,19 +86,24 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         self.signal_projector = SignalProjector(config)
         self.image_projector = ImageProjector(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        if config.findings:
+            # It is trained by itself (heartcare.training.findings), and not a part of the language model's loss.
+            self.findings_head = FindingsHead(config).requires_grad_(False)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
-        """As `PreTrainedModel.from_pretrained`, with Beat frozen: loading makes new parameters, which all would learn.
+        """As `PreTrainedModel.from_pretrained`, with Beat and the head for findings frozen: loading makes new
+        parameters, which all would learn.
 
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
             for.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.beat.requires_grad_(False)
+        for name in {"beat", "findings_head"} & dict(model.named_children()).keys():
+            getattr(model, name).requires_grad_(False)
         return loaded
 
     @classmethod
@@ -466,6 +472,38 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         refuse_unknown(kwargs, (*ECG_INPUTS[:3], *IMAGE_INPUTS, *TEXT_INPUTS, "seconds"), "forecast")
         num_samples = round(seconds * self.config.beat_config.sampling_rate)
         return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
+
+    def add_findings_head(self, findings: dict[str, str]) -> None:
+        """Gives the model a new head for these findings, code -> words; `heartcare.training.findings` trains it."""
+        self.config.findings = dict(findings)
+        self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
+
+    @torch.no_grad()
+    def find(self, numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
+        """Reads every statement of `config.findings` from ECGs, in one pass and without words.
+
+        Args:
+            numbers (`(ecgs, numbers)`): Measured numbers, as `findings_heartcare.numbers_of` makes them; by default,
+                the codes alone are read.
+            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
+                processor gives has no effect.
+
+        Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.findings`.
+
+        Raises: `ValueError` for a model without a head for findings; `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "find")
+        if not self.config.findings:
+            raise ValueError("This checkpoint has no head for findings; train one with heartcare.training.findings.")
+        ecg = {name: kwargs[name] for name in ECG_INPUTS if kwargs.get(name) is not None}
+        if "ecg_codes" in ecg:
+            tokens = self._tokens_of_codes(ecg["ecg_codes"], ecg.get("ecg_gain"))
+        else:
+            tokens = self.beat.encode(**ecg, return_dict=True)
+        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
+        mask = tokens.codes[:, 0] != ABSENT
+        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, numbers)
+        return self.findings_head.calibrated(logits)
 
     @torch.no_grad()
     def score_answers(

@@ -174,7 +174,7 @@ class BeatStream:
             return CleanedSegment(start, off, off > 0, ["off", "too_short"])
         if all(self.extractor.is_off(lead, self.rate) for lead in window):
             return CleanedSegment(start, off, off > 0, ["off"])
-        values, lead_mask, quality = self.extractor.prepare({"signal": window, **self.form})
+        values, lead_mask, quality, _ = self.extractor.prepare({"signal": window, **self.form})
         place = round((start - low / self.rate) * config.sampling_rate)
         place = min(place, values.shape[1] - length)  # at the end, resampling may round the other way
         part = slice(place, place + length)

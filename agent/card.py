@@ -265,7 +265,7 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
     names, optimizer = [], Optimizer()
     for i, place in enumerate(list(chosen.values())[:6]):
         ecg = unpack_ecg(rows["ecgs"][place].as_py()[0]).whole
-        signal, lead_mask, _ = optimizer.extractor.prepare(ecg)
+        signal, lead_mask, *_ = optimizer.extractor.prepare(ecg)
         names.append(f"example_{i + 1}.png")
         header = "" if tasks[place] == "prediction" else rows["answer"][place].as_py()[:150]
         rate = optimizer.extractor.sampling_rate

@@ -12,7 +12,7 @@ from scipy.ndimage import uniform_filter1d
 
 from ..delineation_heartcare import find_r_peaks
 from ..ecg_heartcare import ECG, LEADS
-from ..processing_heartcare import BeatFeatureExtractor
+from ..extraction_heartcare import BeatFeatureExtractor
 
 WINDOW_SECONDS = 10.0
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.

@@ -20,8 +20,9 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 from ..agent.llm import chat
 from ..agent.render import draw_ecg, encode_png
 from ..branching_heartcare import Branches, answer_lengths, attention_bias, option_shares, who_sees_whom
+from ..extraction_heartcare import BeatFeatureExtractor
 from ..modeling_heartcare import HeartcareForConditionalGeneration
-from ..processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from ..processing_heartcare import HeartcareProcessor
 from ..tokenization_beat import BeatModel
 
 MAX_NEW_TOKENS = {"closed-qa": 48, "open-qa": 96, "comparison-qa": 128, "report": 256, "prediction": 16, "ecg-qa": 96}
@@ -356,7 +357,7 @@ def as_picture(part: dict) -> dict:
     if part["type"] != "ecg":
         return part
     extractor = BeatFeatureExtractor()
-    signal, lead_mask, _ = extractor.prepare(part)
+    signal, lead_mask, *_ = extractor.prepare(part)
     return {
         "type": "image",
         "image": draw_ecg(signal, extractor.sampling_rate, "3x4+R", dpi=100, lead_mask=lead_mask, size=(1100, 850)),

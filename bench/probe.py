@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..agent.samples import unpack_ecg
 from ..agent.statements import truth
 from ..configuration_heartcare import BeatConfig
-from ..processing_heartcare import BeatFeatureExtractor
+from ..extraction_heartcare import BeatFeatureExtractor
 from ..tokenization_beat import BeatModel
 from .items import Item, read_training_records
 

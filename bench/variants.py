@@ -7,7 +7,7 @@ import numpy as np
 
 from ..agent.render import add_artefacts, draw_ecg
 from ..ecg_heartcare import LEADS
-from ..processing_heartcare import BeatFeatureExtractor
+from ..extraction_heartcare import BeatFeatureExtractor
 from .items import Item
 
 
@@ -42,7 +42,7 @@ def _picture(
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
         extractor = BeatFeatureExtractor()
-        signal, lead_mask, _ = extractor.prepare(ecg)
+        signal, lead_mask, *_ = extractor.prepare(ecg)
         page = draw_ecg(signal, extractor.sampling_rate, layout, speed, gain, dpi=100, lead_mask=lead_mask)
         rng = np.random.default_rng(zlib.crc32(item.id.encode()))
         return [{"type": "image", "image": add_artefacts(page, artefacts, rng)}]

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from ..agent.samples import unpack_ecg
-from ..processing_heartcare import BeatFeatureExtractor
+from ..extraction_heartcare import BeatFeatureExtractor
 from .answers import ItemAnswer
 from .classify import QUESTIONS
 from .controls import MODEL, RANDOM, parts_for, simple_forecasts
@@ -107,7 +107,7 @@ def forecast_metrics(item: Item, forecast: np.ndarray | None, with_controls: boo
     """
     extractor = BeatFeatureExtractor()
     rate = extractor.sampling_rate
-    signal, _, _ = extractor.prepare(unpack_ecg(item.ecgs[0]).whole)
+    signal, *_ = extractor.prepare(unpack_ecg(item.ecgs[0]).whole)
     length = int(item.label[0]) * rate
     context, target = signal[:, :-length], signal[:, -length:]
     rows = {MODEL: forecast} | (simple_forecasts(context, length, rate) if with_controls else {})

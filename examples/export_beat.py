@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     model.save_pretrained(output)
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     # The whole processor is not in this repository.
-    extractor.auto_map = {"AutoFeatureExtractor": "processing_heartcare.BeatFeatureExtractor"}
+    extractor.auto_map = {"AutoFeatureExtractor": "extraction_heartcare.BeatFeatureExtractor"}
     extractor.save_pretrained(output)
     (output / "README.md").write_text(card(model, args.push_to_hub or str(args.output)), encoding="utf-8")
     print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))}")

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
             page = part["image"]
         else:
             extractor = pipe.processor.feature_extractor
-            signal, lead_mask, quality = extractor.prepare(part)
+            signal, lead_mask, quality, _ = extractor.prepare(part)
             warnings = quality["warnings"]
             page = draw_ecg(signal, extractor.sampling_rate, header=Path(args.record).name, lead_mask=lead_mask)
         for question in [REPORT, *(args.question or QUESTIONS)]:

@@ -51,7 +51,7 @@ def cleaned_records(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Meas
     for path in tqdm(paths, desc="records"):
         record = read_ecg(str(path)).as_input()
         extractor = BeatFeatureExtractor(sampling_rate=round(record["sampling_rate"]))
-        signal, _, _ = extractor.prepare(record)
+        signal, *_ = extractor.prepare(record)
         yield signal, extractor.sampling_rate, measure_ecg(signal, extractor.sampling_rate)
 
 

@@ -30,8 +30,8 @@ from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.metrics.probability import auc
 from heartcare.configuration_heartcare import LEADS
 from heartcare.delineation_heartcare import Delineation, Waves, delineate
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.measuring_heartcare import measure_ecg
-from heartcare.processing_heartcare import BeatFeatureExtractor
 
 EDGES = ("QRS onset", "QRS end", "T end", "P onset", "P end")
 
@@ -75,7 +75,7 @@ def simulated(method: Callable, seeds: int, sampling_rate: int) -> dict[str, dic
         for form in FORMS:
             for seed in range(seeds):
                 ecg = simulate_ecg(rhythm, form, seed=seed)
-                signal, _, _ = extractor.prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})
+                signal, *_ = extractor.prepare({"ecg": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"})
                 compare(ecg, *method(signal, sampling_rate), row)
     return table
 

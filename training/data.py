@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
 from heartcare.agent.samples import NOT_RECORDED, open_image, unpack_ecg
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.processing_heartcare import BeatFeatureExtractor, HeartcareProcessor
+from heartcare.processing_heartcare import HeartcareProcessor
 
 from .recipe import StageRecipe
 from .recordings import BeatTokens, CleanedSignal, LeadTiles, TrainingItem

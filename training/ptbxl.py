@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.agent.sources import read_ptbxl_table
-from heartcare.processing_heartcare import BeatFeatureExtractor
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 
 
 class PTBXL:

@@ -23,9 +23,9 @@ from heartcare.agent.records import IMAGE_DPI, IMAGE_SIZE
 from heartcare.agent.render import CALIBRATION_MM, MARGIN_MM
 from heartcare.agent.statements import NAMES, truth
 from heartcare.configuration_heartcare import HeartcareConfig
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.image_processing_heartcare import LAYOUTS, ECGImageProcessor
 from heartcare.modeling_heartcare import ImageProjector
-from heartcare.processing_heartcare import BeatFeatureExtractor
 
 from .data import HeartcareData
 from .encoder import add_encoder_options, choose_attention, encoder_arguments

@@ -17,7 +17,7 @@ from heartcare.bench.metrics.probability import auc
 from heartcare.bench.models import HeartcareModel
 from heartcare.bench.probe import fit_probe
 from heartcare.delineation_heartcare import find_r_peaks
-from heartcare.processing_heartcare import BeatFeatureExtractor
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.training.lead_patterns import PATTERNS
 
 pytestmark = pytest.mark.checkpoint

@@ -107,8 +107,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "networks_beat.py",
         "quantization_beat.py",
         "streaming_beat.py",
-        "processing_heartcare.py",
-        "image_processing_heartcare.py",
+        "extraction_heartcare.py",
     }
     card = (folder / "README.md").read_text()
     assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()

@@ -13,8 +13,8 @@ from make_examples import write_wfdb
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.delineation_heartcare import delineate, find_pacing_spikes
 from heartcare.ecg_heartcare import LEADS
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.measuring_heartcare import Measurements, as_plain, measure_ecg
-from heartcare.processing_heartcare import BeatFeatureExtractor
 from heartcare.studies.evaluate_measure import main as evaluate_measure
 from heartcare.studies.evaluate_measure import ours, simulated
 

@@ -105,6 +105,7 @@ def callers(model, processor, beat, root):
             **pixels, **wrong
         ),
         "HeartcareForConditionalGeneration.get_prompt_embeds": lambda **wrong: model.get_prompt_embeds(**text, **wrong),
+        "HeartcareForConditionalGeneration.find": lambda **wrong: model.find(**ecg, **wrong),
         "HeartcareForConditionalGeneration.forecast": lambda **wrong: model.forecast(**ecg, **wrong),
         "HeartcareForConditionalGeneration.score_answers": lambda **wrong: model.score_answers(
             [[[5], [6]]], **text, **wrong

@@ -10,7 +10,7 @@ from support.commands import run_main
 
 from heartcare.agent.build import Settings, build
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
-from heartcare.processing_heartcare import BeatFeatureExtractor
+from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.training.ptbxl import PTBXL, WithSimulated
 from heartcare.training.publish import average
 

@@ -1,0 +1,156 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Findings: the probability of every statement that the model was taught, from one reading of an ECG.
+
+    Beat's codes     --hidden layer, attention pooling--> logits --+
+                                                                   +--calibration--> probabilities --> sets
+    measured numbers --hidden layer-----------------------logits --+
+
+The calibration and the thresholds of the sets are fitted on records that the head was not trained on, and are saved
+with the model.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.utils.generic import ModelOutput
+
+from .configuration_heartcare import LEADS, HeartcareConfig
+
+INTERVALS = ("heart_rate", "slowest", "fastest", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham")
+AXES = ("p_axis", "qrs_axis", "t_axis")
+SUMS = ("sokolow_lyon", "cornell", "limb_voltage", "chest_voltage", "sdnn", "rmssd", "p_share")
+OF_LEADS = ("st", "st_slope", "r", "s")
+EARLY_AND_WIDE = ("early", "wide")
+# Names of the values that `numbers_of` returns, in their order.
+NUMBERS: tuple[str, ...] = (
+    *INTERVALS,
+    *(f"{axis}:{part}" for axis in AXES for part in ("cos", "sin")),
+    *SUMS,
+    *(f"{name}:{lead}" for name in OF_LEADS for lead in LEADS),
+    *EARLY_AND_WIDE,
+)
+# Shares of the true statements that a set can be asked to hold; `FindingsHead.thresholds` has a value for each.
+COVERAGES = tuple(round(0.5 + 0.01 * step, 2) for step in range(50))
+
+
+def numbers_of(measured: Mapping[str, Any]) -> np.ndarray:
+    """Returns the numbers of one ECG as the head takes them: float32 (numbers,), in the order of `NUMBERS`, NaN for
+    what could not be measured. An angle is given by its cosine and sine, and ectopic beats by their count.
+
+    Args:
+        measured: Measurements as plain values, as `measuring_heartcare.as_plain` returns them.
+    """
+    values = [measured.get(name) for name in INTERVALS]
+    for axis in AXES:
+        angle = measured.get(axis)
+        values += [None, None] if angle is None else [math.cos(math.radians(angle)), math.sin(math.radians(angle))]
+    values += [measured.get(name) for name in SUMS]
+    values += [measured.get(name, {}).get(lead) for name in OF_LEADS for lead in LEADS]
+    if measured.get("heart_rate") is None:
+        values += [None for _ in EARLY_AND_WIDE]
+    else:
+        values += [sum(beat[kind] for beat in measured["ectopic"]) for kind in EARLY_AND_WIDE]
+    return np.array([math.nan if value is None else value for value in values], np.float32)
+
+
+@dataclass
+class FindingsOutput(ModelOutput):
+    """Findings of ECGs.
+
+    logits (`(ecgs, labels)`): Calibrated logits.
+    probabilities (`(ecgs, labels)`): Calibrated probabilities.
+    """
+
+    logits: torch.FloatTensor | None = None
+    probabilities: torch.FloatTensor | None = None
+
+
+class FindingsHead(nn.Module):
+    """Reads all statements from the latents of an ECG and from its measured numbers.
+
+    The latents of Beat's first level and the sum of the other levels are read side by side, since what one code means
+    may depend on the others. Each label weighs the latents over time by attention of its own.
+
+    **Buffers** (float32), fitted and not learnt:
+        - **centre**, **scale** `(numbers + 1,)`: mean and standard deviation of each number, and of the logarithm of
+          the gain.
+        - **slope**, **intercept** `(labels,)`: the calibration; a calibrated logit is slope * logit + intercept.
+        - **thresholds** `(50,)`: for each share of `COVERAGES`, the probability from which on a set takes statements.
+
+    Args:
+        config: Its `findings` names the labels.
+    """
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__()
+        width, hidden, labels = config.beat_config.hidden_size, config.findings_hidden_size, len(config.findings)
+        self.tokens = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, hidden), nn.GELU(), nn.Dropout(0.1))
+        self.score = nn.Linear(hidden, labels)
+        self.value = nn.Linear(hidden, labels, bias=False)
+        # Each number comes with a flag that says whether it could be measured; the gain is always there.
+        self.numbers = nn.Sequential(nn.Linear(2 * len(NUMBERS) + 1, hidden), nn.GELU(), nn.Dropout(0.2))
+        self.weight = nn.Linear(hidden, labels)
+        self.register_buffer("centre", torch.zeros(len(NUMBERS) + 1))
+        self.register_buffer("scale", torch.ones(len(NUMBERS) + 1))
+        self.register_buffer("slope", torch.ones(labels))
+        self.register_buffer("intercept", torch.zeros(labels))
+        self.register_buffer("thresholds", torch.zeros(len(COVERAGES)))
+
+    def forward(
+        self,
+        core: torch.Tensor,
+        others: torch.Tensor,
+        gain: torch.Tensor,
+        mask: torch.Tensor,
+        numbers: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Returns the logits before calibration, (B, labels).
+
+        Args:
+            core, others: Latents of Beat's first level, and the sum of those of the other levels, (B, N, D).
+            gain: mV, (B,).
+            mask: bool (B, N), True where there is a latent.
+            numbers: (B, numbers) in the order of `NUMBERS`, NaN for what could not be measured; by default, nothing
+                was.
+        """
+        dtype = self.score.weight.dtype
+        tokens = self.tokens(torch.cat([core, others], dim=-1).to(dtype))
+        scores = self.score(tokens).masked_fill(~mask[..., None], torch.finfo(dtype).min)
+        pooled = (scores.softmax(1) * self.value(tokens)).sum(1)
+        if numbers is None:
+            numbers = torch.full((len(gain), len(NUMBERS)), math.nan, device=gain.device)
+        given = torch.cat([numbers, gain.log()[:, None]], dim=-1).float()
+        given = ((given - self.centre) / self.scale).clamp(-5, 5)
+        known = given[:, :-1].isfinite()
+        given = torch.cat([given.nan_to_num(0.0), known.float()], dim=-1).to(dtype)
+        return pooled + self.weight(self.numbers(given))
+
+    def calibrated(self, logits: torch.Tensor) -> FindingsOutput:
+        """Returns calibrated logits and probabilities of logits (B, labels), in float32."""
+        logits = logits.float() * self.slope + self.intercept
+        return FindingsOutput(logits, logits.sigmoid())
+
+    def threshold(self, coverage: float) -> float:
+        """Returns the probability from which on a statement belongs to the set that holds on average `coverage` of an
+        ECG's true statements.
+
+        Raises: `ValueError` for a coverage that was not fitted.
+        """
+        if round(coverage, 2) not in COVERAGES or not math.isclose(coverage, round(coverage, 2)):
+            raise ValueError(f"coverage must be from 0.50 to 0.99 in steps of 0.01, got {coverage!r}.")
+        return float(self.thresholds[COVERAGES.index(round(coverage, 2))])
+
+
+def shares_of(logits: Sequence[float]) -> list[float]:
+    """Returns the probability of each of several statements, given that exactly one of them is true: the statements'
+    odds, so that they add up to 1.
+    """
+    return torch.tensor(logits, dtype=torch.float64).softmax(0).tolist()
+
+
+__all__ = ["COVERAGES", "NUMBERS", "FindingsHead", "FindingsOutput", "numbers_of", "shares_of"]

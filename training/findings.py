@@ -1,0 +1,179 @@
+"""Findings: train the head that reads all statements from Beat's codes and measured numbers, calibrate it, and keep it
+with the model.
+
+    python -m heartcare.training.findings --ptbxl PTBXL_FOLDER --model . --output runs/findings \\
+        --soft-labels training/soft_labels.safetensors
+
+Trains on folds 1-8 of PTB-XL, each record as a whole, as a window, and with the leads of pages and small devices. The
+numbers are left out now and then, so that the head reads codes alone as well. Calibration and the thresholds of the
+sets are fitted on fold 9. Writes the whole model to --output, with the new head in it, and prints the macro AUC on fold
+9.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from heartcare.agent.qa import TOPICS, Labels
+from heartcare.agent.statements import NAMES, WORDING
+from heartcare.findings_heartcare import COVERAGES, FindingsHead
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.processing_heartcare import HeartcareProcessor
+
+from .calibration import fit_calibration, fit_thresholds
+from .finding_views import View, Views
+from .ptbxl import PTBXL
+from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
+
+# Topics whose answers are no statements of SCP-ECG; the label of an answer is "topic:code".
+NOTES = [(topic, code) for topic in ("axis", "stage", "noise", "ectopy") for code in TOPICS[topic]]
+LABELS: dict[str, str] = WORDING | {f"{topic}:{code}": TOPICS[topic][code] for topic, code in NOTES}
+WITHOUT_NUMBERS = 0.15  # of the records of a batch are read without their numbers
+BATCH = 256
+
+
+def notes_labels(data: PTBXL) -> np.ndarray:
+    """Returns the answers of the topics of notes, float32 (records, labels): 1 true, 0 false, NaN where the notes of a
+    record do not tell.
+    """
+    table = np.full((len(data), len(NOTES)), np.nan, np.float32)
+    for row, record in zip(table, data.rows):
+        labels = Labels(record["scp_codes"], notes=record)
+        for column, (topic, code) in enumerate(NOTES):
+            if answers := labels.answers(topic):
+                row[column] = code in answers
+    return table
+
+
+class Reader:
+    """A head, and the codebooks that its inputs are looked up in.
+
+    Args:
+        model: The model that the head is of.
+    """
+
+    def __init__(self, model: HeartcareForConditionalGeneration):
+        self.head, self.quantizer = model.findings_head, model.beat.quantizer
+
+    def __call__(self, view: View, rows: torch.Tensor, without_numbers: float = 0.0) -> torch.Tensor:
+        """Returns the logits of some records (rows, labels)."""
+        codes = torch.from_numpy(view.codes[rows]).long()
+        with torch.no_grad():
+            core = self.quantizer.levels[0].decode(codes[:, 0])
+            others = self.quantizer.decode(codes) - core
+        numbers = torch.from_numpy(view.numbers[rows])
+        numbers[torch.rand(len(rows)) < without_numbers] = torch.nan
+        return self.head(core, others, torch.from_numpy(view.gain[rows]), codes[:, 0] >= 0, numbers)
+
+    @torch.no_grad()
+    def logits(self, view: View) -> torch.Tensor:
+        """Returns the logits of all records (records, labels)."""
+        self.head.eval()
+        return torch.cat([self(view, rows) for rows in torch.arange(len(view.gain)).split(1024)])
+
+
+def standardize(head: FindingsHead, view: View) -> None:
+    """Sets the mean and the deviation by which the head standardizes numbers and gains."""
+    given = np.concatenate([view.numbers, np.log(view.gain)[:, None]], axis=1)
+    head.centre.copy_(torch.from_numpy(np.nanmean(given, axis=0)))
+    head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
+
+
+def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of the families of statements and of the topics of notes, whose unknown answers do not count."""
+    known = ~notes.isnan()
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
+    )
+    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
+
+
+def train_head(
+    reader: Reader, views: Sequence[View], statements: torch.Tensor, notes: torch.Tensor, epochs: int, rate: float
+) -> None:
+    """Trains the head by AdamW with one cycle of learning rates; each epoch takes the next of the views.
+
+    Args:
+        reader: The head.
+        views: Views of the same records.
+        statements: Probabilities of the statements, float32 (records, 76).
+        notes: Answers of the topics of notes, float32 (records, labels), NaN where unknown.
+        epochs: Number of epochs.
+        rate: Highest learning rate.
+    """
+    standardize(reader.head, views[0])
+    reader.head.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(reader.head.parameters(), weight_decay=0.1)
+    batches = -(-len(statements) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=batches)
+    for epoch in tqdm(range(epochs), desc="head for findings"):
+        view = views[epoch % len(views)]
+        for rows in torch.randperm(len(statements)).split(BATCH):
+            loss = loss_of(reader(view, rows, WITHOUT_NUMBERS), statements[rows], notes[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    reader.head.requires_grad_(False).eval()
+
+
+def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndarray) -> None:
+    """Fits the calibration of all labels and the thresholds of the sets on records that the head was not trained on.
+
+    Args:
+        reader: The trained head.
+        view: The records.
+        statements: Cardiologists' statements, bool (records, 76).
+        notes: Answers of the topics of notes, float32 (records, labels), NaN where unknown.
+    """
+    logits = reader.logits(view)
+    labels = torch.from_numpy(np.concatenate([statements.astype(np.float32), notes], axis=1))
+    slope, intercept = fit_calibration(logits, labels)
+    reader.head.slope.copy_(slope)
+    reader.head.intercept.copy_(intercept)
+    probabilities = reader.head.calibrated(logits).probabilities[:, : len(NAMES)].numpy()
+    reader.head.thresholds.copy_(torch.from_numpy(fit_thresholds(probabilities, statements, COVERAGES)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", required=True)
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the head is of")
+    parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--cache", type=Path, default="runs/cache")
+    parser.add_argument("--limit", type=int, help="number of records at most, for training and for calibration")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.manual_seed(args.seed)
+    model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
+    model.add_findings_head(LABELS)
+    train, held_back = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
+    views = Views(model.beat, train, args.cache, "train" if args.limit is None else f"train{args.limit}")
+    quarter = train.signal(0).shape[1] // 4
+    learnt = [views.view("whole", shift=shift) for shift in np.linspace(0, quarter, 5).astype(int)]
+    others = [views.view("leads", 0), views.view("window", 0), views.view("leads", 1)]
+    order = [view for pair in zip(learnt, [*others, None, None]) for view in pair if view is not None]
+    ids = [row["ecg_id"] for row in train.rows]
+    statements = torch.from_numpy(soft_labels(given_statements(train), ids, args.soft_labels))
+    reader = Reader(model)
+    train_head(reader, order, statements, torch.from_numpy(notes_labels(train)), args.epochs, args.learning_rate)
+
+    view = Views(model.beat, held_back, args.cache, "fold9" if args.limit is None else f"fold9{args.limit}")
+    given = given_statements(held_back)
+    calibrate(reader, view.view("whole"), given, notes_labels(held_back))
+    print(f"fold 9: {macro_auc_of_sets(given, reader.logits(view.view('whole'))[:, : len(NAMES)].numpy())}")
+    model.save_pretrained(args.output)
+    HeartcareProcessor.from_pretrained(args.model).save_pretrained(args.output)
+
+
+if __name__ == "__main__":
+    main()
