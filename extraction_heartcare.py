@@ -19,9 +19,9 @@ from .cleaning_heartcare import bridge, clean, held_values, long_stretches, resa
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 from .ecg_heartcare import ECG
 from .measuring_heartcare import plain_measurements
+from .quality_heartcare import FLAT_SECONDS, plain_quality
 from .reading_heartcare import as_ecg, one_for_each
 
-FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
 SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
 
@@ -40,8 +40,10 @@ class PreparedECG(NamedTuple):
 
     `signal` is float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded; `lead_mask` is bool
     (12, samples), True where it was; `quality` is the quality record: "source", "sampling_rate" and "seconds" of the
-    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, and "warnings" by name;
-    `measurements` are plain values, as `measuring_heartcare.as_plain` returns them, where they were asked for.
+    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, "by_lead" with drift,
+    noise, hum, off and clipped of each lead of the recording before cleaning, as `quality_heartcare.plain_quality`
+    returns them, and "warnings" by name; `measurements` are plain values, as `measuring_heartcare.as_plain` returns
+    them, where they were asked for.
     """
 
     signal: np.ndarray
@@ -191,6 +193,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             "seconds": ecg.seconds,
             "leads": [lead for lead, row in zip(LEADS, recorded) if row.any()],
             "recorded_seconds": {lead: round(float(share * ecg.seconds), 3) for lead, share in partly},
+            "by_lead": plain_quality(ecg.signal, ecg.sampling_rate, ecg.lead_names),
             "warnings": arranged.warnings,
         }
         measurements = plain_measurements(cleaned, ecg.sampling_rate) if measure else None

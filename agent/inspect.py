@@ -29,15 +29,13 @@ def inspect_file(path: str, output: str | None = None) -> int:
     measured = measure_ecg(signal, rate)
     words = ", ".join(f"{name} {value} {unit}" for name, value, unit in measured.as_rows())
     print(f"  measured     {len(find_r_peaks(signal, rate))} beats, {words}")
-    print("  lead         missing   flat s  saturated  noise uV  drift mV  faults")
+    print("  lead         missing      off    clipped  noise uV    hum uV  drift mV  faults")
     quality = optimized.quality
     for i, lead in enumerate(LEADS):
-        numbers = (quality.missing[i], quality.flat[i], quality.saturated[i], quality.noise[i], quality.baseline[i])
-        print(
-            "  {:10} {:8.1%} {:8.2f} {:9.1%} {:9.1f} {:9.2f}  {}".format(
-                lead, *numbers, ", ".join(quality.faults[i]) or "-"
-            )
-        )
+        shares = quality.missing[i], quality.off[i], quality.clipped[i]
+        numbers = quality.noise[i], quality.hum[i], quality.drift[i]
+        faults = ", ".join(quality.faults[i]) or "-"
+        print("  {:10} {:8.1%} {:8.1%} {:10.1%} {:9.1f} {:9.1f} {:9.2f}  {}".format(lead, *shares, *numbers, faults))
     for title, notes in (("warning", optimized.ecg.warnings), ("changed", optimized.ecg.notes)):
         for note in notes:
             print(f"  {title:12} {note}")

@@ -1,104 +1,19 @@
-"""The optimizer: the best window, the processor's own cleaning and resampling, the quality of each lead in numbers, and
-exchanged limb leads.
+"""The optimizer: the best window, the processor's own cleaning and resampling, and exchanged limb leads.
 
-    ECG --best_window, BeatFeatureExtractor.arrange--> ECG of twelve leads --clean, resample--> signal
-        --lead_quality, limb_lead_reversal--> OptimizedECG
+ECG --best_window, BeatFeatureExtractor.arrange--> ECG of twelve leads --clean, resample--> signal
+    --lead_quality, limb_lead_reversal--> OptimizedECG
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from ..delineation_heartcare import find_r_peaks
 from ..ecg_heartcare import ECG, LEADS
 from ..extraction_heartcare import BeatFeatureExtractor
+from ..quality_heartcare import LeadQuality, lead_quality
 
 WINDOW_SECONDS = 10.0
-# The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
-NOISE_UV, BASELINE_MV, FLAT_SECONDS, SATURATED_SHARE = 50.0, 0.5, 1.0, 0.02
-
-
-@dataclass
-class LeadQuality:
-    """Numbers of each lead, arrays (leads,).
-
-    Attributes:
-        missing: Share of samples that were not recorded.
-        flat: Longest stretch without any change, in seconds.
-        saturated: Share of samples that stay at the lead's largest or smallest value.
-        noise: Standard deviation of the noise between neighbouring samples in uV, by the median, which QRS complexes do
-            not move.
-        baseline: Drift, the running mean of 2 s, in mV, from its 5th to its 95th percentile.
-        faults: For each lead, some of "missing", "flat", "lead_off", "saturated", "noise", "baseline".
-    """
-
-    missing: np.ndarray
-    flat: np.ndarray
-    saturated: np.ndarray
-    noise: np.ndarray
-    baseline: np.ndarray
-    faults: list[list[str]]
-
-    def as_dict(self) -> dict[str, list[str]]:
-        """Lead name -> its faults, for those of the twelve leads that have any."""
-        return {name: faults for name, faults in zip(LEADS, self.faults) if faults}
-
-
-def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
-    """Quality of each lead of an uncleaned ECG, all leads at once.
-
-    Args:
-        signal: (leads, samples) in mV, NaN where nothing was recorded.
-        sampling_rate: Hz.
-    """
-    leads, samples = signal.shape
-    recorded = np.isfinite(signal)
-    missing = 1 - recorded.mean(axis=1)
-    filled = np.where(recorded, signal, 0.0).astype(np.float32)
-    steps = np.diff(filled, axis=1)
-    still = np.abs(steps) < 1e-6
-    flat = longest_run(still & recorded[:, 1:] & recorded[:, :-1]) / sampling_rate
-    rails = filled.max(axis=1, keepdims=True), filled.min(axis=1, keepdims=True)
-    at_rail = (filled[:, 1:] == rails[0]) | (filled[:, 1:] == rails[1])
-    saturated = (at_rail & still & recorded[:, 1:]).mean(axis=1)
-    # White noise of deviation s has second differences of deviation s * sqrt(6). Every second one is enough for a
-    # median.
-    restless = np.abs(np.diff(steps, axis=1)[:, ::2]) if samples > 2 else np.zeros((leads, 1))
-    noise = 1000 * np.median(restless, axis=1) / 0.6745 / np.sqrt(6)
-    block = max(1, round(sampling_rate / 10))
-    blocks = (
-        filled[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else filled
-    )
-    drift = np.sort(uniform_filter1d(blocks, min(20, blocks.shape[1]), axis=1, mode="nearest"), axis=1)  # 2 s
-    spread = np.sort(filled[:, :: max(1, block // 5)], axis=1)
-    baseline, range_mv = (
-        values[:, -1 - values.shape[1] // part] - values[:, values.shape[1] // part]
-        for values, part in ((drift, 20), (spread, 100))
-    )
-    faults = [
-        [
-            name
-            for name, present in (
-                ("missing", missing[i] > 0.02),
-                ("flat", flat[i] >= FLAT_SECONDS),
-                ("lead_off", flat[i] * sampling_rate >= 0.9 * (samples - 1) or range_mv[i] < 0.02 or range_mv[i] > 20),
-                ("saturated", saturated[i] > SATURATED_SHARE and flat[i] * sampling_rate < 0.9 * (samples - 1)),
-                ("noise", noise[i] > NOISE_UV),
-                ("baseline", baseline[i] > BASELINE_MV),
-            )
-            if present
-        ]
-        for i in range(leads)
-    ]
-    return LeadQuality(missing, flat, saturated, noise, baseline, faults)
-
-
-def longest_run(flags: np.ndarray) -> np.ndarray:
-    """The length of the longest run of True in each lead: bool (leads, samples) -> (leads,)."""
-    at = np.arange(1, flags.shape[1] + 1)
-    since = at - np.maximum.accumulate(np.where(flags, 0, at), axis=1)
-    return since.max(axis=1, initial=0)
 
 
 def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     flags, numbers = {name: Counter() for name in EXCHANGES}, []
     for row in tqdm(rows):
         optimized = optimizer(read_ecg(Path(args.ptbxl) / row["filename_lr"]))
-        numbers.append((optimized.quality.noise.max(), optimized.quality.baseline.max()))
+        numbers.append((np.nanmax(optimized.quality.noise), np.nanmax(optimized.quality.drift)))
         for name, order in EXCHANGES.items():
             flags[name][limb_lead_reversal(exchange(optimized.signal, order), optimized.sampling_rate)] += 1
     print("| electrodes | flagged rightly | flagged as another exchange | not flagged |\n|---|---|---|---|")

@@ -150,13 +150,12 @@ def quality_table(optimized) -> str:
     for i, lead in enumerate(LEADS):
         faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i].any() else "good")
         kind = "good" if faults == "good" else "bad"
-        rows.append(
-            f"<tr><th scope='row'>{lead}</th><td class='number'>{quality.noise[i]:.0f} µV</td>"
-            f"<td class='number'>{quality.baseline[i]:.2f} mV</td>"
-            f"<td class='{kind}'>{html.escape(faults)}</td></tr>"
-        )
+        numbers = (quality.noise[i], 0, "µV"), (quality.hum[i], 0, "µV"), (quality.drift[i], 2, "mV")
+        shown = [f"{value:.{digits}f} {unit}" if np.isfinite(value) else "–" for value, digits, unit in numbers]
+        cells = "".join(f"<td class='number'>{number}</td>" for number in shown)
+        rows.append(f"<tr><th scope='row'>{lead}</th>{cells}<td class='{kind}'>{html.escape(faults)}</td></tr>")
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.ecg.warnings)
-    titles = "".join(f"<th scope='col'>{title}</th>" for title in ("Lead", "Noise", "Drift", "Quality"))
+    titles = "".join(f"<th scope='col'>{title}</th>" for title in ("Lead", "Noise", "Hum", "Drift", "Quality"))
     table = f"<table class='ecg'><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f"<div class='scroll'>{table}</div>{f'<ul>{notes}</ul>' if notes else ''}"
 

@@ -68,7 +68,12 @@ def test_a_line_in_place_of_what_was_not_recorded_is_the_same_as_a_gap(rate, lin
     assert np.array_equal(gaps.lead_mask, lines.lead_mask) and not gaps.lead_mask.all()
     np.testing.assert_array_equal(gaps.signal, lines.signal)
     faults = [name.replace("gap:", "flat_partly:") for name in gaps.quality["warnings"]]
-    assert lines.quality == gaps.quality | {"warnings": faults} and faults.count("flat_partly:V6") == 1
+    of_gaps, of_lines = (dict(record.quality) for record in (gaps, lines))
+    by_lead = of_gaps.pop("by_lead"), of_lines.pop("by_lead")
+    assert of_lines == of_gaps | {"warnings": faults} and faults.count("flat_partly:V6") == 1
+    assert [lead["off"] for lead in by_lead[0].values()] == [0.0] * 12 and by_lead[1]["V1"]["off"] > 0.7
+    for lead in LEADS:  # a line counts for none of the other numbers
+        assert by_lead[1][lead] | {"off": 0.0} == by_lead[0][lead]
 
 
 def test_values_are_held_from_as_many_steps_on_as_are_asked_for():
