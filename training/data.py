@@ -24,6 +24,7 @@ from tqdm import tqdm
 from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
 from heartcare.agent.samples import NOT_RECORDED, open_image, unpack_ecg
 from heartcare.extraction_heartcare import BeatFeatureExtractor
+from heartcare.measuring_heartcare import as_plain, measure_ecg, measurement_line
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 
@@ -42,10 +43,13 @@ QUESTION_COLUMNS = [
 ]
 
 
-def clean_signal(stored: dict, processor: HeartcareProcessor) -> CleanedSignal:
-    """Cleans an element of a row's `ecgs`, without the samples to be predicted."""
-    prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg)
-    return CleanedSignal(prepared.signal, prepared.lead_mask)
+def clean_signal(stored: dict, processor: HeartcareProcessor, measured: bool = False) -> CleanedSignal:
+    """Cleans an element of a row's `ecgs`, without the samples to be predicted; with `measured`, its numbers are there
+    as well.
+    """
+    prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg, measure=measured)
+    line = measurement_line(prepared.measurements) if measured else ""
+    return CleanedSignal(prepared.signal, prepared.lead_mask, line)
 
 
 def cut_tiles(stored: Any, processor: HeartcareProcessor) -> np.ndarray:
@@ -82,11 +86,11 @@ def fingerprint(part: nn.Module) -> str:
 
 def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
     """A random view of a record: half of the views are a part of it, at least half as long, and a tenth lacks leads."""
-    signal, lead_mask = whole
+    signal, lead_mask, _ = whole
     if rng.random() < 0.5:
         length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
         start = int(rng.integers(signal.shape[1] - length))
-        signal, lead_mask = (array[:, start : start + length] for array in whole)
+        signal, lead_mask = (array[:, start : start + length] for array in (signal, lead_mask))
     if rng.random() < 0.1:
         leads = rng.random(12) < rng.choice([0.2, 0.6])
         leads[int(rng.integers(12))] = True
@@ -149,7 +153,7 @@ class RecordCache:
                 continue
             self._written.add((part, record))
             if part == "signal":
-                signal, lead_mask = (array[:, : signals.shape[2]] for array in clean_signal(stored, self.processor))
+                signal, lead_mask = (array[:, : signals.shape[2]] for array in clean_signal(stored, self.processor)[:2])
                 steps = np.clip(np.round(signal * 1000), -32767, 32767)
                 signals[record] = NOT_RECORDED
                 signals[record, :, : signal.shape[1]] = np.where(lead_mask, steps, NOT_RECORDED)
@@ -184,6 +188,7 @@ class HeartcareData:
         drawings: Settings by which the picture of each record was drawn; empty where there is none.
         tiles: uint8 (pictures, 12, height, width).
         slots: float16 (pictures, tiles * slots, width), after `encode_pictures`.
+        lines: Measured numbers of each record, as the prompt shows them, after `measure_signals`.
 
     Raises: `ValueError` for a split that the data set does not have.
     """
@@ -214,6 +219,7 @@ class HeartcareData:
         self._read([folder / shard["name"] for shard in shards], records, pictures)
         self._signals, self.tiles = records.load() if records else (None, None)
         self._codes = self._gains = self.slots = None
+        self.lines: list[str] = []
 
     def _read(self, shards: list[Path], cache: RecordCache | None, pictures: int) -> None:
         """Reads all rows once: the groups, the labels, and, while it is incomplete, the cache."""
@@ -296,7 +302,7 @@ class HeartcareData:
             places = [(record, view) for record in range(len(self)) for view in range(views)]
             for start in tqdm(range(0, len(places), batch_size), desc="encoding signals"):
                 batch = places[start : start + batch_size]
-                signals, lead_masks = zip(*(self.view(record, view, seed) for record, view in batch))
+                signals, lead_masks, _ = zip(*(self.view(record, view, seed) for record, view in batch))
                 tokens = beat.encode(**extractor.pad(signals, lead_masks, return_tensors="pt").to(beat.device))
                 for place, latents, gain in zip(batch, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
                     codes[place][:, codes.shape[-1] - latents.shape[-1] :] = latents
@@ -304,6 +310,17 @@ class HeartcareData:
             for path, array in zip(paths, (codes, gains)):
                 np.save(path, array)
         self._codes, self._gains = (np.load(path, mmap_mode="r") for path in paths)
+
+    def measure_signals(self, sampling_rate: float) -> None:
+        """Caches the line of measured numbers of every record, whose signals have this rate in Hz."""
+        path = self._stem.with_name(f"{self._stem.name}_lines.json")
+        if not path.exists():
+            lines = []
+            for record in tqdm(range(len(self)), desc="measuring"):
+                signal, lead_mask = self.cleaned(record)[:2]
+                lines.append(measurement_line(as_plain(measure_ecg(signal, sampling_rate, lead_mask))))
+            path.write_text(json.dumps(lines), encoding="utf-8")
+        self.lines = json.loads(path.read_text(encoding="utf-8"))
 
     @torch.no_grad()
     def encode_pictures(self, model: HeartcareForConditionalGeneration, packer: Any, batch_size: int = 16) -> None:
@@ -361,7 +378,8 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
     ):
         from datasets import load_dataset
 
-        self.processor, self.ecgs = processor, stage.ecgs
+        self.processor, self.ecgs, self.numbers = processor, stage.ecgs, stage.numbers
+        self.rng = np.random.default_rng(seed)
         rows = load_dataset(source, split=split, streaming=True)
         if stage.task:
             rows = rows.filter(lambda row: row["task"] == stage.task)
@@ -382,7 +400,8 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
                 ecgs, images = iter(row["ecgs"]), iter(row["images"])
                 for part in row["modality"].split("-"):
                     if part == "signal":
-                        recordings.append(clean_signal(next(ecgs), self.processor))
+                        measured = bool(self.rng.random() < self.numbers)
+                        recordings.append(clean_signal(next(ecgs), self.processor, measured))
                     else:
                         recordings.append(LeadTiles(cut_tiles(next(images), self.processor)))
             yield TrainingItem([question_of(row)], recordings)

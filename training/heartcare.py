@@ -115,6 +115,8 @@ def read_data(
         records = HeartcareData(data.source, split, data.cache, processor if stage.ecgs else None, data.pictures)
         if stage.ecgs:
             records.encode_signals(model.to(arguments.device), views, seed)
+            if stage.numbers:
+                records.measure_signals(processor.feature_extractor.sampling_rate)
             if "vision_tower" not in stage.train and stage.shares.get("image"):
                 records.encode_pictures(model, packer)
         return records
@@ -209,6 +211,7 @@ def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Statemen
     arguments = training_arguments(stage, output / name, seed)
     set_seed(seed)
     model, processor = start_model(recipe, name, output)
+    processor.write_measurements = stage.numbers > 0  # a prompt shows what the model has learnt to read
     packer = QuestionPacker(processor, stage.branches)
     train, validation = read_data(recipe.data, stage, model, packer, arguments)
     learner = freeze_and_adapt(model, stage)

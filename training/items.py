@@ -64,11 +64,20 @@ class ECGQuestions(torch.utils.data.Dataset):
         data, recordings = self.data, []
         for modality, record in zip(group.modality, group.records):
             if modality == "signal":
-                recordings.append(data.tokens(record, int(rng.integers(data.views))))
+                tokens = data.tokens(record, int(rng.integers(data.views)))
+                recordings.append(tokens._replace(line=self.line(record, rng)))
             else:
                 cached = data.slots is not None
                 recordings.append(ImageSlots(data.slots[record]) if cached else LeadTiles(data.tiles[record]))
         return recordings
+
+    def line(self, record: int, rng: np.random.Generator) -> str:
+        """The measured numbers that the prompt shows behind a signal: those of the record, now and then of another one,
+        or none.
+        """
+        if not self.stage.numbers or rng.random() >= self.stage.numbers:
+            return ""
+        return self.data.lines[int(rng.integers(len(self.data))) if rng.random() < self.stage.wrong_numbers else record]
 
     def probed_item(self, kind: str, rng: np.random.Generator) -> TrainingItem:
         """A random signal or picture without questions, whose statements are to be read."""

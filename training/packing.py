@@ -180,12 +180,15 @@ class QuestionPacker:
         return head, middle, learnt, text[end:]
 
     def expand(self, text: str, recordings: Sequence[Recording]) -> str:
-        """Repeats each placeholder as often as its recording has tokens, as the processor does."""
+        """Repeats each placeholder as often as its recording has tokens, and writes the measured numbers of a signal
+        behind them, as the processor does.
+        """
         ecg, image = self.processor.ecg_token, self.processor.image_token
-        counts = [self.num_latents(each) for each in recordings if CONTENT_TYPE[type(each)] == "ecg"]
+        signals = [each for each in recordings if CONTENT_TYPE[type(each)] == "ecg"]
         text = text.replace(image, self.processor.replace_image_token({}, 0))
         first, *others = text.split(ecg)
-        return first + "".join(ecg * count + part for count, part in zip(counts, others, strict=True))
+        shown = [ecg * self.num_latents(each) + each.line for each in signals]
+        return first + "".join(each + part for each, part in zip(shown, others, strict=True))
 
     def num_latents(self, recording: BeatTokens | CleanedSignal) -> int:
         """Number of tokens of a signal."""
@@ -210,14 +213,17 @@ class QuestionPacker:
 
     def codes_and_gains(self, tokens: list[BeatTokens]) -> dict[str, torch.Tensor]:
         """`ecg_codes` int64 (ecgs, levels, latents), -1 on the left of shorter ones, and `ecg_gain` float32 (ecgs,)."""
-        longest = max(codes.shape[-1] for codes, _ in tokens)
-        padded = [np.pad(codes, ((0, 0), (longest - codes.shape[-1], 0)), constant_values=-1) for codes, _ in tokens]
-        gain = torch.tensor([gain for _, gain in tokens], dtype=torch.float32)
+        longest = max(each.codes.shape[-1] for each in tokens)
+        padded = [
+            np.pad(each.codes, ((0, 0), (longest - each.codes.shape[-1], 0)), constant_values=-1) for each in tokens
+        ]
+        gain = torch.tensor([each.gain for each in tokens], dtype=torch.float32)
         return {"ecg_codes": torch.from_numpy(np.stack(padded)).long(), "ecg_gain": gain}
 
     def signals(self, signals: list[CleanedSignal]) -> dict[str, torch.Tensor]:
         """`input_values`, `ecg_attention_mask` and `lead_mask`, as the feature extractor pads them."""
-        return dict(self.processor.feature_extractor.pad(*zip(*signals), return_tensors="pt"))
+        values, masks = [each.signal for each in signals], [each.lead_mask for each in signals]
+        return dict(self.processor.feature_extractor.pad(values, masks, return_tensors="pt"))
 
     def pixel_values(self, pictures: list[LeadTiles]) -> dict[str, torch.Tensor]:
         """`pixel_values` float32 (pictures, 12, 3, height, width)."""

@@ -85,6 +85,8 @@ class StageRecipe:
         probe_only: Number of ECGs beside each item that are shown without questions: a linear head, thrown away
             afterwards, reads their statements from the state at the last token of the ECG. It costs the tokens of the
             ECG alone, a tenth of an ECG with its questions.
+        numbers: Share of the signals whose measured numbers the prompt shows.
+        wrong_numbers: Share of these that are shown another record's numbers, so that the model reads the ECG as well.
         branches: Number of questions at most that share a prompt (packing.py); all of an item by default.
         lora: Arguments of [`peft.LoraConfig`]; the parts in `train` beside the language model are trained in full, too.
         muon: Learning rate of Muon for the matrices in transformers, with AdamW for all other parameters; without it,
@@ -101,6 +103,8 @@ class StageRecipe:
     questions: int = 10
     drill: int = 0
     probe_only: int = 0
+    numbers: float = 0.0
+    wrong_numbers: float = 0.0
     branches: int | None = None
     lora: dict | None = None
     muon: float | None = None

@@ -17,10 +17,12 @@ class BeatTokens(NamedTuple):
     Attributes:
         codes: Integers (levels, latents).
         gain: Gain in mV.
+        line: Measured numbers that the prompt shows behind the signal, as `measurement_line` writes them.
     """
 
     codes: np.ndarray
     gain: float
+    line: str = ""
 
 
 class CleanedSignal(NamedTuple):
@@ -29,10 +31,12 @@ class CleanedSignal(NamedTuple):
     Attributes:
         signal: float32 (12, samples) in mV.
         lead_mask: bool (12, samples), True where the lead was recorded.
+        line: Measured numbers that the prompt shows behind the signal, as `measurement_line` writes them.
     """
 
     signal: np.ndarray
     lead_mask: np.ndarray
+    line: str = ""
 
 
 class LeadTiles(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from heartcare.agent.qa import (
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.agent.statements import NAMES, WORDING, truth
 from heartcare.ecg_heartcare import LEADS
+from heartcare.measuring_heartcare import measurement_line
 from heartcare.processing_heartcare import CHATML_TEMPLATE
 from heartcare.training.data import HeartcareData, StreamedQuestions, notes_of
 from heartcare.training.drill import WORDINGS, drill, drill_pair
@@ -292,7 +294,9 @@ def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, items
 
 
 @pytest.mark.parametrize("template", ["own", "chatml", "phi3"])
-def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, items, data, template):
+@pytest.mark.parametrize("numbers", [False, True], ids=["plain", "numbers"])
+def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, items, data, template, numbers):
+    tiny_processor.write_measurements = numbers
     templates = {
         "own": tiny_processor.chat_template,
         "chatml": CHATML_TEMPLATE,
@@ -302,8 +306,14 @@ def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, item
     pack = QuestionPacker(tiny_processor)
     question = items[0].questions[0]
     for records in ([0], [1, 2]):
-        batch = pack([TrainingItem([question], [data.tokens(record, 0) for record in records])])
-        content = [{"type": "ecg", "ecg": data.signal(record), "sampling_rate": 100} for record in records]
+        signals = [data.signal(record) for record in records]
+        measured = tiny_processor.feature_extractor(signals, sampling_rate=100, units="mV", return_measurements=True)[
+            "ecg_measurements"
+        ]
+        lines = [measurement_line(each) if numbers else "" for each in measured]
+        tokens = [data.tokens(record, 0)._replace(line=line) for record, line in zip(records, lines)]
+        batch = pack([TrainingItem([question], tokens)])
+        content = [{"type": "ecg", "ecg": signal, "sampling_rate": 100, "units": "mV"} for signal in signals]
         conversation = [
             {"role": "user", "content": [*content, {"type": "text", "text": question.question}]},
             {"role": "assistant", "content": question.answer},
@@ -314,6 +324,21 @@ def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, item
         ids, mask = torch.tensor(inputs["input_ids"]), torch.tensor(inputs["assistant_masks"])
         assert torch.equal(batch["input_ids"], ids.view(1, -1)) and mask.sum() > 2
         assert torch.equal(batch["labels"], ids.masked_fill(mask == 0, -100).view(1, -1))
+
+
+def test_signals_are_shown_with_their_numbers_now_and_then_with_others(data):
+    data.measure_signals(100)
+    assert len(data.lines) == len(data) and all(re.match(r" rate (\d+|\?), PR (\d+|\?), ", line) for line in data.lines)
+    signals = {"signal": 1, "image": 0, "pair": 0}
+    stage = StageRecipe(shares=signals, numbers=0.8, wrong_numbers=0.25)
+    dataset, counts = ECGQuestions(data, stage, 600), Counter()
+    for i in range(600):
+        (tokens,) = dataset[i].recordings
+        own = [data.lines[k] for k in range(len(data)) if tokens.gain in [data.tokens(k, v).gain for v in range(3)]]
+        counts["none" if not tokens.line else "own" if tokens.line in own else "other"] += 1
+    assert 80 <= counts["none"] <= 160 and 60 <= counts["other"] <= 130 and counts["own"] > 300
+    without = ECGQuestions(data, StageRecipe(shares=signals), 20)
+    assert not any(each.line for i in range(20) for each in without[i].recordings)
 
 
 def test_a_template_that_does_not_mark_answers_is_refused(tiny_processor, items):
