@@ -1,0 +1,222 @@
+"""Which number or which statement a question asks for."""
+
+import time
+
+import pytest
+
+from heartcare.agent.qa import (
+    CLOSED,
+    COMPARE_CLOSED,
+    COMPARE_OPEN,
+    OPEN,
+    PREDICTION,
+    REPORT,
+    VERIFY,
+    ask,
+    patient_words,
+)
+from heartcare.agent.statements import WORDING
+from heartcare.asking_heartcare import answer_numbers, asked_numbers, asked_statement, words_of_axis
+from heartcare.measuring_heartcare import MEASURED
+from heartcare.training.drill import WORDINGS
+
+NUMERIC = {
+    ("heart_rate",): (
+        *("HR?", "what's the rate", "How fast is the heart beating?", "how many beats per minute", "pulse?"),
+        *("At what rate does the heart beat?", "what heart rate does this ecg show", "I need the ventricular rate."),
+        *("ventricular rate in bpm?", "Wie hoch ist die Herzfrequenz?", "Herzfrequenz bitte",
+        "Please give me the rate."),
+        *("Could you tell me the heart rate of this patient?", "heart rate", "Tell me the pulse rate",
+        "Mean heart rate?"),
+    ),
+    ("pr",): (
+        *("PR", "PR interval?", "how long is the pr intervall?", "Wie lang ist die PQ-Zeit?", "P-R interval in ms"),
+        *("What is the PR?", "measure the PR interval please", "PQ?", "What is the AV conduction time?"),
+        *("Give me the duration of the PR interval.", "how many ms is the PR interval", "PR duration"),
+    ),
+    ("qrs",): (
+        *("QRS duraton", "How wide is the QRS complex?", "QRS-Breite?", "What is the duration of the QRS complex?"),
+        *("Give me the QRS duration in ms", "qrs", "QRS width?", "Wie breit ist der QRS-Komplex?",
+        "How broad is the QRS?"),
+        *("report the QRS duration", "State the QRS width.", "How long does the QRS last?"),
+    ),
+    ("qt",): ("Measure the QT interval", "QT?", "How long is the QT?", "what is the QT time",
+    "QT interval in milliseconds", "QT-Zeit?"),
+    ("qtc_fridericia",): (
+        *("QTc pls", "Could you please tell me the corrected QT interval?", "QTc?",
+        "What is the QTc by Fridericia's formula?"),
+        *("What's the rate-corrected QT?", "QTcF", "Wie lang ist die QTc-Zeit?", "corrected QT"),
+    ),
+    ("qtc_bazett",): ("QTc nach Bazett", "What is the QTc (Bazett)?", "Bazett QTc", "QTcB?"),
+    ("qrs_axis",): (
+        *("What is the electrical axis of the heart?", "Which axis does the heart have?", "Lagetyp in Grad", "axis?"),
+        *("What is the cardiac axis in degrees?", "In which direction does the QRS axis point?", "QRS axis",
+        "Was ist der Lagetyp?"),
+        *("What is the QRS axis of this patient's heart, in degrees?", "frontal plane axis",
+        "mean electrical axis please"),
+    ),
+    ("p_axis",): ("P axis?", "What is the axis of the P wave?", "Give me the P wave axis in degrees"),
+    ("t_axis",): ("T axis", "what is the t-wave axis", "How many degrees is the T axis?"),
+    ("p_axis", "qrs_axis", "t_axis"): ("P-R-T axes", "What are the axes?"),
+    ("sokolow_lyon",): ("Sokolow-Lyon index", "What is the Sokolow-Lyon voltage in mV?", "SV1 + RV5?", "Sokolow?"),
+    ("cornell",): ("Cornell voltage?", "What is the Cornell index"),
+    ("st:V2",): ("How much ST elevation is there in V2?", "ST level in V2", "What is the V2 ST level?",
+    "ST depression in lead V2 in mV"),
+    ("r:V5",): ("What is the R wave amplitude in V5?", "How tall is the R wave in V5?", "R wave in V5"),
+    ("s:V1",): ("How deep is the S wave in V1?", "S wave amplitude in lead V1?"),
+    ("pr", "qrs", "qtc_fridericia"): ("PR, QRS and QTc?", "What are the PR, the QRS and the QTc?"),
+    ("qt", "qtc_fridericia"): ("QT/QTc", "QT and QTc"),
+    ("heart_rate", "qrs_axis"): ("What is the rate and the axis?", "rate, axis"),
+    ("rr",): ("What is the mean RR interval?", "RR interval in ms?"),
+    ("ectopic",): ("How many extrasystoles are there?", "number of ectopic beats", "Wie viele Extrasystolen gibt es?"),
+    tuple(MEASURED): ("measurements please", "all measurements", "Give me all the numbers"),
+    ("pr", "qrs", "qt", "qtc_fridericia"): ("all intervals", "What are the intervals?"),
+}  # fmt: skip
+OTHER = (
+    *("Is the PR interval prolonged?", "What is the rhythm?", "Is the rate above 100?", "Rate this ECG.",
+    "Rate the quality."),
+    *("What does a prolonged QT mean?", "What is the atrial rate?", "What is the rate and rhythm?",
+    "How good is the recording?"),
+    *("What is the PR interval of the second ECG?", "What is the upper limit of QTc?", "Why is the QRS wide?",
+    "Hello", "", "?"),
+    *("What is wrong with the PR interval?", "How do you measure the QT interval?",
+    "Does the rate explain the symptoms?", "thanks"),
+    *("Has the QRS become wider?", "What is the QTc compared to the last ECG?", "Should the QTc worry me?",
+    "Describe the QRS."),
+    *("Which drug shortens the QT interval?", "What is the normal PR interval?", "What is the sampling rate?",
+    "Is there AV block?"),
+    *("What is the PR segment?", "Which rhythm is it: sinus rhythm, pulse?", "What is the axis: left, right?",
+    "Interpret the ECG"),
+    *("How old is the patient?", "What is the patient's name?", "Are the P waves upright?",
+    "What about the T waves?", "QRS morphology?"),
+    *("Explain the rate.", "Why is the pulse fast?", "Ist die QT-Zeit verlängert?", "Wie ist der Rhythmus?",
+    "Befund bitte"),
+)  # fmt: skip
+STATEMENTS = {
+    "AFIB": ("Is this AF?", "afib?", "Is the patient in atrial fibrillation?", "Is the rhythm atrial fibrillation?",
+        "Gibt es Vorhofflimmern?"),
+    "CLBBB": ("Is this LBBB?", "Liegt ein Linksschenkelblock vor?",
+        "Is there complete left bundle branch block on this ECG?"),
+    "CRBBB": ("Is there right bundle branch block?", "RBBB?", "Can a right bundle-branch block be seen?"),
+    "IRBBB": ("Is there incomplete right bundle branch block?", "incomplete RBBB?"),
+    "super:MI": ("Is this a heart attack?", "Is there evidence of myocardial infarction?", "any MI?"),
+    "NORM": ("Does this look normal to you?", "Is this ECG normal?", "Is it normal?", "Is everything ok?",
+        "Ist das EKG normal?"),
+    "PVC": ("Any PVCs?", "Do you see any premature ventricular contractions?", "Are there ventricular extrasystoles?"),
+    "1AVB": ("Does the patient have a first degree AV block?", "1st degree AV block?",
+        "Is a first-degree AV block present?"),
+    "LVH": ("any sign of LVH?", "Does this ECG show signs of left ventricular hypertrophy?"),
+    "PACE": ("Is this a paced rhythm?", "Is this ECG paced?", "Is a pacemaker visible?"),
+}  # fmt: skip
+NO_STATEMENT = (
+    *("Is there a bundle branch block?", "Is there LBBB or RBBB?", "Is there no atrial fibrillation?",
+    "Is it AF with RVR?"),
+    *("Is there an old inferior infarct?", "has he had a heart attack before?", "Is this ECG not normal?",
+    "Is this ECG abnormal?"),
+    *("Does this ECG show left ventricular hypertrophy or strain?", "Is there ST elevation in V2?",
+    "Has the LBBB resolved?"),
+    *("What is atrial fibrillation?", "Is there atrial fibrillation in the second ECG?", "Why is there LBBB?", "AF",
+    "Is it?", "", "?"),
+    *("Isn't this AF?", "Is atrial fibrillation absent?", "Is there anything but sinus rhythm?",
+    "Is there neither AF nor flutter?"),
+)  # fmt: skip
+PATIENTS = (
+    "{}",
+    "The patient is a 63-year-old woman. {}",
+    "{} The patient is a man aged 71 years.",
+    "Patient: a woman aged over 89 years of unknown sex. {}",
+    "ECG of a patient of unknown age and sex. {}",
+    "Given an 81-year-old male patient: {}",
+)
+
+
+@pytest.mark.parametrize("names", NUMERIC, ids=lambda names: "+".join(names)[:40])
+def test_questions_for_numbers(names):
+    wrong = {}
+    for question in NUMERIC[names]:
+        for patient in PATIENTS:
+            asked = patient.format(question if question[-1] in ".?" else f"{question}?")
+            if asked_numbers(asked) != names:
+                wrong[asked] = asked_numbers(asked)
+        for asked in (question, question.upper(), question.lower()):
+            if asked_numbers(asked) != names:
+                wrong[asked] = asked_numbers(asked)
+        assert asked_statement(question, WORDING) is None
+    assert not wrong
+
+
+def test_other_questions_ask_for_no_number():
+    trained = [*REPORT, *COMPARE_OPEN, *(template.format(2) for template in PREDICTION)]
+    trained += [question for topic, questions in OPEN.items() for question in questions if topic != "axis"]
+    closed = [*CLOSED.values(), *COMPARE_CLOSED.values()]
+    trained += [template.format("sinus rhythm, a normal axis, PR") for templates in closed for template in templates]
+    trained += [ask(template, words) for template in (*VERIFY, *WORDINGS) for words in WORDING.values()]
+    asked = [patient.format(question) for question in (*OTHER, *trained) for patient in PATIENTS]
+    assert (
+        len(asked) > 4000 and {question: asked_numbers(question) for question in asked if asked_numbers(question)} == {}
+    )
+
+
+def test_questions_for_one_statement():
+    expected = {ask(template, words): code for template in (*VERIFY, *WORDINGS) for code, words in WORDING.items()}
+    expected |= {question: code for code, questions in STATEMENTS.items() for question in questions}
+    expected["Is this a normal ECG?"] = "NORM"  # the superclass has the same words
+    found = {
+        patient.format(question): asked_statement(patient.format(question), WORDING)
+        for question in expected
+        for patient in PATIENTS
+    }
+    wanted = {patient.format(question): code for question, code in expected.items() for patient in PATIENTS}
+    assert {question: code for question, code in found.items() if code != wanted[question]} == {}
+    trained = [*REPORT, *COMPARE_OPEN, *(question for questions in OPEN.values() for question in questions)]
+    others = [*NO_STATEMENT, *OTHER, *trained]
+    assert [question for question in others if asked_statement(question, WORDING)] == []
+
+
+def test_a_statement_that_the_model_was_not_taught_is_not_asked():
+    assert asked_statement("Is this AF?", {"SR": "sinus rhythm"}) is None
+    assert asked_statement("Is there torsades?", {"TDP": "torsades"}) == "TDP"
+
+
+@pytest.mark.parametrize("text", ["is there " * 110, "a " * 499, "rate " * 199, "-" * 999, "is this " + "any " * 240])
+def test_hostile_questions_take_no_time(text):
+    started = time.process_time()
+    assert asked_statement(text, WORDING) is None
+    asked_numbers(text)
+    assert time.process_time() - started < 0.5
+    assert asked_numbers(text * 1000) == () and asked_statement(text * 1000, WORDING) is None
+
+
+def test_answers_say_the_number_its_unit_or_why_there_is_none():
+    measured = {
+        "heart_rate": 74.6, "pr": None, "qrs": 96.2, "qrs_axis": -42.3, "p_axis": -0.2, "sokolow_lyon": 2.346,
+        "st": {"V2": -0.001}, "ectopic": [{"time": 1.0, "early": True, "wide": False}], "p_share": 0.25,
+        "reasons": {"pr": "no P wave recurs"},
+    }  # fmt: skip
+    answers = {
+        ("heart_rate",): "The heart rate is 75 beats/min.",
+        ("pr", "qrs"): "The PR interval cannot be measured: no P wave recurs. The QRS duration is 96 ms.",
+        ("qrs_axis",): "The QRS axis is -42 degrees (left axis deviation).",
+        ("p_axis",): "The P axis is 0 degrees.",
+        ("sokolow_lyon",): "The Sokolow-Lyon voltage is 2.35 mV.",
+        ("st:V2",): "The ST level of V2 is 0.00 mV.",
+        ("st:V3",): "The ST level of V3 cannot be measured: lead V3 was not recorded, or no beat is seen.",
+        ("rr",): "The mean RR interval is 804 ms.",
+        ("ectopic",): "The number of ectopic beats is 1.",
+        ("p_share",): "The share of beats with a P wave is 25 %.",
+    }
+    assert {names: answer_numbers(names, measured) for names in answers} == answers
+    assert [words_of_axis(degrees) for degrees in (0, -31, 91, -91, 180)] == [
+        *("a normal axis", "left axis deviation", "right axis deviation", "extreme axis deviation"),
+        "right axis deviation",
+    ]
+
+
+def test_patients_of_the_data_engine_do_not_matter():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        who = patient_words(float(rng.integers(1, 95)), [None, "male", "female"][rng.integers(3)], rng)
+        question = f"Given {who}: What is the QRS duration?"
+        assert asked_numbers(question) == ("qrs",), question
