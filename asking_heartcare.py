@@ -408,7 +408,7 @@ def asked_statement(question: str, wordings: Mapping[str, str]) -> str | None:
 
     Args:
         question: A question in English or German; a sentence about the patient may stand before or behind it.
-        wordings: Code -> words of each statement that may be asked for, as `HeartcareConfig.findings` has them.
+        wordings: Code -> words of each statement that may be asked for, as `HeartcareConfig.wordings` has them.
     """
     if len(question) > LONGEST:
         return None
@@ -422,6 +422,11 @@ def asked_statement(question: str, wordings: Mapping[str, str]) -> str | None:
             if code := by_words.get(finding):
                 return code
     return None
+
+
+def statement_of(words: str, wordings: Mapping[str, str]) -> str | None:
+    """Returns the code of the statement that these words mean, and None where they mean none, or more than one."""
+    return _by_words(tuple(wordings.items())).get(normalize(words).rstrip("."))
 
 
 @lru_cache(maxsize=8)
@@ -512,4 +517,4 @@ def words_of_axis(degrees: float) -> str:
     return "right axis deviation" if degrees > 90 else "extreme axis deviation"
 
 
-__all__ = ["answer_numbers", "asked_numbers", "asked_statement", "normalize", "words_of_axis"]
+__all__ = ["answer_numbers", "asked_numbers", "asked_statement", "normalize", "statement_of", "words_of_axis"]

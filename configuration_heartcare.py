@@ -331,8 +331,8 @@ class HeartcareConfig(CheckedConfig):
         prediction_token_id (`int`): Id of the answer that routes to Beat's forecaster.
         image_slots_per_tile (`int`): Number of tokens that each lead tile of an ECG picture takes in the prompt.
         projector_hidden_act (`str`): Activation of both projectors.
-        findings (`dict[str, str]`, *optional*): Code of each statement that the model finds -> its words; without it,
-            the model has no head for findings.
+        findings (`list[list[str]]`, *optional*): Code and words of each statement that the model finds, in the order of
+            its head, which a dict would lose on its way through JSON; without it, the model has no head for findings.
         findings_hidden_size (`int`): Width of that head.
     """
 
@@ -351,7 +351,7 @@ class HeartcareConfig(CheckedConfig):
     prediction_token_id: int = 5
     image_slots_per_tile: int = 4
     projector_hidden_act: str = "gelu"
-    findings: dict[str, str] | None = None
+    findings: list | None = None
     findings_hidden_size: int = 256
     tie_word_embeddings: bool = False
 
@@ -360,6 +360,11 @@ class HeartcareConfig(CheckedConfig):
         super().__post_init__(**kwargs)
         # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
+
+    @property
+    def wordings(self) -> dict[str, str]:
+        """Code of each statement that the model finds -> its words, in the order of the head's labels."""
+        return {code: words for code, words in self.findings or ()}
 
 
 BeatConfig.register_for_auto_class()

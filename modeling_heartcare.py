@@ -473,9 +473,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         num_samples = round(seconds * self.config.beat_config.sampling_rate)
         return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
 
-    def add_findings_head(self, findings: dict[str, str]) -> None:
-        """Gives the model a new head for these findings, code -> words; `heartcare.training.findings` trains it."""
-        self.config.findings = dict(findings)
+    def add_findings_head(self, wordings: dict[str, str]) -> None:
+        """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it."""
+        self.config.findings = [[code, words] for code, words in wordings.items()]
         self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
 
     @torch.no_grad()
@@ -488,7 +488,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
                 processor gives has no effect.
 
-        Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.findings`.
+        Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.wordings`.
 
         Raises: `ValueError` for a model without a head for findings; `TypeError` for unknown keywords.
         """

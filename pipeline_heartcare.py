@@ -5,6 +5,7 @@ anything --as_part--> part of a chat --processor--> inputs --model--> text, or t
 """
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -18,8 +19,10 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
+from .answering_heartcare import Answer, answer_directly
 from .branching_heartcare import answer_lengths, option_shares
-from .configuration_heartcare import TASK, refuse_unknown
+from .configuration_heartcare import ABSENT, TASK, refuse_unknown
+from .findings_heartcare import numbers_of
 from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
@@ -27,7 +30,8 @@ REPORT = "Write a report of this ECG."
 ECG_KEYS = ("sampling_rate", "lead_names", "units")
 CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
 LONGEST_PATH = 1000  # characters; a longer text is base64
-PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout")
+PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage")
+SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
 
@@ -133,14 +137,23 @@ class ECGInterpretationPipeline(Pipeline):
         print(piece, end="")
     ```
 
+    A question for a measured number is answered with that number, and a question whether a statement is true by its
+    calibrated probability; all others are answered by the language model.
+
     Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
     question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
 
     Output, a dict for each input:
         - **text** (`str`): The answer; with options, the likeliest of them.
-        - **probabilities** (`dict`): With options: option -> probability; they add up to 1.
-        - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer";
-          "finished" is False for an answer that a limit of tokens or time cut off.
+        - **probabilities** (`dict`): Option -> probability; they add up to 1. Without options, a question whether a
+          statement is true has those of "Yes" and "No".
+        - **findings** (`list[dict]`): For each signal, words of each statement -> calibrated probability, the likeliest
+          first; absent for a model without a head for findings.
+        - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each signal, which holds on
+          average this share of the true ones.
+        - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer",
+          0 for one that the language model did not write; "finished" is False for an answer that a limit of tokens or
+          time cut off.
         - **measurements** (`list[dict]`): Numbers of each signal, as devices print them: rate, intervals, axes, ST
           levels, ectopic beats; and the "reasons" of those that cannot be measured.
         - **quality** (`list[dict]`): Quality record of each signal: its leads and named warnings.
@@ -172,10 +185,12 @@ class ECGInterpretationPipeline(Pipeline):
         question: str | None = None,
         options: list[str] | None = None,
         layout: str | None = None,
+        coverage: float | None = None,
         **given: Any,
     ) -> dict[str, Any]:
-        """Turns any input into a dict of `features`, the processor's outputs for it alone; `options`; `measurements`;
-        `quality`; and `pictures`, their number.
+        """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
+        `coverage`; `measurements`; `quality`; `pictures`, their number; and `direct`, whether the language model is not
+        asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -206,6 +221,8 @@ class ECGInterpretationPipeline(Pipeline):
                     "content": [*parts, {"type": "text", "text": name_options(question or REPORT, options)}],
                 }
             ]
+        if coverage is not None:
+            self._findings_head().threshold(coverage)
         contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
         if not any(part["type"] != "text" for content in contents for part in content):
             raise ValueError(
@@ -226,13 +243,34 @@ class ECGInterpretationPipeline(Pipeline):
         )
         measurements, quality = features.pop("ecg_measurements", []), features.pop("ecg_quality", [])
         self._check_length(features["input_ids"].shape[1])
-        return {
+        prepared = {
             "features": dict(features),
+            "question": text_of(messages[-1]),
             "options": list(options or ()),
+            "coverage": coverage,
             "measurements": measurements,
             "quality": quality,
             "pictures": sum(part["type"] == "image" for content in contents for part in content),
         }
+        # The logits do not matter for whether there is a direct answer.
+        return prepared | {"direct": self._direct_answer(prepared, dict.fromkeys(self._wordings, 0.0)) is not None}
+
+    @property
+    def _wordings(self) -> dict[str, str]:
+        """Code of each statement that the model finds -> its words."""
+        return self.model.config.wordings
+
+    def _findings_head(self) -> Any:
+        if not self._wordings:
+            raise ValueError("coverage= needs a checkpoint with a head for findings, and this one has none.")
+        return self.model.findings_head
+
+    def _direct_answer(self, prepared: dict[str, Any], logits: dict[str, float]) -> Answer | None:
+        """The answer to a question about one signal that needs no words of the language model."""
+        if len(prepared["measurements"]) != 1 or prepared["pictures"]:
+            return None
+        question, options = prepared["question"], prepared["options"]
+        return answer_directly(question, options, prepared["measurements"][0], logits, self._wordings)
 
     def _check_length(self, length: int) -> None:
         """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
@@ -259,8 +297,17 @@ class ECGInterpretationPipeline(Pipeline):
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
             return self._forward([batch], **generate_kwargs)[0]
+        self._find([each for each in batch if each["measurements"]])
+        for each in batch:
+            if each["direct"]:
+                answer = self._direct_answer(each, each["logits"][0] if self._wordings else {})
+                count = generate_kwargs.get("num_return_sequences") or 1
+                each["text"] = answer.text if count == 1 else [answer.text] * count
+                each["probabilities"] = answer.probabilities
+                prompt = int(each["features"]["attention_mask"].sum())
+                each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
         for options in (True, False):
-            some = [each for each in batch if bool(each["options"]) == options]
+            some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
             if not some:
                 continue
             inputs = self.ensure_tensor_on_device(**self.collate([each["features"] for each in some]))
@@ -271,6 +318,24 @@ class ECGInterpretationPipeline(Pipeline):
             for each, length in zip(some, inputs["attention_mask"].sum(1).tolist()):
                 each["tokens"]["prompt"] = length
         return batch
+
+    def _find(self, batch: list[dict]):
+        """Encodes all signals once, and reads their statements: the language model gets the codes instead of the
+        signals, and each input its `logits`, one dict for each signal.
+        """
+        if not batch or not self._wordings:
+            return
+        signals = [{name: each["features"].pop(name) for name in SIGNAL_INPUTS} for each in batch]
+        tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
+        measured = [numbers_of(record) for each in batch for record in each["measurements"]]
+        numbers = torch.from_numpy(np.stack(measured)).to(tokens.codes.device)
+        found = self.model.find(numbers, ecg_codes=tokens.codes, ecg_gain=tokens.gain).logits.tolist()
+        start = 0
+        for each in batch:
+            stop = start + len(each["measurements"])
+            each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
+            each["logits"] = [dict(zip(self._wordings, row)) for row in found[start:stop]]
+            start = stop
 
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
         """Answers in the model's own words."""
@@ -294,23 +359,30 @@ class ECGInterpretationPipeline(Pipeline):
 
     def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
         """Joins the inputs of single prompts to those of a batch, padded on the left."""
-        fill = {"input_ids": self.processor.tokenizer.pad_token_id}
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
         batch = {}
         for name in dict.fromkeys(name for inputs in features for name in inputs):
             values = [inputs[name] for inputs in features if name in inputs]
             longest = max(value.shape[-1] for value in values)
-            padded = [
-                torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
-                for value in values
-            ]
-            batch[name] = torch.cat(padded)
+            if values[0].ndim > 1:  # gains are one for each ECG
+                values = [
+                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
+                    for value in values
+                ]
+            batch[name] = torch.cat(values)
         return batch
 
     def postprocess(self, outputs: dict[str, Any]) -> dict[str, Any]:
         """Returns the reply of one input; see the class."""
         reply = {"text": outputs["text"]}
-        if outputs["options"]:
+        if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
+        if "logits" in outputs:
+            found = [ranked_findings(logits, self._wordings) for logits in outputs["logits"]]
+            reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
+            if outputs["coverage"] is not None:
+                least = self._findings_head().threshold(outputs["coverage"])
+                reply["statements"] = [[words for words, share in each.items() if share >= least] for each in found]
         provenance = {
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
@@ -364,7 +436,9 @@ class ECGInterpretationPipeline(Pipeline):
 
         def run():
             try:
-                self(inputs, streamer=streamer, **kwargs)
+                reply = self(inputs, streamer=streamer, **kwargs)
+                if not reply["tokens"]["answer"]:  # it was not generated, so nothing has been streamed
+                    streamer.on_finalized_text(reply["text"], stream_end=True)
             except Exception as error:
                 failed.append(error)
                 streamer.end()
@@ -375,6 +449,20 @@ class ECGInterpretationPipeline(Pipeline):
         thread.join()
         if failed:
             raise failed[0]
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Returns the words of a message, without its ECGs and pictures."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return " ".join(part["text"] for part in content if part["type"] == "text")
+
+
+def ranked_findings(logits: dict[str, float], wordings: dict[str, str]) -> dict[str, float]:
+    """Returns words of each statement -> probability, the likeliest first."""
+    shares = {wordings[code]: 1 / (1 + math.exp(-logit)) for code, logit in logits.items()}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def name_of_repository(name_or_path: str) -> str:

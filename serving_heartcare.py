@@ -5,7 +5,7 @@ servers in `examples/` and Inference Endpoints use it.
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units",
                "layout"}}
-    reply     {"text", "probabilities" with options, "tokens", "measurements", "quality", "provenance"}
+    reply     {"text", "probabilities", "findings", "tokens", "measurements", "quality", "provenance"} of the pipeline
 
 An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
 and addresses on the server's side are not read. Beside either, "source" is the client's own name of the ECG, one line
@@ -208,7 +208,7 @@ class DynamicBatcher:
     def _answer(self, jobs: list[Job]):
         generate_kwargs = {"max_time": self.limits.seconds, **jobs[0].generate_kwargs}
         if any(job.on_text for job in jobs):
-            written = [job for job in jobs if not job.prepared["options"]]
+            written = [job for job in jobs if not (job.prepared["options"] or job.prepared["direct"])]
             generate_kwargs["streamer"] = RowStreamer(self.pipe.processor.tokenizer, written)
         try:
             outputs = self.pipe.forward([job.prepared for job in jobs], **generate_kwargs)
@@ -222,6 +222,8 @@ class DynamicBatcher:
             return
         self.batches, self.answered = self.batches + 1, self.answered + len(jobs)
         for job, reply in zip(jobs, replies):
+            if job.on_text and job.prepared["direct"] and not job.prepared["options"]:
+                job.on_text(reply["text"])
             job.done.set_result(reply)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from heartcare.agent.qa import TOPICS, Labels
+from heartcare.agent.qa import NORMAL, TOPICS, Labels
 from heartcare.agent.statements import NAMES, WORDING
 from heartcare.findings_heartcare import COVERAGES, FindingsHead
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
@@ -30,8 +30,9 @@ from .finding_views import View, Views
 from .ptbxl import PTBXL
 from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
 
-# Topics whose answers are no statements of SCP-ECG; the label of an answer is "topic:code".
+# Answers that are no statements of SCP-ECG; their label is "topic:code".
 NOTES = [(topic, code) for topic in ("axis", "stage", "noise", "ectopy") for code in TOPICS[topic]]
+NOTES.append(("waveform", NORMAL["waveform"][0]))
 LABELS: dict[str, str] = WORDING | {f"{topic}:{code}": TOPICS[topic][code] for topic, code in NOTES}
 WITHOUT_NUMBERS = 0.15  # of the records of a batch are read without their numbers
 BATCH = 256

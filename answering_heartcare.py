@@ -1,0 +1,67 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Answers that need no words of the language model: a measured number, a statement by its calibrated probability, and
+options that are statements.
+
+    question, options, measurements, logits of the statements --> Answer, or None where the language model answers
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .asking_heartcare import answer_numbers, asked_numbers, asked_statement, statement_of
+from .findings_heartcare import shares_of
+
+# An option that is right because a statement is not there cannot be told from the statements' own probabilities.
+_NEGATIVE = re.compile(r"\b(?:not|no|isn't|absent|without|except|least|none|neither|never|nicht|kein\w*)\b")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: its `text`, and option -> probability where there were options, or "Yes" and "No" were asked for."""
+
+    text: str
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+
+def answer_directly(
+    question: str,
+    options: Sequence[str],
+    measured: Mapping[str, object],
+    logits: Mapping[str, float],
+    wordings: Mapping[str, str],
+) -> Answer | None:
+    """Answers a question about one signal from what was measured and found in it.
+
+    Args:
+        question: The question.
+        options: Its options, or nothing.
+        measured: Measurements as plain values.
+        logits: Code of each statement -> its calibrated logit; empty for a model without a head for findings.
+        wordings: Code of each statement -> its words.
+
+    Returns: None for a question that asks for something else.
+    """
+    if not options and (names := asked_numbers(question)):
+        return Answer(answer_numbers(names, measured))
+    if not logits:
+        return None
+    if (code := asked_statement(question, wordings)) and (not options or _is_yes_no(options)):
+        no, yes = shares_of([0.0, logits[code]])
+        shares = {"Yes": yes, "No": no}
+        if not options:
+            return Answer("Yes." if yes >= 0.5 else "No.", shares)
+        shares = {option: shares[option.rstrip(".").capitalize()] for option in options}
+        return Answer(max(shares, key=shares.__getitem__), shares)
+    codes = [statement_of(option, wordings) for option in options]
+    if options and all(codes) and len(set(codes)) == len(codes) and not _NEGATIVE.search(question.lower()):
+        shares = dict(zip(options, shares_of([logits[code] for code in codes])))
+        return Answer(max(shares, key=shares.__getitem__), shares)
+    return None
+
+
+def _is_yes_no(options: Sequence[str]) -> bool:
+    return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
+
+
+__all__ = ["Answer", "answer_directly"]
