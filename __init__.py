@@ -3,6 +3,7 @@
 import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
 
+from .claims_heartcare import Claim, verify
 from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
 from .ecg_heartcare import ECG
 from .extraction_heartcare import BeatFeatureExtractor
@@ -30,6 +31,7 @@ __all__ = [
     "BeatFeatureExtractor",
     "BeatModel",
     "BeatStream",
+    "Claim",
     "ECG",
     "ECGImageProcessor",
     "ECGInterpretationPipeline",
@@ -39,4 +41,5 @@ __all__ = [
     "Measurements",
     "measure_ecg",
     "read_ecg",
+    "verify",
 ]

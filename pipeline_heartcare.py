@@ -7,6 +7,7 @@ anything --as_part--> part of a chat --processor--> inputs --model--> text, or t
 import inspect
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,6 +22,7 @@ from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 from .answering_heartcare import Answer, answer_directly
 from .branching_heartcare import answer_lengths, option_shares
+from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import ABSENT, TASK, refuse_unknown
 from .findings_heartcare import numbers_of
 from .image_processing_heartcare import checked_layout, open_picture
@@ -151,6 +153,9 @@ class ECGInterpretationPipeline(Pipeline):
           first; absent for a model without a head for findings.
         - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each signal, which holds on
           average this share of the true ones.
+        - **checks** (`list[dict]`): About one signal, each number of the language model's words, and each statement
+          that rests on one, held against the measurements: "verified", "contradicted" or "unmeasurable"; see
+          `claims_heartcare.Claim`.
         - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer",
           0 for one that the language model did not write; "finished" is False for an answer that a limit of tokens or
           time cut off.
@@ -204,23 +209,7 @@ class ECGInterpretationPipeline(Pipeline):
         if layout is not None:
             checked_layout(layout)
         check_options(options)
-        if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
-            messages = inputs.messages if isinstance(inputs, Chat) else inputs
-            if question is not None and question not in str(messages[-1]["content"]):
-                raise ValueError("A chat asks its own question in its last message; leave question= out.")
-            messages = [self._read_message(message, **given) for message in messages]
-            if messages[-1]["role"] != "user":
-                raise ValueError(
-                    f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
-                )
-        else:
-            parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-            messages = [
-                {
-                    "role": "user",
-                    "content": [*parts, {"type": "text", "text": name_options(question or REPORT, options)}],
-                }
-            ]
+        messages = self._messages(inputs, question, options, given)
         if coverage is not None:
             self._findings_head().threshold(coverage)
         contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
@@ -267,7 +256,7 @@ class ECGInterpretationPipeline(Pipeline):
 
     def _direct_answer(self, prepared: dict[str, Any], logits: dict[str, float]) -> Answer | None:
         """The answer to a question about one signal that needs no words of the language model."""
-        if len(prepared["measurements"]) != 1 or prepared["pictures"]:
+        if not is_of_one_signal(prepared):
             return None
         question, options = prepared["question"], prepared["options"]
         return answer_directly(question, options, prepared["measurements"][0], logits, self._wordings)
@@ -287,6 +276,25 @@ class ECGInterpretationPipeline(Pipeline):
             "together; `model.beat.stream` follows a longer recording."
         )
 
+    def _messages(
+        self, inputs: Any, question: str | None, options: list[str] | None, given: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The chat of an input: its own, or one message with the ECGs and the question."""
+        if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
+            messages = inputs.messages if isinstance(inputs, Chat) else inputs
+            if question is not None and question not in str(messages[-1]["content"]):
+                raise ValueError("A chat asks its own question in its last message; leave question= out.")
+            messages = [self._read_message(message, **given) for message in messages]
+            if messages[-1]["role"] != "user":
+                raise ValueError(
+                    f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
+                )
+        else:
+            parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+            text = {"type": "text", "text": name_options(question or REPORT, options)}
+            messages = [{"role": "user", "content": [*parts, text]}]
+        return messages
+
     @staticmethod
     def _read_message(message: dict, **given) -> dict:
         content = message["content"]
@@ -297,7 +305,7 @@ class ECGInterpretationPipeline(Pipeline):
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
             return self._forward([batch], **generate_kwargs)[0]
-        self._find([each for each in batch if each["measurements"]])
+        self._find([each for each in batch if each["measurements"] and "logits" not in each])
         for each in batch:
             if each["direct"]:
                 answer = self._direct_answer(each, each["logits"][0] if self._wordings else {})
@@ -346,8 +354,22 @@ class ECGInterpretationPipeline(Pipeline):
         per_input = len(ids) // len(batch)  # num_return_sequences
         for k, each in enumerate(batch):
             rows = slice(k * per_input, (k + 1) * per_input)
-            each["text"] = texts[rows][0] if per_input == 1 else texts[rows]
+            own = [self.numbered(each, text) for text in texts[rows]]
+            each["text"] = own[0] if per_input == 1 else own
             each["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
+
+    def numbered(self, prepared: dict[str, Any], text: str, finished: bool = True) -> str:
+        """Returns an answer as it is shown: about one signal, with the numbers that its statements rest on.
+
+        Args:
+            prepared: Result of `preprocess`.
+            text: The answer, or its beginning.
+            finished: Whether the text is the whole answer; the beginning of one is returned as far as later words
+                cannot change it.
+        """
+        if is_of_one_signal(prepared):
+            return numbered(text, prepared["measurements"][0], finished)
+        return text if finished else text[: text.rfind(" ") + 1]
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Probabilities of the options, each as a whole answer."""
@@ -393,6 +415,9 @@ class ECGInterpretationPipeline(Pipeline):
                 for quality in outputs["quality"]
             ],
         }
+        if is_of_one_signal(outputs) and isinstance(outputs["text"], str) and not outputs["direct"]:
+            claims = verify_claims(outputs["text"], outputs["measurements"][0])
+            reply["checks"] = [asdict(claim) for claim in claims]
         kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
         return reply | kept | {"provenance": provenance}
 
@@ -431,21 +456,32 @@ class ECGInterpretationPipeline(Pipeline):
             raise ValueError(
                 "One input is streamed at a time; several ECGs of one question are given as {'ecgs': [...]}."
             )
+        given, generate_kwargs, _ = self._sanitize_parameters(**kwargs)
+        prepared = self.preprocess(inputs, **{**self._preprocess_params, **given})
+        generate_kwargs = {**self._forward_params, **generate_kwargs}
+        if prepared["direct"]:
+            yield self.postprocess(self.forward([prepared], **generate_kwargs)[0])["text"]
+            return
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failed: list[Exception] = []
 
         def run():
             try:
-                reply = self(inputs, streamer=streamer, **kwargs)
-                if not reply["tokens"]["answer"]:  # it was not generated, so nothing has been streamed
-                    streamer.on_finalized_text(reply["text"], stream_end=True)
+                self.forward([prepared], streamer=streamer, **generate_kwargs)
             except Exception as error:
                 failed.append(error)
                 streamer.end()
 
         thread = Thread(target=run, daemon=True)
         thread.start()
-        yield from (piece for piece in streamer if piece)
+        written = sent = ""
+        for piece in streamer:
+            written += piece
+            if ready := self.numbered(prepared, written, finished=False)[len(sent) :]:
+                sent += ready
+                yield ready
+        if rest := self.numbered(prepared, written)[len(sent) :]:
+            yield rest
         thread.join()
         if failed:
             raise failed[0]
@@ -457,6 +493,11 @@ def text_of(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return " ".join(part["text"] for part in content if part["type"] == "text")
+
+
+def is_of_one_signal(prepared: dict[str, Any]) -> bool:
+    """Tells whether a prepared input is about one signal, and about no picture."""
+    return len(prepared["measurements"]) == 1 and not prepared["pictures"]
 
 
 def ranked_findings(logits: dict[str, float], wordings: dict[str, str]) -> dict[str, float]:
@@ -497,4 +538,4 @@ PIPELINE_REGISTRY.register_pipeline(
     TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
 )
 
-__all__ = ["ECGInterpretationPipeline", "as_part"]
+__all__ = ["ECGInterpretationPipeline", "as_part", "is_of_one_signal"]

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers.generation import BaseStreamer
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 CONTENT = ("base64", "signal", "ecg", "image")
 STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout")  # beside the input, for `preprocess`
@@ -95,8 +94,8 @@ class Request(NamedTuple):
 class RowStreamer(BaseStreamer):
     """Streamer of `generate` that gives each job of a batch its text as it is written."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, jobs: list[Job]):
-        self.tokenizer, self.jobs = tokenizer, jobs
+    def __init__(self, pipe: Any, jobs: list[Job]):
+        self.pipe, self.tokenizer, self.jobs = pipe, pipe.processor.tokenizer, jobs
         self.ids: list[list[int]] = [[] for _ in jobs]
         self.prompt = True
 
@@ -115,15 +114,15 @@ class RowStreamer(BaseStreamer):
             self._send(row, final=True)
 
     def _send(self, row: int, final: bool):
-        """Text up to the last blank, since a word may go on."""
+        """Sends what is ready of an answer."""
         job = self.jobs[row]
         if job.on_text is None:
             return
         text = self.tokenizer.decode(self.ids[row], skip_special_tokens=True)
-        ready = len(text) if final else text.rfind(" ") + 1
-        if ready > job.sent:  # a retried answer sends nothing until it passes what was already sent
-            job.on_text(text[job.sent : ready])
-            job.sent = ready
+        ready = self.pipe.numbered(job.prepared, text, final)
+        if len(ready) > job.sent:  # a retried answer sends nothing until it passes what was already sent
+            job.on_text(ready[job.sent :])
+            job.sent = len(ready)
 
 
 class DynamicBatcher:
@@ -209,7 +208,7 @@ class DynamicBatcher:
         generate_kwargs = {"max_time": self.limits.seconds, **jobs[0].generate_kwargs}
         if any(job.on_text for job in jobs):
             written = [job for job in jobs if not (job.prepared["options"] or job.prepared["direct"])]
-            generate_kwargs["streamer"] = RowStreamer(self.pipe.processor.tokenizer, written)
+            generate_kwargs["streamer"] = RowStreamer(self.pipe, written)
         try:
             outputs = self.pipe.forward([job.prepared for job in jobs], **generate_kwargs)
             replies = [self.pipe.postprocess(each) for each in outputs]

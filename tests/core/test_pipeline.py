@@ -22,6 +22,7 @@ from torch.testing import assert_close
 from transformers import Trainer, TrainingArguments, pipeline
 
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.claims_heartcare import numbered
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part, name_of_repository
 
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
@@ -91,7 +92,9 @@ def test_answers_what_the_model_answers(pipe, model, processor, records):
     )
     ids = model.generate(**inputs, do_sample=False, max_new_tokens=256)[0, inputs["input_ids"].shape[1] :]
     found = pipe(records[0])
-    assert found["text"] == processor.decode(ids, skip_special_tokens=True).strip() and len(found["text"]) > 20
+    written = processor.decode(ids, skip_special_tokens=True).strip()
+    assert found["text"] == numbered(written, found["measurements"][0]) and len(written) > 20
+    assert re.sub(r" \([^)]*\)", "", found["text"]) == written != found["text"]
     assert "probabilities" not in found
     (quality,) = found["quality"]
     assert (
