@@ -42,6 +42,7 @@ def answer_directly(
 
     Returns: None for a question that asks for something else.
     """
+    question = question.removesuffix(f": {', '.join(options)}?") if options else question
     if not options and (names := asked_numbers(question)):
         return Answer(answer_numbers(names, measured))
     if not logits:

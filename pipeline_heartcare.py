@@ -21,9 +21,11 @@ from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 from .answering_heartcare import Answer, answer_directly
+from .asking_heartcare import asked_statement
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import ABSENT, TASK, refuse_unknown
+from .explaining_heartcare import explain_findings
 from .findings_heartcare import numbers_of
 from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
@@ -32,7 +34,7 @@ REPORT = "Write a report of this ECG."
 ECG_KEYS = ("sampling_rate", "lead_names", "units")
 CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
 LONGEST_PATH = 1000  # characters; a longer text is base64
-PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage")
+PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
 SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
@@ -153,6 +155,9 @@ class ECGInterpretationPipeline(Pipeline):
           first; absent for a model without a head for findings.
         - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each signal, which holds on
           average this share of the true ones.
+        - **explanations** (`list[dict]`): With `explain`, for the statement that is asked for, or the likeliest ones of
+          one signal, how far its logit falls without each of the "leads", "waves" and "beats", and the "intervals" of
+          leads in seconds that it rests on.
         - **checks** (`list[dict]`): About one signal, each number of the language model's words, and each statement
           that rests on one, held against the measurements: "verified", "contradicted" or "unmeasurable"; see
           `claims_heartcare.Claim`.
@@ -191,11 +196,12 @@ class ECGInterpretationPipeline(Pipeline):
         options: list[str] | None = None,
         layout: str | None = None,
         coverage: float | None = None,
+        explain: bool = False,
         **given: Any,
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `measurements`; `quality`; `pictures`, their number; and `direct`, whether the language model is not
-        asked.
+        `coverage`; `explain`; `measurements`; `quality`; `pictures`, their number; and `direct`, whether the language
+        model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -211,7 +217,9 @@ class ECGInterpretationPipeline(Pipeline):
         check_options(options)
         messages = self._messages(inputs, question, options, given)
         if coverage is not None:
-            self._findings_head().threshold(coverage)
+            self._findings_head("coverage").threshold(coverage)
+        if explain:
+            self._findings_head("explain")
         contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
         if not any(part["type"] != "text" for content in contents for part in content):
             raise ValueError(
@@ -237,6 +245,7 @@ class ECGInterpretationPipeline(Pipeline):
             "question": text_of(messages[-1]),
             "options": list(options or ()),
             "coverage": coverage,
+            "explain": explain,
             "measurements": measurements,
             "quality": quality,
             "pictures": sum(part["type"] == "image" for content in contents for part in content),
@@ -249,9 +258,9 @@ class ECGInterpretationPipeline(Pipeline):
         """Code of each statement that the model finds -> its words."""
         return self.model.config.wordings
 
-    def _findings_head(self) -> Any:
+    def _findings_head(self, keyword: str) -> Any:
         if not self._wordings:
-            raise ValueError("coverage= needs a checkpoint with a head for findings, and this one has none.")
+            raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
         return self.model.findings_head
 
     def _direct_answer(self, prepared: dict[str, Any], logits: dict[str, float]) -> Answer | None:
@@ -314,6 +323,9 @@ class ECGInterpretationPipeline(Pipeline):
                 each["probabilities"] = answer.probabilities
                 prompt = int(each["features"]["attention_mask"].sum())
                 each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
+        for each in batch:
+            if each["explain"] and is_of_one_signal(each):
+                each["explanations"] = self._explain(each)
         for options in (True, False):
             some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
             if not some:
@@ -334,6 +346,8 @@ class ECGInterpretationPipeline(Pipeline):
         if not batch or not self._wordings:
             return
         signals = [{name: each["features"].pop(name) for name in SIGNAL_INPUTS} for each in batch]
+        for each, inputs in zip(batch, signals):
+            each["signals"] = inputs if each["explain"] else {}
         tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
         measured = [numbers_of(record) for each in batch for record in each["measurements"]]
         numbers = torch.from_numpy(np.stack(measured)).to(tokens.codes.device)
@@ -344,6 +358,13 @@ class ECGInterpretationPipeline(Pipeline):
             each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
             each["logits"] = [dict(zip(self._wordings, row)) for row in found[start:stop]]
             start = stop
+
+    def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the statement that was asked for, or the likeliest statements, rest on."""
+        asked = asked_statement(prepared["question"], self._wordings)
+        signal, mask = (prepared["signals"][name][0].numpy() for name in ("input_values", "lead_mask"))
+        found = explain_findings(self.model, signal, mask, [asked] if asked else None)
+        return [explanation.as_plain(self._wordings[explanation.code]) for explanation in found]
 
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
         """Answers in the model's own words."""
@@ -403,8 +424,10 @@ class ECGInterpretationPipeline(Pipeline):
             found = [ranked_findings(logits, self._wordings) for logits in outputs["logits"]]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
-                least = self._findings_head().threshold(outputs["coverage"])
+                least = self._findings_head("coverage").threshold(outputs["coverage"])
                 reply["statements"] = [[words for words, share in each.items() if share >= least] for each in found]
+        if "explanations" in outputs:
+            reply["explanations"] = outputs["explanations"]
         provenance = {
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),

@@ -48,6 +48,8 @@ def notes_labels(data: PTBXL) -> np.ndarray:
         for column, (topic, code) in enumerate(NOTES):
             if answers := labels.answers(topic):
                 row[column] = code in answers
+            elif topic == "stage" and "MI" not in labels.superclasses():
+                row[column] = False
     return table
 
 

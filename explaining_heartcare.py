@@ -1,0 +1,178 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Shown on the trace: the leads, waves and beats that a finding rests on.
+
+    ECG --delineation--> leads, kinds of waves, single beats --each taken out in turn--> the head for findings again
+        --> how far the finding's logit falls
+
+A lead is taken out as if it had not been recorded; a wave or a beat is bridged by straight lines in all leads. Both the
+codes and the measured numbers are made anew without it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .configuration_heartcare import LEADS
+from .delineation_heartcare import Delineation, delineate
+from .findings_heartcare import numbers_of
+from .measuring_heartcare import as_plain, measure_ecg
+
+BEFORE_BEAT, AFTER_BEAT = 0.3, 0.45  # seconds around an R peak that are taken out as one beat, at most half an RR each
+WAVES = ("P", "QRS", "ST-T", "between beats")
+
+
+class Part(NamedTuple):
+    """A part of an ECG that can be taken out.
+
+    Attributes:
+        kind: "lead", "wave" or "beat".
+        name: Name of the lead or wave, or the second of the beat's R peak.
+        spans: Stretches of samples (start, stop), in all leads; none for a lead.
+    """
+
+    kind: str
+    name: str | float
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one finding rests on.
+
+    Attributes:
+        code: Code of the statement.
+        probability: Its calibrated probability.
+        effects: For "lead", "wave" and "beat" the name of each part -> how far the calibrated logit falls without it;
+            the largest first. What is negative speaks against the finding.
+        intervals: (lead, start, stop) in seconds: the waves in the beats and leads that matter most.
+    """
+
+    code: str
+    probability: float
+    effects: dict[str, dict[str | float, float]]
+    intervals: tuple[tuple[str, float, float], ...]
+
+    def as_plain(self, words: str) -> dict[str, Any]:
+        """Returns the explanation as plain values for replies in JSON, with the finding's words."""
+        rounded = {
+            f"{kind}s": [{kind: name, "effect": round(effect, 3)} for name, effect in effects.items()]
+            for kind, effects in self.effects.items()
+        }
+        intervals = [{"lead": lead, "start": start, "stop": stop} for lead, start, stop in self.intervals]
+        return {"finding": words, "probability": round(self.probability, 4), **rounded, "intervals": intervals}
+
+
+def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[str]) -> list[Part]:
+    """Returns the parts of an ECG: its leads, the four kinds of waves, and its beats.
+
+    Args:
+        found: The waves.
+        samples: Number of samples.
+        rate: Hz.
+        present: Leads that were recorded.
+    """
+    parts = [Part("lead", lead) for lead in present] if len(present) > 1 else []
+    spans: dict[str, list[tuple[int, int]]] = {wave: [] for wave in WAVES}
+    covered = np.zeros(samples, bool)
+    for waves in found.beats:
+        ends = {"P": waves.p, "QRS": waves.qrs, "ST-T": waves.qrs and waves.t and (waves.qrs[1], waves.t[1])}
+        for name, span in ends.items():
+            if span:
+                start, stop = (int(np.clip(round(edge * rate), 0, samples)) for edge in span)
+                spans[name].append((start, stop + 1))
+                covered[start : stop + 1] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]])))
+    spans["between beats"] = [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+    parts += [Part("wave", name, tuple(of_wave)) for name, of_wave in spans.items() if of_wave]
+    rr = np.diff(found.r_peaks)
+    for k, peak in enumerate(found.r_peaks):
+        before = min(BEFORE_BEAT, rr[k - 1] / 2 if k else BEFORE_BEAT)
+        after = min(AFTER_BEAT, rr[k] / 2 if k < len(rr) else AFTER_BEAT)
+        start, stop = max(0, round((peak - before) * rate)), min(samples, round((peak + after) * rate))
+        parts.append(Part("beat", round(float(peak), 3), ((start, stop),)))
+    return parts
+
+
+def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a signal (12, samples) and its mask without one part."""
+    signal, mask = signal.copy(), mask.copy()
+    if part.kind == "lead":
+        row = LEADS.index(part.name)
+        signal[row], mask[row] = 0, False
+    for start, stop in part.spans:
+        left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
+        share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
+        signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
+    return np.where(mask, signal, 0).astype(np.float32), mask
+
+
+@torch.no_grad()
+def explain_findings(
+    model: Any, signal: np.ndarray, mask: np.ndarray, codes: Sequence[str] | None = None, most: int = 3
+) -> list[Explanation]:
+    """Explains findings of one ECG.
+
+    Args:
+        model: A `HeartcareForConditionalGeneration` with a head for findings.
+        signal: float32 (12, samples) in mV, as the feature extractor prepares it.
+        mask: bool (12, samples), True where a lead was recorded.
+        codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more.
+        most: Number of statements at most, where none are given.
+
+    Returns: an explanation for each statement.
+
+    Raises: `ValueError` for a model without a head for findings; `KeyError` for a statement that it does not know.
+    """
+    rate, known = model.config.beat_config.sampling_rate, list(model.config.wordings)
+    present = [lead for lead, row in zip(LEADS, mask) if row.any()]
+    found = delineate(np.where(mask, signal, 0), rate)
+    parts = parts_of(found, signal.shape[1], rate, present)
+    variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
+    numbers = np.stack([numbers_of(as_plain(measure_ecg(each, rate, recorded))) for each, recorded in variants])
+    logits = model.find(
+        torch.from_numpy(numbers).to(model.device),
+        input_values=torch.from_numpy(np.stack([each for each, _ in variants])).to(model.device),
+        lead_mask=torch.from_numpy(np.stack([recorded for _, recorded in variants])).to(model.device),
+    ).logits.cpu()
+    if codes is None:
+        likely = [known[k] for k in logits[0].argsort(descending=True).tolist() if logits[0, k] >= 0]
+        codes = [code for code in likely if ":" not in code][:most]
+    places = {code: known.index(code) for code in codes if code in known}
+    if unknown := set(codes) - set(places):
+        raise KeyError(f"The model does not find {sorted(unknown)}; it finds {known}.")
+    falls = logits[0] - logits[1:]
+    return [
+        _explanation(code, float(logits[0, k].sigmoid()), falls[:, k].tolist(), parts, present, rate)
+        for code, k in places.items()
+    ]
+
+
+def _explanation(
+    code: str, probability: float, falls: list[float], parts: list[Part], present: list[str], rate: float
+) -> Explanation:
+    effects: dict[str, dict[str | float, float]] = {"lead": {}, "wave": {}, "beat": {}}
+    for part, fall in sorted(zip(parts, falls), key=lambda pair: -pair[1]):
+        effects[part.kind][part.name] = fall
+    named = {kind: _what_matters(of_kind) for kind, of_kind in effects.items()}
+    spans = {(part.kind, part.name): part.spans for part in parts}
+    intervals = []
+    for lead in named["lead"] or present:
+        for wave in named["wave"]:
+            for beat in named["beat"]:
+                ((first, last),) = spans["beat", beat]
+                for start, stop in spans["wave", wave]:
+                    if first <= (start + stop) / 2 < last:
+                        intervals.append((lead, round(start / rate, 3), round(stop / rate, 3)))
+    return Explanation(code, probability, effects, tuple(sorted(set(intervals))))
+
+
+def _what_matters(effects: dict[str | float, float]) -> list[str | float]:
+    """The parts whose effect is positive, and at least half of the largest."""
+    most = max(effects.values(), default=0.0)
+    return [name for name, effect in effects.items() if effect > 0 and effect >= most / 2]
+
+
+__all__ = ["Explanation", "Part", "explain_findings", "parts_of", "without"]

@@ -1,0 +1,260 @@
+"""The head for findings: what it reads, how it is calibrated, what the pipeline answers by it, and what it rests on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from heartcare import (
+    BeatFeatureExtractor,
+    ECGInterpretationPipeline,
+    HeartcareForConditionalGeneration,
+    HeartcareProcessor,
+)
+from heartcare.agent.simulate import simulate_ecg
+from heartcare.answering_heartcare import answer_directly
+from heartcare.configuration_heartcare import LEADS
+from heartcare.delineation_heartcare import delineate
+from heartcare.explaining_heartcare import explain_findings, parts_of, without
+from heartcare.findings_heartcare import COVERAGES, NUMBERS, FindingsHead, numbers_of, shares_of
+from heartcare.measuring_heartcare import Measurements, as_plain
+from heartcare.training.calibration import fit_calibration, fit_thresholds
+from heartcare.training.findings import LABELS
+
+WORDINGS = {"NORM": "a normal ECG", "AFIB": "atrial fibrillation", "CRBBB": "complete right bundle branch block"}
+WORDINGS |= {"1AVB": "first degree AV block", "SR": "sinus rhythm"}
+
+
+@pytest.fixture
+def tiny_processor(tiny_folder) -> HeartcareProcessor:
+    return HeartcareProcessor.from_pretrained(tiny_folder)
+
+
+@pytest.fixture
+def with_head(tiny) -> HeartcareForConditionalGeneration:
+    """The tiny model with a head of random weights that says something of each record."""
+    torch.manual_seed(0)
+    tiny.add_findings_head(WORDINGS)
+    for parameter in tiny.findings_head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tiny.findings_head.thresholds.copy_(torch.linspace(0.9, 0.01, len(COVERAGES)))
+    return tiny.eval()
+
+
+@pytest.fixture
+def pipe(with_head, tiny_processor) -> ECGInterpretationPipeline:
+    return ECGInterpretationPipeline(model=with_head, processor=tiny_processor, device="cpu")
+
+
+@pytest.fixture
+def ecgs() -> list[dict]:
+    made = [simulate_ecg(rhythm, "NORM", seed=seed) for seed, rhythm in enumerate(("SR", "AFIB", "STACH"))]
+    return [{"signal": each.signal, "sampling_rate": each.sampling_rate, "units": "mV"} for each in made]
+
+
+def test_numbers_keep_their_place():
+    empty = as_plain(Measurements())
+    assert np.isnan(numbers_of(empty)).all() and len(numbers_of(empty)) == len(NUMBERS) == len(set(NUMBERS))
+    measured = Measurements(heart_rate=60.0, pr=160.0, qrs_axis=-90.0, st={"V2": 0.1}, r={"I": 1.0}, p_share=0.5)
+    found = dict(zip(NUMBERS, numbers_of(as_plain(measured))))
+    known = {name: float(value) for name, value in found.items() if not math.isnan(value)}
+    assert known == pytest.approx(
+        {"heart_rate": 60, "pr": 160, "qrs_axis:cos": 0, "qrs_axis:sin": -1, "p_share": 0.5, "st:V2": 0.1, "r:I": 1}
+        | {"early": 0, "wide": 0},
+        abs=1e-6,
+    )
+    assert not np.isinf(numbers_of(empty)).any()
+
+
+def test_codes_signals_batches_and_files_give_the_same(with_head, tiny_processor, ecgs, tmp_path):
+    processor = tiny_processor.feature_extractor
+    inputs = processor(ecgs, return_tensors="pt", return_measurements=True)
+    numbers = torch.from_numpy(np.stack([numbers_of(each) for each in inputs.pop("ecg_measurements")]))
+    found = with_head.find(numbers, **inputs)
+    assert found.logits.shape == (3, len(WORDINGS)) and (found.logits.std(0) > 0).all()
+    assert_close(found.probabilities, found.logits.sigmoid())
+    tokens = with_head.beat.encode(**inputs)
+    assert_close(with_head.find(numbers, ecg_codes=tokens.codes, ecg_gain=tokens.gain).logits, found.logits)
+    for row, ecg in enumerate(ecgs):
+        alone = with_head.find(numbers[row : row + 1], **processor(ecg, return_tensors="pt"))
+        assert_close(alone.logits[0], found.logits[row], atol=1e-4, rtol=1e-4)
+    without_numbers = with_head.find(**inputs)
+    assert_close(without_numbers.logits, with_head.find(torch.full_like(numbers, math.nan), **inputs).logits)
+    assert (without_numbers.logits - found.logits).abs().max() > 1e-3
+    with_head.save_pretrained(tmp_path)
+    again = HeartcareForConditionalGeneration.from_pretrained(tmp_path)
+    assert list(again.config.wordings.items()) == list(WORDINGS.items())
+    assert torch.equal(again.find(numbers, **inputs).logits, found.logits)
+    assert not any(parameter.requires_grad for parameter in again.findings_head.parameters())
+
+
+def test_a_model_without_the_head_says_so(tiny, tiny_processor, ecgs):
+    inputs = tiny_processor.feature_extractor(ecgs[0], return_tensors="pt")
+    with pytest.raises(ValueError, match="no head for findings"):
+        tiny.find(**inputs)
+    pipe = ECGInterpretationPipeline(model=tiny, processor=tiny_processor, device="cpu")
+    assert "findings" not in pipe(ecgs[0], max_new_tokens=2)
+    for wrong in ({"coverage": 0.9}, {"explain": True}):
+        with pytest.raises(ValueError, match="this one has none"):
+            pipe(ecgs[0], **wrong)
+
+
+def test_replies_agree_with_each_other(pipe, ecgs):
+    """Findings, yes/no answers and options are of one opinion, alone and in a batch."""
+    for ecg in ecgs:
+        reply = pipe(ecg, question="Is this AF?")
+        share = reply["findings"][0]["atrial fibrillation"]
+        assert reply["probabilities"]["Yes"] == pytest.approx(share, abs=1e-4)
+        assert reply["text"] == ("Yes." if share >= 0.5 else "No.") and reply["tokens"]["answer"] == 0
+        assert list(reply["findings"][0]) == sorted(
+            reply["findings"][0], key=lambda words: -reply["findings"][0][words]
+        )
+        assert set(reply["findings"][0]) == set(WORDINGS.values())
+        closed = pipe(ecg, question="Is this AF?", options=["No", "Yes"])
+        assert closed["probabilities"] == pytest.approx(reply["probabilities"]) and closed["text"] in ("No", "Yes")
+        options = ["sinus rhythm", "atrial fibrillation"]
+        chosen = pipe(ecg, question="What is the rhythm?", options=options)
+        odds = [reply["findings"][0][words] / (1 - reply["findings"][0][words]) for words in options]
+        assert chosen["probabilities"]["sinus rhythm"] == pytest.approx(odds[0] / sum(odds), abs=2e-3)
+        json.dumps(chosen)
+    questions = ["Is this AF?", "What is the PR interval?", "Write a report of this ECG."]
+    mixed = [ecg | {"question": question} for ecg, question in zip(ecgs, questions)]
+    together = pipe(mixed, batch_size=3, max_new_tokens=4)
+    for one, whole in zip([pipe(each, max_new_tokens=4) for each in mixed], together):
+        assert one["text"] == whole["text"]
+        assert one["findings"][0] == pytest.approx(whole["findings"][0], abs=2e-3)
+
+
+def test_numbers_are_answered_in_every_way_in(pipe, ecgs):
+    ecg = ecgs[0]
+    measured = pipe(ecg, max_new_tokens=1)["measurements"][0]
+    want = f"The QRS duration is {round(measured['qrs'])} ms."
+    assert pipe(ecg, question="How wide is the QRS?")["text"] == want
+    assert list(pipe.stream(ecg, question="QRS?")) == [want]
+    chat = [{"role": "user", "content": [{"type": "ecg", **ecg}, {"type": "text", "text": "qrs duration please"}]}]
+    assert pipe(chat)["text"] == want
+    later = [*chat, {"role": "assistant", "content": want}, {"role": "user", "content": "And the axis?"}]
+    assert pipe(later)["text"].startswith(f"The QRS axis is {round(measured['qrs_axis'])} degrees")
+    assert pipe(ecg, question="QRS?", num_return_sequences=2, do_sample=True)["text"] == [want] * 2
+    two = pipe({"ecgs": ecgs[:2]}, question="QRS?", max_new_tokens=3)
+    assert two["text"] != want and len(two["findings"]) == 2 and "checks" not in two
+
+
+def test_sets_hold_what_they_are_asked_to(pipe, ecgs):
+    reply = pipe(ecgs[0], question="QRS?", coverage=0.9)
+    least = pipe.model.findings_head.threshold(0.9)
+    assert reply["statements"] == [[words for words, share in reply["findings"][0].items() if share >= least]]
+    assert len(pipe(ecgs[0], question="QRS?", coverage=0.99)["statements"][0]) >= len(reply["statements"][0])
+    for wrong in (0.4, 1.0, 0.905, -1):
+        with pytest.raises(ValueError, match="coverage must be"):
+            pipe(ecgs[0], coverage=wrong)
+
+
+def test_direct_answers():
+    logits = {"NORM": 0.0, "AFIB": 2.0, "CRBBB": -3.0, "1AVB": 1.0, "SR": -2.0}
+    measured = as_plain(Measurements(pr=None, reasons={"pr": "no P wave recurs"}))
+
+    def answer(question, *options):
+        return answer_directly(question, options, measured, logits, WORDINGS)
+
+    assert answer("PR?").text == "The PR interval cannot be measured: no P wave recurs."
+    assert answer("Is this AF?").text == "Yes." and answer("Is this AF?").probabilities["Yes"] == pytest.approx(
+        0.8808, abs=1e-4
+    )
+    assert answer("Is this AF?: yes, no?", "yes", "no").text == "yes"
+    assert answer("Which rhythm is it?", "sinus rhythm", "atrial fibrillation").text == "atrial fibrillation"
+    assert answer("Which rhythm is it: SR, AFIB?", "NSR", "afib").text == "afib"
+    for question, options in (
+        ("Which rhythm is not there?", ("sinus rhythm", "atrial fibrillation")),
+        ("Which is it?", ("sinus rhythm", "ventricular fibrillation")),
+        ("Which is it?", ("afib", "atrial fibrillation")),
+        ("Is this AF?", ("Yes", "No", "Maybe")),
+        ("What is the rhythm?", ()),
+        ("What is the PR interval?", ("120 ms", "200 ms")),
+    ):
+        assert answer(question, *options) is None
+    assert answer_directly("Is this AF?", (), measured, {}, {}) is None
+    assert sum(shares_of([1.0, -2.0, 0.3])) == pytest.approx(1)
+
+
+def test_calibration_mends_what_is_wrong():
+    torch.manual_seed(0)
+    logits = torch.randn(4000, 3) * 2 - 1
+    labels = torch.stack(
+        [torch.bernoulli(torch.sigmoid(logits[:, 0])), torch.bernoulli(torch.sigmoid(0.5 * logits[:, 1] + 1))]
+        + [torch.full((4000,), math.nan)],
+        dim=1,
+    )
+    slope, intercept = fit_calibration(logits, labels)
+    assert_close(slope, torch.tensor([1.0, 0.5, 1.0]), atol=0.12, rtol=0)
+    assert_close(intercept, torch.tensor([0.0, 1.0, 0.0]), atol=0.15, rtol=0)
+    rare = torch.zeros(200, 1)
+    rare[0] = 1
+    slope, intercept = fit_calibration(torch.randn(200, 1) - 5, rare)
+    assert 0.5 < slope < 2  # one record does not turn a label round
+
+
+def test_thresholds_cover_new_records():
+    rng = np.random.default_rng(0)
+
+    def records(n: int) -> tuple[np.ndarray, np.ndarray]:
+        logits = rng.normal(-2, 2, (n, 20))
+        return 1 / (1 + np.exp(-logits)), rng.random((n, 20)) < 1 / (1 + np.exp(-logits))
+
+    thresholds = fit_thresholds(*records(2000), COVERAGES)
+    assert (np.diff(thresholds) <= 0).all()
+    probabilities, labels = records(20_000)
+    some = labels.any(1)
+    for coverage, threshold in zip(COVERAGES[::10], thresholds[::10]):
+        held = ((probabilities >= threshold) & labels).sum(1)[some] / labels.sum(1)[some]
+        assert held.mean() == pytest.approx(coverage, abs=0.015)
+
+
+def test_parts_are_taken_out_and_nothing_else():
+    ecg = simulate_ecg("SR", "PVC", seed=1)
+    given = {"signal": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
+    signal, mask, *_ = BeatFeatureExtractor().prepare(given)
+    parts = parts_of(delineate(signal, 100), signal.shape[1], 100, LEADS)
+    kinds = [part.kind for part in parts]
+    assert kinds.count("lead") == 12 and kinds.count("wave") == 4 and kinds.count("beat") > 8
+    for part in parts:
+        left, shown = without(part, signal, mask)
+        changed = (left != signal).any(axis=0)
+        if part.kind == "lead":
+            assert not shown[LEADS.index(part.name)].any() and shown.sum() == 11 * signal.shape[1]
+            continue
+        inside = np.zeros(signal.shape[1], bool)
+        for start, stop in part.spans:
+            inside[start:stop] = True
+        assert shown.all() and changed.any() and not changed[~inside].any()
+    (qrs,) = (part for part in parts if part.name == "QRS")
+    assert np.ptp(without(qrs, signal, mask)[0], axis=1).max() < 0.8 * np.ptp(signal, axis=1).max()
+
+
+def test_an_explanation_finds_what_the_head_reads(with_head, tiny_processor, ecgs, pipe):
+    """A head that reads one number alone rests on the lead and the wave of that number."""
+    head: FindingsHead = with_head.findings_head
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        head.numbers[0].weight[0, NUMBERS.index("r:V5")] = 1.0
+        head.weight.weight[1, 0] = 3.0
+    prepared = tiny_processor.feature_extractor.prepare(ecgs[0])
+    (found,) = explain_findings(with_head, prepared.signal, prepared.lead_mask, ["AFIB"])
+    assert next(iter(found.effects["lead"])) == "V5" and next(iter(found.effects["wave"])) == "QRS"
+    assert {lead for lead, _, _ in found.intervals} <= {"V5"}
+    with pytest.raises(KeyError, match="XYZ"):
+        explain_findings(with_head, prepared.signal, prepared.lead_mask, ["XYZ"])
+    reply = pipe(ecgs[0], question="Is this AF?", explain=True)
+    (plain,) = reply["explanations"]
+    assert plain["finding"] == "atrial fibrillation" and plain["leads"][0]["lead"] == "V5" and json.dumps(reply)
+    assert plain["probability"] == pytest.approx(reply["findings"][0]["atrial fibrillation"], abs=0.05)
+
+
+def test_labels_have_one_wording_each():
+    assert len(LABELS) > 95
+    words = list(LABELS.values())
+    assert {each for each in words if words.count(each) > 1} == {"a normal ECG"}  # superclass and statement
