@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import BEFORE, RATE, Delineation, Span, delineate
+from .delineation_heartcare import BEFORE, Delineation, delineate
+from .marking_heartcare import RATE, Span
 
 WIDE_MS = 120  # of a QRS
 EARLY = 0.85  # of the usual distance from the beat before; less is early
@@ -113,13 +114,14 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
     signal = np.asarray(signal, np.float64)
     if signal.ndim != 2 or len(signal) != len(LEADS):
         raise ValueError(f"An ECG of shape (12, samples) is measured, got {signal.shape}; see BeatFeatureExtractor.")
-    recorded = np.isfinite(signal) & (True if recorded is None else np.asarray(recorded, bool))
-    signal = np.where(recorded, signal, 0.0)
+    finite = np.isfinite(signal)
+    recorded = finite if recorded is None else finite & np.asarray(recorded, bool)
     if recorded.any() and not recorded.all(axis=1).any():
         stretch = fullest_stretch(recorded)
         signal, recorded = signal[:, stretch], recorded[:, stretch]
     present = recorded.all(axis=1) & signal.any(axis=1)
-    signal = np.where(present[:, None], signal, 0.0)
+    if not present.all():
+        signal = np.where(present[:, None], signal, 0.0)
     return Measuring(delineate(signal, sampling_rate), present).measurements()
 
 
@@ -229,7 +231,7 @@ class Measuring:
         return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
 
     def _sample(self, seconds: float) -> int:
-        return int(np.clip(round((BEFORE + seconds) * RATE), 0, self.found.median_beat.shape[1] - 1))
+        return min(max(round((BEFORE + seconds) * RATE), 0), self.found.median_beat.shape[1] - 1)
 
     def _level(self) -> np.ndarray:
         """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
@@ -247,10 +249,10 @@ class Measuring:
             elif span is None:
                 self._set(name, None, "the wave is absent")
             else:
-                part = self._part(span)
-                line = np.linspace(part[:, :3].mean(1), part[:, -3:].mean(1), part.shape[1], axis=1)
-                area = (part - (self._level() if name == "t_axis" else line)).sum(axis=1)
-                up, left = area[LEADS.index("aVF")] * 2 / np.sqrt(3), area[LEADS.index("I")]
+                part = self._part(span)[[LEADS.index("I"), LEADS.index("aVF")]]
+                ends = (part[:, :3].mean(1) + part[:, -3:].mean(1)) / 2
+                zero = self._level()[[LEADS.index("I"), LEADS.index("aVF")], 0] if name == "t_axis" else ends
+                left, up = (part.mean(1) - zero) * [1, 2 / np.sqrt(3)]
                 self._set(name, float(np.degrees(np.arctan2(up, left))))
 
     def _amplitudes(self) -> None:
@@ -258,8 +260,8 @@ class Measuring:
         beat, level, (_, end) = self.found.median_beat, self._level()[:, 0], self.found.median.qrs
         part = self._part(self.found.median.qrs)
         first, second = (self._sample(end + seconds) for seconds in (0.06, 0.14))
-        st = beat[:, first - 2 : first + 3].mean(1)
-        slope = (beat[:, second - 2 : second + 3].mean(1) - st) * RATE / (second - first)
+        st, later = (beat[:, at - 2 : at + 3].mean(1) for at in (first, second))
+        slope = (later - st) * RATE / (second - first)
         by_lead = {
             "st": st - level,
             "st_slope": slope,
@@ -267,7 +269,8 @@ class Measuring:
             "s": np.minimum(part.min(1) - level, 0),
         }
         for name, values in by_lead.items():
-            self.values[name] = {lead: float(values[row]) for lead, row in self.present.items()}
+            numbers = values.tolist()
+            self.values[name] = {lead: numbers[row] for lead, row in self.present.items()}
         r, s = self.values["r"], self.values["s"]
         for name, leads, sum_of in (
             ("sokolow_lyon", ("V1", "V5", "V6"), lambda: max(r["V5"], r["V6"]) - s["V1"]),

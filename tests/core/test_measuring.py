@@ -11,7 +11,7 @@ import wfdb
 from make_examples import write_wfdb
 
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.delineation_heartcare import delineate, find_pacing_spikes
+from heartcare.delineation_heartcare import delineate, find_pacing_spikes, likeness, median_of_rows
 from heartcare.ecg_heartcare import LEADS
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.measuring_heartcare import Measurements, as_plain, measure_ecg
@@ -89,6 +89,26 @@ def test_rate_scale_and_missing_leads_change_little():
             assert getattr(other, name) == pytest.approx(getattr(whole, name), abs=most), name
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 16, 33])
+def test_median_of_rows_is_the_median(count):
+    values = np.random.default_rng(count).normal(size=(count, 3, 50))
+    np.testing.assert_array_equal(median_of_rows(values), np.median(values, axis=0))
+
+
+def test_likeness_is_the_correlation_at_each_shift():
+    rng = np.random.default_rng(0)
+    beats, wave = (rng.normal(0.5, 1, shape).astype(np.float32) for shape in ((4, 3, 40), (3, 25)))
+    alike, sizes = likeness(beats, wave)
+    assert alike.shape == sizes.shape == (4, 16)
+    wave = wave - wave.mean(axis=1, keepdims=True)
+    for k, shift in np.ndindex(alike.shape):
+        part = beats[k, :, shift : shift + 25]
+        part = part - part.mean(axis=1, keepdims=True)
+        assert sizes[k, shift] == pytest.approx(np.linalg.norm(part), rel=1e-4)
+        expected = (part * wave).sum() / (np.linalg.norm(part) * np.linalg.norm(wave))
+        assert alike[k, shift] == pytest.approx(expected, abs=1e-4)
+
+
 def test_ectopic_beats_are_told_apart():
     ecg = simulate_ecg("SR", "PVC", seed=1)
     found = delineate(cleaned(ecg), 500)
@@ -129,7 +149,7 @@ def test_short_and_single_beats_do_not_break_it():
 def test_tables_are_printed(ptbxl_folder, capsys):
     evaluate_measure(["--seeds", "1", "--sampling-rate", "250", "--ptbxl", str(ptbxl_folder), "--fold", "6"])
     printed = capsys.readouterr().out
-    assert re.search(r"Cleaned and measured on this process's cores: \d+ ECGs of 10 s at 250 Hz a second.", printed)
+    assert re.search(r"Cleaned and measured on one core: \d+ ECGs of 10 s at 250 Hz a second.", printed)
     assert "| all | " in printed and "| CLBBB | 0 | qrs | – / " in printed
 
 
