@@ -29,6 +29,7 @@ def answer_directly(
     options: Sequence[str],
     measured: Mapping[str, object],
     logits: Mapping[str, float],
+    choices: Mapping[str, float],
     wordings: Mapping[str, str],
 ) -> Answer | None:
     """Answers a question about one signal from what was measured and found in it.
@@ -38,6 +39,7 @@ def answer_directly(
         options: Its options, or nothing.
         measured: Measurements as plain values.
         logits: Code of each statement -> its calibrated logit; empty for a model without a head for findings.
+        choices: Code of each statement -> its logit as an option of a question.
         wordings: Code of each statement -> its words.
 
     Returns: None for a question that asks for something else.
@@ -56,7 +58,7 @@ def answer_directly(
         return Answer(max(shares, key=shares.__getitem__), shares)
     codes = [statement_of(option, wordings) for option in options]
     if options and all(codes) and len(set(codes)) == len(codes) and not _NEGATIVE.search(question.lower()):
-        shares = dict(zip(options, shares_of([logits[code] for code in codes])))
+        shares = dict(zip(options, shares_of([choices[code] for code in codes])))
         return Answer(max(shares, key=shares.__getitem__), shares)
     return None
 

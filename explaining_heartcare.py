@@ -131,7 +131,8 @@ def explain_findings(
     found = delineate(np.where(mask, signal, 0), rate)
     parts = parts_of(found, signal.shape[1], rate, present)
     variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
-    numbers = np.stack([numbers_of(as_plain(measure_ecg(each, rate, recorded))) for each, recorded in variants])
+    measured = [as_plain(measure_ecg(each, rate, recorded)) for each, recorded in variants]
+    numbers = np.stack([numbers_of(plain, *variant, rate) for plain, variant in zip(measured, variants)])
     logits = model.find(
         torch.from_numpy(numbers).to(model.device),
         input_values=torch.from_numpy(np.stack([each for each, _ in variants])).to(model.device),

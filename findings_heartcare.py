@@ -26,6 +26,7 @@ AXES = ("p_axis", "qrs_axis", "t_axis")
 SUMS = ("sokolow_lyon", "cornell", "limb_voltage", "chest_voltage", "sdnn", "rmssd", "p_share")
 OF_LEADS = ("st", "st_slope", "r", "s")
 EARLY_AND_WIDE = ("early", "wide")
+OVER_LEADS = ("largest", "median", "largest of the limb leads", "largest of the chest leads")
 # Names of the values that `numbers_of` returns, in their order.
 NUMBERS: tuple[str, ...] = (
     *INTERVALS,
@@ -33,17 +34,25 @@ NUMBERS: tuple[str, ...] = (
     *SUMS,
     *(f"{name}:{lead}" for name in OF_LEADS for lead in LEADS),
     *EARLY_AND_WIDE,
+    *(f"{name}:{part}" for name in ("noise", "burst", "drift") for part in OVER_LEADS),
 )
+NOISE_SECONDS, DRIFT_SECONDS = 0.5, 2.0  # of the windows in which noise is measured, and whose mean is the drift
+# Part of the prior that does not count where a statement is offered as an option: a rare one is offered because it may
+# be true. Chosen on PTB-XL's fold 9, among 0, 0.25, 0.5, 0.75 and 1.
+CHOICE = 0.5
 # Shares of the true statements that a set can be asked to hold; `FindingsHead.thresholds` has a value for each.
 COVERAGES = tuple(round(0.5 + 0.01 * step, 2) for step in range(50))
 
 
-def numbers_of(measured: Mapping[str, Any]) -> np.ndarray:
+def numbers_of(measured: Mapping[str, Any], signal: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
     """Returns the numbers of one ECG as the head takes them: float32 (numbers,), in the order of `NUMBERS`, NaN for
     what could not be measured. An angle is given by its cosine and sine, and ectopic beats by their count.
 
     Args:
         measured: Measurements as plain values, as `measuring_heartcare.as_plain` returns them.
+        signal: (12, samples) in mV, as the feature extractor prepares it.
+        mask: bool (12, samples), True where a lead was recorded.
+        rate: Hz of the signal.
     """
     values = [measured.get(name) for name in INTERVALS]
     for axis in AXES:
@@ -55,7 +64,52 @@ def numbers_of(measured: Mapping[str, Any]) -> np.ndarray:
         values += [None for _ in EARLY_AND_WIDE]
     else:
         values += [sum(beat[kind] for beat in measured["ectopic"]) for kind in EARLY_AND_WIDE]
-    return np.array([math.nan if value is None else value for value in values], np.float32)
+    known = np.array([math.nan if value is None else value for value in values], np.float32)
+    return np.concatenate([known, disturbances(signal, mask, rate)])
+
+
+def recorded_part(signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a signal (12, samples) from its first recorded sample up to the last one, 0 where a lead was not
+    recorded, and its mask.
+    """
+    at = np.flatnonzero(mask.any(axis=0))
+    signal, mask = signal[:, at[0] : at[-1] + 1], mask[:, at[0] : at[-1] + 1]
+    return np.where(mask, signal, 0).astype(np.float32), mask
+
+
+def disturbances(signal: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
+    """Returns logarithms of what disturbs a cleaned signal, float32 (12,): noise in mV, by the median of the second
+    differences; its largest in half a second against the usual; and drift in mV, from the lowest to the highest mean of
+    2 s; each over the leads in four ways (`OVER_LEADS`), NaN where no such lead was recorded.
+
+    Args: as those of `numbers_of`.
+    """
+    length = max(3, round(NOISE_SECONDS * rate))
+    windows = signal.shape[1] // length
+    if not windows:
+        return np.full(3 * len(OVER_LEADS), np.nan, np.float32)
+    cut = windows * length
+    whole = mask[:, :cut].reshape(12, windows, length).all(2)
+    parts = signal[:, :cut].reshape(12, windows, length)
+    noise = np.where(whole, np.median(np.abs(np.diff(parts, 2, axis=2)), axis=2), np.nan) + 1e-4
+    level = np.where(whole, parts.mean(2), np.nan)
+    width = min(windows, round(DRIFT_SECONDS / NOISE_SECONDS))
+    drift = np.lib.stride_tricks.sliding_window_view(level, width, axis=1).mean(2)
+    rows = {"noise": [], "burst": [], "drift": []}
+    for each, mean in zip(noise, drift):
+        each, mean = each[np.isfinite(each)], mean[np.isfinite(mean)]
+        usual = np.median(each) if len(each) else np.nan
+        rows["noise"].append(np.log(usual))
+        rows["burst"].append(np.log(each.max() / usual) if len(each) else np.nan)
+        rows["drift"].append(np.log(np.ptp(mean) + 1e-3) if len(mean) else np.nan)
+    return np.concatenate([_over_leads(np.array(values)) for values in rows.values()]).astype(np.float32)
+
+
+def _over_leads(values: np.ndarray) -> list[float]:
+    """The largest and the median of the leads' values, and the largest of the limb leads and of the chest leads."""
+    parts = [(values, np.max), (values, np.median), (values[:6], np.max), (values[6:], np.max)]
+    known = [(part[np.isfinite(part)], function) for part, function in parts]
+    return [float(function(part)) if len(part) else np.nan for part, function in known]
 
 
 @dataclass
@@ -64,10 +118,12 @@ class FindingsOutput(ModelOutput):
 
     logits (`(ecgs, labels)`): Calibrated logits.
     probabilities (`(ecgs, labels)`): Calibrated probabilities.
+    choice_logits (`(ecgs, labels)`): Logits of statements that are options of one question.
     """
 
     logits: torch.FloatTensor | None = None
     probabilities: torch.FloatTensor | None = None
+    choice_logits: torch.FloatTensor | None = None
 
 
 class FindingsHead(nn.Module):
@@ -80,6 +136,7 @@ class FindingsHead(nn.Module):
         - **centre**, **scale** `(numbers + 1,)`: mean and standard deviation of each number, and of the logarithm of
           the gain.
         - **slope**, **intercept** `(labels,)`: the calibration; a calibrated logit is slope * logit + intercept.
+        - **prior** `(labels,)`: logit of the share of the records that have each statement.
         - **thresholds** `(50,)`: for each share of `COVERAGES`, the probability from which on a set takes statements.
 
     Args:
@@ -99,6 +156,7 @@ class FindingsHead(nn.Module):
         self.register_buffer("scale", torch.ones(len(NUMBERS) + 1))
         self.register_buffer("slope", torch.ones(labels))
         self.register_buffer("intercept", torch.zeros(labels))
+        self.register_buffer("prior", torch.zeros(labels))
         self.register_buffer("thresholds", torch.zeros(len(COVERAGES)))
 
     def forward(
@@ -133,7 +191,7 @@ class FindingsHead(nn.Module):
     def calibrated(self, logits: torch.Tensor) -> FindingsOutput:
         """Returns calibrated logits and probabilities of logits (B, labels), in float32."""
         logits = logits.float() * self.slope + self.intercept
-        return FindingsOutput(logits, logits.sigmoid())
+        return FindingsOutput(logits, logits.sigmoid(), logits - CHOICE * self.prior)
 
     def threshold(self, coverage: float) -> float:
         """Returns the probability from which on a statement belongs to the set that holds on average `coverage` of an
@@ -153,4 +211,4 @@ def shares_of(logits: Sequence[float]) -> list[float]:
     return torch.tensor(logits, dtype=torch.float64).softmax(0).tolist()
 
 
-__all__ = ["COVERAGES", "NUMBERS", "FindingsHead", "FindingsOutput", "numbers_of", "shares_of"]
+__all__ = ["COVERAGES", "NUMBERS", "FindingsHead", "FindingsOutput", "numbers_of", "recorded_part", "shares_of"]

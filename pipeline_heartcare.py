@@ -26,7 +26,7 @@ from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import ABSENT, TASK, refuse_unknown
 from .explaining_heartcare import explain_findings
-from .findings_heartcare import numbers_of
+from .findings_heartcare import numbers_of, recorded_part
 from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
@@ -35,6 +35,7 @@ ECG_KEYS = ("sampling_rate", "lead_names", "units")
 CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
 LONGEST_PATH = 1000  # characters; a longer text is base64
 PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
+READ = ("logits", "choices")  # of each signal, as the head for findings reads them
 SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
@@ -251,7 +252,8 @@ class ECGInterpretationPipeline(Pipeline):
             "pictures": sum(part["type"] == "image" for content in contents for part in content),
         }
         # The logits do not matter for whether there is a direct answer.
-        return prepared | {"direct": self._direct_answer(prepared, dict.fromkeys(self._wordings, 0.0)) is not None}
+        unread = dict.fromkeys(self._wordings, 0.0)
+        return prepared | {"direct": self._direct_answer(prepared, unread, unread) is not None}
 
     @property
     def _wordings(self) -> dict[str, str]:
@@ -263,12 +265,14 @@ class ECGInterpretationPipeline(Pipeline):
             raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
         return self.model.findings_head
 
-    def _direct_answer(self, prepared: dict[str, Any], logits: dict[str, float]) -> Answer | None:
+    def _direct_answer(
+        self, prepared: dict[str, Any], logits: dict[str, float], choices: dict[str, float]
+    ) -> Answer | None:
         """The answer to a question about one signal that needs no words of the language model."""
         if not is_of_one_signal(prepared):
             return None
         question, options = prepared["question"], prepared["options"]
-        return answer_directly(question, options, prepared["measurements"][0], logits, self._wordings)
+        return answer_directly(question, options, prepared["measurements"][0], logits, choices, self._wordings)
 
     def _check_length(self, length: int) -> None:
         """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
@@ -317,7 +321,7 @@ class ECGInterpretationPipeline(Pipeline):
         self._find([each for each in batch if each["measurements"] and "logits" not in each])
         for each in batch:
             if each["direct"]:
-                answer = self._direct_answer(each, each["logits"][0] if self._wordings else {})
+                answer = self._direct_answer(each, *(each[name][0] if self._wordings else {} for name in READ))
                 count = generate_kwargs.get("num_return_sequences") or 1
                 each["text"] = answer.text if count == 1 else [answer.text] * count
                 each["probabilities"] = answer.probabilities
@@ -349,14 +353,21 @@ class ECGInterpretationPipeline(Pipeline):
         for each, inputs in zip(batch, signals):
             each["signals"] = inputs if each["explain"] else {}
         tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
-        measured = [numbers_of(record) for each in batch for record in each["measurements"]]
+        rate = self.processor.feature_extractor.sampling_rate
+        measured = [
+            numbers_of(record, *recorded_part(signal.numpy(), mask.bool().numpy()), rate)
+            for each, inputs in zip(batch, signals)
+            for record, signal, mask in zip(each["measurements"], inputs["input_values"], inputs["lead_mask"])
+        ]
         numbers = torch.from_numpy(np.stack(measured)).to(tokens.codes.device)
-        found = self.model.find(numbers, ecg_codes=tokens.codes, ecg_gain=tokens.gain).logits.tolist()
+        found = self.model.find(numbers, ecg_codes=tokens.codes, ecg_gain=tokens.gain)
+        logits, choices = found.logits.tolist(), found.choice_logits.tolist()
         start = 0
         for each in batch:
             stop = start + len(each["measurements"])
             each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
-            each["logits"] = [dict(zip(self._wordings, row)) for row in found[start:stop]]
+            each["logits"] = [dict(zip(self._wordings, row)) for row in logits[start:stop]]
+            each["choices"] = [dict(zip(self._wordings, row)) for row in choices[start:stop]]
             start = stop
 
     def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:

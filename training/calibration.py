@@ -40,6 +40,18 @@ def fit_calibration(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.T
     return (2 ** octaves.detach()).float(), intercept.detach().float()
 
 
+def prior_logits(labels: torch.Tensor) -> torch.Tensor:
+    """Returns the logit of the share of the records that have each label, with half a record added to both sides,
+    float32 (labels,).
+
+    Args:
+        labels: 1 true, 0 false, NaN unknown; float32 (records, labels).
+    """
+    known = (~labels.isnan()).sum(0)
+    true = labels.nan_to_num(0.0).sum(0)
+    return torch.log((true + 0.5) / (known - true + 0.5))
+
+
 def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray, coverages: Sequence[float]) -> np.ndarray:
     """Finds, for each coverage, the largest probability so that the set of all statements from there on holds on
     average at least this share of a record's true statements: conformal risk control (arXiv 2208.02814), which bounds

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from heartcare.configuration_heartcare import ABSENT
 from heartcare.extraction_heartcare import BeatFeatureExtractor
-from heartcare.findings_heartcare import numbers_of
+from heartcare.findings_heartcare import numbers_of, recorded_part
 from heartcare.measuring_heartcare import as_plain, measure_ecg
 from heartcare.tokenization_beat import BeatModel
 
@@ -100,7 +100,8 @@ class Views:
         rows = []
         for i, mask in enumerate(tqdm(masks, desc="measuring")):
             signal, mask = recorded_part(self.data.signal(i), mask)
-            rows.append(numbers_of(as_plain(measure_ecg(signal, self.extractor.sampling_rate, mask))))
+            rate = self.extractor.sampling_rate
+            rows.append(numbers_of(as_plain(measure_ecg(signal, rate, mask)), signal, mask, rate))
         return np.stack(rows)
 
     @torch.no_grad()
@@ -120,12 +121,3 @@ class Views:
             out["codes"][rows.start : rows.stop, :, -latents:] = tokens.codes.numpy()
             out["gain"][rows.start : rows.stop] = tokens.gain.numpy()
         return out
-
-
-def recorded_part(signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a signal (12, samples) from its first recorded sample up to the last one, 0 where a lead was not
-    recorded, and its mask.
-    """
-    at = np.flatnonzero(mask.any(axis=0))
-    signal, mask = signal[:, at[0] : at[-1] + 1], mask[:, at[0] : at[-1] + 1]
-    return np.where(mask, signal, 0).astype(np.float32), mask

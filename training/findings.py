@@ -25,7 +25,7 @@ from heartcare.findings_heartcare import COVERAGES, FindingsHead
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 
-from .calibration import fit_calibration, fit_thresholds
+from .calibration import fit_calibration, fit_thresholds, prior_logits
 from .finding_views import View, Views
 from .ptbxl import PTBXL
 from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
@@ -139,8 +139,10 @@ def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndar
     slope, intercept = fit_calibration(logits, labels)
     reader.head.slope.copy_(slope)
     reader.head.intercept.copy_(intercept)
-    probabilities = reader.head.calibrated(logits).probabilities[:, : len(NAMES)].numpy()
-    reader.head.thresholds.copy_(torch.from_numpy(fit_thresholds(probabilities, statements, COVERAGES)))
+    reader.head.prior.copy_(prior_logits(labels))
+    probabilities = reader.head.calibrated(logits).probabilities.numpy()
+    true = labels.nan_to_num(0.0).bool().numpy()
+    reader.head.thresholds.copy_(torch.from_numpy(fit_thresholds(probabilities, true, COVERAGES)))
 
 
 def main(argv: list[str] | None = None) -> None:
