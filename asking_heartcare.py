@@ -27,7 +27,7 @@ QUANTITIES: dict[str, str] = {
     "qrs_axis": r"(?:axis of (?:the )?(?:qrs|heart|ventricles)(?: complex(?:es)?)?|(?:(?:mean|frontal|plane|qrs|r"
     r"|electrical"
     r"|cardiac|heart|ventricular|main) )*axis(?: of the heart)?|(?:elektrische |mittlere )?(?:herz ?achse|achse)"
-    r"|lagetyp|(?:qrs )?vektor)",
+    r"|lagetyp|(?:qrs )?ve[kc]tor)",
     "qtc_bazett": r"(?:qtc?b|(?:qtc|qt c|corrected qt)(?: interval)?,? (?:\(?(?:by|after|according to|using|with|nach"
     r"|from|in) )?(?:the )?\(?bazett(?:'?s)?\)?(?: formula| method| correction)?|bazett(?:'?s)?(?: corrected)? qtc?)",
     "qtc_fridericia": r"(?:qtc?f|(?:qtc|qt c|corrected qt)(?: interval)?,? (?:\(?(?:by|after|according to|using"
@@ -48,6 +48,7 @@ QUANTITIES: dict[str, str] = {
     r"(?: interval| duration| time| width| breadth| zeit| dauer| breite| length)*|(?:width|duration"
     r"|length) of (?:the )?"
     r"(?:ventricular )?complex(?:es)?|ventricular (?:activation|depolari[sz]ation) (?:time|duration)"
+    r"|(?:duration|time) of ventricular depolari[sz]ation"
     r"|kammerkomplex(?:es)?)",
     "slowest": r"(?:slowest|lowest|minimum|minimal|min) (?:heart |ventricular )?(?:rate|frequency|hr|pulse)",
     "fastest": r"(?:fastest|highest|maximum|maximal|max) (?:heart |ventricular )?(?:rate|frequency|hr|pulse)",
@@ -55,15 +56,15 @@ QUANTITIES: dict[str, str] = {
     "sdnn": r"(?:sdnn|heart rate variability|rate variability|rr variability|hrv|herzfrequenzvariabilitaet)",
     "rmssd": r"rmssd",
     "heart_rate": r"(?:(?:(?:ventricular|heart|cardiac|sinus|pulse|mean|average|resting|current|exact) )*"
-    r"(?<!atrial )(?<!sampling )(?<!p wave )(?:rate|hr)|bpm(?! range)|beats? (?:per|a|each|every|/|in one|in a"
-    r"|in 1) ?min(?:ute|s)?|heart ?beats?"
+    r"(?<!atrial )(?<!sampling )(?<!p wave )(?:rate|hr|heartrate)|bpm(?! range)"
+    r"|beats? (?:per|a|each|every|/|in one|in a|in 1) ?min(?:ute|s)?|heart ?beats?"
     r"(?: (?:per|a|in a|each) minute)?|pulse|(?:heart |ventricular )frequency|frequency of the heart|herz ?frequenz"
     r"|kammerfrequenz|frequenz|puls(?:schlag|frequenz)?|herzschlaege?(?: pro minute)?|schlaege pro minute"
     r"|how (?:fast|quick|quickly|often) (?:is|does|are) (?:the|his|her|this|my|it)? ?(?:patients? )?(?:heart|pulse"
     r"|ventricles?|it)?"
     r" ?(?:beat(?:ing)?|going|contracting|contract|run(?:ning)?)?|(?:wie )?schnell schlaegt das herz)",
     "sokolow_lyon": r"(?:sokolow(?: ?lyon)?(?: (?:index|voltage|criterion|sum|product|value))*|s ?v1 ?(?:\+|plus|and)"
-    r" ?r ?v[56](?: or v6)?|s in v1 (?:\+|plus|and) r in v[56](?: or v6)?)",
+    r" ?r ?v[56](?: or v6)?|s in v1 (?:\+|plus|and) r in v[56](?: or v6)?|r ?v[56] ?(?:\+|plus|and) ?s ?v1)",
     "cornell": r"(?:cornell(?: (?:index|voltage|criterion|sum|value))*|r ?avl ?(?:\+|plus|and) ?s ?v3)",
     "limb_voltage": r"(?:limb(?: leads?)? (?:qrs )?(?:voltage|amplitude)s?|(?:qrs )?(?:voltage|amplitude)s? (?:in"
     r"|of) (?:the )?"
@@ -94,58 +95,46 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "qt",
         "qtc",
     ),
-    r"(?:all |the |all the |every |basic |standard |ecg |ekg |automatic |numeric )*(?:measurements?|numbers"
+    r"(?:all |the |all the |every |basic |standard |ecg |ekg |automatic |numeric )*(?:measurements|numbers"
     r"|measured values"
     r"|messwerte|parameters|vitals)": tuple(MEASURED),
     r"(?:rate|heart rate|hr|pulse) range|range of (?:the )?(?:heart )?rates?": ("slowest", "fastest"),
 }
-# Words around a number that ask for it, or are polite.
-_FILLERS = (
-    r"(?:please|pls|plz|bitte|kindly|hi|hello|hey|doctor|doc|thanks?(?: you)?|danke|exactly|roughly|about"
-    r"|approximately|ungefaehr"
-    r"|quick(?:ly)?|question|just|only|so|and|und|the|a|an|of|for|in|on|this|that|these|here|there|my|your|his|her"
-    r"|its|their"
-    r"|patients?|ecg|ekg|tracing|strip|recording|trace|electrocardiogram|elektrokardiogramms?|heart|ventricles?"
-    r"|value|values|number|figure"
-    r"|reading|measurement|duration|length|width|size|angle|ms|msec|milliseconds?|millisekunden|seconds?|bpm|mv"
-    r"|millivolts?"
-    r"|degrees?|grad|°|beats/min|per minute|interval|time|complex|wave|current|mean|average|exact|actual|measured"
-    r"|estimated"
-    r"|computed|calculated|das|der|die|des|dem|den|ein|eine|im|in|bei|diesem|dieses|dieser|von|vom|wert|now|today"
-    r"|as well"
-    r"|also|then|right|ok(?:ay)?|lead|leads|me|us|i|we|to|is|are|it|be|gibt|gibts|ist|sind|wie|nach|es|man|dir|mir|ich)"
-)
-_ASKS = (
-    r"(?:what(?:'?s| is| are| was| were| would)?(?: the)?|how (?:long|wide|fast|many|much|high|big|broad|large|tall"
-    r"|deep|slow|often|quick|quickly)"
-    r"|(?:can|could|would|will) you|are you able to|i (?:need|want|would like|'?d like)(?: to know| to have)?"
-    r"|let me (?:know|have)"
-    r"|tell(?: me)?|give(?: me)?|measure|state|name|determine|calculate|compute|estimate|provide|list|show(?: me)?"
-    r"|read(?: off| out)?|quote"
-    r"|specify|write down|report(?: only)?|find|get|print|return|extract|quantify|assess|do you (?:know|have)|which"
-    r"|at (?:what|which)|in (?:what|which) direction"
-    r"|where (?:is|does|points?)(?: the)?|point(?:s|ing)?|does|do|has|have|take|takes|last|lasts|measures?"
-    r"|was (?:ist|sind|betraegt)|wie (?:lang(?:e)?|hoch|breit|schnell|viele?|gross|ist|lautet|sind)|nenne?(?: mir)?"
-    r"|gib(?: mir)?|geben sie(?: mir)?|miss|messen sie|bestimme|berechne"
-    r"|betraegt|dauert|liegt|welche[rsn]?|hat|waere|sag(?: mir)?|ich (?:brauche|moechte|haette gern(?:e)?))"
-)
+# Words around a number that are polite, or say what anyhow is meant.
+_FILLERS = """
+please pls plz bitte kindly hi hello hey doctor doc thanks danke exactly roughly about approximately ungefaehr
+quick quickly question just only so and und the a an of for from in into on at this that these here there my your
+his her its their patient patients patient's ecg ekg e.c.g. tracing strip recording trace electrocardiogram
+elektrokardiogramm page heart ventricle ventricles value values number figure reading measurement duration length
+width size angle raw uncorrected ms msec milliseconds millisecond millisekunden second seconds minute bpm /min mv
+millivolt millivolts degree degrees grad beats/min interval intervals time times complex wave waves current mean
+average exact actual measured estimated computed calculated frontal overall index das der die des dem den ein eine
+im bei diesem dieses dieser von vom wert now today also then right ok okay well lead leads me us i we you to is are
+it be gibt gibts ist sind wie nach es man dir mir ich sie du one get see
+""".split()
+# Words that ask for a number.
+_ASKS = """
+what what's whats which how where long wide fast many much high big broad large tall deep slow often quick quickly
+can could would will able need want like i'd know let have tell give measure state name determine calculate compute
+estimate provide list show read off out quote specify write down report find get print return extract quantify
+assess do direction point points pointing does has take takes last lasts measures going was sind betraegt lang
+lange hoch breit schnell viele viel gross lautet nenne gib geben miss messen bestimme berechne dauert liegt welche
+welcher welches hat waere sag brauche moechte haette gern gerne
+""".split()
+_AROUND = frozenset(_FILLERS) | frozenset(_ASKS)
 # With these words, a question asks for something else than a number.
-_ELSEWHERE = re.compile(
-    r"\b(?:report|describe|findings?|diagnos\w*|predict|forecast|continue|go on|goes on|compare|compared|comparison"
-    r"|difference|differ"
-    r"|second ecg|first ecg|both|other ecg|previous|earlier|last ecg|before|since|change|changed|why|mean(?:s"
-    r"|ing)? (?:that|if|when)|cause\w*|because"
-    r"|significan\w*|wrong|remarkable|abnormal\w*|unusual|normal|prolonged|shortened|too|longer|shorter|wider"
-    r"|narrower|faster|slower"
-    r"|reasons?|explain|interpret\w*|conclu\w*|risk|treat\w*|drug\w*|medic\w*|should|infarct\w*|ischa?emia|rhythm"
-    r"|which of|one of"
-    r"|quality|noise|atrial rate|atrial frequency|flutter rate|sampling rate|segment length|upper limit|lower limit"
-    r"|limit|cut ?off|threshold"
-    r"|reference range|definition|define|formula for|how (?:do|can|would) (?:you|i|we)|how to|how is|morpholog\w*"
-    r"|shape|look|looks|warum|weshalb|normwert|erklaere?"
-    r"|befund\w*|vergleich\w*|rhythmus|verlaengert|verkuerzt|auffaellig|confidence|certain|sure|sicher|age|old|sex"
-    r"|gender|name of)\b"
-)
+_ELSEWHERE_WORDS = r"""
+report describe finding findings predict forecast continue compare compared comparison difference differ both
+previous earlier before since change changed why because wrong remarkable unusual normal prolonged shortened too
+longer shorter wider narrower faster slower reason reasons explain risk should ischemia ischaemia rhythm quality
+noise limit cutoff threshold definition define shape look looks warum weshalb normwert erklaere rhythmus
+verlaengert verkuerzt auffaellig confidence certain sure sicher age old sex gender mean\w*\s(?:that|if|when) go\son
+goes\son (?:first|second|other|last)\secg atrial\s(?:rate|frequency) flutter\srate sampling\srate segment\slength
+reference\srange cut\soff formula\sfor which\sof one\sof how\s(?:do|can|would)\s(?:you|i|we) how\sto how\sis
+name\sof diagnos\w* cause\w* significan\w* abnormal\w* interpret\w* conclu\w* treat\w* drug\w* medic\w* infarct\w*
+morpholog\w* befund\w* vergleich\w*
+""".split()
+_ELSEWHERE = re.compile(rf"\b(?:{'|'.join(_ELSEWHERE_WORDS)})\b")
 _REPORT_ONLY = re.compile(r"\breport(?: only)?(?= (?:the )?(?:heart rate|rate|hr|pr|pq|qrs|qt|qtc|axis|intervals?)\b)")
 _RATE_AS_VERB = re.compile(r"^(?:please )?rate (?:the|this|these|that|my)\b")
 _MEAN_VALUE = re.compile(r"\b(?:what is meant by|what does .* mean|meaning of)\b")
@@ -182,6 +171,7 @@ _VOCABULARY = sorted(
             "breite",
             "dauer",
             "intervals",
+            "measurement",
             "measurements",
             "please",
             "minute",
@@ -210,7 +200,7 @@ _VOCABULARY = sorted(
 def normalize(text: str) -> str:
     """Returns a text in lower case, with umlauts written out, dashes as blanks, and single blanks between words."""
     text = text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "’": "'", "‘": "'"}))
-    text = re.sub(r"(?<=[a-z0-9])\s*[-‐-―_]\s*(?=[a-z0-9])", " ", text)
+    text = re.sub(r"(?<=[a-z0-9])(?:'s(?![a-z])|\s*[-‐-―_]\s*(?=[a-z0-9]))", " ", text)
     return re.sub(r"\s+", " ", re.sub(r"[*`\"“”]", "", text)).strip()
 
 
@@ -258,14 +248,14 @@ def asked_numbers(question: str) -> tuple[str, ...]:
     text = _mended(_CONTEXT.sub(" ", normalize(question)).strip())
     if _MEAN_VALUE.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
         return ()
-    if _ELSEWHERE.search(_REPORT_ONLY.sub("give", text)) or text.count("?") > 1 or ":" in text.rstrip(": ?"):
+    if _ELSEWHERE.search(_REPORT_ONLY.sub("give", text)) or "?" in text.rstrip("? ") or ":" in text.rstrip(": ?"):
         return ()
     names: list[str] = []
     rest = _mentions().sub(lambda match: _note(match, names), _REPORT_ONLY.sub("give", text))
     if not names:
         return ()
-    rest = re.sub(rf"(?<![a-z])(?:{_ASKS}|{_FILLERS})(?![a-z])", " ", rest)
-    return tuple(dict.fromkeys(names)) if not re.search(r"[a-z]{2,}|\d{3,}", rest) else ()
+    left = re.findall(r"[a-z/][a-z'.°/]+|\d{3,}", rest)
+    return tuple(dict.fromkeys(names)) if all(word.rstrip(".'") in _AROUND for word in left) else ()
 
 
 def _note(match: re.Match[str], names: list[str]) -> str:

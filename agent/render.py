@@ -1,7 +1,7 @@
 """ECGs on paper: true to scale, anti-aliased, Pillow only; and what a scanner or a phone makes of the paper."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from ..configuration_heartcare import LEADS
 from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
+SHADE = (255, 226, 120)  # of what is marked
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
 
 
@@ -103,6 +104,7 @@ def draw_ecg(
     header: str = "",
     lead_mask: np.ndarray | None = None,
     size: tuple[int, int] | None = None,
+    marks: Iterable[tuple[str, float, float]] = (),
 ) -> Image.Image:
     """One ECG on a sheet of standard paper.
 
@@ -117,6 +119,7 @@ def draw_ecg(
         size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
             share its height, and it shows the seconds that its width has place for, up to ten. By default the sheet
             fits ten seconds.
+        marks: (lead, start, stop) in seconds of what is shaded behind the trace, where the sheet shows it.
 
     Returns: RGB image.
 
@@ -131,6 +134,8 @@ def draw_ecg(
         raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
     sheet = Sheet.of(layout, speed, gain, dpi, size)
     page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
+    for cell in sheet.cells():
+        _shade_behind(page, sheet, cell, [(start, stop) for lead, start, stop in marks if lead == cell.lead])
     if lead_mask is not None:
         signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
     page.paste(INK, mask=_traces(sheet, dict(zip(LEADS, signal)), sampling_rate))
@@ -149,6 +154,20 @@ def _paper(width: int, height: int, header: int, margin: int, px_per_mm: float) 
             index = np.unique(lines.astype(int))
             (grid if axis == 0 else grid.swapaxes(0, 1))[index] = colour
     return Image.fromarray(page)
+
+
+def _shade_behind(page: Image.Image, sheet: Sheet, cell: Cell, spans: list[tuple[float, float]]):
+    """Shades spans of seconds of one trace, and lets the grid be seen through the shade."""
+    for start, stop in spans:
+        start, stop = max(start, cell.start), min(stop, cell.stop)
+        if stop <= start:
+            continue
+        left, right = (round((cell.x + (edge - cell.start) * sheet.speed) * sheet.px) for edge in (start, stop))
+        top, bottom = (round((cell.y + side * 0.45 * sheet.row_mm) * sheet.px) for side in (-1, 1))
+        box = left, max(0, top), max(right, left + 2), min(sheet.height, bottom)
+        page.paste(
+            ImageChops.multiply(page.crop(box), Image.new("RGB", (box[2] - box[0], box[3] - box[1]), SHADE)), box
+        )
 
 
 def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float) -> Image.Image:

@@ -33,6 +33,11 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check_line(claim: dict) -> str:
+    """Says that a claim of an answer does not fit what was measured."""
+    return f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     args = read_arguments(argv)
@@ -53,9 +58,10 @@ def main(argv: list[str] | None = None) -> None:
             warnings = quality["warnings"]
             page = draw_ecg(signal, extractor.sampling_rate, header=Path(args.record).name, lead_mask=lead_mask)
         for question in [REPORT, *(args.question or QUESTIONS)]:
-            answer = pipe({**part, "question": question}, max_new_tokens=120, layout=args.layout)["text"]
-            answers.append((question, answer))
-            print(f"{question}\n    {answer}")
+            reply = pipe({**part, "question": question}, max_new_tokens=120, layout=args.layout)
+            checked = [check_line(claim) for claim in reply.get("checks", ()) if claim["verdict"] == "contradicted"]
+            answers.append((question, " ".join([reply["text"], *checked])))
+            print("\n    ".join([question, reply["text"], *checked]))
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         sys.exit(f"Cannot read this ECG. {error}")
     for warning in warnings:

@@ -21,10 +21,11 @@ from transformers import pipeline
 
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.signal import Optimizer
+from heartcare.claims_heartcare import verify_claims
 from heartcare.configuration_heartcare import LEADS
 from heartcare.ecg_heartcare import ECG
 from heartcare.image_processing_heartcare import open_picture
-from heartcare.measuring_heartcare import measure_ecg
+from heartcare.measuring_heartcare import Measurements
 from heartcare.reading_heartcare import PICTURES, detect_format, read_ecg
 
 MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")
@@ -34,6 +35,7 @@ EXAMPLES = {
     "Right bundle branch block": "right_bundle_branch_block.hea",
     "A page on paper": "right_bundle_branch_block.png",
 }
+RATE = "What is the heart rate?"  # is answered without the language model
 QUESTIONS = [
     "Write a report of this ECG.",
     "What is the rhythm?",
@@ -61,7 +63,9 @@ table.ecg .good {color: #1b6e3c}
 .numbers b {display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums}
 .numbers span {font-size: .8rem; opacity: .8}
 .scroll {overflow-x: auto}
-:is(#drawing, #first, #second, #tokens, #forecast) img {padding-top: 1.8rem}
+#checks ul {list-style: none; padding: 0; margin: 0}
+#checks .contradicted {color: #8c1d18; font-weight: 600}
+:is(#drawing, #first, #second, #findings, #tokens, #forecast) img {padding-top: 1.8rem}
 @media (max-width: 480px) {
   button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
 .problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
@@ -75,7 +79,8 @@ NOTICE = (
 @dataclass
 class Loaded:
     """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; and of a signal,
-    the cleaned signal with its rate and mask, and tables of its quality and its measurements.
+    the cleaned signal with its rate and mask, its measurements as plain values, and tables of its quality and its
+    measurements.
     """
 
     part: dict
@@ -84,6 +89,7 @@ class Loaded:
     signal: np.ndarray | None = None
     rate: float = 0.0
     lead_mask: np.ndarray = field(default_factory=lambda: np.ones(12, bool))
+    measured: dict = field(default_factory=dict)
     quality: str = ""
     numbers: str = ""
 
@@ -141,7 +147,9 @@ def load_signal(ecg: ECG, name: str) -> Loaded:
     signal, rate, mask = optimized.signal, optimized.sampling_rate, optimized.lead_mask
     page = draw_ecg(signal, rate, lead_mask=mask)
     part = ecg.as_input() | {"type": "ecg"}
-    return Loaded(part, page, name, signal, rate, mask, quality_table(optimized), measurements(signal, rate))
+    measured = pipe().processor.feature_extractor.prepare(ecg, measure=True).measurements
+    tables = quality_table(optimized), measurements(measured)
+    return Loaded(part, page, name, signal, rate, mask, measured, *tables)
 
 
 def quality_table(optimized) -> str:
@@ -160,11 +168,11 @@ def quality_table(optimized) -> str:
     return f"<div class='scroll'>{table}</div>{f'<ul>{notes}</ul>' if notes else ''}"
 
 
-def measurements(signal: np.ndarray, rate: float) -> str:
-    """Returns the measured numbers of a cleaned signal as HTML."""
+def measurements(measured: dict) -> str:
+    """Returns measurements, given as plain values, as HTML."""
     shown = "".join(
         f"<div><span>{name[0].upper()}{name[1:]}</span><b>{value}</b><span>{unit}</span></div>"
-        for name, value, unit in measure_ecg(signal, rate).as_rows()
+        for name, value, unit in Measurements(**measured).as_rows()
     )
     return f"<div class='numbers'>{shown}</div>"
 
@@ -227,6 +235,37 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
     )
 
 
+def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
+    """The likeliest statements, and the page with the waves shaded that the first of them rests on."""
+    reply = pipe()({**loaded.part, "question": RATE}, explain=True)
+    if "findings" not in reply:
+        return loaded.page, "This checkpoint has no head for findings."
+    lines = ["| statement | probability |", "|---|---|"]
+    lines += [f"| {words} | {100 * share:.0f} % |" for words, share in [*reply["findings"][0].items()][:shown]]
+    marks, why = [], ""
+    if reply["explanations"]:
+        first = reply["explanations"][0]
+        marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"]]
+        leads, waves = (", ".join(each[kind] for each in first[f"{kind}s"][:2]) for kind in ("lead", "wave"))
+        why = f"Shaded: what “{first['finding']}” rests on, most of all {waves} in {leads or 'the one lead'}."
+    inputs = pipe().processor.feature_extractor(loaded.part, return_tensors="np")
+    rate = pipe().processor.feature_extractor.sampling_rate
+    signal, mask = (inputs[name][0][:, : 10 * rate] for name in ("input_values", "lead_mask"))
+    return draw_ecg(signal, rate, lead_mask=mask, marks=marks), "\n".join([*lines, "", why])
+
+
+def checks(loaded: Loaded, text: str) -> str:
+    """What of an answer agrees with the measurements, as HTML; nothing where no number decides."""
+    marks = {"verified": "✓", "contradicted": "✗", "unmeasurable": "–"}
+    rows = [
+        f"<li class='{claim.verdict}'>{marks[claim.verdict]} {html.escape(claim.text)}: {claim.verdict}"
+        f"{'' if claim.measured is None else f', measured {claim.measured:g} {claim.unit}'} "
+        f"({html.escape(claim.reason)})</li>"
+        for claim in (verify_claims(text, loaded.measured) if loaded.measured else ())
+    ]
+    return f"<ul>{''.join(rows)}</ul>" if rows else ""
+
+
 def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict | None]]:
     """The answer as it is written; with options, all at once with their probabilities."""
     choices = list(dict.fromkeys(each.strip() for each in options.replace("\n", ",").split(",") if each.strip()))
@@ -264,18 +303,20 @@ def on_first(paths):
     """Returns state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
     loaded, message, page = on_second(paths)
     numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
-    return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", None, "", None, ""
+    return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", "", *([None, ""] * 3)
 
 
 def on_ask(loaded, question, options):
+    """Yields the answer as it is written, the probabilities of its options, and at the end what the check says."""
     if loaded is None:
-        yield "Choose an ECG first.", gr.update(visible=False)
+        yield "Choose an ECG first.", gr.update(visible=False), ""
         return
     try:
         for text, shares in answer(loaded, question.strip() or QUESTIONS[0], options or ""):
-            yield text, gr.update(value=shares, visible=shares is not None)
+            yield text, gr.update(value=shares, visible=shares is not None), ""
+        yield text, gr.update(), checks(loaded, text)
     except Exception as error:
-        yield f"This did not work: {error}", gr.update(visible=False)
+        yield f"This did not work: {error}", gr.update(visible=False), ""
 
 
 def on_compare(first, second, question):
@@ -347,7 +388,10 @@ def ask_tab() -> SimpleNamespace:
         options = gr.Textbox(label="Options to choose from, with commas between them (optional)", elem_id="options")
         text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
         shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
-    return SimpleNamespace(presets=presets, question=question, options=options, text=text, shares=shares)
+        checked = gr.HTML(elem_id="checks")
+    return SimpleNamespace(
+        presets=presets, question=question, options=options, text=text, shares=shares, checked=checked
+    )
 
 
 def compare_tab() -> SimpleNamespace:
@@ -405,11 +449,13 @@ def build() -> gr.Blocks:
             ask, compare = ask_tab(), compare_tab()
             with gr.Tab("Quality"):
                 quality = gr.HTML(elem_id="quality")
+            found = signal_tab("Findings", "Show findings", "What the likeliest finding rests on, shaded", "findings")
             decoded = signal_tab("Tokens", "Decode Beat's tokens", "Original, and decoded in red", "tokens")
             ahead = signal_tab("Forecast", "Forecast two seconds", "Recording, and forecast in red", "forecast")
 
         first = [state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text, ask.shares]
-        first += [compare.text, decoded.page, decoded.text, ahead.page, ahead.text]
+        first += [ask.checked, compare.text]
+        first += [each for tab in (found, decoded, ahead) for each in (tab.page, tab.text)]
         second = [other, compare.message, compare.right]
         quick = {"show_progress": "minimal"}
         upload.files.change(on_first, upload.files, first, **quick)
@@ -417,7 +463,7 @@ def build() -> gr.Blocks:
         for k, name in enumerate(EXAMPLES):
             upload.buttons[k].click(lambda name=name: on_first(example_path(name)), None, first, **quick)
             compare.buttons[k].click(lambda name=name: on_second(example_path(name)), None, second, **quick)
-        asked = [state, ask.question, ask.options], [ask.text, ask.shares]
+        asked = [state, ask.question, ask.options], [ask.text, ask.shares, ask.checked]
         ask.question.submit(on_ask, *asked, **quick)
         for button, words in zip(ask.presets, QUESTIONS):
             put = button.click(lambda words=words: words, None, ask.question, show_progress="hidden")
@@ -428,6 +474,7 @@ def build() -> gr.Blocks:
             question = COMPARE.format(words)
             put = button.click(lambda question=question: question, None, compare.question, show_progress="hidden")
             put.then(on_compare, *compared, **quick)
+        found.button.click(on_signal(findings), state, [found.page, found.text])
         decoded.button.click(on_signal(tokens), state, [decoded.page, decoded.text])
         ahead.button.click(on_signal(forecast), state, [ahead.page, ahead.text])
     return page

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
-from heartcare.measuring_heartcare import MEASURED, measure_ecg
+from heartcare.measuring_heartcare import MEASURED, Measurements
 
 gr = pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -126,6 +126,17 @@ def test_upload_ask_and_compare(page, app):
     options = ["sinus rhythm", "atrial fibrillation"]
     expect_answer(page, app.pipe()(str(record), question="What is the rhythm?", options=options)["text"])
     shot(page, "asked")
+    page.locator("#options textarea").fill("")
+    page.locator("#question textarea").fill("Write a report of this ECG.")
+    page.locator("#question textarea").focus()
+    page.keyboard.press("Enter")
+    expect_answer(page, app.pipe()(str(record))["text"])
+    sync_api.expect(page.locator("#checks li").first).to_contain_text("verified", timeout=20_000)
+    open_tab(page, "Findings")
+    page.locator("#show-findings").click()
+    page.wait_for_selector("#findings img", timeout=30_000)
+    sync_api.expect(page.locator("#findings-text")).to_contain_text("bundle branch block")
+    shot(page, "findings")
 
     open_tab(page, "Compare")
     other = ROOT / "examples/ecgs/atrial_fibrillation"
@@ -197,7 +208,7 @@ def test_what_the_page_s_functions_do(app, tmp_path):
         and drawn.size == loaded.page.size
         and "two.npz" in message
     )
-    for name, value, unit in measure_ecg(loaded.signal, loaded.rate).as_rows():
+    for name, value, unit in Measurements(**loaded.measured).as_rows():
         assert f"{name[1:]}</span><b>{value}</b><span>{unit}</span>" in loaded.numbers
     page, words = app.tokens(loaded)
     red = (np.asarray(page)[..., 0].astype(int) - np.asarray(page)[..., 1] > 120).sum()
