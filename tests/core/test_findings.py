@@ -19,7 +19,7 @@ from heartcare.answering_heartcare import answer_directly
 from heartcare.configuration_heartcare import LEADS
 from heartcare.delineation_heartcare import delineate
 from heartcare.explaining_heartcare import explain_findings, parts_of, without
-from heartcare.findings_heartcare import COVERAGES, NUMBERS, FindingsHead, numbers_of, shares_of
+from heartcare.findings_heartcare import COVERAGES, NUMBERS, FindingsHead, disturbances, numbers_of, shares_of
 from heartcare.measuring_heartcare import Measurements, as_plain
 from heartcare.training.calibration import fit_calibration, fit_thresholds
 from heartcare.training.findings import LABELS
@@ -39,7 +39,7 @@ def with_head(tiny) -> HeartcareForConditionalGeneration:
     torch.manual_seed(0)
     tiny.add_findings_head(WORDINGS)
     for parameter in tiny.findings_head.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.normal_(parameter, std=0.12)
     tiny.findings_head.thresholds.copy_(torch.linspace(0.9, 0.01, len(COVERAGES)))
     return tiny.eval()
 
@@ -56,23 +56,49 @@ def ecgs() -> list[dict]:
 
 
 def test_numbers_keep_their_place():
-    empty = as_plain(Measurements())
-    assert np.isnan(numbers_of(empty)).all() and len(numbers_of(empty)) == len(NUMBERS) == len(set(NUMBERS))
+    empty, nothing = as_plain(Measurements()), (np.zeros((12, 1000)), np.zeros((12, 1000), bool), 100)
+    assert np.isnan(numbers_of(empty, *nothing)).all()
+    assert len(numbers_of(empty, *nothing)) == len(NUMBERS) == len(set(NUMBERS))
     measured = Measurements(heart_rate=60.0, pr=160.0, qrs_axis=-90.0, st={"V2": 0.1}, r={"I": 1.0}, p_share=0.5)
-    found = dict(zip(NUMBERS, numbers_of(as_plain(measured))))
+    found = dict(zip(NUMBERS, numbers_of(as_plain(measured), *nothing)))
     known = {name: float(value) for name, value in found.items() if not math.isnan(value)}
     assert known == pytest.approx(
         {"heart_rate": 60, "pr": 160, "qrs_axis:cos": 0, "qrs_axis:sin": -1, "p_share": 0.5, "st:V2": 0.1, "r:I": 1}
         | {"early": 0, "wide": 0},
         abs=1e-6,
     )
-    assert not np.isinf(numbers_of(empty)).any()
+
+
+def test_disturbances_are_told_by_lead_and_time():
+    rng = np.random.default_rng(0)
+    quiet, whole = rng.normal(0, 0.005, (12, 1000)), np.ones((12, 1000), bool)
+
+    def told(signal, mask=whole):
+        return dict(zip(NUMBERS[-12:], disturbances(signal, mask, 100)))
+
+    plain, noisy, burst, drifting = told(quiet), quiet.copy(), quiet.copy(), quiet.copy()
+    noisy[7] *= 10
+    assert told(noisy)["noise:largest"] - plain["noise:largest"] == pytest.approx(math.log(10), abs=0.4)
+    assert told(noisy)["noise:largest of the limb leads"] == plain["noise:largest of the limb leads"]
+    assert told(noisy)["noise:median"] == pytest.approx(plain["noise:median"], abs=0.1)
+    burst[3, 400:480] *= 20
+    assert told(burst)["burst:largest of the limb leads"] - plain["burst:largest of the limb leads"] > 2
+    drifting[1] += np.linspace(0, 1, 1000)
+    assert told(drifting)["drift:largest"] == pytest.approx(math.log(0.8), abs=0.1)
+    chest = whole.copy()
+    chest[:6] = False
+    assert {name for name, value in told(quiet, chest).items() if math.isnan(value)} == {
+        f"{name}:largest of the limb leads" for name in ("noise", "burst", "drift")
+    }
+    assert np.isnan(disturbances(quiet[:, :20], whole[:, :20], 100)).all()
+    assert not np.isinf(disturbances(np.zeros((12, 1000)), whole, 100)).any()
 
 
 def test_codes_signals_batches_and_files_give_the_same(with_head, tiny_processor, ecgs, tmp_path):
     processor = tiny_processor.feature_extractor
     inputs = processor(ecgs, return_tensors="pt", return_measurements=True)
-    numbers = torch.from_numpy(np.stack([numbers_of(each) for each in inputs.pop("ecg_measurements")]))
+    measured = zip(inputs.pop("ecg_measurements"), inputs["input_values"].numpy(), inputs["lead_mask"].numpy())
+    numbers = torch.from_numpy(np.stack([numbers_of(*each, 100) for each in measured]))
     found = with_head.find(numbers, **inputs)
     assert found.logits.shape == (3, len(WORDINGS)) and (found.logits.std(0) > 0).all()
     assert_close(found.probabilities, found.logits.sigmoid())
@@ -158,7 +184,7 @@ def test_direct_answers():
     measured = as_plain(Measurements(pr=None, reasons={"pr": "no P wave recurs"}))
 
     def answer(question, *options):
-        return answer_directly(question, options, measured, logits, WORDINGS)
+        return answer_directly(question, options, measured, logits, logits, WORDINGS)
 
     assert answer("PR?").text == "The PR interval cannot be measured: no P wave recurs."
     assert answer("Is this AF?").text == "Yes." and answer("Is this AF?").probabilities["Yes"] == pytest.approx(
@@ -176,7 +202,10 @@ def test_direct_answers():
         ("What is the PR interval?", ("120 ms", "200 ms")),
     ):
         assert answer(question, *options) is None
-    assert answer_directly("Is this AF?", (), measured, {}, {}) is None
+    assert answer_directly("Is this AF?", (), measured, {}, {}, {}) is None
+    rare = logits | {"SR": 3.0}
+    options = ("sinus rhythm", "atrial fibrillation")
+    assert answer_directly("Which?", options, measured, logits, rare, WORDINGS).text == "sinus rhythm"
     assert sum(shares_of([1.0, -2.0, 0.3])) == pytest.approx(1)
 
 
