@@ -131,7 +131,7 @@ def test_upload_ask_and_compare(page, app):
     page.locator("#question textarea").focus()
     page.keyboard.press("Enter")
     expect_answer(page, app.pipe()(str(record))["text"])
-    sync_api.expect(page.locator("#checks li").first).to_contain_text("verified", timeout=20_000)
+    sync_api.expect(page.locator("#checks")).to_contain_text("verified", timeout=20_000)
     open_tab(page, "Findings")
     page.locator("#show-findings").click()
     page.wait_for_selector("#findings img", timeout=30_000)
