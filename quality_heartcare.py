@@ -3,7 +3,8 @@
 
     uncleaned leads --still for a second: off--> the rest --> drift, noise, hum, clipped
 
-All numbers are those of the recording before cleaning, at its own sampling rate.
+All numbers are those of the recording before cleaning, at its own sampling rate. Whether a recording is an ECG at all
+is told by `recognition_heartcare`.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,234 @@
+"""What is refused as no ECG, with its cause, and what is not: all ECGs, however ill their hearts."""
+
+import numpy as np
+import pytest
+from scipy import signal as scipy_signal
+
+from heartcare.agent.readers import read_ecg
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.ecg_heartcare import LEADS
+from heartcare.extraction_heartcare import BeatFeatureExtractor
+from heartcare.recognition_heartcare import not_an_ecg
+
+RATES = (100, 250, 500, 1000)
+
+
+def coloured(rng: np.random.Generator, leads: int, samples: int, slope: float) -> np.ndarray:
+    """Returns noise whose power falls with the frequency to the power of `slope`."""
+    frequencies = np.maximum(np.fft.rfftfreq(samples), 1 / samples)
+    parts = rng.normal(size=(2, leads, len(frequencies)))
+    noise = np.fft.irfft((parts[0] + 1j * parts[1]) * frequencies ** (-slope / 2), samples)
+    return noise / noise.std(axis=1, keepdims=True)
+
+
+def bursts(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
+    """Returns noise above 20 Hz that comes and goes, as of muscles, independent in each lead."""
+    rate = (len(time) - 1) / time[-1]
+    sections = scipy_signal.butter(2, 20, "highpass", fs=rate, output="sos")
+    return scipy_signal.sosfilt(sections, rng.normal(size=(12, len(time)))) * (np.sin(2 * np.pi * 0.4 * time) > 0.2)
+
+
+def voice(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
+    """Returns a tone of wandering pitch with overtones that swells as syllables do, the same in all leads."""
+    rate = (len(time) - 1) / time[-1]
+    sections = scipy_signal.butter(2, 6, fs=rate, output="sos")
+    swell = np.abs(scipy_signal.sosfilt(sections, rng.normal(size=len(time))))
+    phase = 2 * np.pi * (170 * time + np.cumsum(rng.normal(size=len(time))) / np.sqrt(rate))
+    tone = sum(np.sin(pitch * phase) / pitch for pitch in (1, 2, 3))
+    swell /= swell.max()
+    return np.repeat((swell * (tone + 0.3 * rng.normal(size=len(time))))[None], 12, axis=0)
+
+
+def in_all_leads(wave: np.ndarray) -> np.ndarray:
+    return np.repeat(wave[None], 12, axis=0)
+
+
+# Name -> a signal (12, samples) in mV, and what its cause says.
+OTHER_SIGNALS = {
+    "white noise": (lambda rng, t: rng.normal(size=(12, len(t))), "white noise"),
+    "uniform noise": (lambda rng, t: rng.uniform(-1, 1, (12, len(t))), "white noise"),
+    "pink noise": (lambda rng, t: coloured(rng, 12, len(t), 1), "coloured noise"),
+    "brown noise": (lambda rng, t: coloured(rng, 12, len(t), 2), "noise|slow|sine"),
+    "random walk": (lambda rng, t: rng.normal(size=(12, len(t))).cumsum(axis=1) / 30, "noise|slow|sine"),
+    "copies of white noise": (lambda rng, t: in_all_leads(rng.normal(size=len(t))), "white noise"),
+    "copies of pink noise": (lambda rng, t: in_all_leads(coloured(rng, 1, len(t), 1)[0]), "coloured noise"),
+    "zeros": (lambda rng, t: np.zeros((12, len(t))), "flat"),
+    "an offset": (lambda rng, t: np.full((12, len(t)), -2.5), "flat"),
+    "noise of the converter": (lambda rng, t: 0.0025 * rng.integers(0, 3, (12, len(t))), "flat"),
+    "sine of 1.2 Hz": (lambda rng, t: in_all_leads(np.sin(2 * np.pi * 1.2 * t)), "sine wave of 1.2 Hz"),
+    "sine of 5 Hz": (lambda rng, t: np.sin(2 * np.pi * 5 * t + rng.uniform(0, 6, (12, 1))), "sine wave of 5.0 Hz"),
+    "noisy sine of 4 Hz": (
+        lambda rng, t: np.sin(2 * np.pi * 4 * t + rng.uniform(0, 6, (12, 1))) + 0.05 * rng.normal(size=(12, len(t))),
+        "sine wave of 4.0 Hz",
+    ),
+    "hum": (lambda rng, t: np.sin(2 * np.pi * 49.98 * t) + 0.01 * rng.normal(size=(12, len(t))), "hum|sine|noise"),
+    "calibration": (lambda rng, t: in_all_leads(((t + 0.1) % 1.0 < 0.2).astype(float)), "square pulses"),
+    "noisy calibration": (
+        lambda rng, t: ((t + 0.1) % 1.0 < 0.2) + 0.01 * rng.normal(size=(12, len(t))),
+        "square pulses",
+    ),
+    "ramp": (lambda rng, t: t * rng.uniform(-1, 1, (12, 1)), "ramp"),
+    "noisy ramp": (lambda rng, t: t * rng.uniform(0.2, 1, (12, 1)) + 0.01 * rng.normal(size=(12, len(t))), "ramp"),
+    "sawtooth": (lambda rng, t: in_all_leads(scipy_signal.sawtooth(2 * np.pi * 1.1 * t)), "ramps"),
+    "triangle": (lambda rng, t: in_all_leads(scipy_signal.sawtooth(2 * np.pi * 1.3 * t, 0.5)), "ramps"),
+    "muscles": (bursts, "bursts|noise"),
+    "voice": (voice, "bursts|noise|no QRS"),
+    "breathing": (
+        lambda rng, t: (
+            np.sin(2 * np.pi * 0.3 * t) * rng.uniform(0.3, 1, (12, 1)) + 0.005 * rng.normal(size=(12, len(t)))
+        ),
+        "slow waves",
+    ),
+}
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", OTHER_SIGNALS)
+def test_other_signals_are_refused_by_name(name, rate):
+    make, cause = OTHER_SIGNALS[name]
+    time = np.arange(10 * rate) / rate
+    for seed in range(3):
+        signal = make(np.random.default_rng(seed), time)
+        causes = not_an_ecg(signal, rate)
+        assert list(causes) == list(LEADS), seed
+        if not (rate < 250 and name in ("hum", "voice")):  # which such rates cannot show
+            assert all(any(word in found for word in cause.split("|")) for found in causes.values()), causes
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHER_SIGNALS) - {"muscles", "voice"}))
+def test_other_signals_are_refused_in_few_leads_and_on_pages(name):
+    make, _ = OTHER_SIGNALS[name]
+    time = np.arange(5000) / 500
+    for seed in range(3):
+        signal = make(np.random.default_rng(seed), time)
+        for row in (0, 1, 6):
+            alone = np.full_like(signal, np.nan)
+            alone[row] = signal[row]
+            assert list(not_an_ecg(alone, 500)) == [LEADS[row]]
+        assert list(not_an_ecg(on_page(signal), 500)) == list(LEADS)
+
+
+def on_page(signal: np.ndarray) -> np.ndarray:
+    """Returns what a page of 3x4 leads shows of ten seconds."""
+    page, quarter = np.full(signal.shape, np.nan), signal.shape[1] // 4
+    for row in range(12):
+        shown = slice(row // 3 * quarter, (row // 3 + 1) * quarter)
+        page[row, shown] = signal[row, shown]
+    return page
+
+
+def twelve(independent: np.ndarray) -> np.ndarray:
+    """Returns the twelve leads of I, II and V1 to V6, with a little noise and drift in each of the eight."""
+    rng, time = np.random.default_rng(9), np.linspace(0, 10, independent.shape[1])
+    leads = independent + 0.01 * rng.normal(size=independent.shape)
+    leads += 0.05 * np.sin(2 * np.pi * 0.2 * time + rng.uniform(0, 6, (8, 1)))
+    one, two = leads[:2]
+    return np.concatenate([[one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2], leads[2:]])
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_simulated_ecgs_are_recognised(rate):
+    for seed, rhythm in enumerate(RHYTHMS):
+        for form in FORMS:
+            signal = simulate_ecg(rhythm, form, sampling_rate=rate, noise_mv=0.02, seed=seed).signal
+            one, two = np.full_like(signal, np.nan), np.full_like(signal, np.nan)
+            one[0], two[1] = signal[0], signal[1]
+            for shown in (signal, one, two, on_page(signal), 0.2 * signal, signal[:, : 3 * rate]):
+                assert not_an_ecg(shown, rate) == {}, (rhythm, form)
+
+
+def test_cleaned_ecgs_are_recognised_as_well():
+    extractor = BeatFeatureExtractor()
+    for seed in range(8):
+        prepared = extractor.prepare(
+            {"signal": simulate_ecg("AFIB", FORMS[seed], seed=seed).signal, "sampling_rate": 500, "units": "mV"}
+        )
+        assert not_an_ecg(prepared.signal, extractor.sampling_rate, prepared.lead_mask) == {}
+
+
+@pytest.mark.parametrize("rate", [100, 250, 500])
+def test_fibrillation_flutter_and_tachycardia_of_the_ventricles_are_ecgs(rate):
+    rng, time = np.random.default_rng(3), np.arange(10 * rate) / rate
+
+    def slow(hertz):
+        sections = scipy_signal.butter(2, hertz, fs=rate, output="sos")
+        wander = scipy_signal.sosfiltfilt(sections, rng.normal(size=len(time)))
+        return wander / wander.std()
+
+    for seed in range(6):
+        hertz = rng.uniform(3.5, 6.5)
+        dipoles = [
+            np.sin(2 * np.pi * np.cumsum(hertz * (1 + 0.12 * slow(1.0))) / rate) * (0.7 + 0.4 * slow(0.8))
+            for _ in range(3)
+        ]
+        fibrillation = rng.normal(size=(8, 3)) @ np.array(dipoles) * 0.2
+        assert not_an_ecg(twelve(fibrillation), rate) == {}, ("fibrillation", seed)
+        hertz, at, beats = rng.uniform(2.6, 3.8), 0.1, np.zeros_like(time)
+        while at < 10:
+            cycle = rng.normal(1, 0.015) / hertz
+            share = np.clip((time - at) / cycle, 0, 1)
+            beats += np.where(share < 0.5, np.sin(2 * np.pi * np.minimum(share, 0.5)) ** 2, 0)
+            beats -= np.where(share > 0.4, 0.6 * np.sin(np.pi * np.clip((share - 0.4) / 0.6, 0, 1)) ** 2, 0)
+            at += cycle
+        assert not_an_ecg(twelve(rng.normal(size=(8, 1)) * beats), rate) == {}, ("tachycardia", seed)
+
+
+@pytest.mark.parametrize("rate", [100, 250, 500])
+def test_few_wide_complexes_are_an_ecg_and_none_are_not(rate):
+    rng, time = np.random.default_rng(4), np.arange(10 * rate) / rate
+    for seed in range(6):
+        waves = np.zeros_like(time)
+        for at in (1.3, 4.6, 8.2) if seed % 2 else (0.9, 3.1, 5.2, 7.4):
+            share = (time - at) / rng.uniform(0.18, 0.24)
+            waves += np.where((share > 0) & (share < 1), np.sin(np.pi * np.clip(share, 0, 1)) ** 2, 0)
+            waves -= 0.4 * np.where(
+                (share > 1) & (share < 2.5), np.sin(np.pi * np.clip((share - 1) / 1.5, 0, 1)) ** 2, 0
+            )
+        heights = rng.choice([-1, 1], (8, 1)) * rng.uniform(0.4, 1.2, (8, 1))
+        assert not_an_ecg(twelve(heights * waves), rate) == {}, seed
+    assert list(not_an_ecg(twelve(np.zeros((8, len(time)))), rate)) == list(LEADS)  # asystole: no complex at all
+
+
+def test_one_lead_with_an_ecg_is_enough():
+    """The other electrodes may be off: what cannot be used is named elsewhere."""
+    ecg = simulate_ecg("SR", "NORM", seed=2).signal.astype(np.float64)
+    ecg[2:] = 0.0
+    assert not_an_ecg(ecg, 500) == {}
+    ecg[:2] = 0.0
+    assert set(not_an_ecg(ecg, 500).values()) == {"flat: the electrode is off, or there is no heartbeat"}
+
+
+def test_a_long_recording_is_an_ecg_when_one_of_its_minutes_is():
+    noise = np.random.default_rng(0).normal(0, 0.3, (12, 130 * 250))
+    assert len(not_an_ecg(noise, 250)) == 12
+    noise[:, 70 * 250 : 110 * 250] = simulate_ecg("SR", "NORM", seconds=40, sampling_rate=250, seed=1).signal
+    assert not_an_ecg(noise, 250) == {}
+
+
+def test_leads_that_were_not_recorded_are_left_out():
+    noise = np.random.default_rng(0).normal(size=(12, 2500))
+    recorded = np.zeros((12, 2500), bool)
+    recorded[3, :] = recorded[7, 500:] = True
+    expected = {"aVR": "white noise", "V2": "white noise"}
+    assert not_an_ecg(noise, 250, recorded) == not_an_ecg(np.where(recorded, noise, np.nan), 250) == expected
+    assert not_an_ecg(np.full((12, 2500), np.nan), 250) == {}
+    with pytest.raises(ValueError, match=r"\(12, samples\) is judged, got \(11, 2500\)"):
+        not_an_ecg(noise[:11], 250)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 30, 100, 200])
+def test_short_stretches_of_noise_are_refused(samples):
+    noise = np.random.default_rng(1).normal(size=(12, samples))
+    assert list(not_an_ecg(noise, 100)) == list(LEADS)
+
+
+def test_real_ecgs_are_recognised(shared):
+    paths = sorted((shared / "wfdb").glob("*.hea"))
+    assert len(paths) == 12
+    for path in paths:
+        ecg = read_ecg(path)
+        signal = ecg.signal[[ecg.lead_names.index(lead) for lead in LEADS]]
+        alone = np.full_like(signal, np.nan)
+        alone[1] = signal[1]
+        for shown in (signal, alone, on_page(signal), signal[:, :1250]):
+            assert not_an_ecg(shown, ecg.sampling_rate) == {}, path.name
