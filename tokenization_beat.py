@@ -195,6 +195,7 @@ class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
         r"^vision_tower\.",
         r"^signal_projector\.",
         r"^image_projector\.",
+        r"^findings_head\.",
     ]
 
     @torch.no_grad()

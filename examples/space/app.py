@@ -236,7 +236,7 @@ def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
 
 
 def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
-    """The likeliest statements, and the page with the waves shaded that the first of them rests on."""
+    """The likeliest statements, and the page with the waves shaded that the first abnormal one of them rests on."""
     reply = pipe()({**loaded.part, "question": RATE}, explain=True)
     if "findings" not in reply:
         return loaded.page, "This checkpoint has no head for findings."
@@ -244,7 +244,8 @@ def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
     lines += [f"| {words} | {100 * share:.0f} % |" for words, share in [*reply["findings"][0].items()][:shown]]
     marks, why = [], ""
     if reply["explanations"]:
-        first = reply["explanations"][0]
+        abnormal = (each for each in reply["explanations"] if each["finding"] not in ("a normal ECG", "sinus rhythm"))
+        first = next(abnormal, reply["explanations"][0])
         marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"]]
         leads, waves = (", ".join(each[kind] for each in first[f"{kind}s"][:2]) for kind in ("lead", "wave"))
         why = f"Shaded: what “{first['finding']}” rests on, most of all {waves} in {leads or 'the one lead'}."
