@@ -8,7 +8,7 @@ A lead is taken out as if it had not been recorded; a wave or a beat is bridged 
 codes and the measured numbers are made anew without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,6 +96,16 @@ def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[st
     return parts
 
 
+def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], rate: float) -> np.ndarray:
+    """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
+    signal = signal.copy()
+    for lead, first, last in intervals:
+        left, right = max(0, round(first * rate) - 1), min(signal.shape[1] - 1, round(last * rate))
+        row = LEADS.index(lead)
+        signal[row, left : right + 1] = np.linspace(signal[row, left], signal[row, right], right - left + 1)
+    return signal
+
+
 def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns a signal (12, samples) and its mask without one part."""
     signal, mask = signal.copy(), mask.copy()
@@ -176,4 +186,4 @@ def _what_matters(effects: dict[str | float, float]) -> list[str | float]:
     return [name for name, effect in effects.items() if effect > 0 and effect >= most / 2]
 
 
-__all__ = ["Explanation", "Part", "explain_findings", "parts_of", "without"]
+__all__ = ["Explanation", "Part", "bridged", "explain_findings", "parts_of", "without"]
