@@ -3,6 +3,7 @@
 options that are statements.
 
     question, options, measurements, logits of the statements --> Answer, or None where the language model answers
+    recordings that are no ECGs --> refusal
 """
 
 import re
@@ -22,6 +23,25 @@ class Answer:
 
     text: str
     probabilities: dict[str, float] = field(default_factory=dict)
+
+
+def refusal_of(causes: Sequence[Mapping[str, str]]) -> str:
+    """Returns why nothing is said of recordings, and an empty text where all of them are ECGs.
+
+    Args:
+        causes: What each lead holds, for each recording that is no ECG; empty for an ECG.
+    """
+    sentences = []
+    for number, leads in enumerate(causes, 1):
+        if not leads:
+            continue
+        by_cause: dict[str, list[str]] = {}
+        for lead, cause in leads.items():
+            by_cause.setdefault(cause, []).append(lead)
+        which = "This recording" if len(causes) == 1 else f"Recording {number}"
+        found = "; ".join(f"{cause} in {', '.join(of_cause)}" for cause, of_cause in by_cause.items())
+        sentences.append(f"{which} is no ECG, so nothing is said of it: {found}.")
+    return " ".join(sentences)
 
 
 def answer_directly(
@@ -67,4 +87,4 @@ def _is_yes_no(options: Sequence[str]) -> bool:
     return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
 
 
-__all__ = ["Answer", "answer_directly"]
+__all__ = ["Answer", "answer_directly", "refusal_of"]

@@ -21,6 +21,7 @@ from .ecg_heartcare import ECG
 from .measuring_heartcare import plain_measurements
 from .quality_heartcare import FLAT_SECONDS, plain_quality
 from .reading_heartcare import as_ecg, one_for_each
+from .recognition_heartcare import not_an_ecg
 
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
 SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
@@ -171,7 +172,8 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
 
     def prepare(self, ecg: ECG | dict[str, Any], measure: bool = False) -> PreparedECG:
         """Arranges, cleans and resamples one ECG, given as an `ECG` or as a dict of its attributes; with `measure`, its
-        first minute is measured at its own rate.
+        first minute is measured at its own rate, and a recording that is no ECG is recognised: "not_an_ecg" of its
+        quality is what each lead holds, and empty for an ECG.
 
         Raises: `ValueError` when nothing of it can be used.
         """
@@ -196,7 +198,10 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
             "by_lead": plain_quality(ecg.signal, ecg.sampling_rate, ecg.lead_names),
             "warnings": arranged.warnings,
         }
-        measurements = plain_measurements(cleaned, ecg.sampling_rate) if measure else None
+        measurements = None
+        if measure:
+            measurements = plain_measurements(cleaned, ecg.sampling_rate)
+            quality["not_an_ecg"] = not_an_ecg(arranged.signal, ecg.sampling_rate)
         lead_mask = np.isfinite(signal)
         return PreparedECG(np.where(lead_mask, signal, 0.0).astype(np.float32), lead_mask, quality, measurements)
 

@@ -20,7 +20,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-from .answering_heartcare import Answer, answer_directly
+from .answering_heartcare import Answer, answer_directly, refusal_of
 from .asking_heartcare import asked_statement
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
@@ -143,7 +143,8 @@ class ECGInterpretationPipeline(Pipeline):
     ```
 
     A question for a measured number is answered with that number, and a question whether a statement is true by its
-    calibrated probability; all others are answered by the language model.
+    calibrated probability; all others are answered by the language model. Nothing is said of a recording that is no
+    ECG: the answer is a refusal that names what the leads hold, and there are no findings.
 
     Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
     question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
@@ -268,7 +269,9 @@ class ECGInterpretationPipeline(Pipeline):
     def _direct_answer(
         self, prepared: dict[str, Any], logits: dict[str, float], choices: dict[str, float]
     ) -> Answer | None:
-        """The answer to a question about one signal that needs no words of the language model."""
+        """The answer that needs no words of the language model: a refusal, or that to a question about one signal."""
+        if refusal := refusal_of([quality["not_an_ecg"] for quality in prepared["quality"]]):
+            return Answer(refusal)
         if not is_of_one_signal(prepared):
             return None
         question, options = prepared["question"], prepared["options"]
@@ -328,7 +331,7 @@ class ECGInterpretationPipeline(Pipeline):
                 prompt = int(each["features"]["attention_mask"].sum())
                 each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
         for each in batch:
-            if each["explain"] and is_of_one_signal(each):
+            if each["explain"] and is_of_one_signal(each) and not each["quality"][0]["not_an_ecg"]:
                 each["explanations"] = self._explain(each)
         for options in (True, False):
             some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
@@ -431,7 +434,8 @@ class ECGInterpretationPipeline(Pipeline):
         reply = {"text": outputs["text"]}
         if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
-        if "logits" in outputs:
+        is_refused = any(quality["not_an_ecg"] for quality in outputs["quality"])
+        if "logits" in outputs and not is_refused:
             found = [ranked_findings(logits, self._wordings) for logits in outputs["logits"]]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:

@@ -169,6 +169,29 @@ def test_numbers_are_answered_in_every_way_in(pipe, ecgs):
     assert two["text"] != want and len(two["findings"]) == 2 and "checks" not in two
 
 
+@pytest.mark.parametrize("kind", ["white noise", "flat", "sine"])
+def test_nothing_is_said_of_what_is_no_ecg(pipe, ecgs, kind):
+    rng, time = np.random.default_rng(0), np.arange(5000) / 500
+    noise = {
+        "white noise": rng.normal(0, 0.2, (12, 5000)),
+        "sine": np.sin(2 * np.pi * 1.2 * time) * np.ones((12, 1)),
+        "flat": rng.normal(0, 1e-5, (12, 5000)),
+    }[kind]
+    given = {"signal": noise, "sampling_rate": 500, "units": "mV"}
+    for options in ({}, {"question": "Is this AF?"}, {"question": "HR?"}, {"question": "?", "options": ["a", "b"]}):
+        reply = pipe(given, explain=True, **options)
+        assert (
+            reply["text"].startswith("This recording is no ECG, so nothing is said of it: ") and kind in reply["text"]
+        )
+        assert not {"findings", "probabilities", "checks", "explanations"} & set(reply)
+        assert set(reply["quality"][0]["not_an_ecg"]) == set(LEADS) and json.dumps(reply)
+    assert list(pipe.stream(given)) == [pipe(given)["text"]]
+    two = pipe({"ecgs": [ecgs[0], given]}, question="What is different in the second ECG?")
+    assert two["text"].startswith("Recording 2 is no ECG") and "findings" not in two
+    good, bad = pipe([ecgs[0], given], batch_size=2, max_new_tokens=3)
+    assert good["findings"] and good["quality"][0]["not_an_ecg"] == {} and bad["text"] == pipe(given)["text"]
+
+
 def test_sets_hold_what_they_are_asked_to(pipe, ecgs):
     reply = pipe(ecgs[0], question="QRS?", coverage=0.9)
     least = pipe.model.findings_head.threshold(0.9)

@@ -102,6 +102,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "numpy_heartcare.py",
         "privacy_heartcare.py",
         "quality_heartcare.py",
+        "recognition_heartcare.py",
         "reading_heartcare.py",
         "tables_heartcare.py",
         "wfdb_heartcare.py",
