@@ -1,0 +1,59 @@
+"""Holds the pipeline's own reports against the measurements of their ECGs.
+
+    python -m heartcare.studies.check_reports --ptbxl PTBXL_FOLDER --model . --fold 9 --limit 500
+
+Prints a Markdown table: the claims of the reports by the number that they rest on, and how many of them are verified,
+contradicted and unmeasurable, for claims with a number and for statements alone; and how many ECGs are refused.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from heartcare.agent.sources import read_ptbxl_table
+from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.processing_heartcare import HeartcareProcessor
+
+VERDICTS = ("verified", "contradicted", "unmeasurable")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", type=Path, required=True)
+    parser.add_argument("--model", default=".")
+    parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--limit", type=int, help="number of records at most")
+    args = parser.parse_args(argv)
+    pipe = ECGInterpretationPipeline(
+        model=HeartcareForConditionalGeneration.from_pretrained(args.model),
+        processor=HeartcareProcessor.from_pretrained(args.model),
+        device="cpu",
+    )
+    counts: Counter[tuple[str, bool, str]] = Counter()
+    rows = read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
+    refused = []
+    for row in tqdm(rows, desc="reports"):
+        reply = pipe(str(args.ptbxl / row["filename_lr"]))
+        if any(quality["not_an_ecg"] for quality in reply["quality"]):
+            refused.append(row["ecg_id"])
+        for check in reply.get("checks", ()):
+            counts[check["quantity"].partition(":")[0], check["stated"] is not None, check["verdict"]] += 1
+    print(f"\n{len(rows)} reports, {len(refused)} refused {refused}\n")
+    print(f"| rests on | claim | {' | '.join(VERDICTS)} |\n|---|---|{'---|' * len(VERDICTS)}")
+    kinds = sorted({key[:2] for key in counts})
+    for quantity, stated in kinds:
+        cells = " | ".join(str(counts[quantity, stated, verdict]) for verdict in VERDICTS)
+        print(f"| {quantity} | {'a number' if stated else 'words'} | {cells} |")
+    for words, wanted in (("a number", True), ("words", False)):
+        sums = [
+            sum(counts[each, wanted, verdict] for each, stated in kinds if stated == wanted) for verdict in VERDICTS
+        ]
+        print(f"| all | {words} | {' | '.join(map(str, sums))} |")
+
+
+if __name__ == "__main__":
+    main()
