@@ -358,7 +358,7 @@ class ECGInterpretationPipeline(Pipeline):
         tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
         rate = self.processor.feature_extractor.sampling_rate
         measured = [
-            numbers_of(record, *recorded_part(signal.numpy(), mask.bool().numpy()), rate)
+            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
             for each, inputs in zip(batch, signals)
             for record, signal, mask in zip(each["measurements"], inputs["input_values"], inputs["lead_mask"])
         ]
@@ -376,7 +376,7 @@ class ECGInterpretationPipeline(Pipeline):
     def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
         """What the statement that was asked for, or the likeliest statements, rest on."""
         asked = asked_statement(prepared["question"], self._wordings)
-        signal, mask = (prepared["signals"][name][0].numpy() for name in ("input_values", "lead_mask"))
+        signal, mask = (prepared["signals"][name][0].cpu().numpy() for name in ("input_values", "lead_mask"))
         found = explain_findings(self.model, signal, mask, [asked] if asked else None)
         return [explanation.as_plain(self._wordings[explanation.code]) for explanation in found]
 
