@@ -77,14 +77,28 @@ def answer_directly(
         shares = {option: shares[option.rstrip(".").capitalize()] for option in options}
         return Answer(max(shares, key=shares.__getitem__), shares)
     codes = [statement_of(option, wordings) for option in options]
+    if any(code in cannot_be_told(measured, wordings) for code in codes):
+        return Answer(answer_numbers(("qrs_axis",), measured))
     if options and all(codes) and len(set(codes)) == len(codes) and not _NEGATIVE.search(question.lower()):
         shares = dict(zip(options, shares_of([choices[code] for code in codes])))
         return Answer(max(shares, key=shares.__getitem__), shares)
     return None
 
 
+def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
+    """Returns the codes of the statements that the recorded leads cannot tell: those of the axis, without the leads
+    that it is measured in.
+
+    Args:
+        measured: Measurements as plain values.
+        wordings: Code of each statement -> its words.
+    """
+    reason = measured.get("reasons", {}).get("qrs_axis", "")
+    return {code for code in wordings if code.startswith("axis:") and "cannot be told" in reason}
+
+
 def _is_yes_no(options: Sequence[str]) -> bool:
     return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
 
 
-__all__ = ["Answer", "answer_directly", "refusal_of"]
+__all__ = ["Answer", "answer_directly", "cannot_be_told", "refusal_of"]

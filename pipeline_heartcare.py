@@ -20,7 +20,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-from .answering_heartcare import Answer, answer_directly, refusal_of
+from .answering_heartcare import Answer, answer_directly, cannot_be_told, refusal_of
 from .asking_heartcare import asked_statement
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
@@ -436,7 +436,10 @@ class ECGInterpretationPipeline(Pipeline):
             reply["probabilities"] = outputs["probabilities"]
         is_refused = any(quality["not_an_ecg"] for quality in outputs["quality"])
         if "logits" in outputs and not is_refused:
-            found = [ranked_findings(logits, self._wordings) for logits in outputs["logits"]]
+            found = [
+                ranked_findings(logits, self._wordings, cannot_be_told(measured, self._wordings))
+                for logits, measured in zip(outputs["logits"], outputs["measurements"])
+            ]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
                 least = self._findings_head("coverage").threshold(outputs["coverage"])
@@ -538,9 +541,9 @@ def is_of_one_signal(prepared: dict[str, Any]) -> bool:
     return len(prepared["measurements"]) == 1 and not prepared["pictures"]
 
 
-def ranked_findings(logits: dict[str, float], wordings: dict[str, str]) -> dict[str, float]:
-    """Returns words of each statement -> probability, the likeliest first."""
-    shares = {wordings[code]: 1 / (1 + math.exp(-logit)) for code, logit in logits.items()}
+def ranked_findings(logits: dict[str, float], wordings: dict[str, str], untold: set[str]) -> dict[str, float]:
+    """Returns words of each statement -> probability, the likeliest first, without the codes in `untold`."""
+    shares = {wordings[code]: 1 / (1 + math.exp(-logit)) for code, logit in logits.items() if code not in untold}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 

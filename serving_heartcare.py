@@ -4,7 +4,7 @@ servers in `examples/` and Inference Endpoints use it.
 
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units",
-               "layout"}}
+               "layout", "coverage", "explain"}}
     reply     {"text", "probabilities", "findings", "tokens", "measurements", "quality", "provenance"} of the pipeline
 
 An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
@@ -23,12 +23,15 @@ import torch
 from transformers.generation import BaseStreamer
 
 CONTENT = ("base64", "signal", "ecg", "image")
-STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout")  # beside the input, for `preprocess`
+# What stands beside the input, for `preprocess`.
+STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout", "coverage", "explain")
 PARAMETERS = (*STATED, "max_new_tokens")
 KINDS = {
     **{name: (str, "a text") for name in ("question", "units", "layout")},
     **{name: (list, "a list of texts") for name in ("options", "lead_names")},
     "sampling_rate": ((int, float), "a number in Hz"),
+    "coverage": (float, "a number from 0.5 to 0.99"),
+    "explain": (bool, "true or false"),
 }
 MAX_LABEL, MAX_LABELS = 200, 64  # characters of a source, warning or lead name of a client, and number of each
 
@@ -161,7 +164,7 @@ class DynamicBatcher:
             on_text: Called with each piece of the answer, from another thread.
             generate_kwargs: Keywords of `generate`.
             stated: Keywords of the pipeline's `preprocess`: question, options, sampling_rate, lead_names, units,
-                layout.
+                layout, coverage, explain.
 
         Returns: the future of the reply.
 

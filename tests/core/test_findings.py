@@ -232,6 +232,19 @@ def test_direct_answers():
     assert sum(shares_of([1.0, -2.0, 0.3])) == pytest.approx(1)
 
 
+def test_an_axis_is_not_told_from_one_lead(tiny, tiny_processor, ecgs):
+    tiny.add_findings_head({"axis:MID": "a normal axis", "axis:LAD": "left axis deviation", "SR": "sinus rhythm"})
+    pipe = ECGInterpretationPipeline(model=tiny.eval(), processor=tiny_processor, device="cpu")
+    options = ["a normal axis", "left axis deviation"]
+    alone = ecgs[0] | {"signal": ecgs[0]["signal"][1:2], "lead_names": ["II"]}
+    for question in ({"question": "Axis?"}, {"question": "Which axis does the heart have?", "options": options}):
+        reply = pipe(alone, **question)
+        assert "cannot be told" in reply["text"] and "probabilities" not in reply
+        assert set(reply["findings"][0]) == {"sinus rhythm"}
+        told = pipe(ecgs[0], **question)
+        assert "cannot" not in told["text"] and set(told["findings"][0]) == {*options, "sinus rhythm"}
+
+
 def test_calibration_mends_what_is_wrong():
     torch.manual_seed(0)
     logits = torch.randn(4000, 3) * 2 - 1

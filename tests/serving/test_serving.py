@@ -84,6 +84,13 @@ def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
             {"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV", "question": QUESTION, "options": OPTIONS}
         )
         assert found["probabilities"] == pytest.approx(want["probabilities"], abs=1e-4)
+    asked = {"question": "Is this AF?", "coverage": 0.9, "explain": True}
+    found = handler({"inputs": given, "parameters": asked})
+    assert found["explanations"][0]["finding"] == "atrial fibrillation" and found["statements"][0]
+    assert found["findings"][0]["atrial fibrillation"] == pytest.approx(found["probabilities"]["Yes"], abs=1e-4)
+    for wrong in ({"coverage": 2.0}, {"coverage": "most"}, {"explain": "yes"}):
+        with pytest.raises(BadRequest, match=next(iter(wrong))):
+            handler({"inputs": given, "parameters": wrong})
 
 
 MALFORMED = [
