@@ -89,7 +89,7 @@ def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
     assert found["explanations"][0]["finding"] == "atrial fibrillation" and found["statements"][0]
     assert found["findings"][0]["atrial fibrillation"] == pytest.approx(found["probabilities"]["Yes"], abs=1e-4)
     for wrong in ({"coverage": 2.0}, {"coverage": "most"}, {"explain": "yes"}):
-        with pytest.raises(BadRequest, match=next(iter(wrong))):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             handler({"inputs": given, "parameters": wrong})
 
 
