@@ -19,12 +19,14 @@ from scipy import fft, ndimage
 from scipy import signal as scipy_signal
 
 from .cleaning_heartcare import kept_up_to, resample
-from .marking_heartcare import RATE, Span, marks_of_beat, straight_line
+from .marking_heartcare import RATE, Marks, Span, marks_of_beat, straight_line
 
 LEAST_SECONDS = 0.2  # of a recording; a shorter one holds no beat
 LEAST_RATE = 50  # Hz of a recording; with less, the edges of waves are not there to be found
 BEFORE, AFTER = 0.45, 0.75  # seconds of a beat around its QRS
 SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is another form
+RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
+REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
 
@@ -178,8 +180,27 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     if usual < 1e-5:  # mV a sample: no more than rounding
         return np.empty(0, np.int64)
     peaks, _ = scipy_signal.find_peaks(
-        energy, height=0.3 * usual, distance=max(1, round(0.24 * sampling_rate)), prominence=0.2 * usual
+        energy, height=0.3 * usual, distance=max(1, round(0.17 * sampling_rate)), prominence=0.2 * usual
     )
+    return _without_doubles(peaks, energy, signal, sampling_rate)
+
+
+def _without_doubles(peaks: np.ndarray, energy: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """Leaves out the lower one of two peaks that are closer than at 250 beats a minute and do not look alike: the
+    second is then a steep T wave, or the other flank of a broad QRS complex.
+    """
+    half = max(2, round(0.06 * sampling_rate))
+    while (close := np.flatnonzero(np.diff(peaks) < 0.24 * sampling_rate)).size:
+        around = np.clip(peaks[:, None] + np.arange(-half, half + 1), 0, signal.shape[1] - 1)
+        forms = signal[:, around].transpose(1, 0, 2)
+        forms = forms - forms.mean(-1, keepdims=True)
+        sizes = np.linalg.norm(forms, axis=(1, 2))
+        alike = (forms[close] * forms[close + 1]).sum((1, 2)) / (sizes[close] * sizes[close + 1] + 1e-9)
+        unlike = close[alike < RUN_FORM]
+        if not len(unlike):
+            break
+        lower = unlike + (energy[peaks[unlike + 1]] < energy[peaks[unlike]])
+        peaks = np.delete(peaks, lower[energy[peaks[lower]].argmin()])
     return peaks
 
 
@@ -236,7 +257,7 @@ class _Beats:
     def delineate(self) -> Delineation:
         rr = self._cycle()
         marks = marks_of_beat(self.median, self.zero, rr, self.noise / np.sqrt(len(self.models)))
-        if marks["p"] is not None and not self._recurs(marks["p"].span):
+        if marks["p"] is not None and not (self._recurs(marks["p"].span) and self._is_single(marks)):
             marks = marks_of_beat(self.median, self.zero, rr, self.noise / np.sqrt(len(self.models)), p=False)
         spans = {name: each and each.span for name, each in marks.items()}
         found = {name: np.full((len(self.peaks), 2), np.nan) for name in spans}
@@ -246,9 +267,11 @@ class _Beats:
         self._move_p(found["p"], spans)
         self._move_t(found["t"], spans)
         for k in np.flatnonzero(~self.usual):
-            beat = marks_of_beat(self.beats[k], self.zero, self.rr[k] if k < len(self.rr) else rr, self.noise, p=False)
+            until_p = (self.rr[k] if k < len(self.rr) else rr) - 0.07 * RATE  # of the next beat, which may have one
+            beat = marks_of_beat(self.beats[k], self.zero, until_p, self.noise, p=False)
             for name in ("qrs", "t"):
                 found[name][k] = beat[name].span if beat[name] else np.nan
+        self._end_t(found)
         tops = self._tops(found["qrs"])
         by_lead = {
             name: (each.by_lead - self.zero) / RATE if each else np.full((len(self.signal), 2), np.nan)
@@ -258,6 +281,13 @@ class _Beats:
             **{name: span and tuple((edge - self.zero) / RATE for edge in span) for name, span in spans.items()}
         )
         return Delineation(tops / RATE, self._waves(found), self.usual, median, self.median, by_lead)
+
+    def _end_t(self, found: dict[str, np.ndarray]) -> None:
+        """Ends each T wave no later than the next beat begins, at its P wave or, without one, its QRS complex."""
+        begins = np.where(np.isnan(found["p"][:, 0]), found["qrs"][:, 0], found["p"][:, 0]) + self.peaks
+        ends = found["t"][:-1, 1]
+        found["t"][:-1, 1] = np.where(begins[1:] < ends + self.peaks[:-1], begins[1:] - self.peaks[:-1], ends)
+        found["t"][found["t"][:, 1] <= found["t"][:, 0]] = np.nan
 
     def _cycle(self) -> float:
         """Samples from a usual beat to the next one, when they follow each other rather closely."""
@@ -301,6 +331,26 @@ class _Beats:
         with_all = products.sum(1)
         sizes = np.sqrt(own * np.maximum(with_all.sum() - 2 * with_all + own, 0))  # of a beat and of the sum of others
         return bool(np.median((with_all - own) / (sizes + 1e-9)) > RECURS)
+
+    def _is_single(self, marks: dict[str, Marks | None]) -> bool:
+        """Tells whether the P wave is the only one of its kind between the T wave of the beat before and the QRS: waves
+        of flutter, and coarse ones of fibrillation, follow each other within 0.34 s.
+        """
+        if marks["t"] is None:
+            return True
+        onset, end = (round(edge) for edge in marks["p"].span)
+        wave, stop = self.median[:, onset : end + 1], max(0, onset - round(0.16 * RATE))
+        rows = np.flatnonzero(self.usual[1:]) + 1
+        after_t = marks["t"].span[1] + self.peaks[rows - 1] - self.peaks[rows]
+        room = after_t <= onset - round(0.25 * RATE)  # for a second wave
+        rows, first = rows[room], np.maximum(after_t[room], onset - round(0.34 * RATE))
+        if not len(rows) or not stop:
+            return True
+        alike, sizes = likeness(self.beats[rows, :, : stop + wave.shape[1]], wave)
+        relative = sizes / np.linalg.norm(wave - wave.mean(-1, keepdims=True))
+        again = (alike > REPEATS) & (relative > 0.5) & (relative < 2)
+        again &= np.arange(alike.shape[1]) >= first[:, None]
+        return bool(again.any(axis=1).mean() < 0.5)
 
     def _move_p(self, found: np.ndarray, spans: dict[str, Span | None]) -> None:
         """Searches each beat for a wave like the median beat's P: near its place in a usual beat, anywhere before the

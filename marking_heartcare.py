@@ -18,6 +18,7 @@ from scipy import signal as scipy_signal
 RATE = 500  # Hz that all is measured at
 LEAST_MV = {"p": 0.045, "t": 0.06}  # height of a wave in its projection, sqrt(sum over leads of mV^2); less is absent
 T_LASTS = 0.35  # of its height, down to which a T wave lasts
+LEAST_P, LEAST_T = 0.036, 0.04  # seconds of a wave; what is shorter is a pacing spike, or the rise of another wave
 U_HEIGHT = 0.8  # of the T wave's; a later wave that is less high is a U wave
 
 Span = tuple[float, float]
@@ -48,9 +49,12 @@ class Marks:
         edges[steepness <= 0] = np.nan
         return cls(edges, span, top)
 
-    def until(self, last: float) -> "Marks":
-        """Returns the wave with its ends no later than sample `last`, which lies after its onset."""
-        return Marks(np.minimum(self.by_lead, [np.inf, last]), (self.span[0], min(self.span[1], last)), self.top)
+    def until(self, last: float, least: float) -> "Marks | None":
+        """Returns the wave with its ends no later than sample `last`, or None where that leaves it shorter than `least`
+        samples: it is then the rise of the wave that follows.
+        """
+        span = self.span[0], min(self.span[1], last)
+        return Marks(np.minimum(self.by_lead, last), span, self.top) if span[1] - span[0] >= least else None
 
 
 def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool = True) -> dict[str, "Marks | None"]:
@@ -61,25 +65,29 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
         zero: Sample of its QRS complex.
         rr: Samples to the next beat.
         noise: mV of the beat, in the norm over the leads.
-        p: Whether a P wave is looked for.
+        p: Whether a P wave is looked for; without one the T wave may last until the next QRS.
     """
     qrs = _mark_qrs(beat, zero)
     if qrs is None:
         return {"p": None, "qrs": None, "t": None}
     onset, end = (int(edge) for edge in qrs.span)
+    if not p:  # nothing but the next QRS ends the T wave
+        return {"p": None, "qrs": qrs, "t": _mark_t(beat, onset, end, rr, 0.05 * RATE, noise)}
     # A P wave at its usual place ends the T wave of the beat before; one that is farther away comes after it.
-    near = _mark_p(beat, onset, 0.26 * RATE, 0.20 * RATE, noise) if p else None
+    near = _mark_p(beat, onset, 0.26 * RATE, 0.20 * RATE, noise)
     t = _mark_t(beat, onset, end, rr, onset - near.span[0] if near else 0.12 * RATE, noise)
     if near and t:
-        return {"p": near, "qrs": qrs, "t": t.until(near.span[0] + rr)}
+        return {"p": near, "qrs": qrs, "t": t.until(near.span[0] + rr, LEAST_T * RATE)}
     if near:  # which may be the T wave of the beat before, if another wave follows it
         t = _mark_t(beat, onset, end, rr, 0.12 * RATE, noise)
     usual_qt = 0.4 * np.sqrt(min(rr, 2 * RATE) * RATE)
     since_t = rr - (t.span[1] - onset if t else usual_qt)
-    far = _mark_p(beat, onset, min(0.42 * RATE, since_t), np.inf, noise) if p else None
-    if near and not (far and far.top - near.top > 0.03 * RATE and far.span[1] < onset - 0.02 * RATE):
-        return {"p": near, "qrs": qrs, "t": t and t.until(near.span[0] + rr)}
-    return {"p": far, "qrs": qrs, "t": t}
+    far = _mark_p(beat, onset, min(0.42 * RATE, since_t), np.inf, noise)
+    follows = far and near and far.top - near.top > 0.03 * RATE and far.span[1] < onset - 0.02 * RATE
+    overlaps = far and t and far.span[0] + rr < t.span[1]  # then it is only the last of the T wave
+    if near and (overlaps or not follows):
+        return {"p": near, "qrs": qrs, "t": t and t.until(near.span[0] + rr, LEAST_T * RATE)}
+    return {"p": far, "qrs": qrs, "t": t} if far else marks_of_beat(beat, zero, rr, noise, p=False)
 
 
 def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
@@ -94,7 +102,7 @@ def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
     large = part >= 0.25 * most[:, None]
     first = large.argmax(1) + around.start
     last = part.shape[1] - 1 - large[:, ::-1].argmax(1) + around.start
-    level = np.maximum(0.05 * most, 2.0 * quiet)
+    level = np.maximum(0.05 * most, 6.0 * quiet)
     onset = _falls_below(steep, first, -1, level, lasts=5, reach=round(0.08 * RATE))
     end = _falls_below(steep, last, 1, level, lasts=5, reach=round(0.10 * RATE))
     marks = Marks.of(onset, end, (most > 0).astype(float))
@@ -121,16 +129,18 @@ def _mark_p(beat: np.ndarray, qrs: int, window: float, farthest: float, noise: f
     before = max(0, top - round(0.16 * RATE))
     valley = start + before + int((sign * wave[before : top + 1]).argmin())
     top += start
-    steep, smooth = np.abs(_slope(beat, 11)), _smooth(beat, 11)
+    before_qrs = beat[:, : qrs - 2]  # the smoothed slopes of the QRS would be the steepest of all
+    steep, smooth = np.abs(_slope(before_qrs, 11)), _smooth(before_qrs, 11)
     rises = slice(max(valley, top - round(0.09 * RATE)), max(top, valley + 1))
-    falls = slice(top, max(top + 1, min(qrs, top + round(0.08 * RATE))))
+    falls = slice(top, max(top + 1, min(qrs - 2, top + round(0.08 * RATE))))
     rise, fall = (steep[:, side].argmax(1) + side.start for side in (rises, falls))
     onset = _bend(smooth, rise, np.clip(rise - valley + round(0.03 * RATE), 5, round(0.10 * RATE)), -1)
     end = _bend(smooth, fall, np.clip(qrs - fall, 5, round(0.08 * RATE)), 1)
     rows = np.arange(len(beat))
     gentle = _falls_below(steep, fall, 1, 0.35 * steep[rows, fall], lasts=2, reach=round(0.08 * RATE))
     end = np.minimum((end + gentle) / 2, qrs)
-    return Marks.of(onset, end, np.minimum(steep[rows, rise], steep[rows, fall]), top)
+    marks = Marks.of(onset, end, np.minimum(steep[rows, rise], steep[rows, fall]), top)
+    return marks if marks.span[1] - marks.span[0] >= LEAST_P * RATE else None
 
 
 def _last_peak(wave: np.ndarray, first: float, least: float) -> tuple[int, int]:
@@ -180,7 +190,7 @@ def _mark_t(beat: np.ndarray, onset: int, end: int, rr: float, ahead: float, noi
     rises = slice(max(0, start + top - round(0.16 * RATE)), start + max(top, 1))
     rise = steep[:, rises].argmax(1) + rises.start
     first = _bend(smooth, rise, np.clip(rise, 5, round(0.12 * RATE)), -1)
-    last = _bend(smooth, fall, np.full(len(beat), round(0.12 * RATE)), 1)
+    last = _bend(smooth, fall, np.full(len(beat), round(0.14 * RATE)), 1)
     return Marks.of(end + np.maximum(first, 0), end + last, steep[rows, fall])
 
 

@@ -7,18 +7,20 @@ Intervals and levels are those of the median beat of the commonest form; rate, v
 of the recording.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .cleaning_heartcare import bridge, long_stretches
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import BEFORE, Delineation, delineate
+from .delineation_heartcare import BEFORE, LEAST_RATE, Delineation, delineate
 from .marking_heartcare import RATE, Span
 
 WIDE_MS = 120  # of a QRS
 EARLY = 0.85  # of the usual distance from the beat before; less is early
 IRREGULAR = 0.075  # median deviation of the RR intervals, relative to their median, from which on no beat is early
 LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
+SHORT_GAP = 0.2  # seconds; a shorter gap in a lead is bridged
 
 # Attribute of `Measurements` -> its name and unit, wherever numbers are shown.
 MEASURED: dict[str, tuple[str, str]] = {
@@ -95,7 +97,8 @@ class Measurements:
         rows = []
         for attribute, (name, unit) in MEASURED.items():
             value, digits = getattr(self, attribute), 2 if unit == "mV" else 0
-            rows.append((name, "–" if value is None else f"{value:.{digits}f}", unit))
+            # Adding 0 makes 0 of the "-0" that a small negative number is rounded to.
+            rows.append((name, "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}", unit))
         return rows
 
 
@@ -106,8 +109,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         signal: (12, samples) in mV, cleaned, leads in standard order; 0 or NaN where a lead was not recorded.
         sampling_rate: Hz.
         recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
-            that are zero throughout. Leads that were recorded for a part of the time are left out, unless all were:
-            then the stretch with the most of them is measured.
+            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. Of what has longer gaps,
+            the leads and the stretch of time that `best_stretch` chooses are measured.
 
     Raises: `ValueError` unless there are twelve leads.
     """
@@ -116,27 +119,51 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         raise ValueError(f"An ECG of shape (12, samples) is measured, got {signal.shape}; see BeatFeatureExtractor.")
     finite = np.isfinite(signal)
     recorded = finite if recorded is None else finite & np.asarray(recorded, bool)
-    if recorded.any() and not recorded.all(axis=1).any():
-        stretch = fullest_stretch(recorded)
-        signal, recorded = signal[:, stretch], recorded[:, stretch]
+    start = 0
+    if not recorded.all():
+        signal, recorded = _without_short_gaps(signal, recorded, sampling_rate)
+        stretch = best_stretch(recorded)
+        signal, recorded, start = signal[:, stretch], recorded[:, stretch], stretch.start
     present = recorded.all(axis=1) & signal.any(axis=1)
     if not present.all():
         signal = np.where(present[:, None], signal, 0.0)
-    return Measuring(delineate(signal, sampling_rate), present).measurements()
+    slow = f"the sampling rate of {sampling_rate:g} Hz is too low; {LEAST_RATE} Hz are needed"
+    nothing = slow if sampling_rate < LEAST_RATE else "no beat is seen"
+    return _later(Measuring(delineate(signal, sampling_rate), present, nothing).measurements(), start / sampling_rate)
 
 
-def fullest_stretch(recorded: np.ndarray) -> slice:
-    """Returns the stretch with the most recorded samples, leads times time, of those between two changes of which leads
-    are there.
+def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, ...]:
+    """Bridges gaps shorter than `SHORT_GAP`: the signal, and where it is recorded now."""
+    missing = ~recorded
+    short = np.zeros_like(missing)
+    for row in np.flatnonzero(missing.any(axis=1)):
+        short[row] = missing[row] & ~long_stretches(missing[row], SHORT_GAP * sampling_rate)
+    return np.where(short, bridge(np.where(recorded, signal, np.nan)), signal), recorded | short
+
+
+def _later(measured: Measurements, seconds: float) -> Measurements:
+    """Measurements whose times are counted from a point that many seconds earlier."""
+    return replace(measured, ectopic=tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic))
+
+
+def best_stretch(recorded: np.ndarray) -> slice:
+    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
+    that were recorded all through it.
+
+    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
 
     Args:
         recorded: bool (leads, samples).
     """
     changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
     edges = np.concatenate([[0], changes, [recorded.shape[1]]])
-    sizes = recorded[:, edges[:-1]].sum(axis=0) * np.diff(edges)
-    best = int(sizes.argmax())
-    return slice(edges[best], edges[best + 1])
+    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
+    # The edge from which on each lead was recorded without a gap up to the end of each part.
+    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
+    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
+    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
+    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
+    return slice(int(starts[count, last]), int(edges[last + 1]))
 
 
 class Measuring:
@@ -145,10 +172,11 @@ class Measuring:
     Args:
         found: The waves of an ECG of twelve leads.
         present: bool (12,), which leads there are.
+        nothing: Reason for all numbers where no beat was found.
     """
 
-    def __init__(self, found: Delineation, present: np.ndarray):
-        self.found = found
+    def __init__(self, found: Delineation, present: np.ndarray, nothing: str):
+        self.found, self.nothing = found, nothing
         self.present = {lead: row for row, lead in enumerate(LEADS) if present[row]}
         self.values: dict[str, object] = {}
         self.reasons: dict[str, str] = {}
@@ -158,7 +186,7 @@ class Measuring:
         if self.found.median is None or self.found.median.qrs is None:
             names = (*MEASURED, "slowest", "fastest", "qtc_bazett", "qtc_framingham", "limb_voltage", "chest_voltage")
             names += ("sdnn", "rmssd", "p_share")
-            return Measurements(reasons=dict.fromkeys(names, "no beat is seen"))
+            return Measurements(reasons=dict.fromkeys(names, self.nothing))
         self._rhythm()
         self._intervals()
         self._areas()
@@ -188,19 +216,16 @@ class Measuring:
         start = self.found.r_peaks - BEFORE
         judged = [wave.p is not None for wave, is_usual, first in zip(self.found.beats, usual, start)
                   if is_usual and first >= 0]  # fmt: skip
-        self._set("p_share", np.mean(judged) if judged else None, "no whole beat is recorded")
+        no_share = "no usual beat is recorded with the time before it: the median beat alone tells whether P is there"
+        self._set("p_share", np.mean(judged) if judged else None, no_share)
         self.values["ectopic"] = tuple(self._ectopic(rr))
 
     def _ectopic(self, rr: np.ndarray) -> list[EctopicBeat]:
-        median, usual = np.median(rr) if len(rr) else np.inf, self.found.usual
-        regular = rr[usual[1:] & usual[:-1]]
-        # Where most beats are irregular, as in fibrillation, none is early.
-        deviation = np.abs(regular - np.median(regular)) / np.median(regular) if len(regular) else np.zeros(1)
-        irregular = np.median(deviation) > IRREGULAR
+        usual, cycle = self.found.usual, _usual_cycle(rr, self.found.usual)
         beats = []
         for k, (peak, waves) in enumerate(zip(self.found.r_peaks, self.found.beats)):
             wide = bool(not usual[k] and waves.qrs and round(1000 * (waves.qrs[1] - waves.qrs[0])) >= WIDE_MS)
-            early = bool(k and not irregular and rr[k - 1] < EARLY * median)
+            early = bool(k and rr[k - 1] < EARLY * cycle)
             if wide or early:
                 beats.append(EctopicBeat(float(peak), early, wide))
         return beats
@@ -208,7 +233,7 @@ class Measuring:
     def _intervals(self) -> None:
         """PR, QRS, QT and QTc of the median beat."""
         waves, rr = self.found.median, np.diff(self.found.r_peaks)
-        share = self.values.get("p_share", 1.0)  # where no beat is whole, the median beat alone decides
+        share = self.values.get("p_share", 1.0)  # where no beat was judged, as the reason of p_share says
         onset, end = waves.qrs
         has_p = waves.p is not None and share >= LEAST_P_SHARE
         reason = "no P wave recurs before the QRS" if waves.p is None else "most beats have no P wave"
@@ -283,9 +308,38 @@ class Measuring:
             self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
 
 
+def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
+    """Seconds from one beat to the next in the rhythm that early beats interrupt; 0 where the rhythm is too irregular
+    for any beat to be called early.
+
+    Args:
+        rr: Seconds between the beats, (beats - 1,).
+        usual: bool (beats,), whether a beat has the commonest form.
+    """
+    if not len(rr):
+        return 0.0
+    median = np.median(rr)
+    steps, repeats = np.abs(np.diff(rr)), np.abs(rr[2:] - rr[:-2])
+    if len(repeats) and np.median(repeats) < IRREGULAR * median and np.median(steps) > (1 - EARLY) * median:
+        # In bigeminy short and long take turns: the median would be either, as their number is odd or even.
+        return float(np.median(rr[rr > rr.mean()]))
+    regular = rr[usual[1:] & usual[:-1]]
+    # Where most beats are irregular, as in fibrillation, none is early.
+    deviation = np.abs(regular / np.median(regular) - 1) if len(regular) else np.zeros(1)
+    return 0.0 if np.median(deviation) > IRREGULAR else float(median)
+
+
 def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
-    """Measures the first minute of a cleaned ECG as `measure_ecg` does, and returns plain values as `as_plain` does."""
-    return as_plain(measure_ecg(signal[:, : round(60 * sampling_rate)], sampling_rate))
+    """Measures the first minute of a cleaned ECG in which anything was recorded, as `measure_ecg` does, and returns
+    plain values as `as_plain` does.
+
+    Args:
+        signal: (12, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+    """
+    start = int(np.isfinite(signal).any(axis=0).argmax())
+    measured = measure_ecg(signal[:, start : start + round(60 * sampling_rate)], sampling_rate)
+    return as_plain(_later(measured, start / sampling_rate))
 
 
 def as_plain(measured: Measurements) -> dict[str, object]:

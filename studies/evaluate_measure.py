@@ -143,11 +143,24 @@ def _one_row_for_each_wave(leads: list[np.ndarray]) -> np.ndarray:
         return rows
     centres = np.median([marks.mean(1) for marks in leads if len(marks) == usual], axis=0)
     for lead, marks in enumerate(leads):
-        for mark in marks:
-            nearest = int(np.abs(centres - mark.mean()).argmin())
-            if abs(centres[nearest] - mark.mean()) < 0.15:
-                rows[nearest, lead] = mark
+        if not len(marks):
+            continue
+        distances = np.abs(centres[:, None] - marks.mean(1))  # (waves, marks)
+        nearest = distances.argmin(axis=1)
+        # A mark belongs to the wave that is nearest to it, and a wave has one mark in a lead: the nearest of its own.
+        own = (distances.argmin(axis=0)[nearest] == np.arange(usual)) & (distances.min(axis=1) < 0.15)
+        rows[own, lead] = marks[nearest[own]]
     return rows
+
+
+def median_over_leads(rows: np.ndarray) -> np.ndarray:
+    """Takes the medians over the leads that have a mark, of the waves that have any: (waves, 12, 2) -> (waves, 2)."""
+    return np.nanmedian(_marked(rows), axis=1).reshape(-1, 2)
+
+
+def _marked(rows: np.ndarray) -> np.ndarray:
+    """Leaves out waves without a mark in any lead."""
+    return rows[np.isfinite(rows).any(axis=(1, 2))]
 
 
 def print_ludb(folder: Path, part: str) -> None:
@@ -169,30 +182,50 @@ def print_ludb(folder: Path, part: str) -> None:
         marks = marks_of_cardiologists(path)
         for name, rows in marks.items():
             own = [span for beat in found.beats if (span := getattr(beat, name))]
-            errors[name].append(_errors(np.array(own).reshape(-1, 2), np.nanmedian(rows, axis=1)))
-        (onset, end), edges = found.median.qrs, found.by_lead["qrs"]
-        theirs = np.nanmedian(marks["qrs"], axis=1)
-        widest = np.nanmax(marks["qrs"][..., 1], 1) - np.nanmin(marks["qrs"][..., 0], 1)
-        wide["medians of the leads"].append((np.median(theirs[:, 1] - theirs[:, 0]), end - onset))
-        wide["first onset to last end"].append((np.median(widest), np.nanmax(edges[:, 1]) - np.nanmin(edges[:, 0])))
-        has_p = _have_p(found, np.nanmedian(marks["p"], axis=1))
+            errors[name].append(_errors(np.array(own).reshape(-1, 2), median_over_leads(rows)))
+        for words, widths in _widths(found, marks["qrs"]).items():
+            wide[words].append(widths)
+        has_p = _have_p(found, median_over_leads(marks["p"]))
         words = " ".join(wfdb.rdheader(str(path)).comments).lower()
         (fibrillation if "fibrillation" in words else others).extend(has_p)
     title = {"p": ("P onset", "P end"), "qrs": ("QRS onset", "QRS end"), "t": ("T onset", "T end")}
     print(f"\n| LUDB, {part}, {len(paths)} records | beats | mean, ms | sd, ms | sd over records, ms |\n|{5 * '---|'}")
     for name, edges in title.items():
-        beats = np.concatenate(errors[name])
+        beats = np.concatenate([np.empty((0, 2)), *errors[name]])
         records = np.array([each.mean(0) for each in errors[name] if len(each)])
         for column, edge in enumerate(edges):
-            mean, sd, between = beats[:, column].mean(), beats[:, column].std(), records[:, column].std()
-            print(f"| {edge} | {len(beats)} | {mean:+.1f} | {sd:.1f} | {between:.1f} |")
+            numbers = "– | – | –"
+            if len(beats):
+                mean, sd, between = beats[:, column].mean(), beats[:, column].std(), records[:, column].std()
+                numbers = f"{mean:+.1f} | {sd:.1f} | {between:.1f}"
+            print(f"| {edge} | {len(beats)} | {numbers} |")
     for words, widths in wide.items():
         truth, seen = np.array(widths).T.round(3) >= 0.12
         shares = " / ".join(f"{right.mean():.0%}" if len(right) else "–" for right in (seen[truth], ~seen[~truth]))
         print(f"| QRS of 120 ms, {words}: sensitivity / specificity | {truth.sum()} | {shares} | | |")
     invented = f"{np.mean([ours for ours, _ in fibrillation]):.0%}" if fibrillation else "–"
-    missed = f"{np.mean([not ours for ours, theirs in others if theirs]):.1%}"
+    marked = [not ours for ours, theirs in others if theirs]
+    missed = f"{np.mean(marked):.1%}" if marked else "–"
     print(f"| P found in fibrillation / missed elsewhere | {len(fibrillation)} | {invented} / {missed} | | |")
+
+
+def _widths(found: Delineation, marks: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Widths of the QRS in seconds, the cardiologists' and ours, by the medians of the leads, and from the first onset
+    to the last end over the leads. Ours is 0 where no QRS was found.
+    """
+    theirs = median_over_leads(marks)
+    if not len(theirs):
+        return {}
+    marks = _marked(marks)
+    widest = np.median(np.nanmax(marks[..., 1], axis=1) - np.nanmin(marks[..., 0], axis=1))
+    ours = all_leads = 0.0
+    if found.median and found.median.qrs:
+        (onset, end), edges = found.median.qrs, found.by_lead["qrs"]
+        ours, all_leads = end - onset, np.nanmax(edges[:, 1]) - np.nanmin(edges[:, 0])
+    return {
+        "medians of the leads": (np.median(theirs[:, 1] - theirs[:, 0]), ours),
+        "first onset to last end": (widest, all_leads),
+    }
 
 
 def _errors(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
