@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .asking_heartcare import answer_numbers, asked_numbers, asked_statement, statement_of
+from .asking_heartcare import answer_numbers, asked_numbers
 from .findings_heartcare import shares_of
+from .statements_heartcare import asked_statement, statement_of
 
 # An option that is right because a statement is not there cannot be told from the statements' own probabilities.
 _NEGATIVE = re.compile(r"\b(?:not|no|isn't|absent|without|except|least|none|neither|never|nicht|kein\w*)\b")

@@ -21,7 +21,6 @@ from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
 from .answering_heartcare import Answer, answer_directly, cannot_be_told, refusal_of
-from .asking_heartcare import asked_statement
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import ABSENT, TASK, refuse_unknown
@@ -29,6 +28,7 @@ from .explaining_heartcare import explain_findings
 from .findings_heartcare import numbers_of, recorded_part
 from .image_processing_heartcare import checked_layout, open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
+from .statements_heartcare import asked_statement
 
 REPORT = "Write a report of this ECG."
 ECG_KEYS = ("sampling_rate", "lead_names", "units")
