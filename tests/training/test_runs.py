@@ -273,6 +273,6 @@ def test_sft_trainer(tiny_folder, built, tmp_path, packer, items, tiny):
     row = next(iter(load_dataset(str(built), split="validation", streaming=True)))
     batch, streamed = (
         ConversationCollator(packer.processor)([row]),
-        next(iter(StreamedQuestions(str(built), "validation", packer.processor, StageRecipe()))),
+        next(iter(StreamedQuestions(str(built), "validation", packer.processor, StageRecipe(numbers=1.0)))),
     )
     assert torch.equal(batch["labels"], packer([streamed])["labels"])
