@@ -148,12 +148,15 @@ def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     mirrored, held = min(samples - 1, 100), 50
     # The signal goes on as its point reflection, and then rests, so that its ends are no step.
     first, last = signal[:, :1], signal[:, -1:]
-    around = 2 * first - signal[:, mirrored:0:-1], signal, 2 * last - signal[:, -2 : -2 - mirrored : -1]
-    around = np.concatenate(around, axis=1)
-    length = fft.next_fast_len(around.shape[1] + 2 * held, real=True)
-    around = np.pad(around, ((0, 0), (held, length - around.shape[1] - held)), mode="edge")
+    length = fft.next_fast_len(samples + 2 * mirrored + 2 * held, real=True)
+    start, stop = held + mirrored, held + mirrored + samples
+    around = np.empty((len(signal), length), np.float32)
+    around[:, start:stop] = signal
+    around[:, held:start] = 2 * first - signal[:, mirrored:0:-1]
+    around[:, stop : stop + mirrored] = 2 * last - signal[:, -2 : -2 - mirrored : -1]
+    around[:, :held], around[:, stop + mirrored :] = around[:, held, None], around[:, stop + mirrored - 1, None]
     slopes = fft.irfft(fft.rfft(around) * _slope_gain(sampling_rate, length), length)
-    slopes = slopes[:, held + mirrored : held + mirrored + samples]
+    slopes = slopes[:, start:stop]
     return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
 
 

@@ -71,10 +71,8 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
     if qrs is None:
         return {"p": None, "qrs": None, "t": None}
     onset, end = (int(edge) for edge in qrs.span)
-    if not p:  # nothing but the next QRS ends the T wave
-        return {"p": None, "qrs": qrs, "t": _mark_t(beat, onset, end, rr, 0.05 * RATE, noise)}
     # A P wave at its usual place ends the T wave of the beat before; one that is farther away comes after it.
-    near = _mark_p(beat, onset, 0.26 * RATE, 0.20 * RATE, noise)
+    near = _mark_p(beat, onset, 0.26 * RATE, 0.20 * RATE, noise) if p else None
     t = _mark_t(beat, onset, end, rr, onset - near.span[0] if near else 0.12 * RATE, noise)
     if near and t:
         return {"p": near, "qrs": qrs, "t": t.until(near.span[0] + rr, LEAST_T * RATE)}
@@ -82,12 +80,14 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
         t = _mark_t(beat, onset, end, rr, 0.12 * RATE, noise)
     usual_qt = 0.4 * np.sqrt(min(rr, 2 * RATE) * RATE)
     since_t = rr - (t.span[1] - onset if t else usual_qt)
-    far = _mark_p(beat, onset, min(0.42 * RATE, since_t), np.inf, noise)
+    far = _mark_p(beat, onset, min(0.42 * RATE, since_t), np.inf, noise) if p else None
     follows = far and near and far.top - near.top > 0.03 * RATE and far.span[1] < onset - 0.02 * RATE
     overlaps = far and t and far.span[0] + rr < t.span[1]  # then it is only the last of the T wave
     if near and (overlaps or not follows):
         return {"p": near, "qrs": qrs, "t": t and t.until(near.span[0] + rr, LEAST_T * RATE)}
-    return {"p": far, "qrs": qrs, "t": t} if far else marks_of_beat(beat, zero, rr, noise, p=False)
+    if far is None:  # nothing but the next QRS ends the T wave
+        t = _mark_t(beat, onset, end, rr, 0.05 * RATE, noise)
+    return {"p": far, "qrs": qrs, "t": t}
 
 
 def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
