@@ -25,7 +25,8 @@ from heartcare.agent.simulate import simulate_ecg
 from heartcare.claims_heartcare import numbered
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part, name_of_repository
 
-RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a paced rhythm"]
+# No statement is called a junctional rhythm, so that the language model chooses.
+RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a junctional rhythm"]
 
 
 @pytest.fixture(scope="module")
