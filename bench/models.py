@@ -22,6 +22,7 @@ from ..agent.render import draw_ecg, encode_png
 from ..branching_heartcare import Branches, answer_lengths, attention_bias, option_shares, who_sees_whom
 from ..extraction_heartcare import BeatFeatureExtractor
 from ..modeling_heartcare import HeartcareForConditionalGeneration
+from ..pipeline_heartcare import ECGInterpretationPipeline
 from ..processing_heartcare import HeartcareProcessor
 from ..tokenization_beat import BeatModel
 
@@ -224,11 +225,15 @@ class HeartcareModel(ChatModel):
             for signal, prompt, wanted in zip(signals, prompts, requested)
         ]
 
-    def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
-        """For each prompt the log-probability of each option as a whole answer, as the pipeline takes it."""
-        return self.model.score_answers(
-            [self.processor.answer_ids(prompt.options) for prompt in prompts], **self.inputs(prompts)
-        )
+    @torch.no_grad()
+    def choose(self, prompts: list[Prompt]) -> list[Reply]:
+        """The option that the pipeline chooses for each closed question, and its probability."""
+        pipe = ECGInterpretationPipeline(model=self.model, processor=self.processor, device=self.device)
+        inputs = [
+            {"ecgs": prompt.parts, "question": prompt.question, "options": list(prompt.options)} for prompt in prompts
+        ]
+        found = pipe(inputs, batch_size=len(inputs))
+        return [Reply(reply["text"], reply.get("probabilities", {}).get(reply["text"])) for reply in found]
 
     def first_tokens(self, word: str) -> list[int]:
         """The first token of the word as the data set's answers have it."""
