@@ -31,6 +31,7 @@ DOUBTFUL = [
     "low amplitude T waves",
     "Q waves",
     "non-specific ST changes",
+    "a waveform of another kind",
 ]
 
 
