@@ -1,0 +1,191 @@
+"""Pictures that are no ECG on paper, or not the right way up, are told; all that HeartAgent draws is an ECG."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from heartcare.agent import render
+from heartcare.agent.render import add_artefacts, draw_ecg, load_font
+from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.image_processing_heartcare import LAYOUTS
+from heartcare.pages_heartcare import not_a_page
+
+TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+
+
+def page_of(seed: int, layout: str, **drawn) -> Image.Image:
+    rhythm, form = sorted(RHYTHMS)[seed % 4], FORMS[seed % 8]
+    ecg = simulate_ecg(rhythm, form, sampling_rate=100, noise_mv=0.01, seed=seed)
+    return draw_ecg(ecg.signal, 100, layout, **({"size": (1650, 1275)} | drawn))
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("speed", [25, 50])
+@pytest.mark.parametrize("gain", [5, 10, 20])
+def test_drawn_pages_are_ecgs(layout, speed, gain):
+    for seed in range(4):
+        page = page_of(seed, layout, speed=speed, gain=gain, size=(1650, 1275) if seed % 2 else None)
+        assert not_a_page(page) is None, seed
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
+def test_photographs_of_pages_are_ecgs(strength):
+    for seed in range(8):
+        page = page_of(seed, sorted(LAYOUTS)[seed % 4], header="Age 60   Sex male")
+        assert not_a_page(add_artefacts(page, strength, np.random.default_rng(seed))) is None, seed
+
+
+GRIDS = {
+    "blue": ((200, 220, 250), (130, 160, 220)),
+    "green": ((215, 240, 215), (150, 200, 150)),
+    "light grey": ((225, 225, 225), (160, 160, 160)),
+    "dark grey": ((180, 180, 180), (120, 120, 120)),
+    "none": ((255, 255, 255), (255, 255, 255)),
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_any_grid_will_do(grid, monkeypatch):
+    for name, colour in zip(("MINOR", "MAJOR"), GRIDS[grid]):
+        monkeypatch.setattr(render, name, colour)
+    render._paper.cache_clear()
+    pages = [page_of(seed, layout) for seed, layout in enumerate(sorted(LAYOUTS))]
+    render._paper.cache_clear()
+    assert [not_a_page(page) for page in pages] == [None] * len(pages)
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("turn", TURNS)
+def test_turned_pages_are_told(layout, turn):
+    for seed in range(3):
+        page = page_of(seed, layout, header="Age 60")
+        for shown in (page, add_artefacts(page, 0.4, np.random.default_rng(seed))):
+            assert not_a_page(shown.transpose(TURNS[turn])) == f"turned by {turn} degrees" + " clockwise" * (
+                turn != 180
+            )
+
+
+def test_without_calibration_the_waves_tell_which_way_is_up():
+    """Rows without pulses, as on many pages; where the waves do not tell, nothing is said."""
+    told = 0
+    for seed in range(8):
+        page = page_of(seed, "6x2")
+        ImageDraw.Draw(page).rectangle([0, 0, round(11 * 150 / 25.4), page.height], fill="white")
+        assert not_a_page(page) is None
+        found = not_a_page(page.transpose(TURNS[180]))
+        assert found in (None, "turned by 180 degrees")
+        told += found is not None
+    assert told >= 4
+
+
+def letter(rng: np.random.Generator) -> Image.Image:
+    page, font = Image.new("RGB", (1275, 1650), "white"), load_font(int(rng.integers(18, 36)))
+    draw, words = (
+        ImageDraw.Draw(page),
+        "dear colleague we saw this patient with chest pain on monday and thank you".split(),
+    )
+    for y in range(120, 1500, int(1.5 * font.size)):
+        draw.text((110, y), " ".join(rng.choice(words, 9)), fill="black", font=font)
+    return page
+
+
+def table(rng: np.random.Generator) -> Image.Image:
+    page, font = Image.new("RGB", (1275, 1650), "white"), load_font(22)
+    draw, rows, columns = ImageDraw.Draw(page), np.linspace(120, 1540, 24), np.linspace(80, 1200, 7)
+    for y in rows:
+        draw.line([(80, y), (1200, y)], fill="black", width=2)
+        for x in columns:
+            draw.text((x + 8, y + 12), f"{rng.normal():.2f}", fill="black", font=font)
+    for x in columns:
+        draw.line([(x, 120), (x, 1540)], fill="black", width=2)
+    return page
+
+
+def music(rng: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (1275, 1650), "white")
+    draw = ImageDraw.Draw(page)
+    for top in range(120, 1500, 140):
+        for line in range(5):
+            draw.line([(80, top + 12 * line), (1200, top + 12 * line)], fill="black", width=2)
+        for x in range(140, 1180, 45):
+            y = top + 6 * int(rng.integers(-1, 9))
+            draw.ellipse([x, y - 6, x + 15, y + 6], fill="black")
+            draw.line([(x + 14, y), (x + 14, y - 42)], fill="black", width=2)
+    return page
+
+
+def chart(rng: np.random.Generator) -> Image.Image:
+    page, x = Image.new("RGB", (1400, 1000), "white"), np.linspace(120, 1300, 200)
+    draw = ImageDraw.Draw(page)
+    draw.line([(120, 80), (120, 880), (1300, 880)], fill="black", width=3)
+    for _ in range(3):
+        y = 480 + 90 * np.cumsum(rng.normal(size=200)) / 10 + 150 * np.sin(x / rng.uniform(40, 200))
+        draw.line(np.stack([x, y], axis=1).ravel().tolist(), fill="black", width=3)
+    return page
+
+
+def photograph(rng: np.random.Generator) -> Image.Image:
+    small = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    return Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
+
+
+def drawing(rng: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (1400, 1000), "white")
+    draw = ImageDraw.Draw(page)
+    for _ in range(12):
+        steps = rng.normal(0, 30, (60, 2)).cumsum(axis=0) + rng.uniform(200, 900, 2)
+        draw.line(steps.ravel().tolist(), fill="black", width=3)
+    return page
+
+
+OTHER_PICTURES = {
+    "letter": letter,
+    "table": table,
+    "music": music,
+    "chart": chart,
+    "photograph": photograph,
+    "drawing": drawing,
+    "noise": lambda rng: Image.fromarray(rng.integers(0, 256, (700, 900, 3)).astype(np.uint8)),
+    "empty paper": lambda rng: draw_ecg(np.full((12, 1000), np.nan), 100, "3x4+R", size=(1650, 1275)),
+    "flat lines": lambda rng: draw_ecg(np.zeros((12, 1000)), 100, "3x4+R", size=(1650, 1275)),
+    "checks": lambda rng: Image.fromarray(
+        np.kron(rng.integers(0, 2, (30, 40)), np.full((30, 30), 255)).astype(np.uint8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_PICTURES)
+def test_other_pictures_are_refused(name):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        picture = OTHER_PICTURES[name](rng).convert("RGB")
+        for shown in (picture, picture.transpose(TURNS[90]), add_artefacts(picture, 0.5, rng)):
+            assert not_a_page(shown) == "no ECG traces", seed
+
+
+@pytest.mark.parametrize("colour", ["white", "black", "grey", (250, 215, 215)])
+@pytest.mark.parametrize("size", [(200, 200), (1650, 1275), (900, 2000)])
+def test_blank_pictures_are_blank(colour, size):
+    assert not_a_page(Image.new("RGB", size, colour)) == "blank"
+
+
+def test_all_forms_of_a_picture_are_the_same(tmp_path):
+    page, buffer = page_of(2, "3x4+R"), io.BytesIO()
+    turned = page.transpose(TURNS[90])
+    turned.save(buffer, "PNG")
+    turned.save(tmp_path / "page.png")
+    given = [turned, buffer.getvalue(), tmp_path / "page.png", str(tmp_path / "page.png"), np.asarray(turned)]
+    assert {not_a_page(each) for each in given} == {"turned by 90 degrees clockwise"}
+    with pytest.raises(FileNotFoundError):
+        not_a_page(tmp_path / "none.png")
+
+
+def test_the_example_pages_are_ecgs(root):
+    paths = sorted((root / "examples" / "ecgs").glob("*.png"))
+    assert len(paths) == 3
+    for path in paths:
+        assert not_a_page(path) is None
+        with Image.open(path) as picture:
+            assert not_a_page(picture.rotate(180)) == "turned by 180 degrees"
