@@ -3,7 +3,7 @@
 options that are statements.
 
     question, options, measurements, logits of the statements --> Answer, or None where the language model answers
-    recordings that are no ECGs --> refusal
+    recordings and pictures that are no ECGs --> refusal
 """
 
 import re
@@ -26,11 +26,12 @@ class Answer:
     probabilities: dict[str, float] = field(default_factory=dict)
 
 
-def refusal_of(causes: Sequence[Mapping[str, str]]) -> str:
-    """Returns why nothing is said of recordings, and an empty text where all of them are ECGs.
+def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | None] = ()) -> str:
+    """Returns why nothing is said of recordings and pictures, and an empty text where all of them are ECGs.
 
     Args:
         causes: What each lead holds, for each recording that is no ECG; empty for an ECG.
+        pictures: What is wrong with each picture, as `not_a_page` tells it; None for an ECG.
     """
     sentences = []
     for number, leads in enumerate(causes, 1):
@@ -42,6 +43,15 @@ def refusal_of(causes: Sequence[Mapping[str, str]]) -> str:
         which = "This recording" if len(causes) == 1 else f"Recording {number}"
         found = "; ".join(f"{cause} in {', '.join(of_cause)}" for cause, of_cause in by_cause.items())
         sentences.append(f"{which} is no ECG, so nothing is said of it: {found}.")
+    for number, cause in enumerate(pictures, 1):
+        if not cause:
+            continue
+        which = "This picture" if len(pictures) == 1 else f"Picture {number}"
+        if cause.startswith("turned"):
+            sentences.append(f"{which} is {cause}, so nothing is said of it; turn it upright and ask again.")
+        else:
+            found = "is blank" if cause == "blank" else f"shows {cause}"
+            sentences.append(f"{which} {found}, so nothing is said of it.")
     return " ".join(sentences)
 
 

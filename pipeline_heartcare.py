@@ -27,6 +27,7 @@ from .configuration_heartcare import ABSENT, TASK, refuse_unknown
 from .explaining_heartcare import explain_findings
 from .findings_heartcare import numbers_of, recorded_part
 from .image_processing_heartcare import checked_layout, open_picture
+from .pages_heartcare import not_a_page
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 from .statements_heartcare import asked_statement
 
@@ -144,7 +145,8 @@ class ECGInterpretationPipeline(Pipeline):
 
     A question for a measured number is answered with that number, and a question whether a statement is true by its
     calibrated probability; all others are answered by the language model. Nothing is said of a recording that is no
-    ECG: the answer is a refusal that names what the leads hold, and there are no findings.
+    ECG: the answer is a refusal that names what the leads hold, and there are no findings. Nor is anything said of a
+    picture that is blank, shows no ECG, or is not upright.
 
     Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
     question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
@@ -202,8 +204,8 @@ class ECGInterpretationPipeline(Pipeline):
         **given: Any,
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `explain`; `measurements`; `quality`; `pictures`, their number; and `direct`, whether the language
-        model is not asked.
+        `coverage`; `explain`; `measurements`; `quality`; `pictures`, their number; `refusal`, why nothing is said, or
+        an empty text; and `direct`, whether the language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -223,11 +225,15 @@ class ECGInterpretationPipeline(Pipeline):
         if explain:
             self._findings_head("explain")
         contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
-        if not any(part["type"] != "text" for content in contents for part in content):
+        parts = [part for content in contents for part in content if part["type"] != "text"]
+        if not parts:
             raise ValueError(
                 "No ECG and no picture is given, so there is nothing to answer about; give one as the input itself, or "
                 'as a part of the message, {"type": "ecg", "path": ...}.'
             )
+        pictures = [part for part in parts if part["type"] == "image"]
+        for part in pictures:
+            part["image"] = self.processor.image_processor.fetch_images(part["image"])
         features = self.processor.apply_chat_template(
             messages,
             add_generation_prompt=True,
@@ -250,7 +256,10 @@ class ECGInterpretationPipeline(Pipeline):
             "explain": explain,
             "measurements": measurements,
             "quality": quality,
-            "pictures": sum(part["type"] == "image" for content in contents for part in content),
+            "pictures": len(pictures),
+            "refusal": refusal_of(
+                [record["not_an_ecg"] for record in quality], [not_a_page(part["image"]) for part in pictures]
+            ),
         }
         # The logits do not matter for whether there is a direct answer.
         unread = dict.fromkeys(self._wordings, 0.0)
@@ -270,8 +279,8 @@ class ECGInterpretationPipeline(Pipeline):
         self, prepared: dict[str, Any], logits: dict[str, float], choices: dict[str, float]
     ) -> Answer | None:
         """The answer that needs no words of the language model: a refusal, or that to a question about one signal."""
-        if refusal := refusal_of([quality["not_an_ecg"] for quality in prepared["quality"]]):
-            return Answer(refusal)
+        if prepared["refusal"]:
+            return Answer(prepared["refusal"])
         if not is_of_one_signal(prepared):
             return None
         question, options = prepared["question"], prepared["options"]
@@ -324,14 +333,14 @@ class ECGInterpretationPipeline(Pipeline):
         self._find([each for each in batch if each["measurements"] and "logits" not in each])
         for each in batch:
             if each["direct"]:
-                answer = self._direct_answer(each, *(each[name][0] if self._wordings else {} for name in READ))
+                answer = self._direct_answer(each, *(each[name][0] if name in each else {} for name in READ))
                 count = generate_kwargs.get("num_return_sequences") or 1
                 each["text"] = answer.text if count == 1 else [answer.text] * count
                 each["probabilities"] = answer.probabilities
                 prompt = int(each["features"]["attention_mask"].sum())
                 each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
         for each in batch:
-            if each["explain"] and is_of_one_signal(each) and not each["quality"][0]["not_an_ecg"]:
+            if each["explain"] and is_of_one_signal(each) and not each["refusal"]:
                 each["explanations"] = self._explain(each)
         for options in (True, False):
             some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
@@ -434,8 +443,7 @@ class ECGInterpretationPipeline(Pipeline):
         reply = {"text": outputs["text"]}
         if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
-        is_refused = any(quality["not_an_ecg"] for quality in outputs["quality"])
-        if "logits" in outputs and not is_refused:
+        if "logits" in outputs and not outputs["refusal"]:
             found = [
                 ranked_findings(logits, self._wordings, cannot_be_told(measured, self._wordings))
                 for logits, measured in zip(outputs["logits"], outputs["measurements"])

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from torch.testing import assert_close
 
 from heartcare import (
@@ -14,6 +15,7 @@ from heartcare import (
     HeartcareForConditionalGeneration,
     HeartcareProcessor,
 )
+from heartcare.agent.render import draw_ecg, load_font
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.answering_heartcare import answer_directly
 from heartcare.configuration_heartcare import LEADS
@@ -190,6 +192,38 @@ def test_nothing_is_said_of_what_is_no_ecg(pipe, ecgs, kind):
     assert two["text"].startswith("Recording 2 is no ECG") and "findings" not in two
     good, bad = pipe([ecgs[0], given], batch_size=2, max_new_tokens=3)
     assert good["findings"] and good["quality"][0]["not_an_ecg"] == {} and bad["text"] == pipe(given)["text"]
+
+
+PAGES = {
+    "letter": "This picture shows no ECG traces, so nothing is said of it.",
+    "blank": "This picture is blank, so nothing is said of it.",
+    "turned": "This picture is turned by 90 degrees clockwise, so nothing is said of it; turn it upright and ask again.",
+}
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_nothing_is_said_of_pictures_without_an_upright_ecg(pipe, ecgs, kind, tmp_path):
+    page = draw_ecg(ecgs[0]["signal"], ecgs[0]["sampling_rate"], "3x4+R", size=(1650, 1275))
+    refused = {
+        "letter": Image.new("RGB", page.size, "white"),
+        "blank": Image.new("RGB", page.size, (250, 215, 215)),
+        "turned": page.transpose(Image.Transpose.ROTATE_270),
+    }[kind]
+    if kind == "letter":
+        text = "\n".join(["Dear colleague, we saw this patient on Monday."] * 20)
+        ImageDraw.Draw(refused).text((110, 110), text, fill="black", font=load_font(28))
+    refused.save(tmp_path / "page.png")
+    for given in (refused, tmp_path / "page.png", (tmp_path / "page.png").read_bytes()):
+        for options in ({}, {"question": "Is this AF?"}, {"question": "?", "options": ["a", "b"]}, {"layout": "3x4"}):
+            reply = pipe(given, **options)
+            assert reply["text"] == PAGES[kind] and not {"findings", "probabilities", "checks"} & set(reply)
+    assert list(pipe.stream(refused)) == [PAGES[kind]]
+    question = {"question": "What is different in the second ECG?"}
+    two = pipe({"ecgs": [page, refused]} | question)
+    assert two["text"].startswith("Picture 2 ") and two["provenance"]["pictures"] == 2
+    assert pipe({"ecgs": [ecgs[0], refused]} | question)["text"] == PAGES[kind]
+    for answer in pipe([page, refused], batch_size=2, max_new_tokens=3), [pipe(page, max_new_tokens=3), pipe(refused)]:
+        assert "nothing is said" not in answer[0]["text"] and answer[1]["text"] == PAGES[kind]
 
 
 def test_sets_hold_what_they_are_asked_to(pipe, ecgs):
