@@ -121,6 +121,10 @@ QUANTITIES: dict[str, tuple[str, ...]] = {
         r"(?:how many|(?:the )?(?:number|count) of|wie viele) (?:(?:ectopic|premature|extra) (?:beats|systoles"
         r"|complexes)|extrasystoles|extrasystolen|ectopics)",
     ),
+    "pacing_spikes": (
+        r"(?:how many|(?:the )?(?:number|count) of|wie viele) (?:(?:pacing|pacemaker|pacer|stimulation) spikes?"
+        r"|schrittmacher ?spikes?)(?: (?:are|is|sind) (?:there|seen|visible|zu sehen))?",
+    ),
 }  # fmt: skip
 # Sums of an R and an S wave, in either order.
 SUMS: dict[str, tuple[str, str]] = {
@@ -376,6 +380,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "rmssd": ("RMSSD", "ms"),
     "p_share": ("The share of beats with a P wave", "%"),
     "ectopic": ("The number of ectopic beats", ""),
+    "pacing_spikes": ("The number of pacing spikes", ""),
     "st": ("The ST level", "mV"),
     "st_slope": ("The ST slope", "mV/s"),
     "r": ("The R wave", "mV"),
@@ -414,6 +419,8 @@ def _value(quantity: str, lead: str, measured: Mapping[str, object]) -> float | 
         return measured["heart_rate"] and 60_000 / measured["heart_rate"]
     if quantity == "ectopic":
         return None if measured["heart_rate"] is None else len(measured["ectopic"])
+    if quantity == "pacing_spikes":
+        return None if measured[quantity] is None else len(measured[quantity])
     value = measured[quantity]
     return 100 * value if quantity == "p_share" and value is not None else value
 

@@ -28,6 +28,7 @@ SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is ano
 RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
 REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
+SPIKE_RATE = 250  # Hz, below which pacing spikes are not seen
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
 
 
@@ -101,7 +102,7 @@ def find_pacing_spikes(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     """
     width, samples = max(1, round(0.004 * sampling_rate)), signal.shape[-1]
     first, last = round(0.024 * sampling_rate), round(0.008 * sampling_rate)
-    if sampling_rate < 250 or samples <= 2 * first:
+    if sampling_rate < SPIKE_RATE or samples <= 2 * first:
         return np.empty(0, np.int64)
     steps = signal[:, 1:] - signal[:, :-1]
     path = np.concatenate([[0.0], np.cumsum(np.sqrt(np.einsum("ls,ls->s", steps, steps)), dtype=np.float64)])

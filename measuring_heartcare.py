@@ -13,7 +13,7 @@ import numpy as np
 
 from .cleaning_heartcare import bridge, long_stretches
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import BEFORE, LEAST_RATE, Delineation, delineate
+from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation, delineate
 from .marking_heartcare import RATE, Span
 
 WIDE_MS = 120  # of a QRS
@@ -63,6 +63,7 @@ class Measurements:
         sdnn, rmssd: ms, variability of the RR intervals between beats of the commonest form.
         p_share: Share of the usual beats that have a P wave.
         ectopic: Beats that are early, or wide and of another form.
+        pacing_spikes: Seconds of a pacemaker's spikes, three at least; empty where there are none.
         reasons: Attribute -> why it could not be measured.
     """
 
@@ -90,6 +91,7 @@ class Measurements:
     rmssd: float | None = None
     p_share: float | None = None
     ectopic: tuple[EctopicBeat, ...] = ()
+    pacing_spikes: tuple[float, ...] | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
     def as_rows(self) -> list[tuple[str, str, str]]:
@@ -129,7 +131,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         signal = np.where(present[:, None], signal, 0.0)
     slow = f"the sampling rate of {sampling_rate:g} Hz is too low; {LEAST_RATE} Hz are needed"
     nothing = slow if sampling_rate < LEAST_RATE else "no beat is seen"
-    return _later(Measuring(delineate(signal, sampling_rate), present, nothing).measurements(), start / sampling_rate)
+    measuring = Measuring(delineate(signal, sampling_rate), present, nothing, sampling_rate)
+    return _later(measuring.measurements(), start / sampling_rate)
 
 
 def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, ...]:
@@ -143,7 +146,9 @@ def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate:
 
 def _later(measured: Measurements, seconds: float) -> Measurements:
     """Measurements whose times are counted from a point that many seconds earlier."""
-    return replace(measured, ectopic=tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic))
+    ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
+    spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
+    return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
 
 
 def best_stretch(recorded: np.ndarray) -> slice:
@@ -173,20 +178,25 @@ class Measuring:
         found: The waves of an ECG of twelve leads.
         present: bool (12,), which leads there are.
         nothing: Reason for all numbers where no beat was found.
+        sampling_rate: Hz, at which it was recorded.
     """
 
-    def __init__(self, found: Delineation, present: np.ndarray, nothing: str):
+    def __init__(self, found: Delineation, present: np.ndarray, nothing: str, sampling_rate: float):
         self.found, self.nothing = found, nothing
         self.present = {lead: row for row, lead in enumerate(LEADS) if present[row]}
         self.values: dict[str, object] = {}
         self.reasons: dict[str, str] = {}
+        if sampling_rate >= SPIKE_RATE:
+            self.values["pacing_spikes"] = tuple(found.spikes.tolist())
+        else:
+            self.reasons["pacing_spikes"] = f"they are too short to be seen below {SPIKE_RATE} Hz"
 
     def measurements(self) -> Measurements:
         """Returns all numbers."""
         if self.found.median is None or self.found.median.qrs is None:
             names = (*MEASURED, "slowest", "fastest", "qtc_bazett", "qtc_framingham", "limb_voltage", "chest_voltage")
             names += ("sdnn", "rmssd", "p_share")
-            return Measurements(reasons=dict.fromkeys(names, self.nothing))
+            return Measurements(**self.values, reasons=self.reasons | dict.fromkeys(names, self.nothing))
         self._rhythm()
         self._intervals()
         self._areas()
@@ -352,6 +362,8 @@ def as_plain(measured: Measurements) -> dict[str, object]:
             plain[name] = round(value, 2 if name in ("sokolow_lyon", "cornell", "p_share") or "voltage" in name else 1)
         elif name == "ectopic":
             plain[name] = [{"time": round(b.time, 3), "early": b.early, "wide": b.wide} for b in value]
+        elif name == "pacing_spikes":
+            plain[name] = value if value is None else [round(time, 3) for time in value]
         elif isinstance(value, dict) and name != "reasons":
             plain[name] = {lead: round(number, 3) for lead, number in value.items()}
         else:

@@ -197,7 +197,8 @@ def test_nothing_is_said_of_what_is_no_ecg(pipe, ecgs, kind):
 PAGES = {
     "letter": "This picture shows no ECG traces, so nothing is said of it.",
     "blank": "This picture is blank, so nothing is said of it.",
-    "turned": "This picture is turned by 90 degrees clockwise, so nothing is said of it; turn it upright and ask again.",
+    "turned": "This picture is turned by 90 degrees clockwise, so nothing is said of it; "
+    "turn it upright and ask again.",
 }
 
 

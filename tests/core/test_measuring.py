@@ -12,6 +12,7 @@ from make_examples import write_wfdb
 
 from heartcare import delineation_heartcare
 from heartcare.agent.simulate import FORMS, P_WAVE, R_WAVE, RHYTHMS, S_WAVE, T_WAVE, simulate_ecg
+from heartcare.asking_heartcare import answer_numbers, asked_numbers
 from heartcare.delineation_heartcare import delineate, find_pacing_spikes, find_r_peaks, likeness, median_of_rows
 from heartcare.ecg_heartcare import LEADS
 from heartcare.extraction_heartcare import BeatFeatureExtractor
@@ -369,7 +370,8 @@ def test_any_rate_and_noise_can_be_measured(rate):
     json.dumps(as_plain(measured), allow_nan=False)
     if rate < 50:
         reason = f"the sampling rate of {rate:g} Hz is too low; 50 Hz are needed"
-        assert set(MEASURED) <= set(measured.reasons) and set(measured.reasons.values()) == {reason}
+        assert set(MEASURED) <= set(measured.reasons) and measured.reasons.pop("pacing_spikes")
+        assert set(measured.reasons.values()) == {reason}
     else:
         assert not any("sampling rate" in reason for reason in measured.reasons.values())
 
@@ -487,3 +489,20 @@ def test_pacing_spikes_are_found_and_are_no_part_of_the_qrs(monkeypatch):
         assert not len(find_pacing_spikes(cleaned(simulate_ecg("STACH", form, seed=4)), 500)), form
     monkeypatch.setattr(delineation_heartcare, "find_pacing_spikes", lambda *_: np.empty(0, np.int64))
     assert measure_ecg(signal, 500).qrs > without + 12  # with the spikes
+
+
+def test_the_times_of_pacing_spikes_are_told():
+    signal, spikes, ecg = paced()
+    measured = measure_ecg(signal, 500)
+    assert measured.pacing_spikes == pytest.approx(spikes, abs=0.004) and "pacing_spikes" not in measured.reasons
+    later = plain_measurements(np.concatenate([np.full((12, 1000), np.nan), signal], axis=1), 500)
+    assert later["pacing_spikes"] == pytest.approx([time + 2 for time in spikes], abs=0.005)
+    assert answer_numbers(("pacing_spikes",), later) == f"The number of pacing spikes is {len(spikes)}."
+    assert asked_numbers("How many pacemaker spikes do you see?") == ("pacing_spikes",)
+    assert measure_ecg(cleaned(ecg), 500).pacing_spikes == ()
+    slow = as_plain(measure_ecg(signal[:, ::5], 100))
+    assert slow["pacing_spikes"] is None
+    assert answer_numbers(("pacing_spikes",), slow) == (
+        "The number of pacing spikes cannot be measured: they are too short to be seen below 250 Hz."
+    )
+    assert measure_ecg(np.ones((12, 5000)), 500).pacing_spikes == ()
