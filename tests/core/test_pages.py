@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from heartcare.agent import render
-from heartcare.agent.render import add_artefacts, draw_ecg, load_font
+from heartcare.agent.not_ecgs import OTHER_PICTURES
+from heartcare.agent.render import add_artefacts, draw_ecg
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.pages_heartcare import not_a_page
@@ -78,82 +79,6 @@ def test_without_calibration_the_waves_tell_which_way_is_up():
         assert found in (None, "turned by 180 degrees")
         told += found is not None
     assert told >= 4
-
-
-def letter(rng: np.random.Generator) -> Image.Image:
-    page, font = Image.new("RGB", (1275, 1650), "white"), load_font(int(rng.integers(18, 36)))
-    draw, words = (
-        ImageDraw.Draw(page),
-        "dear colleague we saw this patient with chest pain on monday and thank you".split(),
-    )
-    for y in range(120, 1500, int(1.5 * font.size)):
-        draw.text((110, y), " ".join(rng.choice(words, 9)), fill="black", font=font)
-    return page
-
-
-def table(rng: np.random.Generator) -> Image.Image:
-    page, font = Image.new("RGB", (1275, 1650), "white"), load_font(22)
-    draw, rows, columns = ImageDraw.Draw(page), np.linspace(120, 1540, 24), np.linspace(80, 1200, 7)
-    for y in rows:
-        draw.line([(80, y), (1200, y)], fill="black", width=2)
-        for x in columns:
-            draw.text((x + 8, y + 12), f"{rng.normal():.2f}", fill="black", font=font)
-    for x in columns:
-        draw.line([(x, 120), (x, 1540)], fill="black", width=2)
-    return page
-
-
-def music(rng: np.random.Generator) -> Image.Image:
-    page = Image.new("RGB", (1275, 1650), "white")
-    draw = ImageDraw.Draw(page)
-    for top in range(120, 1500, 140):
-        for line in range(5):
-            draw.line([(80, top + 12 * line), (1200, top + 12 * line)], fill="black", width=2)
-        for x in range(140, 1180, 45):
-            y = top + 6 * int(rng.integers(-1, 9))
-            draw.ellipse([x, y - 6, x + 15, y + 6], fill="black")
-            draw.line([(x + 14, y), (x + 14, y - 42)], fill="black", width=2)
-    return page
-
-
-def chart(rng: np.random.Generator) -> Image.Image:
-    page, x = Image.new("RGB", (1400, 1000), "white"), np.linspace(120, 1300, 200)
-    draw = ImageDraw.Draw(page)
-    draw.line([(120, 80), (120, 880), (1300, 880)], fill="black", width=3)
-    for _ in range(3):
-        y = 480 + 90 * np.cumsum(rng.normal(size=200)) / 10 + 150 * np.sin(x / rng.uniform(40, 200))
-        draw.line(np.stack([x, y], axis=1).ravel().tolist(), fill="black", width=3)
-    return page
-
-
-def photograph(rng: np.random.Generator) -> Image.Image:
-    small = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    return Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
-
-
-def drawing(rng: np.random.Generator) -> Image.Image:
-    page = Image.new("RGB", (1400, 1000), "white")
-    draw = ImageDraw.Draw(page)
-    for _ in range(12):
-        steps = rng.normal(0, 30, (60, 2)).cumsum(axis=0) + rng.uniform(200, 900, 2)
-        draw.line(steps.ravel().tolist(), fill="black", width=3)
-    return page
-
-
-OTHER_PICTURES = {
-    "letter": letter,
-    "table": table,
-    "music": music,
-    "chart": chart,
-    "photograph": photograph,
-    "drawing": drawing,
-    "noise": lambda rng: Image.fromarray(rng.integers(0, 256, (700, 900, 3)).astype(np.uint8)),
-    "empty paper": lambda rng: draw_ecg(np.full((12, 1000), np.nan), 100, "3x4+R", size=(1650, 1275)),
-    "flat lines": lambda rng: draw_ecg(np.zeros((12, 1000)), 100, "3x4+R", size=(1650, 1275)),
-    "checks": lambda rng: Image.fromarray(
-        np.kron(rng.integers(0, 2, (30, 40)), np.full((30, 30), 255)).astype(np.uint8)
-    ),
-}
 
 
 @pytest.mark.parametrize("name", OTHER_PICTURES)

@@ -91,5 +91,9 @@ def test_the_head_is_trained_kept_and_scored(ptbxl_folder, tiny_folder, tmp_path
         "heartcare.studies.check_reports", *common[:2], "--model", tmp_path / "found", "--limit", "2"
     ).stdout
     assert "2 reports, " in told and "| all | words |" in told
+    refusals = [*common[:2], "--model", tmp_path / "found", "--limit", "1", "--repeats", "1", "--pages", "1"]
+    refused = run_main("heartcare.studies.evaluate_refusals", *refusals).stdout
+    for row in ("| signals that are no ECG | 23 | 23 | 0 |", "| turned pages | 12 | 12 | 0 |", "| ECGs | 1 | 0 | 1 |"):
+        assert row in refused
     explained = run_main("heartcare.studies.evaluate_explain", "--model", tmp_path / "found", "--count", "1").stdout
     assert "the ectopic beat" in explained
