@@ -20,7 +20,8 @@ FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, 
 POWER_LINES = (50.0, 60.0)  # Hz
 HUM_SECONDS = 2.0  # of the stretches in which hum is measured; the line's frequency wanders too much for longer ones
 STILL_MV = 1e-6  # a smaller step from one sample to the next is none
-RANGE_MV = (0.02, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
+FLAT_MV = 0.02  # from lowest to highest value, of a lead that shows no waves
+RANGE_MV = (FLAT_MV, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
 NOISE_UV, DRIFT_MV, CLIPPED_SHARE, MISSING_SHARE, OFF_SHARE = 50.0, 0.5, 0.02, 0.02, 0.9
 

@@ -17,22 +17,19 @@ from scipy import signal as scipy_signal
 
 from .cleaning_heartcare import clean, stretches
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import find_r_peaks
-from .quality_heartcare import POWER_LINES
+from .delineation_heartcare import LEAST_RATE, find_r_peaks
+from .quality_heartcare import FLAT_MV, POWER_LINES, longest_run
 
-LEAST_RATE = 50  # Hz; with less, QRS complexes are not there to be found
 LEAST_SECONDS = 0.9  # of a stretch; a shorter one need not hold a beat
-WINDOW_SECONDS = 60.0  # that are looked at together; a long recording is an ECG when one of its minutes is
-FLAT_MV = 0.02  # range of a lead that shows no waves
+WINDOW_SECONDS = 60.0  # at most, that are looked at together; a long recording is an ECG when one such part is
 
 # What ECGs have and other signals have not; the limits were chosen on PTB-XL's folds 1 to 9 and simulated noise.
 LEAST_ALIKE = 0.7  # correlation of a beat, from 0.1 s before to 0.35 s after its QRS, with the second most similar one
 LEAST_STEEP = 3.0  # steepness of QRS complexes, times that between them; sine waves have 2.8 at most
 MANY_LEADS = 6
 MOST_STEP = 0.85  # of a complex: from its level before to its level after, in parts of its height
-# A stretch shorter than this many seconds may hold a few complexes only, one of another form than the others; and one
-# shorter than the second number none that is not cut off.
-SHORT_SECONDS, SHORTEST_SECONDS = 4.0, 2.0
+SHORT_SECONDS = 4.0  # of a stretch; a shorter one may hold only a few complexes, one of them of another form
+SHORTEST_SECONDS = 2.0  # of a stretch; in a shorter one, the ends may cut every complex off
 FEW, LEAST_ALIKE_OF_FEW, LEAST_STEEP_OF_FEW = 5, 0.3, 8.0
 LEAST_LEFT = 0.02  # of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
 
@@ -45,38 +42,54 @@ LEAST_RELATED = 0.8  # share of the power of related leads in their three strong
 MOST_SINE_SHARE = 0.97  # of that power in one sine wave, or in three without a common period
 
 
-def not_an_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> dict[str, str]:
+def not_an_ecg(signal: np.ndarray, sampling_rate: float) -> dict[str, str]:
     """Tells why a recording is no ECG, so that nothing may be diagnosed from it.
 
     Args:
-        signal: (12, samples) in mV before cleaning, leads in standard order.
+        signal: (12, samples) in mV before cleaning, leads in standard order, NaN where a lead was not recorded.
         sampling_rate: Hz.
-        recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN.
 
-    Returns: An empty dict for an ECG; otherwise the cause by the name of each lead that was recorded, such as "flat",
-        "white noise", "sine wave of 1.2 Hz" or "square pulses".
+    Returns: An empty dict for an ECG; otherwise the cause by the name of each lead that was recorded, such as "white
+        noise", "sine wave of 1.2 Hz" or "square pulses". Below 50 Hz an ECG cannot be told from other signals, and
+        the cause says so.
 
     Raises: `ValueError` unless there are twelve leads.
     """
     signal = np.asarray(signal, np.float64)
     if signal.ndim != 2 or len(signal) != len(LEADS):
         raise ValueError(f"An ECG of shape (12, samples) is judged, got {signal.shape}; see BeatFeatureExtractor.")
-    recorded = np.isfinite(signal) & (True if recorded is None else np.asarray(recorded, bool))
-    window = round(WINDOW_SECONDS * sampling_rate)
-    for start in range(0, signal.shape[1], window):
-        part = slice(start, start + window)
-        if shows_heartbeats(signal[:, part], sampling_rate, recorded[:, part]):
-            return {}
+    recorded = np.isfinite(signal)
+    samples, window = signal.shape[1], round(WINDOW_SECONDS * sampling_rate)
+    if sampling_rate >= LEAST_RATE:
+        short = is_short(signal, sampling_rate)
+        # Parts of the same length: the rest behind whole windows could be too short to tell.
+        edges = np.linspace(0, samples, -(-samples // window) + 1).astype(int)
+        for part in map(slice, edges[:-1], edges[1:]):
+            if shows_heartbeats(signal[:, part], sampling_rate, recorded[:, part], short):
+                return {}
     return {
-        lead: cause_of(row[flags][:window], sampling_rate)
+        lead: cause_of(longest_stretch(row)[:window], sampling_rate)
         for lead, row, flags in zip(LEADS, signal, recorded)
         if flags.any()
     }
 
 
-def shows_heartbeats(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray) -> bool:
-    """Tells whether leads (leads, samples) in mV show an ECG in one stretch at least; where no stretch is long enough
-    to tell, whether most of them may be one.
+def is_short(signal: np.ndarray, sampling_rate: float) -> bool:
+    """Tells whether no lead of (leads, samples) in mV, flat ones left out, was recorded for `SHORT_SECONDS` without a
+    gap.
+    """
+    long = longest_run(np.isfinite(signal)) >= SHORT_SECONDS * sampling_rate
+    return all(np.ptp(row[np.isfinite(row)]) < FLAT_MV for row in signal[long])
+
+
+def longest_stretch(lead: np.ndarray) -> np.ndarray:
+    """Returns the longest part of one lead (samples,) that was recorded without a gap."""
+    return max((lead[start:stop] for _, start, stop in stretches(np.isfinite(lead)[None])), key=len)
+
+
+def shows_heartbeats(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray, short: bool) -> bool:
+    """Tells whether a window of leads (leads, samples) in mV shows an ECG in one stretch at least. In a recording that
+    is too short to tell, it is enough that most stretches may be an ECG.
     """
     verdicts = []
     for rows, start, stop in stretches(recorded):
@@ -95,7 +108,7 @@ def shows_heartbeats(signal: np.ndarray, sampling_rate: float, recorded: np.ndar
         if not sharp and is_flutter(seen.cleaned, seen.rate):
             return True
         verdicts.append(lonely)
-    return bool(verdicts) and 2 * sum(verdicts) >= len(verdicts)
+    return short and bool(verdicts) and 2 * sum(verdicts) >= len(verdicts)
 
 
 @dataclass(frozen=True)
@@ -355,13 +368,17 @@ def are_straight(leads: np.ndarray, rate: float) -> np.ndarray:
 
 
 def cause_of(lead: np.ndarray, sampling_rate: float) -> str:
-    """Names what one lead (samples,) in mV before cleaning holds, if it is no ECG."""
-    if np.ptp(lead) < FLAT_MV or len(lead) < LEAST_SECONDS * sampling_rate:
-        return "flat: the electrode is off, or there is no heartbeat"
-    for cause in CAUSES:
-        if name := cause(lead, sampling_rate):
-            return name
-    return "no QRS complexes that recur"
+    """Names what one lead (samples,) in mV before cleaning holds, if it is no ECG.
+
+    The names stand in sentences before the names of leads, so they have no comma, colon or semicolon of their own.
+    """
+    if np.ptp(lead) < FLAT_MV:
+        return "no signal (electrode off or no heartbeat)"
+    if sampling_rate < LEAST_RATE:
+        return f"too low a sampling rate to tell an ECG (below {LEAST_RATE} Hz)"
+    if len(lead) < LEAST_SECONDS * sampling_rate:
+        return f"too short a signal to tell an ECG (below {LEAST_SECONDS:g} s)"
+    return next(name for cause in CAUSES if (name := cause(lead, sampling_rate)))
 
 
 def _is_hum(lead: np.ndarray, rate: float) -> str | None:
@@ -384,7 +401,7 @@ def _is_sine(lead: np.ndarray, rate: float) -> str | None:
     ((frequency, share),) = line_shares(*(each.reshape(-1) for each in spectrum(lead[None], rate)), 1)
     if share < 0.75:
         return None
-    return f"sine wave of {frequency:.1f} Hz" if frequency >= 0.6 else "slow waves, such as those of breathing"
+    return f"sine wave of {frequency:.1f} Hz" if frequency >= 0.6 else "slow waves (as of breathing)"
 
 
 def _is_triangle(lead: np.ndarray, rate: float) -> str | None:
@@ -400,7 +417,7 @@ def _is_noise(lead: np.ndarray, rate: float) -> str | None:
     high = np.diff(lead)
     parts = high[: len(high) // 20 * 20].reshape(20, -1).std(axis=1) if len(high) > 100 else np.ones(20)
     if np.percentile(parts, 80) > 3 * np.percentile(parts, 20):
-        return "bursts of noise, such as those of muscles or speech"
+        return "bursts of noise (as of muscles or speech)"
     return "white noise" if abs(slope) < 0.4 else "coloured noise"
 
 

@@ -171,13 +171,13 @@ def test_numbers_are_answered_in_every_way_in(pipe, ecgs):
     assert two["text"] != want and len(two["findings"]) == 2 and "checks" not in two
 
 
-@pytest.mark.parametrize("kind", ["white noise", "flat", "sine"])
+@pytest.mark.parametrize("kind", ["white noise", "no signal", "sine"])
 def test_nothing_is_said_of_what_is_no_ecg(pipe, ecgs, kind):
     rng, time = np.random.default_rng(0), np.arange(5000) / 500
     noise = {
         "white noise": rng.normal(0, 0.2, (12, 5000)),
         "sine": np.sin(2 * np.pi * 1.2 * time) * np.ones((12, 1)),
-        "flat": rng.normal(0, 1e-5, (12, 5000)),
+        "no signal": rng.normal(0, 1e-5, (12, 5000)),
     }[kind]
     given = {"signal": noise, "sampling_rate": 500, "units": "mV"}
     for options in ({}, {"question": "Is this AF?"}, {"question": "HR?"}, {"question": "?", "options": ["a", "b"]}):
