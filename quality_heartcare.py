@@ -19,6 +19,7 @@ from .configuration_heartcare import LEADS
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 POWER_LINES = (50.0, 60.0)  # Hz
 HUM_SECONDS = 2.0  # of the stretches in which hum is measured; the line's frequency wanders too much for longer ones
+GOLDEN = (np.sqrt(5) - 1) / 2  # the number that is farthest from all simple fractions
 STILL_MV = 1e-6  # a smaller step from one sample to the next is none
 FLAT_MV = 0.02  # from lowest to highest value, of a lead that shows no waves
 RANGE_MV = (FLAT_MV, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
@@ -110,18 +111,27 @@ def _numbers(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     low, high = signal.min(axis=1, keepdims=True), signal.max(axis=1, keepdims=True)
     at_rail = (signal[:, 1:] == high) | (signal[:, 1:] == low)
     clipped = (at_rail & (np.abs(steps) < STILL_MV)).sum(axis=1) / samples
-    # White noise of deviation s has second differences of deviation s * sqrt(6). Every third one is enough for a median
-    # of many; 3 is not a factor of the period of any hum.
-    restless = np.diff(steps, axis=1)[:, :: 3 if samples > 3000 else 1] if samples > 2 else np.zeros((leads, 1))
+    # White noise of deviation s has second differences of deviation s * sqrt(6). A third of them is enough for a median
+    # of many.
+    restless = _some(np.diff(steps, axis=1), 3 if samples > 3000 else 1) if samples > 2 else np.zeros((leads, 1))
     noise = 1000 * np.sort(np.abs(restless), axis=1)[:, restless.shape[1] // 2] / 0.6745 / np.sqrt(6)
     block = max(1, round(sampling_rate / 10))
     blocks = (
         signal[:, : samples // block * block].reshape(leads, -1, block).mean(axis=2) if samples >= block else signal
     )
     drift = uniform_filter1d(blocks, min(20, blocks.shape[1]), axis=1, mode="nearest")  # 2 s
-    spread = signal[:, :: max(1, block // 5)]
+    spread = _some(signal, max(1, block // 5))
     drift, span = (_width(values, part) for values, part in ((drift, 20), (spread, 100)))
     return np.stack([noise, drift, _hum(signal, sampling_rate), clipped, span])
+
+
+def _some(values: np.ndarray, every: int) -> np.ndarray:
+    """Returns one of about `every` columns, at distances that differ: at equal ones, which may be a multiple of the
+    period of hum, hum would be seen at one phase alone.
+    """
+    if every == 1:
+        return values
+    return values[:, np.arange(0, values.shape[1], every + GOLDEN).astype(int)]
 
 
 def _width(values: np.ndarray, part: int) -> np.ndarray:

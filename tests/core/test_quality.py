@@ -28,6 +28,19 @@ def test_hum_is_its_amplitude(rate, line):
     np.testing.assert_allclose(after, 1000 * hum, atol=5, rtol=0.02)
 
 
+@pytest.mark.parametrize("rate", [150, 200, 240, 250, 300, 360, 500, 600, 1000])
+@pytest.mark.parametrize("line", [50, 60])
+def test_noise_and_range_of_hum_do_not_hang_on_its_phase(rate, line):
+    """Many rates are multiples of the line's frequency, and samples at equal distances may then be all alike."""
+    angles = 2 * np.pi * line / rate * np.arange(10 * rate)
+    phases = np.linspace(0, np.pi, 12, endpoint=False)
+    quality = lead_quality(0.2 * np.sin(angles + phases[:, None]), rate)
+    assert quality.off.max() == 0
+    usual = 200 * 4 * np.sin(np.pi * line / rate) ** 2 * np.sqrt(0.5) / 0.6745 / np.sqrt(6)
+    # Of a period of few samples, the median itself is between 0.7 and 1.42 of the usual one.
+    assert 0.69 < quality.noise.min() / usual and quality.noise.max() / usual < 1.42
+
+
 def test_drift_and_a_step_are_no_hum():
     ecg, time = quiet_ecg(), np.arange(5000) / 500
     shifted = ecg + 2 * np.sin(2 * np.pi * 0.2 * time) + 1.5 * (time > 4.1)
