@@ -16,7 +16,7 @@ from .measuring_heartcare import MEASURED
 
 LONGEST = 1000  # characters of a question; a longer text asks for more than one number
 
-_LEAD = r"(?:lead |ableitung )?(?P<{}>avr|avl|avf|v[1-6]|i{{1,3}})"
+_LEAD = r"(?:avr|avl|avf|v[1-6]|i{1,3})(?![a-z0-9])"
 _HEIGHT = r"(?:(?:amplitude|height|depth|size|voltage|hoehe|tiefe) (?:of|der|von) (?:the )?)?"
 _WAVE = r"(?: (?:wave|peak|amplitude|voltage|height|depth|size|spike|zacke|hoehe|tiefe)n?s?)*"
 _SPAN = (
@@ -41,6 +41,13 @@ def _axis(owner: str) -> str:
         rf"(?:(?:mean|frontal|plane) )*{owner} (?:axis|vector|achse|vektor)"
         rf"|(?:axis|vector|achse|vektor) (?:of|der|von) (?:the |all )?{owner}"
     )
+
+
+def _leads(group: str) -> str:
+    """The words for one lead or several, which stand in a group of this name."""
+    word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
+    no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
+    return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
 
 
 # Words of each number, the longer ones first where one begins with the other. Hyphens are blanks by then.
@@ -154,6 +161,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     r"(?:rate|heart rate|hr|pulse) range|range of (?:the )?(?:heart )?rates?": ("slowest", "fastest"),
 }
 # Words around a number that are polite, or say what anyhow is meant: people, recordings, units, forms of an answer.
+# Lead II is the one that intervals are usually read in; of another lead, none of these numbers is measured.
 _FILLERS = """
 please pls plz bitte kindly hi hello hey sorry asap doctor doc dr nurse sir thanks thank thx danke just only so and
 und maybe perhaps mal denn eigentlich genau exactly roughly about approximately around ungefaehr etwa circa ca quick
@@ -161,22 +169,21 @@ quickly question frage now today also then right ok okay well jetzt heute it me 
 er du one the a an of for in into on at this that these here there from between to as is are be der die das des dem
 den ein eine einen im bei diesem dieses dieser von vom zu auf aus als ist sind gibt gibts my your our his her its
 their mein meine meinem meines meiner sein seine ihr ihre patient patients patienten patientin pt pts lady woman guy
-gentleman heart ventricle ventricles herz herzens ecg ekg e.c.g. ecgs tracing strip recording trace electrocardiogram
-elektrokardiogramm page sheet printout picture file signal lead leads ii iii avr avl avf plane arrival admission
-discharge baseline resting presenting value values number figure reading measurement duration length width size angle
-direction interval intervals time times complex wave waves current mean average exact actual measured estimated
-computed calculated frontal overall index wert zahl zahlenwert bestimmte according ms msec msecs millisec milliseconds
-millisecond millisekunden sec secs second seconds sekunden minute bpm /min mv millivolt millivolts mm millimeter
-millimeters millimetres deg degs degree degrees grad beats/min needs needed chart somebody someone anyone anybody team
-monitor form int integer float numeric numerical decimal whole output returned answer nothing else rounded added up
-together json format field digits plain text nur
+gentleman heart ventricle ventricles herz herzens ecg ekg e.c.g ecgs tracing strip recording trace electrocardiogram
+elektrokardiogramm page sheet printout picture file signal lead leads ii plane value values number figure reading
+measurement duration length width size angle direction interval intervals complex wave waves current mean average exact
+actual measured estimated computed calculated frontal overall index wert zahl zahlenwert bestimmte according ms msec
+msecs millisec milliseconds millisecond millisekunden s sec secs seconds sekunden minute bpm /min 1/min mv millivolt
+millivolts mm millimeter millimeters millimetres deg degs degree degrees grad beats/min needs needed chart somebody
+someone anyone anybody team monitor form int integer float numeric numerical decimal whole output returned answer
+nothing else rounded added up together json format field digits plain text nur
 """.split()
 # Words that ask for a number.
 _ASKS = """
-what what's whats which where how many much way can could would will able need want like i'd know let have get see
-tell say says give make measure state name determine calculate compute work figure estimate provide list show read off
+what whats which where how many much way can could would will able need want like i'd know let have get see
+tell say says give make measure state name determine calculate compute work estimate provide list show read off
 out quote specify write down report find obtain print return extract quantify assess do doing does passes looking
-check am per pro je has hat take takes last lasts measures going sitting running come point points pointing face
+check am per pro je has hat take takes lasts measures going sitting running come point points pointing face
 facing zeigt richtung by amount amounts lie lies was wie wo wohin viel viele wieviel welche welcher welches welchen
 betraegt betragen lautet nenne gib geben sag sagen miss misst messen gemessen angeben ausgeben mitteilen bestimme
 bestimmen ermittle ermitteln berechne berechnen dauert liegt vor vorliegt haben waere brauche moechte haette kannst
@@ -188,6 +195,7 @@ _HOW = re.compile(
     r"\b(?:how|wie)(?: very| (?:many|viele) \w+)? (?:long|wide|fast|high|big|broad|large|tall|deep|slow|often"
     r"|lang|hoch|breit|schnell|gross|tief)\b"
 )  # fmt: skip
+_RECORD = r"(?:e[ck]g|tracing|recording|strip|trace|electrocardiogram|elektrokardiogramm)"
 # What says how, where or in which form a number is wanted.
 _MANNER = re.compile(
     r"\bby (?:the )?(?:300|1500|\d+ second|(?:six|ten) second|(?:large|big|small) (?:box|square)) (?:rule|method)\b"
@@ -196,8 +204,13 @@ _MANNER = re.compile(
     r"|\bfor (?:the |my |his |her |our )?(?:\w+ ){0,2}(?:form|chart|report|notes|record|letter|file|log|handover)\b"
     r"|\bbefore (?:(?:i|we) )?(?:giv|start|prescrib|order|us|add|inject)(?:e|ing)? .*|[{}<>()=]"
     r"|,? \(?(?:not|rather than|instead of) (?:the )?(?:qtc?|corrected|uncorrected)(?: one| qt)?\b"
-    r"|\b(?:on|in|at|for|with|during) (?:this|these|that|his|her|my|their|our|today) (?!(?:\w+ )?(?:first|second|other"
-    r"|last|next|previous|prior|old|earlier|premature|ectopic|normal|abnormal|pause|beats?)\b)(?:\w+ )?\w+ ?(?=[?.!]*$)"
+    r"|\b(?:in|during|with) (?:this|that|his|her) (?:(?:atrial|ventricular|supraventricular|sinus|narrow|broad|wide"
+    r"|complex|regular|irregular) )*(?:fibrillation|flutter|tachycardia|bradycardia|arrhythmia|a?fib|af|svt|vt)\b"
+    r"|\b(?:in|of|for) (?:this|that) (?:(?:young|elderly|male|female) )*(?:case|example|person|child|boy|girl|man|woman"
+    r"|lady|patient|athlete)\b"
+    r"|\bat this (?:time|moment|point)\b|\bhow (?:much time|many times)\b|\btime (?=(?:from|between) )"
+    rf"|\b(?:arrival|resting|baseline|presenting) (?=(?:12 lead )?{_RECORD}\b)"
+    r"|\b(?:resting|baseline) (?=(?:(?:heart )?rate|hr|pulse|pr|pq|qrs|qtc?)\b)"
     r"|,? ?\b(?:uncorrected|not corrected|with(?:out| no) (?:any )?(?:heart )?(?:rate )?correction)\b"
 )  # fmt: skip
 # With these words, a question asks for something else than a number.
@@ -207,7 +220,9 @@ earlier before since change changed why because wrong remarkable unusual normal 
 wider narrower faster slower reason reasons explain risk should ischemia ischaemia rhythm quality noise limit cutoff
 threshold criterion(?!\svalue) criteria definition define shape look looks warum weshalb normwert erklaere rhythmus
 verlaenger\w* verkuerz\w* auffaellig confidence certain sure sicher age old sex gender mean\w*\s(?:that|if|when)
-go\son goes\son (?:first|second|other|last)\secg atrial\s(?:rate|frequency) flutter\srate sampling\srate
+go\son goes\son (?:was|were)\s.*\sthen
+(?:of|in|on|from)\s(?:the|a|my|his|her|our)\s(?:doctor|doc|dr|nurse|team|monitor|chart|form)
+atrial\s(?:rate|frequency) flutter\srate sampling\srate
 segment\slength reference\srange cut\soff formula\sfor which\sof one\sof
 how\s(?:do|can|would|does|should)\s(?:you|i|we|one) wie\s\w+\sman how\sto
 how\sis\s.*(?:calculate|measure|determine|compute|estimate|obtain|derive)d? how\smany\s(?:qrs|p|q|t|r)\b name\sof
@@ -241,9 +256,14 @@ _TELLS = re.compile(
     r".*(?:\b(?:is|are|am|was|were|has|had|feels?|felt|takes?|took|said|says|gets?|got|starts?|started|came|comes"
     r"|complains?|complained|collapsed|fainted|presents?|presented|always|never|bin|ist|war|habe|nimmt|nehme"
     r"|klagt|klagte)\b|'(?:re|m|ve) )"
-    r"|(?:known|post|status|history|hx|h/o|c/o|s/p|with|on|starting|having|considering|trying|checking|planning"
+    r"|(?:known|post|status|history|hx|h/o|c/o|s/p|with|on(?! (?:admission|arrival|discharge|presentation|exertion"
+    r"|exercise|effort)\b)|starting|having|considering|trying|checking|planning"
     r"|new|male|female|chest pain|syncope|palpitations|\d+ ?(?:yo|y/o|years?|[mfw]))\b"
 )  # fmt: skip
+# "Last" as an adjective means another time.
+_LAST_AS_VERB = re.compile(r"\bdo(?:es)?\b(.*)\blast\b(?= ?(?:[?.!,;]|$)| (?:in|on|for|here|please)\b)")
+_WORD = re.compile(r"/?[a-z][a-z0-9'.°/]*|\d[\w./]*")
+_LEAD_ONE = re.compile(r"\b(?:leads?|ableitung|in|of) i\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=,)\s+")
 _VOCABULARY = sorted(
     """
@@ -292,7 +312,7 @@ def _mentions() -> re.Pattern[str]:
     parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
     parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
     for name, words in OF_LEADS.items():
-        behind, before = (_LEAD.format(f"{name}_lead{k}") for k in (1, 2))
+        behind, before = _leads(f"{name}_leads1"), _leads(f"{name}_leads2")
         where = r"(?:(?: (?:is|are) (?:there|seen))?(?: (?:in|of|at|for|auf|von)|,)? (?:the )?)"
         parts.append(f"(?P<{name}_of>{words}{where}{behind}|{before} {words})")
     parts += [f"(?P<{name}>{'|'.join(words)})" for name, words in QUANTITIES.items()]
@@ -302,7 +322,8 @@ def _mentions() -> re.Pattern[str]:
 def asked_numbers(question: str) -> tuple[str, ...]:
     """Returns the names of the numbers that a question asks for, as attributes of `Measurements`: "pr", "heart_rate",
     and for single leads "st:V2", "r:V5", "s:V1"; "rr" is the mean RR interval, and "ectopic" the number of ectopic
-    beats. It returns () for a question that asks for anything else, or for more than numbers.
+    beats. It returns () for a question that asks for anything else, or for more than numbers of this ECG: for those of
+    another time, of a part of the recording, or of another person.
 
     Args:
         question: A question in English or German; a sentence about the patient may stand before or behind it.
@@ -312,13 +333,13 @@ def asked_numbers(question: str) -> tuple[str, ...]:
     text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
     if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
         return ()
-    text = _MANNER.sub(" ", _REPORT_ONLY.sub("give", text))
+    text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))
     before_colon, colon, _ = text.rstrip(": ?").partition(":")
     if _ELSEWHERE.search(text) or (colon and _mentioned(before_colon)[0]):
         return ()
     names, rest = _mentioned(text)
-    left = re.findall(r"[a-z/][a-z'.°/]+|\d{2,}", _HOW.sub(" ", rest))
-    return names if all(word.rstrip(".'") in _AROUND for word in left) else ()
+    left = [word.rstrip(".'") for word in _WORD.findall(_HOW.sub(" ", rest))]
+    return names if all(word in _AROUND for word in left) and not _LEAD_ONE.search(rest) else ()
 
 
 def _without_context(text: str) -> str:
@@ -344,14 +365,16 @@ def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
 def _note(match: re.Match[str], names: list[str]) -> str:
     """Notes the names of a mention, and returns what stands for it in the rest of the question."""
     found = {name: value for name, value in match.groupdict().items() if value is not None}
-    lead = next((value for name, value in found.items() if "_lead" in name), None)
-    name = next(name for name in found if "_lead" not in name)
+    leads = next((value for name, value in found.items() if "_leads" in name), None)
+    name = next(name for name in found if "_leads" not in name)
     if name.startswith("group"):
         names.extend(list(GROUPS.values())[int(name.removeprefix("group"))])
     elif name == "formula":
         names.append(f"by:{found[name]}")
-    elif lead:
-        names.append(f"{name.removesuffix('_of')}:{next(each for each in LEADS if each.lower() == lead)}")
+    elif leads:
+        by_name = {lead.lower(): lead for lead in LEADS}
+        asked = re.findall(rf"(?<![a-z0-9]){_LEAD}", leads)
+        names.extend(f"{name.removesuffix('_of')}:{by_name[lead]}" for lead in asked)
     else:
         names.append(name.removesuffix("_sum"))
     return " , "
@@ -426,9 +449,10 @@ def _value(quantity: str, lead: str, measured: Mapping[str, object]) -> float | 
 
 
 def words_of_axis(degrees: float) -> str:
-    """Returns the words of a QRS axis in degrees: -30 to 90 is normal in adults, and beyond -90 and 180 it is extreme
-    (AHA/ACCF/HRS recommendations, 2009).
+    """Returns the words of a QRS axis in degrees, rounded as it is shown: -30 to 90 is normal in adults, and beyond -90
+    and 180 it is extreme (AHA/ACCF/HRS recommendations, 2009).
     """
+    degrees = round(degrees)
     if -30 <= degrees <= 90:
         return "a normal axis"
     if -90 <= degrees < -30:

@@ -2,8 +2,10 @@
 
 import time
 
+import numpy as np
 import pytest
 
+from heartcare import asking_heartcare
 from heartcare.agent.qa import (
     CLOSED,
     COMPARE_CLOSED,
@@ -16,7 +18,7 @@ from heartcare.agent.qa import (
     patient_words,
 )
 from heartcare.agent.statements import WORDING
-from heartcare.asking_heartcare import answer_numbers, asked_numbers, mended, words_of_axis
+from heartcare.asking_heartcare import answer_numbers, asked_numbers, mended, normalize, words_of_axis
 from heartcare.measuring_heartcare import MEASURED
 from heartcare.statements_heartcare import SYNONYMS, asked_statement, statement_of
 from heartcare.training.drill import WORDINGS
@@ -86,6 +88,7 @@ NUMERIC_HARD = {
     ),
     ("qrs",): (
         *("How much time is there between the start of the QRS and its end?", "ventricular activation time, ms"),
+        *("How long does the QRS last on this ECG?", "The QRS lasts how long?", "How long does his QRS last, in ms?"),
         *("He has heart failure, how wide is the QRS?", "qrs_width: float", "How many ms wide is the QRS?"),
     ),
     ("qt",): (
@@ -94,18 +97,31 @@ NUMERIC_HARD = {
     ),
     ("qtc_fridericia",): (
         *("Please correct the QT interval for the heart rate.", "Korrigiertes QT?", "QTc for the drug chart"),
+        *("baseline QTc?", "QTc on the resting ECG?", "QTc, in s?"),
         *("QTc before we start sotalol?", "I am worried about torsades. What is the QTc?"),
     ),
     ("rr",): ("How long is it from one R wave to the next R wave?",),
     ("heart_rate",): (
         *("By the 6 second method, what is the heart rate?", "Bed 7 is dizzy. Rate?", "ventricular response rate"),
         *("72m, syncope. HR?", "What is the rate in this tachycardia?", "Wie schnell geht mein Puls?"),
+        *("rate in this regular narrow complex tachycardia?", "How fast is the heart at this time?", "resting HR?"),
+        *("What is the rate in this young woman?", "Heart rate of this child?", "HR in this case?"),
+        *("HR of this E.C.G.?", "So what is the rate then?", "Heart rate in this lady's ECG?", "HR in lead II?"),
     ),
     ("qrs_axis",): ("How does the heart's axis lie?", "Nenne den Lagetyp", "Wohin zeigt die elektrische Herzachse?"),
     ("p_axis",): ("Achse der P-Welle?", "atrial axis in degrees"),
     ("t_axis",): ("axis of repolarisation", "T-Achse"),
     ("sokolow_lyon",): ("R V6 + S V1", "S in V1 and R in V5 or V6, added up?"),
     ("cornell",): ("S V3 + R aVL in mV",),
+    ("st:V1", "st:V2"): (
+        *("What is the ST level in V1 and V2?", "V1 and V2 ST level?", "ST level of leads V1, V2 in mV"),
+        *("Wie hoch ist die ST-Strecke in V1 und V2?", "ST elevation in V1/V2?"),
+    ),
+    ("r:V5", "r:V6"): ("How tall are the R waves in V5 and V6?", "R wave amplitude in V5 and in V6?", "R in V5 & V6"),
+    ("st:II", "st:III", "st:aVF"): ("ST level in II, III and aVF?", "ST deviation in leads II, III, and aVF in mm"),
+    ("st:I", "st:aVL"): ("ST level in I and aVL?", "ST in lead I and lead aVL"),
+    ("s:V1", "s:V2", "s:V3"): ("How deep are the S waves in V1, V2 and V3?",),
+    ("r:V5", "qtc_fridericia"): ("How tall is R in V5, and I need the QTc.", "R in V5 and QTc?"),
     ("r:II",): ("How tall is R in II?", "Höhe der R-Zacke in II?"),
     ("s:V3",): ("Wie tief ist die S-Zacke in V3?", "depth of S in V3"),
     ("st:aVF",): ("By how many mm is ST depressed in aVF?", "elevation of the ST segment in aVF"),
@@ -135,6 +151,22 @@ OTHER = (
     *("The rate was 80 yesterday. What is the rhythm?", "QTc 510. What now?", "If the PR is 240, what is the block?"),
     *("Describe the ECG. What is the rate?", "What is the QRS? Is it wide?", "What is the QRS in his ectopic beats?"),
     *("What is the rate in her second ECG?", "Which lead has the tallest R?", "QTc by Hodges?", "Bazett?"),
+    # of one lead, although measured over all of them; and of leads that are not named one by one
+    *("QRS duration in V1?", "QT in V2?", "PR interval in lead III?", "QRS in leads V1 and V6?", "QRS in lead I?",
+    "QTc in aVF?"),
+    *("QRS axis in V1?", "heart rate in V5", "ST level in V1 to V3?", "ST in V1-V3?", "R in V5 or V6?"),
+    *("R in V5 and V9?", "ST level in V1 and in the other leads?", "What is the heart rate in P?", "ST in V7?"),
+    # of another time, or of a part of the recording
+    *("What was the heart rate last time?", "What was the QTc at admission?", "What was the QTc at discharge?"),
+    *("On admission, what was the QTc?", "Last time, what was the QTc?", "What was the heart rate on arrival?"),
+    *("What was the QTc at baseline?", "QTc at rest?", "What was the rate at that time?", "What was the rate then?"),
+    *("What is the heart rate in the last 5 seconds?", "heart rate in 5 seconds?", "What is the rate in minute 2?"),
+    *("What is the heart rate at 5 s?", "HR at 10:30?", "What was the rate on the last strip?", "QT last?"),
+    *("What is the rate on the second strip?", "What is the rate in her second tracing?", "QTc on their new drug?"),
+    *("What is the rate during this seizure?", "What is the rate with my treadmill?", "PR in her childhood?"),
+    # of others
+    *("What is the heart rate in his mother?", "What is the PR in her daughter?", "QTc in their twin?"),
+    *("What is the heart rate of the doctor?", "Heart rate on the monitor?"),
     *("Do not give me the PR.", "What is the rate of the atria?", "How much does the QT exceed 450 ms?"),
 )  # fmt: skip
 STATEMENTS = {
@@ -297,9 +329,21 @@ def test_answers_say_the_number_its_unit_or_why_there_is_none():
     ]
 
 
-def test_patients_of_the_data_engine_do_not_matter():
-    import numpy as np
+def test_the_words_of_an_axis_are_those_of_the_number_shown():
+    for degrees in np.arange(-180, 180.05, 0.1):
+        answer = answer_numbers(("qrs_axis",), {"qrs_axis": float(degrees)})
+        shown = int(answer.split()[4])
+        assert answer == f"The QRS axis is {shown} degrees ({words_of_axis(shown)})."
+        assert ("a normal axis" in answer) == (-30 <= shown <= 90)
 
+
+def test_each_word_around_a_number_is_one_that_can_occur():
+    tables = [*asking_heartcare._FILLERS, *asking_heartcare._ASKS]
+    assert [word for word in tables if tables.count(word) > 1] == []
+    assert [word for word in tables if asking_heartcare._WORD.findall(normalize(word)) != [word]] == []
+
+
+def test_patients_of_the_data_engine_do_not_matter():
     rng = np.random.default_rng(0)
     for _ in range(200):
         who = patient_words(float(rng.integers(1, 95)), [None, "male", "female"][rng.integers(3)], rng)
