@@ -93,8 +93,7 @@ def find_pacing_spikes(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     """Finds the spikes of a pacemaker: int64 (spikes,), samples. Fewer than three are taken for artefacts, and below
     250 Hz none can be seen.
 
-    A spike is high and lasts for some 4 ms, and is not led up to by a slope, as the top of a QRS is that lasts longer
-    than 20 ms.
+    A spike is high, lasts about 4 ms and rises from a flat line; the top of a QRS follows a slope of more than 20 ms.
 
     Args:
         signal: (leads, samples) in mV.

@@ -20,7 +20,9 @@ from .delineation_heartcare import Delineation, delineate
 from .findings_heartcare import numbers_of
 from .measuring_heartcare import as_plain, measure_ecg
 
-BEFORE_BEAT, AFTER_BEAT = 0.3, 0.45  # seconds around an R peak that are taken out as one beat, at most half an RR each
+# Seconds before and after an R peak that are taken out as one beat; at most half the RR interval to either neighbour.
+BEFORE_BEAT = 0.3
+AFTER_BEAT = 0.45
 WAVES = ("P", "QRS", "ST-T", "between beats")
 
 
@@ -44,7 +46,8 @@ class Explanation:
 
     Attributes:
         code: Code of the statement.
-        probability: Its calibrated probability.
+        probability: Its calibrated probability with all parts there; by the numbers that `explain_findings` was given,
+            or else by those measured at the model's rate, as the effects are.
         effects: For "lead", "wave" and "beat" the name of each part -> how far the calibrated logit falls without it;
             the largest first. What is negative speaks against the finding.
         intervals: (lead, start, stop) in seconds: the waves in the beats and leads that matter most.
@@ -100,10 +103,16 @@ def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], r
     """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
     signal = signal.copy()
     for lead, first, last in intervals:
-        left, right = max(0, round(first * rate) - 1), min(signal.shape[1] - 1, round(last * rate))
         row = LEADS.index(lead)
-        signal[row, left : right + 1] = np.linspace(signal[row, left], signal[row, right], right - left + 1)
+        _bridge(signal[row : row + 1], round(first * rate), round(last * rate))
     return signal
+
+
+def _bridge(signal: np.ndarray, start: int, stop: int) -> None:
+    """Makes samples from `start` up to `stop` of (leads, samples) straight lines between their neighbours, in place."""
+    left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
+    share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
+    signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
 
 
 def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,15 +122,18 @@ def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarra
         row = LEADS.index(part.name)
         signal[row], mask[row] = 0, False
     for start, stop in part.spans:
-        left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
-        share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
-        signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
+        _bridge(signal, start, stop)
     return np.where(mask, signal, 0).astype(np.float32), mask
 
 
 @torch.no_grad()
 def explain_findings(
-    model: Any, signal: np.ndarray, mask: np.ndarray, codes: Sequence[str] | None = None, most: int = 3
+    model: Any,
+    signal: np.ndarray,
+    mask: np.ndarray,
+    codes: Sequence[str] | None = None,
+    most: int = 3,
+    baseline: np.ndarray | None = None,
 ) -> list[Explanation]:
     """Explains findings of one ECG.
 
@@ -131,6 +143,9 @@ def explain_findings(
         mask: bool (12, samples), True where a lead was recorded.
         codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more.
         most: Number of statements at most, where none are given.
+        baseline: Numbers of the whole ECG, float32 (numbers,) as `numbers_of` returns them, such as those measured at
+            the recording's own rate. The probabilities and the likeliest statements are theirs; the effects compare
+            the ECG with its parts taken out, all of them measured at the model's rate. By default that of `signal`.
 
     Returns: an explanation for each statement.
 
@@ -142,9 +157,11 @@ def explain_findings(
     parts = parts_of(found, signal.shape[1], rate, present)
     variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
     measured = [as_plain(measure_ecg(each, rate, recorded)) for each, recorded in variants]
-    numbers = np.stack([numbers_of(plain, *variant, rate) for plain, variant in zip(measured, variants)])
+    numbers = [numbers_of(plain, *variant, rate) for plain, variant in zip(measured, variants)]
+    # The whole ECG comes twice: with the numbers that its probability rests on, and with those to compare.
+    variants, numbers = [variants[0], *variants], [numbers[0] if baseline is None else baseline, *numbers]
     logits = model.find(
-        torch.from_numpy(numbers).to(model.device),
+        torch.from_numpy(np.stack(numbers)).to(model.device),
         input_values=torch.from_numpy(np.stack([each for each, _ in variants])).to(model.device),
         lead_mask=torch.from_numpy(np.stack([recorded for _, recorded in variants])).to(model.device),
     ).logits.cpu()
@@ -154,7 +171,7 @@ def explain_findings(
     places = {code: known.index(code) for code in codes if code in known}
     if unknown := set(codes) - set(places):
         raise KeyError(f"The model does not find {sorted(unknown)}; it finds {known}.")
-    falls = logits[0] - logits[1:]
+    falls = logits[1] - logits[2:]
     return [
         _explanation(code, float(logits[0, k].sigmoid()), falls[:, k].tolist(), parts, present, rate)
         for code, k in places.items()

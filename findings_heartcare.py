@@ -21,17 +21,21 @@ from transformers.utils.generic import ModelOutput
 
 from .configuration_heartcare import LEADS, HeartcareConfig
 
-INTERVALS = ("heart_rate", "slowest", "fastest", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham")
+RATES = ("heart_rate", "slowest", "fastest")
+INTERVALS = ("pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "qtc_framingham")
 AXES = ("p_axis", "qrs_axis", "t_axis")
-SUMS = ("sokolow_lyon", "cornell", "limb_voltage", "chest_voltage", "sdnn", "rmssd", "p_share")
+VOLTAGES = ("sokolow_lyon", "cornell", "limb_voltage", "chest_voltage")
+OF_THE_RHYTHM = ("sdnn", "rmssd", "p_share")
 OF_LEADS = ("st", "st_slope", "r", "s")
 EARLY_AND_WIDE = ("early", "wide")
 OVER_LEADS = ("largest", "median", "largest of the limb leads", "largest of the chest leads")
 # Names of the values that `numbers_of` returns, in their order.
 NUMBERS: tuple[str, ...] = (
+    *RATES,
     *INTERVALS,
     *(f"{axis}:{part}" for axis in AXES for part in ("cos", "sin")),
-    *SUMS,
+    *VOLTAGES,
+    *OF_THE_RHYTHM,
     *(f"{name}:{lead}" for name in OF_LEADS for lead in LEADS),
     *EARLY_AND_WIDE,
     *(f"{name}:{part}" for name in ("noise", "burst", "drift") for part in OVER_LEADS),
@@ -54,11 +58,11 @@ def numbers_of(measured: Mapping[str, Any], signal: np.ndarray, mask: np.ndarray
         mask: bool (12, samples), True where a lead was recorded.
         rate: Hz of the signal.
     """
-    values = [measured.get(name) for name in INTERVALS]
+    values = [measured.get(name) for name in (*RATES, *INTERVALS)]
     for axis in AXES:
         angle = measured.get(axis)
         values += [None, None] if angle is None else [math.cos(math.radians(angle)), math.sin(math.radians(angle))]
-    values += [measured.get(name) for name in SUMS]
+    values += [measured.get(name) for name in (*VOLTAGES, *OF_THE_RHYTHM)]
     values += [measured.get(name, {}).get(lead) for name in OF_LEADS for lead in LEADS]
     if measured.get("heart_rate") is None:
         values += [None for _ in EARLY_AND_WIDE]

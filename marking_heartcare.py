@@ -91,7 +91,9 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
 
 
 def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
-    """In each lead, the QRS is what is steep around `zero`: more than a twentieth of its steepest slope."""
+    """In each lead, the QRS is what is steep around `zero`: steeper than a twentieth of its steepest slope and than six
+    times the quietest tenth of the beat.
+    """
     steep = np.abs(_slope(beat, 9))
     around = slice(max(0, zero - round(0.12 * RATE)), zero + round(0.12 * RATE) + 1)
     part = steep[:, around]

@@ -22,7 +22,8 @@ IRREGULAR = 0.075  # median deviation of the RR intervals, relative to their med
 LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
 SHORT_GAP = 0.2  # seconds; a shorter gap in a lead is bridged
 
-# Attribute of `Measurements` -> its name and unit, wherever numbers are shown.
+# Attribute of `Measurements` -> its name and unit in the table of `as_rows`; a question for "all measurements" asks for
+# these.
 MEASURED: dict[str, tuple[str, str]] = {
     "heart_rate": ("heart rate", "beats/min"),
     "pr": ("PR", "ms"),
@@ -218,7 +219,8 @@ class Measuring:
         self._set("slowest", 60 / rr.max() if enough else None, one_beat)
         self._set("fastest", 60 / rr.min() if enough else None, one_beat)
         normal = 1000 * rr[usual[1:] & usual[:-1]]
-        self._set("sdnn", normal.std(ddof=1) if len(normal) > 1 else None, "fewer than three usual beats in a row")
+        few = "fewer than two RR intervals between usual beats"
+        self._set("sdnn", normal.std(ddof=1) if len(normal) > 1 else None, few)
         steps = np.diff(rr)[usual[2:] & usual[1:-1] & usual[:-2]] if len(rr) > 1 else np.empty(0)
         few = "fewer than three usual beats in a row"
         self._set("rmssd", 1000 * np.sqrt(np.mean(np.square(steps))) if len(steps) else None, few)

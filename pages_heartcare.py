@@ -19,22 +19,36 @@ from scipy import ndimage
 
 from .image_processing_heartcare import as_rgb, open_picture, picture_of
 
-LONG_SIDE, SHORT_SIDE = 825, 560  # pixels that pictures are reduced to, by whole factors, by the side that needs less
-INK, DARK_INK = 0.76, 0.4  # brightness, of the paper around it; ink is darker, and darker than a grid without colours
-LEAST_INK, MOST_INK = 0.001, 0.1  # of a page that is not blank; of one that has traces but no grid without colours
+# Pictures are reduced by a whole factor, that of the side which needs less, to about as many pixels.
+LONG_SIDE = 825
+SHORT_SIDE = 560
+INK = 0.76  # brightness of ink, at most, of that of the paper around it
+DARK_INK = 0.4  # the same, of ink that is darker than a grid without colours
+LEAST_INK = 0.001  # of a page that is not blank
+MOST_INK = 0.1  # of a page that has traces, but no grid without colours
 RULING = 0.2  # of the width; what is straight for as long is a line of a table, of a stave, or without any heartbeat
 LEAST_WIDTH = 0.08  # of the page, of a stroke that may be a trace
 LEAST_TRACES = 0.85  # of the page's width, all traces together
 
 # What traces have, in pixels where no other unit is given.
-MOST_RUNS, MOST_THICK, SPIKE = 1.35, 4.0, 5.0  # strokes in a column, their height, and how much more a spike has
+MOST_RUNS = 1.35  # strokes in a column
+MOST_THICK = 4.0  # height of a stroke in a column
+SPIKE = 5.0  # how much higher a spike is than the usual column
 STEEP = (0.003, 0.25)  # share of a trace's columns that spikes have
-LEAST_KURTOSIS, MOST_STEP, MOST_SPIKES = 3.5, 0.25, 60  # MOST_SPIKES are those on the width of a page
-# Traces that cross each other are one stroke: columns with the usual number of runs, and the spikes of all.
-LEAST_REGULAR, LEAST_COMMON_KURTOSIS, LEAST_COMMON_SPIKES = 0.55, 3.0, 4
+LEAST_KURTOSIS = 3.5  # of its distance from its usual level
+MOST_STEP = 0.25  # of a spike, from the level before to the level after, in parts of its height
+MOST_SPIKES = 60  # on the width of a page
+# Traces that cross each other are one stroke.
+LEAST_REGULAR = 0.55  # share of its columns that have the usual number of runs
+LEAST_COMMON_KURTOSIS = 3.0  # the median over its traces
+LEAST_COMMON_SPIKES = 4  # of all its traces together
 
-# Of fast wide beats no trace is quiet, but wide strokes go up and down together, on one and a half times the width.
-LEAST_STROKES, LEAST_WAVE_WIDTH, LEAST_WAVES, LEAST_RECURRENCE, MOST_OTHER = 3, 0.2, 1.5, 0.5, 0.1
+# Of fast wide beats no trace is quiet, but wide strokes go up and down together.
+LEAST_STROKES = 3  # of the same period
+LEAST_WAVE_WIDTH = 0.2  # of the page, of a wide stroke
+LEAST_WAVES = 1.5  # of the page's width, all such strokes together
+LEAST_RECURRENCE = 0.5  # correlation of a stroke with itself one period later
+MOST_OTHER = 0.1  # of the usual period, by which that of a stroke may differ
 
 LEAST_PULSES = 2  # of calibration, from which on they tell which way is up
 LEAST_LEAN = 0.45  # of the waves towards the time before the QRS, from which on they tell that the page is upside down

@@ -24,7 +24,11 @@ STILL_MV = 1e-6  # a smaller step from one sample to the next is none
 FLAT_MV = 0.02  # from lowest to highest value, of a lead that shows no waves
 RANGE_MV = (FLAT_MV, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
-NOISE_UV, DRIFT_MV, CLIPPED_SHARE, MISSING_SHARE, OFF_SHARE = 50.0, 0.5, 0.02, 0.02, 0.9
+NOISE_UV = 50.0
+DRIFT_MV = 0.5
+CLIPPED_SHARE = 0.02  # of the samples
+MISSING_SHARE = 0.02  # of the samples
+OFF_SHARE = 0.9  # of the recorded samples
 
 
 @dataclass

@@ -30,13 +30,16 @@ MANY_LEADS = 6
 MOST_STEP = 0.85  # of a complex: from its level before to its level after, in parts of its height
 SHORT_SECONDS = 4.0  # of a stretch; a shorter one may hold only a few complexes, one of them of another form
 SHORTEST_SECONDS = 2.0  # of a stretch; in a shorter one, the ends may cut every complex off
-FEW, LEAST_ALIKE_OF_FEW, LEAST_STEEP_OF_FEW = 5, 0.3, 8.0
+FEW = 5  # complexes of a short stretch
+LEAST_ALIKE_OF_FEW = 0.3  # as `LEAST_ALIKE`, for few complexes
+LEAST_STEEP_OF_FEW = 8.0  # as `LEAST_STEEP`, for few complexes
 LEAST_LEFT = 0.02  # of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
 
 # Fibrillation and flutter of the ventricles: most power near their frequency, over more than one line of the spectrum,
 # and in leads that are seen by few dipoles.
 FLUTTER_HZ = (2.0, 9.0)
-LEAST_FLUTTER_SHARE, LEAST_FLUTTER_MV = 0.7, 0.15
+LEAST_FLUTTER_SHARE = 0.7  # of the power
+LEAST_FLUTTER_MV = 0.15  # range of the higher leads
 MOST_FLUTTER_STEEP = 6.0  # of what recurs; sawtooth waves have more
 LEAST_RELATED = 0.8  # share of the power of related leads in their three strongest components
 MOST_SINE_SHARE = 0.97  # of that power in one sine wave, or in three without a common period

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-# Deviations of the priors of a label's slope, in octaves, and of its intercept: rare labels stay near slope 1 and
-# intercept 0, where their few records would say anything.
-SLOPE_OCTAVES, INTERCEPT_NATS = 0.5, 2.0
+# Labels with few records keep a slope near 1 and an intercept near 0.
+SLOPE_OCTAVES = 0.5  # deviation of the prior of a label's slope
+INTERCEPT_NATS = 2.0  # deviation of the prior of its intercept
 
 
 def fit_calibration(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

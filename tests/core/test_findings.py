@@ -348,6 +348,16 @@ def test_an_explanation_finds_what_the_head_reads(with_head, tiny_processor, ecg
     assert {lead for lead, _, _ in found.intervals} <= {"V5"}
     with pytest.raises(KeyError, match="XYZ"):
         explain_findings(with_head, prepared.signal, prepared.lead_mask, ["XYZ"])
+    given = np.zeros(len(NUMBERS), np.float32)
+    given[NUMBERS.index("r:V5")] = 30.0
+    (of_given,) = explain_findings(with_head, prepared.signal, prepared.lead_mask, ["AFIB"], baseline=given)
+    inputs = {"input_values": prepared.signal[None], "lead_mask": prepared.lead_mask[None]}
+    inputs = {name: torch.from_numpy(values) for name, values in inputs.items()}
+    logits = with_head.find(torch.from_numpy(given)[None], **inputs).logits[0]
+    assert of_given.probability == pytest.approx(float(logits[1].sigmoid()), abs=1e-6)
+    assert of_given.probability != pytest.approx(found.probability, abs=1e-3)
+    for kind, effects in found.effects.items():
+        assert of_given.effects[kind] == pytest.approx(effects, abs=1e-5)
     reply = pipe(ecgs[0], question="Is this AF?", explain=True)
     (plain,) = reply["explanations"]
     assert plain["finding"] == "atrial fibrillation" and plain["leads"][0]["lead"] == "V5" and json.dumps(reply)

@@ -13,12 +13,21 @@ from make_examples import write_wfdb
 from heartcare import delineation_heartcare
 from heartcare.agent.simulate import FORMS, P_WAVE, R_WAVE, RHYTHMS, S_WAVE, T_WAVE, simulate_ecg
 from heartcare.asking_heartcare import answer_numbers, asked_numbers
-from heartcare.delineation_heartcare import delineate, find_pacing_spikes, find_r_peaks, likeness, median_of_rows
+from heartcare.delineation_heartcare import (
+    Delineation,
+    Waves,
+    delineate,
+    find_pacing_spikes,
+    find_r_peaks,
+    likeness,
+    median_of_rows,
+)
 from heartcare.ecg_heartcare import LEADS
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.measuring_heartcare import (
     MEASURED,
     Measurements,
+    Measuring,
     as_plain,
     best_stretch,
     measure_ecg,
@@ -506,3 +515,24 @@ def test_the_times_of_pacing_spikes_are_told():
         "The number of pacing spikes cannot be measured: they are too short to be seen below 250 Hz."
     )
     assert measure_ecg(np.ones((12, 5000)), 500).pacing_spikes == ()
+
+
+@pytest.mark.parametrize("usual, absent", [("++-++", {"rmssd"}), ("++-+-", {"sdnn", "rmssd"}), ("+++--", set())])
+def test_reasons_of_the_variability_are_what_is_counted(usual, absent):
+    """SDNN needs two intervals between usual neighbours, wherever they are; RMSSD, three usual beats in a row."""
+    peaks, qrs = np.array([0.5, 1.3, 2.2, 2.9, 3.8]), (-0.04, 0.05)
+    found = Delineation(
+        peaks,
+        [Waves(None, (peak - 0.04, peak + 0.05), None) for peak in peaks],
+        np.array([mark == "+" for mark in usual]),
+        Waves(None, qrs, None),
+        np.random.default_rng(0).normal(size=(12, 600)).astype(np.float32),
+        {name: np.full((12, 2), np.nan) for name in ("p", "qrs", "t")},
+    )
+    measured = Measuring(found, np.ones(12, bool), "no beat is seen", 500).measurements()
+    reasons = {
+        "sdnn": "fewer than two RR intervals between usual beats",
+        "rmssd": "fewer than three usual beats in a row",
+    }
+    told = {name: measured.reasons[name] for name in reasons if name in measured.reasons}
+    assert told == {name: reasons[name] for name in absent}
