@@ -2,16 +2,22 @@
 statements that a number decides.
 
     python -m heartcare.studies.evaluate_findings --ptbxl PTBXL_FOLDER --model .              # fold 9
+    python -m heartcare.studies.evaluate_findings --ptbxl PTBXL_FOLDER --model . --fold 10    # the test fold
     python -m heartcare.studies.evaluate_findings --ptbxl PTBXL_FOLDER --model . --words      # the language model, too
 
+The head's calibration and the thresholds of its sets were fitted on fold 9, so that on it, errors of calibration and
+coverage are too good; they are those of new records on fold 10 alone.
+
 The pipeline answers yes/no questions about statements, and options that are statements, by the probabilities that are
-scored here. `--words` asks the language model the same yes/no questions, with and without the line of measured numbers
-in its prompt. Intervals are 95 % by bootstrap of patients. Prints Markdown tables.
+scored here. A closed question that they do not answer is given to the language model, which is not asked here: such
+questions count as not answered right, and their number stands beside. `--words` asks the language model the same yes/no
+questions, with and without the line of measured numbers in its prompt. Intervals are 95 % by bootstrap of patients.
+Prints Markdown tables.
 """
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +29,7 @@ from heartcare.agent.statements import NAMES
 from heartcare.answering_heartcare import answer_directly
 from heartcare.bench.classify import QUESTIONS
 from heartcare.bench.metrics.probability import expected_calibration_error, macro_auc
-from heartcare.bench.metrics.statistics import interval, patient_draws
+from heartcare.bench.metrics.statistics import interval, mean_interval, patient_draws
 from heartcare.bench.models import HeartcareModel
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.training.finding_views import View, Views
@@ -35,7 +41,7 @@ BOUND = ("PAC", "SARRH", "SBRAD", "1AVB", "LNGQT", "STACH", "CLBBB", "AFIB")  # 
 SUPERCLASSES = 5  # the first of NAMES
 
 
-def with_interval(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
+def auc_text(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
     """Returns the macro AUC of labels (records, classes) as text, with its interval."""
     low, high = interval(macro_auc(labels, scores, weights))
     return f"{float(macro_auc(labels, scores)):.3f} [{low:.3f}, {high:.3f}]"
@@ -44,7 +50,7 @@ def with_interval(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
 def bound_row(name: str, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
     """Returns a row with the AUC of each statement that numbers decide."""
     columns = [[NAMES.index(code)] for code in BOUND]
-    cells = [with_interval(labels[:, column], scores[:, column], weights) for column in columns]
+    cells = [auc_text(labels[:, column], scores[:, column], weights) for column in columns]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -62,8 +68,16 @@ def calibration_rows(labels: np.ndarray, before: np.ndarray, after: np.ndarray) 
             )
 
 
-def closed_accuracy(data: PTBXL, logits: np.ndarray, choices: np.ndarray, wordings: dict[str, str], seed: int) -> dict:
-    """Returns whether each closed question about the records is answered right, by dimension and by topic.
+def percent_text(shares: Sequence[float], patients: Sequence[str], seed: int) -> str:
+    """Returns the mean of shares from 0 to 1, one for each of `patients`, as text with its interval."""
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * x for x in mean_interval(shares, patients, seed=seed)))
+
+
+def closed_answers(
+    data: PTBXL, logits: np.ndarray, choices: np.ndarray, wordings: dict[str, str], seed: int
+) -> dict[str, list[tuple[str, bool | None]]]:
+    """Returns the patient of each closed question about the records and whether it is answered right, None where it is
+    given to the language model; by dimension and by topic.
 
     Args:
         data: Records.
@@ -71,7 +85,7 @@ def closed_accuracy(data: PTBXL, logits: np.ndarray, choices: np.ndarray, wordin
         wordings: Code of each label -> its words.
         seed: Seed of the options.
     """
-    builder, right = QuestionBuilder(np.random.default_rng(seed), plain=True), defaultdict(list)
+    builder, answers = QuestionBuilder(np.random.default_rng(seed), plain=True), defaultdict(list)
     for record, *rows in zip(data.rows, logits, choices):
         labels = Labels(record["scp_codes"], notes=record)
         for topic in TOPICS:
@@ -80,11 +94,11 @@ def closed_accuracy(data: PTBXL, logits: np.ndarray, choices: np.ndarray, wordin
                 continue
             by_code = [dict(zip(wordings, row)) for row in rows]
             answer = answer_directly(question.question, question.options, {}, *by_code, wordings)
-            is_right = answer is not None and answer.text.casefold() == question.answer.rstrip(".").casefold()
-            right[DIMENSION_OF[topic]].append(is_right)
+            is_right = answer and answer.text.casefold() == question.answer.rstrip(".").casefold()
+            answers[DIMENSION_OF[topic]].append((record["patient_id"], is_right))
             if DIMENSION_OF[topic] != topic:
-                right[f"{DIMENSION_OF[topic]}: {topic}"].append(is_right)
-    return right
+                answers[f"{DIMENSION_OF[topic]}: {topic}"].append((record["patient_id"], is_right))
+    return answers
 
 
 def ask_the_language_model(path: str, folder: Path, data: PTBXL, numbers: bool) -> np.ndarray:
@@ -123,16 +137,17 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     data = PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
-    name = f"fold{args.fold}" if args.limit is None else f"fold{args.fold}_{args.limit}"
-    views, reader = Views(model.beat, data, args.cache, name), Reader(model)
+    views, reader = Views(model.beat, data, args.cache), Reader(model)
     labels = given_statements(data)
-    weights = patient_draws([record["patient_id"] for record in data.rows], seed=args.seed)
+    patients = np.array([record["patient_id"] for record in data.rows])
+    weights = patient_draws(patients, seed=args.seed)
     whole = views.view("whole")
     raw = reader.logits(whole)
     found = model.findings_head.calibrated(raw)
     probabilities = found.probabilities.double().numpy()
 
-    print(f"\nFindings, fold {args.fold}, {len(data)} records\n\n| read | {AUC_COLUMNS} |\n|---|{AUC_RULE}")
+    fitted = ", on which calibration and thresholds were fitted" if args.fold == 9 else ""
+    print(f"\nFindings, fold {args.fold}{fitted}, {len(data)} records\n\n| read | {AUC_COLUMNS} |\n|---|{AUC_RULE}")
     read = {"codes and numbers": whole, "codes alone": without_numbers(whole)}
     read |= {"patterns of leads": views.view("leads"), "windows of 2.5 to 10 s": views.view("window")}
     for words, view in read.items():
@@ -150,17 +165,21 @@ def main(argv: list[str] | None = None) -> None:
     for row in calibration_rows(labels, raw.sigmoid().numpy()[:, : len(NAMES)], probabilities[:, : len(NAMES)]):
         print(row)
 
-    print("\n| closed questions | number | right |\n|---|---|---|")
+    print("\n| closed questions | number | right | given to the language model |\n|---|---|---|---|")
     logits, choices = found.logits.numpy(), found.choice_logits.numpy()
-    for words, right in closed_accuracy(data, logits, choices, model.config.wordings, args.seed).items():
-        print(f"| {words} | {len(right)} | {100 * np.mean(right):.1f} % |")
+    for words, answers in closed_answers(data, logits, choices, model.config.wordings, args.seed).items():
+        asked, right = zip(*answers)
+        share = percent_text([bool(each) for each in right], asked, args.seed)
+        print(f"| {words} | {len(right)} | {share} | {right.count(None)} |")
 
     print("\n| coverage asked | true statements held | statements in a set |\n|---|---|---|")
     true = np.concatenate([labels, np.nan_to_num(notes_labels(data)).astype(bool)], axis=1)
     for coverage in (0.8, 0.9, 0.95):
         held = probabilities >= model.findings_head.threshold(coverage)
         share = (held & true).sum(1) / np.maximum(true.sum(1), 1)
-        print(f"| {coverage:.2f} | {share[true.any(1)].mean():.3f} | {held.sum(1).mean():.1f} |")
+        some = true.any(1)
+        text = percent_text(share[some], patients[some], args.seed)
+        print(f"| {coverage:.2f} | {text} | {held.sum(1).mean():.1f} |")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from heartcare.measuring_heartcare import as_plain, measure_ecg, measurement_lin
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 
+from .caches import fingerprint, measuring_code, write_whole
 from .recipe import StageRecipe
 from .recordings import BeatTokens, CleanedSignal, LeadTiles, TrainingItem
 
@@ -74,14 +75,6 @@ def notes_of(codes: list[str]) -> dict[str, str]:
     if codes[0] in NOISE:
         return dict.fromkeys(codes, "noted")
     return {} if codes[0] in (NORMAL["noise"][0], NORMAL["ectopy"][0]) else {"extra_beats": codes[0].replace("+", ", ")}
-
-
-def fingerprint(part: nn.Module) -> str:
-    """Hash of a model's weights, so that a cache of one model is never taken for another's."""
-    key = 0
-    for tensor in part.state_dict().values():
-        key = zlib.crc32(tensor.detach().cpu().contiguous().view(torch.uint8).numpy(), key)
-    return f"{key:08x}"
 
 
 def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
@@ -308,18 +301,18 @@ class HeartcareData:
                     codes[place][:, codes.shape[-1] - latents.shape[-1] :] = latents
                     gains[place] = gain
             for path, array in zip(paths, (codes, gains)):
-                np.save(path, array)
+                write_whole(path, array)
         self._codes, self._gains = (np.load(path, mmap_mode="r") for path in paths)
 
     def measure_signals(self, sampling_rate: float) -> None:
         """Caches the line of measured numbers of every record, whose signals have this rate in Hz."""
-        path = self._stem.with_name(f"{self._stem.name}_lines.json")
+        path = self._stem.with_name(f"{self._stem.name}_{measuring_code()}_lines.json")
         if not path.exists():
             lines = []
             for record in tqdm(range(len(self)), desc="measuring"):
                 signal, lead_mask = self.cleaned(record)[:2]
                 lines.append(measurement_line(as_plain(measure_ecg(signal, sampling_rate, lead_mask))))
-            path.write_text(json.dumps(lines), encoding="utf-8")
+            write_whole(path, json.dumps(lines))
         self.lines = json.loads(path.read_text(encoding="utf-8"))
 
     @torch.no_grad()
@@ -339,7 +332,7 @@ class HeartcareData:
                 pictures = [LeadTiles(tiles) for tiles in self.tiles[start : start + batch_size]]
                 pixels = packer.pixel_values(pictures)["pixel_values"].to(model.device)
                 states.append(model.eval().get_image_slots(pixels).half().cpu().numpy())
-            np.save(path, np.concatenate(states))
+            write_whole(path, np.concatenate(states))
         self.slots = np.load(path, mmap_mode="r")
 
     def _cache_path(self, encoder: nn.Module, name: str) -> Path:

@@ -16,7 +16,7 @@ from heartcare.findings_heartcare import numbers_of, recorded_part
 from heartcare.measuring_heartcare import as_plain, measure_ecg
 from heartcare.tokenization_beat import BeatModel
 
-from .data import fingerprint
+from .caches import checksum, fingerprint, measuring_code, write_whole
 from .lead_patterns import PATTERNS, whole
 from .ptbxl import PTBXL
 
@@ -58,17 +58,18 @@ KINDS = {"whole": whole, "leads": random_pattern, "window": random_window}
 
 
 class Views:
-    """Views of some records, read by one Beat. Each is made once and kept in a folder.
+    """Views of some records, read by one Beat. Each is made once and kept in a folder, under a name that tells of what
+    it was made: signals, leads that are shown, and Beat's weights or the code that measures.
 
     Args:
         beat: The tokenizer.
         data: The records.
         cache: The folder.
-        name: Name of these records there.
     """
 
-    def __init__(self, beat: BeatModel, data: PTBXL, cache: Path, name: str):
-        self.beat, self.data, self.cache, self.name = beat, data, cache, name
+    def __init__(self, beat: BeatModel, data: PTBXL, cache: Path):
+        self.beat, self.data, self.cache = beat, data, cache
+        self._signals = checksum(data.microvolts(i) for i in range(len(data)))
         self.extractor = BeatFeatureExtractor(
             sampling_rate=beat.config.sampling_rate, samples_per_latent=beat.config.samples_per_latent
         )
@@ -84,16 +85,16 @@ class Views:
         """
         samples, rng = self.data.signal(0).shape[1], np.random.default_rng((seed, list(KINDS).index(kind)))
         masks = [KINDS[kind](rng, samples) for _ in range(len(self.data))]
-        numbers = self._kept(f"{kind}{seed}_numbers", lambda: self._measure(masks))
-        key = f"{fingerprint(self.beat)}_{kind}{seed}_{shift}"
-        tokens = self._kept(key, lambda: self._encode(masks, shift))
+        shown = f"{kind}_{self._signals}_{checksum(masks)}"
+        numbers = self._kept(f"{shown}_numbers_{measuring_code()}", lambda: self._measure(masks))
+        tokens = self._kept(f"{shown}_codes_{fingerprint(self.beat)}_{shift}", lambda: self._encode(masks, shift))
         return View(tokens["codes"], tokens["gain"], numbers)
 
     def _kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        path = self.cache / f"findings_{self.name}_{name}.npy"
+        path = self.cache / f"findings_{name}.npy"
         if not path.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            np.save(path, make())
+            write_whole(path, make())
         return np.load(path)
 
     def _measure(self, masks: list[np.ndarray]) -> np.ndarray:

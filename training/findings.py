@@ -65,13 +65,14 @@ class Reader:
 
     def __call__(self, view: View, rows: torch.Tensor, without_numbers: float = 0.0) -> torch.Tensor:
         """Returns the logits of some records (rows, labels)."""
-        codes = torch.from_numpy(view.codes[rows]).long()
+        places = rows.numpy()  # a tensor of one element would be taken for a number
+        codes = torch.from_numpy(view.codes[places]).long()
         with torch.no_grad():
             core = self.quantizer.levels[0].decode(codes[:, 0])
             others = self.quantizer.decode(codes) - core
-        numbers = torch.from_numpy(view.numbers[rows])
+        numbers = torch.from_numpy(view.numbers[places])
         numbers[torch.rand(len(rows)) < without_numbers] = torch.nan
-        return self.head(core, others, torch.from_numpy(view.gain[rows]), codes[:, 0] >= 0, numbers)
+        return self.head(core, others, torch.from_numpy(view.gain[places]), codes[:, 0] >= 0, numbers)
 
     @torch.no_grad()
     def logits(self, view: View) -> torch.Tensor:
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     model.add_findings_head(LABELS)
     train, held_back = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
-    views = Views(model.beat, train, args.cache, "train" if args.limit is None else f"train{args.limit}")
+    views = Views(model.beat, train, args.cache)
     quarter = train.signal(0).shape[1] // 4
     learnt = [views.view("whole", shift=shift) for shift in np.linspace(0, quarter, 5).astype(int)]
     others = [views.view("leads", 0), views.view("window", 0), views.view("leads", 1)]
@@ -172,10 +173,10 @@ def main(argv: list[str] | None = None) -> None:
     reader = Reader(model)
     train_head(reader, order, statements, torch.from_numpy(notes_labels(train)), args.epochs, args.learning_rate)
 
-    view = Views(model.beat, held_back, args.cache, "fold9" if args.limit is None else f"fold9{args.limit}")
+    view = Views(model.beat, held_back, args.cache).view("whole")
     given = given_statements(held_back)
-    calibrate(reader, view.view("whole"), given, notes_labels(held_back))
-    print(f"fold 9: {macro_auc_of_sets(given, reader.logits(view.view('whole'))[:, : len(NAMES)].numpy())}")
+    calibrate(reader, view, given, notes_labels(held_back))
+    print(f"fold 9: {macro_auc_of_sets(given, reader.logits(view)[:, : len(NAMES)].numpy())}")
     model.save_pretrained(args.output)
     HeartcareProcessor.from_pretrained(args.model).save_pretrained(args.output)
 
