@@ -13,54 +13,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .statements import DIAGNOSIS, DIAGNOSTIC_CLASS, FORM, RHYTHM, SUPERCLASS, SUPERCLASS_OF
+from heartcare.scp_heartcare import (
+    AXIS,
+    DIAGNOSIS,
+    DIAGNOSTIC_CLASS,
+    FORM,
+    NOISE,
+    NORMAL,
+    RHYTHM,
+    STAGE,
+    SUPERCLASS,
+    SUPERCLASS_OF,
+    TOPICS,
+)
 
 CERTAIN = 60.0
 TASKS = ("closed-qa", "open-qa", "verify-qa", "comparison-qa", "report", "prediction")
 MODALITIES = ("signal", "image", "signal-signal", "image-image", "signal-image")
 
-AXIS = {
-    "MID": "a normal axis",
-    "LAD": "left axis deviation",
-    "ALAD": "extreme left axis deviation",
-    "RAD": "right axis deviation",
-    "ARAD": "extreme right axis deviation",
-    "AXL": "a borderline left axis",
-    "AXR": "a vertical axis",
-    "SAG": "a sagittal axis",
-}
-STAGE = {
-    "Stadium I": "stage I (acute)",
-    "Stadium I-II": "stage I to II",
-    "Stadium II": "stage II (subacute)",
-    "Stadium II-III": "stage II to III",
-    "Stadium III": "stage III (old)",
-    "unknown": "of unknown stage",
-}
-NOISE = {
-    "static_noise": "static noise", "burst_noise": "burst noise", "baseline_drift": "baseline drift",
-    "electrodes_problems": "a problem with an electrode",
-}  # fmt: skip
-ECTOPY = {
-    "SVES": "supraventricular extrasystoles",
-    "VES": "ventricular extrasystoles",
-    "ES": "extrasystoles of unstated origin",
-    "SVES+VES": "supraventricular and ventricular extrasystoles",
-}
-NORMAL = {
-    "diagnosis": ("NORM", DIAGNOSIS["NORM"]), "waveform": ("no-form", "no abnormality of the waveform"),
-    "noise": ("no-noise", "no noise worth noting"), "ectopy": ("no-ectopy", "no extrasystoles"),
-}  # fmt: skip
-# The topics of questions, with the name of each answer. "misc" is the paper's Miscellaneous, in four topics.
-TOPICS = {
-    "rhythm": RHYTHM,
-    "waveform": FORM | dict([NORMAL["waveform"]]),
-    "diagnosis": DIAGNOSIS,
-    "axis": AXIS,
-    "stage": STAGE,
-    "noise": NOISE | dict([NORMAL["noise"]]),
-    "ectopy": ECTOPY | dict([NORMAL["ectopy"]]),
-}
+# Dimension of the benchmark of each topic; "misc" is the paper's Miscellaneous.
 DIMENSION_OF = {topic: topic if topic in ("rhythm", "waveform", "diagnosis") else "misc" for topic in TOPICS}
 DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
 

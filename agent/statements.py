@@ -6,72 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# SCP-ECG statements as a reader would say them, after EN 1064.
-# fmt: off
-RHYTHM = {
-    "SR": "sinus rhythm", "AFIB": "atrial fibrillation", "STACH": "sinus tachycardia", "SARRH": "sinus arrhythmia",
-    "SBRAD": "sinus bradycardia", "PACE": "a functioning artificial pacemaker", "SVARR": "supraventricular arrhythmia",
-    "BIGU": "bigeminy", "AFLT": "atrial flutter", "SVTAC": "supraventricular tachycardia",
-    "PSVT": "paroxysmal supraventricular tachycardia", "TRIGU": "trigeminy",
-}
-FORM = {
-    "ABQRS": "an abnormal QRS", "PVC": "ventricular premature complexes", "STD_": "ST depression",
-    "VCLVH": "voltage criteria for left ventricular hypertrophy",
-    "QWAVE": "Q waves", "LOWT": "low amplitude T waves", "NT_": "non-specific T wave changes",
-    "PAC": "atrial premature complexes",
-    "LPR": "a prolonged PR interval", "INVT": "inverted T waves", "LVOLT": "low QRS voltages",
-    "HVOLT": "high QRS voltage",
-    "TAB_": "T wave abnormality", "STE_": "ST elevation", "PRC(S)": "premature complexes",
-    "NDT": "non-diagnostic T abnormalities",
-    "NST_": "non-specific ST changes", "DIG": "digitalis effect", "LNGQT": "a long QT interval",
-}
-DIAGNOSIS = {
-    "NORM": "a normal ECG", "IMI": "inferior myocardial infarction", "ASMI": "anteroseptal myocardial infarction",
-    "LVH": "left ventricular hypertrophy",
-    "LAFB": "left anterior fascicular block", "ISC_": "non-specific ischemia",
-    "IRBBB": "incomplete right bundle branch block",
-    "1AVB": "first degree AV block", "IVCD": "non-specific intraventricular conduction delay",
-    "ISCAL": "anterolateral ischemia",
-    "CRBBB": "complete right bundle branch block", "CLBBB": "complete left bundle branch block",
-    "ILMI": "inferolateral myocardial infarction",
-    "LAO/LAE": "left atrial enlargement", "AMI": "anterior myocardial infarction",
-    "ALMI": "anterolateral myocardial infarction",
-    "ISCIN": "inferior ischemia",
-    "INJAS": "anteroseptal subendocardial injury", "LMI": "lateral myocardial infarction",
-    "ISCIL": "inferolateral ischemia",
-    "LPFB": "left posterior fascicular block", "ISCAS": "anteroseptal ischemia",
-    "INJAL": "anterolateral subendocardial injury",
-    "ISCLA": "lateral ischemia", "RVH": "right ventricular hypertrophy",
-    "ANEUR": "ST-T changes of a ventricular aneurysm",
-    "RAO/RAE": "right atrial enlargement", "EL": "electrolytic or drug effect", "WPW": "Wolff-Parkinson-White syndrome",
-    "ILBBB": "incomplete left bundle branch block", "IPLMI": "inferoposterolateral myocardial infarction",
-    "ISCAN": "anterior ischemia",
-    "IPMI": "inferoposterior myocardial infarction", "SEHYP": "septal hypertrophy",
-    "INJIN": "inferior subendocardial injury",
-    "INJLA": "lateral subendocardial injury", "PMI": "posterior myocardial infarction", "3AVB": "third degree AV block",
-    "INJIL": "inferolateral subendocardial injury", "2AVB": "second degree AV block",
-    "MI": "myocardial infarction",
-}
-SUPERCLASS = {
-    "NORM": "a normal ECG", "MI": "myocardial infarction", "STTC": "ST or T wave changes",
-    "CD": "a conduction disturbance",
-    "HYP": "hypertrophy",
-}
-DIAGNOSTIC_CLASS = {
-    "NORM": ("NORM",),
-    "MI": ("IMI", "ASMI", "ILMI", "AMI", "ALMI", "INJAS", "LMI", "INJAL", "IPLMI", "IPMI", "INJIN", "INJLA", "PMI",
-         "INJIL", "MI"),
-    "STTC": ("NDT", "NST_", "DIG", "LNGQT", "ISC_", "ISCAL", "ISCIN", "ISCIL", "ISCAS", "ISCLA", "ANEUR", "EL",
-         "ISCAN"),
-    "CD": ("LAFB", "IRBBB", "1AVB", "IVCD", "CRBBB", "CLBBB", "LPFB", "WPW", "ILBBB", "3AVB", "2AVB"),
-    "HYP": ("LVH", "LAO/LAE", "RVH", "RAO/RAE", "SEHYP"),
-}
-SUPERCLASS_OF = {code: name for name, codes in DIAGNOSTIC_CLASS.items() for code in codes}
+from heartcare.scp_heartcare import DIAGNOSIS, DIAGNOSTIC_CLASS, FORM, RHYTHM, SUPERCLASS, SUPERCLASS_OF
+
 STATEMENTS = RHYTHM | FORM | DIAGNOSIS
 # PTB-XL names the site of every infarction. A report that names none ("acute MI", "NSTEMI") gives the statement "MI",
 # the superclass without a site: any of PTB-XL's statements would claim a site that nobody stated.
 PTBXL_STATEMENTS = {code: words for code, words in STATEMENTS.items() if code != "MI"}
 
+# fmt: off
 # SNOMED CT codes of the PhysioNet challenges 2020 and 2021 -> SCP-ECG.
 SNOMED = {
     "426783006": "SR", "164889003": "AFIB", "427084000": "STACH", "426177001": "SBRAD", "427393009": "SARRH",

@@ -21,12 +21,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from heartcare.agent.qa import AXIS, NOISE, NORMAL, STAGE, Labels, Question
+from heartcare.agent.qa import Labels, Question
 from heartcare.agent.samples import NOT_RECORDED, open_image, unpack_ecg
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.measuring_heartcare import as_plain, measure_ecg, measurement_line
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
+from heartcare.scp_heartcare import AXIS, NOISE, NORMAL, STAGE
 
 from .caches import fingerprint, measuring_code, write_whole
 from .recipe import StageRecipe

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from heartcare.agent.qa import REPORT, SAME_PATIENT, TOPICS, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
+from heartcare.agent.qa import REPORT, SAME_PATIENT, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
 from heartcare.agent.statements import NAMES, WORDING, truth
+from heartcare.scp_heartcare import TOPICS
 
 # Classes that are asked about: the superclass NORM is worded exactly like the statement NORM, and is asked once.
 DISTINCT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from heartcare.agent.measure import match_peaks
-from heartcare.agent.qa import CHOICES, TASKS, TOPICS, Labels, QuestionBuilder, report_text, sentence
+from heartcare.agent.qa import CHOICES, TASKS, Labels, QuestionBuilder, report_text, sentence
 from heartcare.agent.rephrase import Rephraser, find_fault
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.agent.statements import SUPERCLASS, SUPERCLASS_OF
 from heartcare.delineation_heartcare import find_r_peaks
+from heartcare.scp_heartcare import TOPICS
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS)

@@ -15,7 +15,6 @@ from rouge_score import rouge_scorer
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from heartcare.agent.qa import TOPICS
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.bench.metrics import (
     RUBRIC,
@@ -46,6 +45,7 @@ from heartcare.bench.metrics import (
     signal_prediction,
     token_f1_each,
 )
+from heartcare.scp_heartcare import TOPICS
 
 WORDS = (
     "sinus rhythm, normal ECG. a-b 3.5 2,000 (x) don't AF; T-wave 60% &amp; Über I/II -5 ' \" e.g. no... [y] <z> $5 "
