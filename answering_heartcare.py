@@ -1,21 +1,67 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Answers that need no words of the language model: a measured number, a statement by its calibrated probability, and
-options that are statements.
+"""Answers that need no words of the language model: measured numbers, and what follows from the opinion of an ECG.
 
-    question, options, measurements, logits of the statements --> Answer, or None where the language model answers
+    question --asking_, statements_, understanding_heartcare--> Asked
+    Asked, measurements, opinion --> Answer, or None where the language model answers
     recordings and pictures that are no ECGs --> refusal
+
+Each answer is made of `Facts` alone, so that the same question has the same answer wherever it is asked.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from .asking_heartcare import answer_numbers, asked_numbers
+from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
-from .statements_heartcare import asked_statement, statement_of
+from .measuring_heartcare import MEASURED
+from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
+from .statements_heartcare import statement_of
+from .understanding_heartcare import Asked
 
 # An option that is right because a statement is not there cannot be told from the statements' own probabilities.
-_NEGATIVE = re.compile(r"\b(?:not|no|isn't|absent|without|except|least|none|neither|never|nicht|kein\w*)\b")
+_NEGATIVE = re.compile(
+    r"\b(?:not|no|isn't|absent|without|except|least|less|none|neither|never|incorrect|wrong|false|excluded?|ruled out"
+    r"|unlikely|nicht|kein\w*|ausgeschlossen|falsch)\b"
+)
+
+# Families that a number decides -> the number, its lowest and highest value outside of the family, and its error, in
+# its unit.
+DECIDED: dict[str, tuple[str, float, float, float]] = {
+    "TACHYCARDIA": ("heart_rate", -math.inf, 100.0, 1.0),
+    "BRADYCARDIA": ("heart_rate", 60.0, math.inf, 1.0),
+    "WIDE_QRS": ("qrs", -math.inf, 120.0, 4.0),
+    "AXIS_DEVIATION": ("qrs_axis", -30.0, 90.0, 5.0),
+}
+# Statements that clinicians look at at once.
+URGENT = ("3AVB", "2AVB", "SVTAC", "PSVT", "AFLT", "STE_", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL")
+COMPARED = ("rhythm", "axis", "waveform", "diagnosis")
+# Numbers whose change is told where it is larger than this, in their unit.
+CHANGES = {"heart_rate": 10.0, "pr": 20.0, "qrs": 12.0, "qtc_fridericia": 25.0, "qrs_axis": 20.0}
+# Kind of wave, as explanations name it -> its words.
+WAVES = {"P": "the P waves", "QRS": "the QRS", "ST-T": "ST and T", "between beats": "what lies between the beats"}
+# Seconds of a forecast: where a question names none, and at most.
+USUAL_FORECAST, LONGEST_FORECAST = 2.0, 10.0
+_SECONDS = re.compile(r"\b(\d+(?:[.,]\d+)?) ?-?(?:s|secs?|seconds?|sekunden?)\b", re.IGNORECASE)
+CAN = "It reads ECGs: ask for a report, a finding, the rhythm, or a measurement."
+# What cannot be answered -> the sentence that says so, and what can be.
+CANNOT = {
+    "treatment": f"This program does not advise on treatment. {CAN}",
+    "prognosis": f"What will become of the patient cannot be told by this program. {CAN}",
+    "identity": f"This is HeartcareGPT, research software that is not for clinical use. {CAN}",
+    "unknown": "That is none of the findings that this program was taught, so it cannot tell. Its report says what it "
+    "finds.",
+    "cause": f"Why the patient has it cannot be told from an ECG. {CAN}",
+    "other": f"This program answers questions about ECGs alone. {CAN}",
+    "language": f"This program understands questions in English and German. {CAN}",
+}
+NO_ECG = f"No ECG is given, so there is nothing to answer about; give one with the question. {CAN}"
+NOT_UNDERSTOOD = f"This question was not understood. {CAN}"
+SURELY_BEYOND = 0.9  # certainty that a question with options cannot be answered, from which on it is not
+ONE_ECG = "Only one ECG is given; a comparison needs two."
+UNTOLD = "That cannot be told from these leads."
 
 
 @dataclass(frozen=True)
@@ -24,6 +70,39 @@ class Answer:
 
     text: str
     probabilities: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one signal.
+
+    Attributes:
+        measured: Measurements as plain values.
+        opinion: What is said of it.
+        choices: Code of each statement -> its logit as an option of a question.
+    """
+
+    measured: Mapping[str, object]
+    opinion: Opinion
+    choices: Mapping[str, float]
+
+
+def facts_of(
+    measured: Mapping[str, object],
+    logits: Mapping[str, float],
+    choices: Mapping[str, float],
+    wordings: Mapping[str, str],
+) -> Facts:
+    """Returns what is known of a signal.
+
+    Args:
+        measured: Measurements as plain values.
+        logits: Code of each statement -> its calibrated logit.
+        choices: Code of each statement -> its logit as an option of a question.
+        wordings: Code of each statement -> its words.
+    """
+    opinion = Opinion(logits, wordings, cannot_be_told(measured, wordings), measured.get("qrs_axis"))
+    return Facts(measured, opinion, choices)
 
 
 def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | None] = ()) -> str:
@@ -40,9 +119,11 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
         by_cause: dict[str, list[str]] = {}
         for lead, cause in leads.items():
             by_cause.setdefault(cause, []).append(lead)
-        which = "This recording" if len(causes) == 1 else f"Recording {number}"
+        which = "this recording" if len(causes) == 1 else f"recording {number}"
         found = "; ".join(f"{cause} in {', '.join(of_cause)}" for cause, of_cause in by_cause.items())
-        sentences.append(f"{which} is no ECG, so nothing is said of it: {found}.")
+        is_unknown = all(cause.startswith("too ") for cause in by_cause)
+        verdict = f"whether {which} is an ECG cannot be told" if is_unknown else f"{which} is no ECG"
+        sentences.append(as_sentence(f"{verdict}, so nothing is said of it: {found}"))
     for number, cause in enumerate(pictures, 1):
         if not cause:
             continue
@@ -55,45 +136,245 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
     return " ".join(sentences)
 
 
-def answer_directly(
-    question: str,
-    options: Sequence[str],
-    measured: Mapping[str, object],
-    logits: Mapping[str, float],
-    choices: Mapping[str, float],
-    wordings: Mapping[str, str],
-) -> Answer | None:
-    """Answers a question about one signal from what was measured and found in it.
+def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
+    """Answers what was asked about the last of some signals, or, of a comparison, about the last two.
+
+    Returns: None where the language model answers.
+    """
+    if asked.kind == "cannot":
+        return Answer(CANNOT[asked.reason])
+    *earlier, last = facts
+    if asked.kind == "compare":
+        return Answer(compare(earlier[-1], last, asked.topic)) if earlier else Answer(ONE_ECG)
+    if asked.kind == "number":
+        return Answer(answer_numbers(asked.quantities, last.measured))
+    if asked.kind == "is":
+        return confirm(asked, last)
+    if asked.kind == "which":
+        return Answer(last.opinion.answer(asked.topic))
+    if asked.kind == "report":
+        return Answer(last.opinion.report())
+    if asked.kind == "sure":
+        return Answer(certainty(asked.codes, last))
+    if asked.kind == "summary":
+        return Answer(gist(last))
+    if asked.kind == "urgent":
+        return Answer(urgency(last))
+    return None
+
+
+def answer_each(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
+    """Answers a question about one signal, or about each of several: "ECG 1: Yes. ECG 2: No."."""
+    answers = [answer(asked, [each]) for each in facts]
+    if len(answers) == 1 or None in answers:
+        return answers[0]
+    return Answer(" ".join(f"ECG {number}: {each.text}" for number, each in enumerate(answers, 1)))
+
+
+def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
+    """Tells whether a question is answered by the sentence that it cannot be.
 
     Args:
-        question: The question.
-        options: Its options, or nothing.
-        measured: Measurements as plain values.
-        logits: Code of each statement -> its calibrated logit; empty for a model without a head for findings.
-        choices: Code of each statement -> its logit as an option of a question.
-        wordings: Code of each statement -> its words.
-
-    Returns: None for a question that asks for something else.
+        asked: What is asked.
+        is_refused: Whether the recording is refused anyhow, which matters more than that a finding is not taught.
+        has_options: Whether there are options; then it must be certain that the question is about other things.
     """
-    question = question.removesuffix(f": {', '.join(options)}?") if options else question
-    if not options and (names := asked_numbers(question)):
-        return Answer(answer_numbers(names, measured))
-    if not logits:
+    if asked is None or asked.kind != "cannot":
+        return False
+    if has_options:
+        return asked.reason in ("treatment", "prognosis", "cause") and asked.certainty >= SURELY_BEYOND
+    return not (is_refused and asked.reason == "unknown")
+
+
+def confirm(asked: Asked, facts: Facts) -> Answer:
+    """Answers whether statements are true, with the statements of a family that are."""
+    shares = [share_of(code, facts) for code in asked.codes]
+    if None in shares:
+        code = asked.codes[shares.index(None)]
+        name = DECIDED[code][0] if code in DECIDED else "qrs_axis" if code.startswith("axis:") else ""
+        if name and facts.measured.get(name) is None:
+            return Answer(answer_numbers((name,), facts.measured))
+        return Answer(UNTOLD if code in facts.opinion.untold else CANNOT["unknown"])
+    share = min(shares) if asked.every else max(shares)
+    found = [words_of(code, facts) for code, each in zip(asked.codes, shares) if each >= STATED]
+    no, yes = (share, 1 - share) if asked.negated else (1 - share, share)
+    text = "Yes" if yes >= STATED else "No"
+    names_more = len(asked.codes) > 1 or asked.codes[0] in (*FAMILIES, *DECIDED)
+    named = f": {', '.join(found)}" if found and (names_more or asked.negated) and (share >= STATED) else ""
+    return Answer(f"{text}{named}.", {"Yes": yes, "No": no})
+
+
+def share_of(code: str, facts: Facts) -> float | None:
+    """Returns the probability of a statement or family; None where it cannot be told. That of a family that a number
+    decides is 0.5 at its limit.
+    """
+    if code not in DECIDED:
+        return facts.opinion.share(code)
+    name, low, high, error = DECIDED[code]
+    value = facts.measured.get(name)
+    if value is None:
         return None
-    if (code := asked_statement(question, wordings)) and (not options or _is_yes_no(options)):
-        no, yes = shares_of([0.0, logits[code]])
-        shares = {"Yes": yes, "No": no}
-        if not options:
-            return Answer("Yes." if yes >= 0.5 else "No.", shares)
-        shares = {option: shares[option.rstrip(".").capitalize()] for option in options}
+    beyond = max(low - value, value - high) / error
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * beyond))))
+
+
+def words_of(code: str, facts: Facts) -> str:
+    """Returns the words of a statement that is true; of a family, those of its statements that are, or its number."""
+    if code in DECIDED:
+        name = DECIDED[code][0]
+        return f"{MEASURED[name][0]} {round(facts.measured[name])} {MEASURED[name][1]}"
+    members = [each for each in facts.opinion.members(code) if each in facts.opinion]
+    return ", ".join(facts.opinion.wordings[each] for each in members)
+
+
+def gist(facts: Facts) -> str:
+    """Returns the main points in a sentence or two."""
+    opinion, rate = facts.opinion, facts.measured.get("heart_rate")
+    rhythm = opinion.answer("rhythm").rstrip(".")
+    text = f"{rhythm} at {round(rate)} beats/min" if rate is not None else rhythm
+    diagnoses = opinion.diagnoses()
+    if "NORM" in opinion.stated("diagnosis") or "super:NORM" in opinion.stated("diagnosis"):
+        return f"{text}: a normal ECG."
+    if diagnoses:
+        return f"{text}. Main findings: {', '.join(diagnoses)}."
+    forms = [opinion.wordings[code] for code in opinion.stated("waveform") if not code.startswith("waveform:")]
+    return f"{text}. No certain diagnosis{'; ' + ', '.join(forms) if forms else ''}."
+
+
+def urgency(facts: Facts) -> str:
+    """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
+    found = [facts.opinion.wordings[code] for code in URGENT if code in facts.opinion]
+    at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
+    return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
+
+
+def certainty(codes: Sequence[str], facts: Facts) -> str:
+    """Returns the probabilities of statements; by default, of those that are made of rhythm and diagnosis."""
+    opinion = facts.opinion
+    known = [member for code in codes for member in opinion.members(code)]
+    known = known or [code for topic in ("rhythm", "diagnosis") for code in opinion.stated(topic)]
+    if not known:
+        return as_sentence("no statement is certain")
+    known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
+    return as_sentence(", ".join(f"{opinion.wordings[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+
+
+def subject_of(earlier: Sequence[Asked | None], facts: Facts) -> tuple[str, ...]:
+    """Returns the codes that the latest of some earlier questions was about; () where none was about a statement."""
+    for asked in earlier:
+        if asked is not None and asked.codes:
+            return asked.codes
+        if asked is not None and asked.kind == "which":
+            return tuple(facts.opinion.stated(asked.topic))
+    return ()
+
+
+def evidence(explanations: Sequence[Mapping[str, Any]] | None, facts: Facts) -> Answer:
+    """Says what statements rest on, or that they are not found.
+
+    Args:
+        explanations: Explanations as plain values; None where there are none.
+        facts: What is known of the signal.
+    """
+    sentences = []
+    for each in explanations or ():
+        words, share = each["finding"], each["probability"]
+        if share < STATED:
+            sentences.append(as_sentence(f"{words} is not found ({100 * share:.0f} %)"))
+            continue
+        leads = [part["lead"] for part in each["leads"] if part["effect"] > 0][:3]
+        waves = [WAVES[part["wave"]] for part in each["waves"] if part["effect"] > 0][:1]
+        parts = [f"leads {', '.join(leads)}"] * bool(leads) + waves
+        rests = f" rests most on {' and '.join(parts)}" if parts else " rests on no single part of the ECG"
+        sentences.append(as_sentence(f"{words}{rests}"))
+    return Answer(" ".join(sentences) or UNTOLD)
+
+
+def seconds_of(question: str) -> float:
+    """Returns how many seconds of a signal a question asks for."""
+    found = _SECONDS.search(question)
+    seconds = float(found[1].replace(",", ".")) if found else USUAL_FORECAST
+    return min(max(seconds, 0.1), LONGEST_FORECAST)
+
+
+def forecast_of(seconds: float) -> Answer:
+    """Returns the words that go with a forecast."""
+    return Answer(f"The forecast of the next {seconds:g} s is given as a signal.")
+
+
+def compare(first: Facts, second: Facts, topic: str = "") -> str:
+    """Returns the differences of two ECGs: of a topic, or of all topics and of the measured numbers."""
+    if topic:
+        return difference(first.opinion, second.opinion, topic)
+    parts = []
+    for each in COMPARED:
+        one, other = first.opinion.stated(each), second.opinion.stated(each)
+        words = second.opinion.wordings
+        new = [words[code] for code in other if code not in one]
+        gone = [words[code] for code in one if code not in other]
+        parts += [f"New: {', '.join(new)}."] if new else []
+        parts += [f"No longer: {', '.join(gone)}."] if gone else []
+    for name, least in CHANGES.items():
+        before, after = first.measured.get(name), second.measured.get(name)
+        if before is not None and after is not None and abs(after - before) >= least:
+            title, unit = MEASURED[name]
+            parts.append(as_sentence(f"{title} {round(before)} -> {round(after)} {unit}"))
+    return " ".join(parts) or "No difference."
+
+
+def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
+    """Chooses among the options of a question that are statements, or "Yes" and "No".
+
+    Returns: None where the language model chooses.
+    """
+    last = facts[-1]
+    if _is_yes_no(options):
+        confirmed = confirm(asked, last) if asked is not None and asked.kind == "is" else None
+        if confirmed is None or not confirmed.probabilities:
+            return confirmed
+        shares = {option: confirmed.probabilities[option.rstrip(".").capitalize()] for option in options}
         return Answer(max(shares, key=shares.__getitem__), shares)
+    wordings = last.opinion.wordings
     codes = [statement_of(option, wordings) for option in options]
-    if any(code in cannot_be_told(measured, wordings) for code in codes):
-        return Answer(answer_numbers(("qrs_axis",), measured))
-    if options and all(codes) and len(set(codes)) == len(codes) and not _NEGATIVE.search(question.lower()):
-        shares = dict(zip(options, shares_of([choices[code] for code in codes])))
-        return Answer(max(shares, key=shares.__getitem__), shares)
-    return None
+    if any(code in last.opinion.untold for code in codes):
+        return Answer(answer_numbers(("qrs_axis",), last.measured))
+    if not all(codes) or len(set(codes)) < len(codes):
+        return None
+    words = question.lower()
+    if len(facts) > 1:
+        logits = compared_logits(words, codes, facts[-2:])
+    else:
+        logits = None if _NEGATIVE.search(words) else option_logits(codes, last)
+    if logits is None:
+        return None
+    shares = dict(zip(options, shares_of(logits)))
+    return Answer(max(shares, key=shares.__getitem__), shares)
+
+
+def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
+    """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
+    it doubts, rare statements count more than they are frequent, since they are offered for a reason.
+    """
+    shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
+    if max(shares) >= SURE:
+        return [math.log(share / (1 - share)) for share in shares]
+    return [facts.choices[code] for code in codes]
+
+
+def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts]) -> list[float] | None:
+    """Returns, for each of some statements, the logarithm of the odds that it is what a question about two ECGs asks
+    for: true of both, or of the one and not of the other. None where the question does not say which.
+    """
+    first, second = ([1 / (1 + math.exp(-each.choices[code])) for code in codes] for each in facts)
+    if "both" in question:
+        likely = [one * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the second|second ecg but not|new in the second", question):
+        likely = [(1 - one) * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the first|first ecg but not", question):
+        likely = [one * (1 - other) for one, other in zip(first, second)]
+    else:
+        return None
+    return [math.log(share + 1e-9) - math.log(1 - share + 1e-9) for share in likely]
 
 
 def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
@@ -112,4 +393,23 @@ def _is_yes_no(options: Sequence[str]) -> bool:
     return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
 
 
-__all__ = ["Answer", "answer_directly", "cannot_be_told", "refusal_of"]
+__all__ = [
+    "CANNOT",
+    "NOT_UNDERSTOOD",
+    "ONE_ECG",
+    "NO_ECG",
+    "Answer",
+    "Facts",
+    "answer",
+    "answer_each",
+    "cannot_be_told",
+    "choose",
+    "confirm",
+    "evidence",
+    "facts_of",
+    "forecast_of",
+    "is_beyond",
+    "refusal_of",
+    "seconds_of",
+    "subject_of",
+]

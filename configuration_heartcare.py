@@ -334,6 +334,9 @@ class HeartcareConfig(CheckedConfig):
         findings (`list[list[str]]`, *optional*): Code and words of each statement that the model finds, in the order of
             its head, which a dict would lose on its way through JSON; without it, the model has no head for findings.
         findings_hidden_size (`int`): Width of that head.
+        asked (`list[str]`, *optional*): Codes of the statements, and names of the families of statements, that the
+            reader of questions knows; without it, the model has no such reader.
+        asked_hidden_size (`int`): Width of that reader.
     """
 
     model_type = "heartcare"
@@ -353,6 +356,8 @@ class HeartcareConfig(CheckedConfig):
     projector_hidden_act: str = "gelu"
     findings: list | None = None
     findings_hidden_size: int = 256
+    asked: list | None = None
+    asked_hidden_size: int = 128
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any):

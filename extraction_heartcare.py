@@ -18,7 +18,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 from .cleaning_heartcare import bridge, clean, held_values, long_stretches, resample
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 from .ecg_heartcare import ECG
-from .measuring_heartcare import plain_measurements
+from .measuring_heartcare import as_plain, plain_measurements, unmeasured
 from .quality_heartcare import FLAT_SECONDS, plain_quality
 from .reading_heartcare import as_ecg, one_for_each
 from .recognition_heartcare import not_an_ecg
@@ -200,8 +200,11 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         }
         measurements = None
         if measure:
-            measurements = plain_measurements(cleaned, ecg.sampling_rate)
             quality["not_an_ecg"] = not_an_ecg(arranged.signal, ecg.sampling_rate)
+            if quality["not_an_ecg"]:
+                measurements = as_plain(unmeasured("the recording is no ECG"))
+            else:
+                measurements = plain_measurements(cleaned, ecg.sampling_rate)
         lead_mask = np.isfinite(signal)
         return PreparedECG(np.where(lead_mask, signal, 0.0).astype(np.float32), lead_mask, quality, measurements)
 

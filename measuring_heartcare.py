@@ -172,6 +172,12 @@ def best_stretch(recorded: np.ndarray) -> slice:
     return slice(int(starts[count, last]), int(edges[last + 1]))
 
 
+def unmeasured(reason: str) -> Measurements:
+    """Returns measurements of which each number is absent for the same reason."""
+    names = (name for name, value in vars(Measurements()).items() if value is None)
+    return Measurements(reasons=dict.fromkeys(names, reason))
+
+
 class Measuring:
     """Measures what was delineated.
 
@@ -195,9 +201,9 @@ class Measuring:
     def measurements(self) -> Measurements:
         """Returns all numbers."""
         if self.found.median is None or self.found.median.qrs is None:
-            names = (*MEASURED, "slowest", "fastest", "qtc_bazett", "qtc_framingham", "limb_voltage", "chest_voltage")
-            names += ("sdnn", "rmssd", "p_share")
-            return Measurements(**self.values, reasons=self.reasons | dict.fromkeys(names, self.nothing))
+            reasons = unmeasured(self.nothing).reasons | self.reasons
+            known = {name: reason for name, reason in reasons.items() if name not in self.values}
+            return Measurements(**self.values, reasons=known)
         self._rhythm()
         self._intervals()
         self._areas()
@@ -394,4 +400,5 @@ __all__ = [
     "measure_ecg",
     "measurement_line",
     "plain_measurements",
+    "unmeasured",
 ]

@@ -37,6 +37,7 @@ from .findings_heartcare import FindingsHead, FindingsOutput
 from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 from .projectors_heartcare import ImageProjector, SignalProjector
 from .tokenization_beat import RECORDED, BeatEncoderOutput, BeatModel, StrictLoadingMixin
+from .understanding_heartcare import QuestionReader
 
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
@@ -89,20 +90,22 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         if config.findings:
             # It is trained by itself (heartcare.training.findings), and not a part of the language model's loss.
             self.findings_head = FindingsHead(config).requires_grad_(False)
+        if config.asked:
+            self.question_reader = QuestionReader(config).requires_grad_(False)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
-        """As `PreTrainedModel.from_pretrained`, with Beat and the head for findings frozen: loading makes new
-        parameters, which all would learn.
+        """As `PreTrainedModel.from_pretrained`, with Beat, the head for findings and the reader of questions frozen:
+        loading makes new parameters, which all would learn.
 
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
             for.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name in {"beat", "findings_head"} & dict(model.named_children()).keys():
+        for name in {"beat", "findings_head", "question_reader"} & dict(model.named_children()).keys():
             getattr(model, name).requires_grad_(False)
         return loaded
 
@@ -477,6 +480,11 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it."""
         self.config.findings = [[code, words] for code, words in wordings.items()]
         self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
+
+    def add_question_reader(self, codes: list[str]) -> None:
+        """Gives the model a new reader of questions about these codes; `heartcare.training.questions` trains it."""
+        self.config.asked = list(codes)
+        self.question_reader = QuestionReader(self.config).to(self.device, self.dtype).requires_grad_(False)
 
     @torch.no_grad()
     def find(self, numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:

@@ -1,131 +1,59 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """`pipeline(model=REPO, trust_remote_code=True)`: any ECG in, an answer with probabilities, quality and provenance out.
 
-anything --as_part--> part of a chat --processor--> inputs --model--> text, or the likeliest option --> dict
+    anything --as_part--> part of a chat --processor--> inputs --model--> text, or the likeliest option --> dict
+
+A question that measurements and findings decide is answered from them; the language model answers all others.
 """
 
 import inspect
-import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-from .answering_heartcare import Answer, answer_directly, cannot_be_told, refusal_of
+from .answering_heartcare import (
+    NO_ECG,
+    NOT_UNDERSTOOD,
+    Answer,
+    Facts,
+    answer,
+    answer_each,
+    choose,
+    evidence,
+    facts_of,
+    forecast_of,
+    is_beyond,
+    refusal_of,
+    seconds_of,
+    subject_of,
+)
+from .asking_heartcare import asked_numbers
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import ABSENT, TASK, refuse_unknown
 from .explaining_heartcare import explain_findings
 from .findings_heartcare import numbers_of, recorded_part
-from .image_processing_heartcare import checked_layout, open_picture
+from .image_processing_heartcare import checked_layout
 from .pages_heartcare import not_a_page
-from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
+from .parts_heartcare import ECG_KEYS, as_part, parts_of, text_of
 from .statements_heartcare import asked_statement
+from .understanding_heartcare import Asked
 
 REPORT = "Write a report of this ECG."
-ECG_KEYS = ("sampling_rate", "lead_names", "units")
-CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
-LONGEST_PATH = 1000  # characters; a longer text is base64
 PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
-READ = ("logits", "choices")  # of each signal, as the head for findings reads them
+LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
 SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
-
-
-def as_part(given: Any, **options: Any) -> dict[str, Any]:
-    """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
-
-    Args:
-        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with
-            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
-        options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say them.
-
-    Raises: `ValueError`, `TypeError`, `FileNotFoundError`, and `ImportError` where the file needs an extra.
-    """
-    if isinstance(given, dict):
-        return part_of_dict(given, options)
-    if isinstance(given, Image.Image):
-        return {"type": "image", "image": given}
-    if isinstance(given, str):
-        if given.startswith(("http://", "https://")):
-            return {"type": "image", "image": given}
-        given = file_of_text(given)
-    if isinstance(given, (bytearray, memoryview)):
-        given = bytes(given)
-    if isinstance(given, (bytes, Path)):
-        if isinstance(given, bytes) and not given:
-            raise ValueError("The file is empty.")
-        if detect_format(given).name in PICTURES:
-            return {"type": "image", "image": open_picture(given)}
-    return {"type": "ecg", **as_ecg(given, **options).as_input()}
-
-
-def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Makes a part of a message of a dict; see `as_part`."""
-    content = {name: value for name, value in given.items() if value is not None}
-    kind, source = content.pop("type", None), content.pop("source", None)
-    warnings = content.pop("warnings", None)
-    options = options | {name: content.pop(name) for name in ECG_KEYS if name in content}
-    if len(content) != 1 or next(iter(content)) not in CONTENT_KEYS:
-        raise ValueError(
-            f"Expected exactly one of 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got "
-            f"the keys {sorted(given)}."
-        )
-    ((name, value),) = content.items()
-    if name == "base64":
-        value = decode_base64(value)
-    elif name == "path":
-        value = Path(value)
-    if kind == "image" or name in ("image", "url"):
-        return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
-    if name in ("ecg", "signal") and not isinstance(value, (str, Path, bytes)):
-        value = {"signal": as_numbers(value), "source": source, "warnings": warnings, **options}
-        return {"type": "ecg", **as_ecg(value).as_input()}
-    part = as_part(value, **options)
-    return part | {"source": source} if source and part["type"] == "ecg" else part
-
-
-def as_numbers(signal: Any) -> Any:
-    """Turns leads in lists, as JSON has them, into an array; null is a sample that was not recorded.
-
-    Raises: `ValueError` for lists of differing length, or of other things than numbers.
-    """
-    if not isinstance(signal, (list, tuple)):
-        return signal
-    try:
-        return np.asarray(signal, np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"A signal in lists must be leads of numbers, all of the same length ({error}).") from None
-
-
-def file_of_text(text: str) -> Path | bytes:
-    """Tells whether a text is the path of a file or base64 of its content, and returns the one or the other.
-
-    Raises: `FileNotFoundError` for a short text without an ending that is neither.
-    """
-    if text.startswith("data:") or len(text) > LONGEST_PATH:
-        return decode_base64(text)
-    path = Path(text)
-    try:
-        if path.suffix or path.exists() or is_record(path):
-            return path
-    except OSError:  # the name is too long for a file
-        return decode_base64(text)
-    try:
-        content = decode_base64(text)
-        detect_format(content)
-        return content
-    except ValueError:
-        raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
 
 class ECGInterpretationPipeline(Pipeline):
@@ -143,8 +71,10 @@ class ECGInterpretationPipeline(Pipeline):
         print(piece, end="")
     ```
 
-    A question for a measured number is answered with that number, and a question whether a statement is true by its
-    calibrated probability; all others are answered by the language model. Nothing is said of a recording that is no
+    What a question asks for is understood in any wording, in English and German. All answers about a signal follow
+    from its measurements and from one set of findings, so that none contradicts another; a question that cannot be
+    answered is told so. The language model answers the questions about pictures, and Beat continues signals. A question
+    is about the ECGs of the last message that has any. Nothing is said of a recording that is no
     ECG: the answer is a refusal that names what the leads hold, and there are no findings. Nor is anything said of a
     picture that is blank, shows no ECG, or is not upright.
 
@@ -162,6 +92,8 @@ class ECGInterpretationPipeline(Pipeline):
         - **explanations** (`list[dict]`): With `explain`, for the statement that is asked for, or the likeliest ones of
           one signal, how far its logit falls without each of the "leads", "waves" and "beats", and the "intervals" of
           leads in seconds that it rests on.
+        - **forecast** (`list[list[float]]`): Where it is asked how the signal goes on, the next seconds of the twelve
+          leads in mV, at the sampling rate of Beat.
         - **checks** (`list[dict]`): About one signal, each number of the language model's words, and each statement
           that rests on one, held against the measurements: "verified", "contradicted" or "unmeasurable"; see
           `claims_heartcare.Claim`.
@@ -205,7 +137,8 @@ class ECGInterpretationPipeline(Pipeline):
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
         `coverage`; `explain`; `measurements`; `quality`; `pictures`, their number; `refusal`, why nothing is said, or
-        an empty text; and `direct`, whether the language model is not asked.
+        an empty text; `about`, the signals asked about (see `about_of`); `asked`, what is asked, and `earlier`, what
+        was asked before, the latest first; and `direct`, whether the language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -224,14 +157,8 @@ class ECGInterpretationPipeline(Pipeline):
             self._findings_head("coverage").threshold(coverage)
         if explain:
             self._findings_head("explain")
-        contents = [message["content"] for message in messages if not isinstance(message["content"], str)]
-        parts = [part for content in contents for part in content if part["type"] != "text"]
-        if not parts:
-            raise ValueError(
-                "No ECG and no picture is given, so there is nothing to answer about; give one as the input itself, or "
-                'as a part of the message, {"type": "ecg", "path": ...}.'
-            )
-        pictures = [part for part in parts if part["type"] == "image"]
+        recordings = [[part for part in parts_of(message) if part["type"] != "text"] for message in messages]
+        pictures = [part for parts in recordings for part in parts if part["type"] == "image"]
         for part in pictures:
             part["image"] = self.processor.image_processor.fetch_images(part["image"])
         features = self.processor.apply_chat_template(
@@ -250,20 +177,45 @@ class ECGInterpretationPipeline(Pipeline):
         self._check_length(features["input_ids"].shape[1])
         prepared = {
             "features": dict(features),
-            "question": text_of(messages[-1]),
+            "question": question or text_of(messages[-1]),  # as it was given, without options that were added
             "options": list(options or ()),
             "coverage": coverage,
             "explain": explain,
             "measurements": measurements,
             "quality": quality,
             "pictures": len(pictures),
-            "refusal": refusal_of(
-                [record["not_an_ecg"] for record in quality], [not_a_page(part["image"]) for part in pictures]
-            ),
+            "refusal": self._refusal(quality, pictures) if any(recordings) else NO_ECG,
+            "about": about_of(recordings),
+            "asked": self.understand(question or text_of(messages[-1]), options),
+            "earlier": [self.understand(text_of(each)) for each in messages[-2::-1] if each["role"] == "user"],
         }
-        # The logits do not matter for whether there is a direct answer.
+        # Whether there is a direct answer does not depend on what is found.
         unread = dict.fromkeys(self._wordings, 0.0)
-        return prepared | {"direct": self._direct_answer(prepared, unread, unread) is not None}
+        facts = [facts_of(each, unread, unread, self._wordings) for each in measurements]
+        return prepared | {"direct": self._direct_answer(prepared, facts) is not None}
+
+    @staticmethod
+    def _refusal(quality: list[dict], pictures: list[dict]) -> str:
+        return refusal_of([each["not_an_ecg"] for each in quality], [not_a_page(part["image"]) for part in pictures])
+
+    def understand(self, question: str, options: list[str] | None = None) -> Asked | None:
+        """Reads what a question asks for. It returns None where that is not understood, or where the model has no
+        reader of questions and the question is no usual one.
+
+        Args:
+            question: The question.
+            options: Its options, if it has any.
+        """
+        if options:
+            question = question.removesuffix(f": {', '.join(options)}?")
+        elif names := asked_numbers(question):
+            return Asked("number", quantities=names)
+        if self._wordings and (code := asked_statement(question, self._wordings)):
+            return Asked("is", (code,))
+        if not self.model.config.asked:
+            return None
+        found = self.model.question_reader.read([question])[0]
+        return found if found.certainty >= LEAST_CERTAINTY else None
 
     @property
     def _wordings(self) -> dict[str, str]:
@@ -275,16 +227,29 @@ class ECGInterpretationPipeline(Pipeline):
             raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
         return self.model.findings_head
 
-    def _direct_answer(
-        self, prepared: dict[str, Any], logits: dict[str, float], choices: dict[str, float]
-    ) -> Answer | None:
-        """The answer that needs no words of the language model: a refusal, or that to a question about one signal."""
+    def _direct_answer(self, prepared: dict[str, Any], facts: list[Facts]) -> Answer | None:
+        """The answer that needs no words of the language model; None where there is none."""
+        asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
+        if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
+            return answer(asked, facts)
         if prepared["refusal"]:
             return Answer(prepared["refusal"])
-        if not is_of_one_signal(prepared):
-            return None
-        question, options = prepared["question"], prepared["options"]
-        return answer_directly(question, options, prepared["measurements"][0], logits, choices, self._wordings)
+        if first == last or not self._wordings:  # pictures, or a model without findings
+            is_number = first < last and asked is not None and asked.kind == "number"
+            return answer_each(asked, facts[first:last]) if is_number and not options else None
+        if options:
+            return choose(prepared["question"], options, asked, facts[first:last])
+        if asked is None:
+            return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
+        if asked.kind == "compare":
+            return answer(asked, facts[:last])
+        if asked.kind in ("why", "sure") and not asked.codes:
+            asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
+        if asked.kind == "predict":
+            return forecast_of(seconds_of(prepared["question"])) if is_of_one_signal(prepared) else None
+        if asked.kind == "why":
+            return evidence(prepared.get("explanations"), facts[last - 1])
+        return answer_each(asked, facts[first:last])
 
     def _check_length(self, length: int) -> None:
         """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
@@ -316,6 +281,8 @@ class ECGInterpretationPipeline(Pipeline):
                 )
         else:
             parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+            if not parts:
+                raise ValueError(NO_ECG)
             text = {"type": "text", "text": name_options(question or REPORT, options)}
             messages = [{"role": "user", "content": [*parts, text]}]
         return messages
@@ -332,16 +299,18 @@ class ECGInterpretationPipeline(Pipeline):
             return self._forward([batch], **generate_kwargs)[0]
         self._find([each for each in batch if each["measurements"] and "logits" not in each])
         for each in batch:
+            if self._is_explained(each):
+                each["explanations"] = self._explain(each)
             if each["direct"]:
-                answer = self._direct_answer(each, *(each[name][0] if name in each else {} for name in READ))
+                given = self._direct_answer(each, self._facts(each))
+                text = self.numbered(each, given.text) if is_prose(each) else given.text
+                if each["asked"] is not None and each["asked"].kind == "predict" and is_of_one_signal(each):
+                    each["forecast"] = self._forecast(each)
                 count = generate_kwargs.get("num_return_sequences") or 1
-                each["text"] = answer.text if count == 1 else [answer.text] * count
-                each["probabilities"] = answer.probabilities
+                each["text"] = text if count == 1 else [text] * count
+                each["probabilities"] = given.probabilities
                 prompt = int(each["features"]["attention_mask"].sum())
                 each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
-        for each in batch:
-            if each["explain"] and is_of_one_signal(each) and not each["refusal"]:
-                each["explanations"] = self._explain(each)
         for options in (True, False):
             some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
             if not some:
@@ -363,7 +332,7 @@ class ECGInterpretationPipeline(Pipeline):
             return
         signals = [{name: each["features"].pop(name) for name in SIGNAL_INPUTS} for each in batch]
         for each, inputs in zip(batch, signals):
-            each["signals"] = inputs if each["explain"] else {}
+            each["signals"] = inputs
         tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
         rate = self.processor.feature_extractor.sampling_rate
         measured = [
@@ -378,16 +347,48 @@ class ECGInterpretationPipeline(Pipeline):
         for each in batch:
             stop = start + len(each["measurements"])
             each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
+            each["numbers"] = measured[start:stop]
             each["logits"] = [dict(zip(self._wordings, row)) for row in logits[start:stop]]
             each["choices"] = [dict(zip(self._wordings, row)) for row in choices[start:stop]]
             start = stop
 
+    def _facts(self, prepared: dict[str, Any]) -> list[Facts]:
+        """What is known of each signal."""
+        found = [prepared.get(name, [{}] * len(prepared["measurements"])) for name in ("logits", "choices")]
+        return [facts_of(*each, self._wordings) for each in zip(prepared["measurements"], *found)]
+
+    def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
+        """What follows the signal that is asked about, as plain values."""
+        number = prepared["about"][1] - 1
+        signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
+        seconds = seconds_of(prepared["question"])
+        (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
+        return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
+
+    def _is_explained(self, prepared: dict[str, Any]) -> bool:
+        if "logits" not in prepared or prepared["refusal"]:
+            return False
+        asked, (first, last) = prepared["asked"], prepared["about"]
+        is_asked = asked is not None and asked.kind == "why" and first < last
+        return is_asked or (prepared["explain"] and is_of_one_signal(prepared))
+
     def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the statement that was asked for, or the likeliest statements, rest on."""
-        asked = asked_statement(prepared["question"], self._wordings)
-        signal, mask = (prepared["signals"][name][0].cpu().numpy() for name in ("input_values", "lead_mask"))
-        found = explain_findings(self.model, signal, mask, [asked] if asked else None)
-        return [explanation.as_plain(self._wordings[explanation.code]) for explanation in found]
+        """What the statements that were asked for, or the likeliest statements, rest on."""
+        asked, number = prepared["asked"], prepared["about"][1] - 1
+        facts = self._facts(prepared)[number]
+        codes = asked.codes if asked is not None else ()
+        if asked is not None and asked.kind == "why" and not codes:
+            codes = subject_of(prepared["earlier"], facts)
+        codes = [each for code in codes for each in facts.opinion.members(code)]
+        signal, mask = (prepared["signals"][name][number].cpu().numpy() for name in ("input_values", "lead_mask"))
+        found = explain_findings(self.model, signal, mask, codes or None, baseline=prepared["numbers"][number])
+        shares = facts.opinion.shares
+        # The probability is that of the reply, which agrees with those of the other statements.
+        return [
+            each.as_plain(self._wordings[each.code]) | {"probability": round(shares[each.code], 4)}
+            for each in found
+            if each.code in shares
+        ]
 
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
         """Answers in the model's own words."""
@@ -412,7 +413,7 @@ class ECGInterpretationPipeline(Pipeline):
                 cannot change it.
         """
         if is_of_one_signal(prepared):
-            return numbered(text, prepared["measurements"][0], finished)
+            return numbered(text, prepared["measurements"][prepared["about"][1] - 1], finished)
         return text if finished else text[: text.rfind(" ") + 1]
 
     def _choose(self, batch: list[dict], inputs: dict):
@@ -444,16 +445,12 @@ class ECGInterpretationPipeline(Pipeline):
         if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
         if "logits" in outputs and not outputs["refusal"]:
-            found = [
-                ranked_findings(logits, self._wordings, cannot_be_told(measured, self._wordings))
-                for logits, measured in zip(outputs["logits"], outputs["measurements"])
-            ]
+            found = [each.opinion.ranked() for each in self._facts(outputs)]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
                 least = self._findings_head("coverage").threshold(outputs["coverage"])
                 reply["statements"] = [[words for words, share in each.items() if share >= least] for each in found]
-        if "explanations" in outputs:
-            reply["explanations"] = outputs["explanations"]
+        reply |= {name: outputs[name] for name in ("explanations", "forecast") if name in outputs}
         provenance = {
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
@@ -464,8 +461,8 @@ class ECGInterpretationPipeline(Pipeline):
                 for quality in outputs["quality"]
             ],
         }
-        if is_of_one_signal(outputs) and isinstance(outputs["text"], str) and not outputs["direct"]:
-            claims = verify_claims(outputs["text"], outputs["measurements"][0])
+        if is_of_one_signal(outputs) and isinstance(outputs["text"], str) and is_prose(outputs):
+            claims = verify_claims(outputs["text"], outputs["measurements"][outputs["about"][1] - 1])
             reply["checks"] = [asdict(claim) for claim in claims]
         kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
         return reply | kept | {"provenance": provenance}
@@ -536,23 +533,32 @@ class ECGInterpretationPipeline(Pipeline):
             raise failed[0]
 
 
-def text_of(message: dict[str, Any]) -> str:
-    """Returns the words of a message, without its ECGs and pictures."""
-    content = message["content"]
-    if isinstance(content, str):
-        return content
-    return " ".join(part["text"] for part in content if part["type"] == "text")
-
-
 def is_of_one_signal(prepared: dict[str, Any]) -> bool:
     """Tells whether a prepared input is about one signal, and about no picture."""
-    return len(prepared["measurements"]) == 1 and not prepared["pictures"]
+    first, last = prepared["about"]
+    return last - first == 1
 
 
-def ranked_findings(logits: dict[str, float], wordings: dict[str, str], untold: set[str]) -> dict[str, float]:
-    """Returns words of each statement -> probability, the likeliest first, without the codes in `untold`."""
-    shares = {wordings[code]: 1 / (1 + math.exp(-logit)) for code, logit in logits.items() if code not in untold}
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+def is_prose(prepared: dict[str, Any]) -> bool:
+    """Tells whether the answer is a text that makes statements: the language model's, a report, or a topic's."""
+    if prepared["refusal"] or (prepared["direct"] and prepared["options"]):
+        return False
+    asked = prepared["asked"]
+    return not prepared["direct"] or (asked is not None and asked.kind in ("report", "summary", "which"))
+
+
+def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
+    """Returns the numbers of the first signal that the last message with recordings has, and of the one after its last.
+    They are the same where it has none, or has pictures.
+
+    Args:
+        recordings: Parts of each message that are no text.
+    """
+    signals = [sum(part["type"] == "ecg" for part in parts) for parts in recordings]
+    last = max((number for number, parts in enumerate(recordings) if parts), default=-1)
+    stop = sum(signals[: last + 1])
+    has_pictures = last < 0 or signals[last] < len(recordings[last])
+    return (stop if has_pictures else stop - signals[last]), stop
 
 
 def name_of_repository(name_or_path: str) -> str:
@@ -575,7 +581,7 @@ def check_options(options: Any) -> None:
 
 def name_options(question: str, options: list[str] | None) -> str:
     """Returns a question that names its options, which are added where it does not name all of them."""
-    if not options or all(option.lower() in question.lower() for option in options):
+    if not options or all(re.search(rf"\b{re.escape(option)}\b", question, re.IGNORECASE) for option in options):
         return question
     return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"
 
@@ -587,4 +593,4 @@ PIPELINE_REGISTRY.register_pipeline(
     TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
 )
 
-__all__ = ["ECGInterpretationPipeline", "as_part", "is_of_one_signal"]
+__all__ = ["ECGInterpretationPipeline", "is_of_one_signal"]

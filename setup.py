@@ -30,6 +30,7 @@ setup(
     ],
     package_data={
         "heartcare": ["py.typed"],
+        "heartcare.agent": ["wordings/*"],
         "heartcare.bench": ["manifests/*.json", "metrics/*/*.py"],
         "heartcare.training": ["recipes/*", "accelerate/*", "slurm.sh"],
     },

@@ -196,6 +196,7 @@ class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
         r"^signal_projector\.",
         r"^image_projector\.",
         r"^findings_head\.",
+        r"^question_reader\.",
     ]
 
     @torch.no_grad()

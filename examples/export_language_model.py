@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
-from heartcare.pipeline_heartcare import as_part
+from heartcare.parts_heartcare import as_part
 
 
 def prompt_embeds(

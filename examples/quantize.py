@@ -17,7 +17,15 @@ from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.training.data import HeartcareData
 
-LEFT_ALONE = ["beat", "vision_tower", "signal_projector", "image_projector", "findings_head", "lm_head"]
+LEFT_ALONE = [
+    "beat",
+    "vision_tower",
+    "signal_projector",
+    "image_projector",
+    "findings_head",
+    "question_reader",
+    "lm_head",
+]
 
 
 def quantized(name: str, kind: str) -> HeartcareForConditionalGeneration:

@@ -13,7 +13,8 @@ from pathlib import Path
 from transformers import pipeline
 
 from heartcare.agent.render import add_text, draw_ecg
-from heartcare.pipeline_heartcare import REPORT, as_part
+from heartcare.parts_heartcare import as_part
+from heartcare.pipeline_heartcare import REPORT
 
 QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 ROOT = Path(__file__).resolve().parent.parent

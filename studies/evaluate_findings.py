@@ -24,14 +24,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from heartcare.agent.qa import DIMENSION_OF, TOPICS, Labels, QuestionBuilder
+from heartcare.agent.qa import DIMENSION_OF, Labels, QuestionBuilder
 from heartcare.agent.statements import NAMES
-from heartcare.answering_heartcare import answer_directly
+from heartcare.answering_heartcare import Facts, choose
 from heartcare.bench.classify import QUESTIONS
 from heartcare.bench.metrics.probability import expected_calibration_error, macro_auc
 from heartcare.bench.metrics.statistics import interval, mean_interval, patient_draws
 from heartcare.bench.models import HeartcareModel
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
+from heartcare.opinion_heartcare import Opinion
+from heartcare.scp_heartcare import TOPICS
 from heartcare.training.finding_views import View, Views
 from heartcare.training.findings import Reader, notes_labels
 from heartcare.training.ptbxl import PTBXL
@@ -93,7 +95,8 @@ def closed_answers(
             if question is None:
                 continue
             by_code = [dict(zip(wordings, row)) for row in rows]
-            answer = answer_directly(question.question, question.options, {}, *by_code, wordings)
+            facts = Facts({}, Opinion(by_code[0], wordings), by_code[1])
+            answer = choose(question.question, question.options, None, [facts])
             is_right = answer and answer.text.casefold() == question.answer.rstrip(".").casefold()
             answers[DIMENSION_OF[topic]].append((record["patient_id"], is_right))
             if DIMENSION_OF[topic] != topic:

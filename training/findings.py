@@ -19,11 +19,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from heartcare.agent.qa import NORMAL, TOPICS, Labels
+from heartcare.agent.qa import Labels
 from heartcare.agent.statements import NAMES, WORDING
 from heartcare.findings_heartcare import COVERAGES, FindingsHead
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
+from heartcare.scp_heartcare import NORMAL, TOPICS
 
 from .calibration import fit_calibration, fit_thresholds, prior_logits
 from .finding_views import View, Views

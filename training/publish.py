@@ -1,5 +1,5 @@
-"""Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks in
-float32.
+"""Writes a trained model in the compact form that this repository carries: weights in half precision, codebooks and
+other buffers in float32.
 
     python -m heartcare.training.publish --model runs/default/joint --output .
     python -m heartcare.training.publish --model runs/default/joint runs/before --output .
@@ -64,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
                 shutil.copyfile(file, output / file.name)
     path = output / "model.safetensors"
     weights = load_file(path)
-    compact = {name: tensor if "codebook" in name else tensor.half() for name, tensor in weights.items()}
+    exact = {name for name, _ in model.named_buffers()}  # codebooks, and what was fitted, such as calibrations
+    compact = {name: tensor if name in exact else tensor.half() for name, tensor in weights.items()}
     save_file(compact, path, metadata={"format": "pt"})
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, {sum(t.numel() for t in compact.values()):,} numbers")
 

@@ -17,14 +17,17 @@ from heartcare import (
 )
 from heartcare.agent.render import draw_ecg, load_font
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.answering_heartcare import answer_directly
+from heartcare.answering_heartcare import CANNOT, NOT_UNDERSTOOD, ONE_ECG, Facts, answer, choose
 from heartcare.configuration_heartcare import LEADS
 from heartcare.delineation_heartcare import delineate
 from heartcare.explaining_heartcare import explain_findings, parts_of, without
 from heartcare.findings_heartcare import COVERAGES, NUMBERS, FindingsHead, disturbances, numbers_of, shares_of
 from heartcare.measuring_heartcare import Measurements, as_plain
+from heartcare.opinion_heartcare import Opinion
+from heartcare.pipeline_heartcare import name_options
 from heartcare.training.calibration import fit_calibration, fit_thresholds
 from heartcare.training.findings import LABELS
+from heartcare.understanding_heartcare import Asked
 
 WORDINGS = {"NORM": "a normal ECG", "AFIB": "atrial fibrillation", "CRBBB": "complete right bundle branch block"}
 WORDINGS |= {"1AVB": "first degree AV block", "SR": "sinus rhythm"}
@@ -187,11 +190,19 @@ def test_nothing_is_said_of_what_is_no_ecg(pipe, ecgs, kind):
         )
         assert not {"findings", "probabilities", "checks", "explanations"} & set(reply)
         assert set(reply["quality"][0]["not_an_ecg"]) == set(LEADS) and json.dumps(reply)
+        (measured,) = reply["measurements"]
+        assert measured["qrs"] is None and set(measured["reasons"].values()) == {"the recording is no ECG"}
     assert list(pipe.stream(given)) == [pipe(given)["text"]]
     two = pipe({"ecgs": [ecgs[0], given]}, question="What is different in the second ECG?")
     assert two["text"].startswith("Recording 2 is no ECG") and "findings" not in two
     good, bad = pipe([ecgs[0], given], batch_size=2, max_new_tokens=3)
     assert good["findings"] and good["quality"][0]["not_an_ecg"] == {} and bad["text"] == pipe(given)["text"]
+
+
+def test_what_cannot_be_judged_is_not_called_no_ecg(pipe, ecgs):
+    slow = {"signal": ecgs[0]["signal"][:, ::20], "sampling_rate": ecgs[0]["sampling_rate"] / 20, "units": "mV"}
+    text = pipe(slow)["text"]
+    assert text.startswith("Whether this recording is an ECG cannot be told, so nothing is said of it: too low")
 
 
 PAGES = {
@@ -223,8 +234,8 @@ def test_nothing_is_said_of_pictures_without_an_upright_ecg(pipe, ecgs, kind, tm
     two = pipe({"ecgs": [page, refused]} | question)
     assert two["text"].startswith("Picture 2 ") and two["provenance"]["pictures"] == 2
     assert pipe({"ecgs": [ecgs[0], refused]} | question)["text"] == PAGES[kind]
-    for answer in pipe([page, refused], batch_size=2, max_new_tokens=3), [pipe(page, max_new_tokens=3), pipe(refused)]:
-        assert "nothing is said" not in answer[0]["text"] and answer[1]["text"] == PAGES[kind]
+    for replies in pipe([page, refused], batch_size=2, max_new_tokens=3), [pipe(page, max_new_tokens=3), pipe(refused)]:
+        assert "nothing is said" not in replies[0]["text"] and replies[1]["text"] == PAGES[kind]
 
 
 def test_sets_hold_what_they_are_asked_to(pipe, ecgs):
@@ -237,33 +248,34 @@ def test_sets_hold_what_they_are_asked_to(pipe, ecgs):
             pipe(ecgs[0], coverage=wrong)
 
 
-def test_direct_answers():
+def test_options_that_are_statements():
     logits = {"NORM": 0.0, "AFIB": 2.0, "CRBBB": -3.0, "1AVB": 1.0, "SR": -2.0}
-    measured = as_plain(Measurements(pr=None, reasons={"pr": "no P wave recurs"}))
+    facts = Facts({"pr": None, "reasons": {"pr": "no P wave recurs"}}, Opinion(logits, WORDINGS), logits)
 
-    def answer(question, *options):
-        return answer_directly(question, options, measured, logits, logits, WORDINGS)
+    def chosen(question, *options, asked=None):
+        return choose(question, options, asked, [facts])
 
-    assert answer("PR?").text == "The PR interval cannot be measured: no P wave recurs."
-    assert answer("Is this AF?").text == "Yes." and answer("Is this AF?").probabilities["Yes"] == pytest.approx(
-        0.8808, abs=1e-4
+    assert answer(Asked("number", quantities=("pr",)), [facts]).text == (
+        "The PR interval cannot be measured: no P wave recurs."
     )
-    assert answer("Is this AF?: yes, no?", "yes", "no").text == "yes"
-    assert answer("Which rhythm is it?", "sinus rhythm", "atrial fibrillation").text == "atrial fibrillation"
-    assert answer("Which rhythm is it: SR, AFIB?", "NSR", "afib").text == "afib"
+    asked = Asked("is", ("AFIB",))
+    assert answer(asked, [facts]).text == "Yes."
+    assert answer(asked, [facts]).probabilities["Yes"] == pytest.approx(0.8808, abs=1e-4)
+    assert chosen("Is this AF?", "yes", "no", asked=asked).text == "yes"
+    assert chosen("Which rhythm is it?", "sinus rhythm", "atrial fibrillation").text == "atrial fibrillation"
+    assert chosen("Which rhythm is it?", "NSR", "afib").text == "afib"
     for question, options in (
         ("Which rhythm is not there?", ("sinus rhythm", "atrial fibrillation")),
+        ("Which rhythm can be ruled out?", ("sinus rhythm", "atrial fibrillation")),
+        ("Which is less likely?", ("sinus rhythm", "atrial fibrillation")),
         ("Which is it?", ("sinus rhythm", "ventricular fibrillation")),
         ("Which is it?", ("afib", "atrial fibrillation")),
         ("Is this AF?", ("Yes", "No", "Maybe")),
-        ("What is the rhythm?", ()),
         ("What is the PR interval?", ("120 ms", "200 ms")),
     ):
-        assert answer(question, *options) is None
-    assert answer_directly("Is this AF?", (), measured, {}, {}, {}) is None
-    rare = logits | {"SR": 3.0}
-    options = ("sinus rhythm", "atrial fibrillation")
-    assert answer_directly("Which?", options, measured, logits, rare, WORDINGS).text == "sinus rhythm"
+        assert chosen(question, *options) is None
+    doubted = Facts({}, Opinion(logits | {"AFIB": 0.1, "SR": 0.2}, WORDINGS), logits | {"SR": 3.0})
+    assert choose("Which?", ("sinus rhythm", "atrial fibrillation"), None, [doubted]).text == "sinus rhythm"
     assert sum(shares_of([1.0, -2.0, 0.3])) == pytest.approx(1)
 
 
@@ -368,3 +380,78 @@ def test_labels_have_one_wording_each():
     assert len(LABELS) > 95
     words = list(LABELS.values())
     assert {each for each in words if words.count(each) > 1} == {"a normal ECG"}  # superclass and statement
+
+
+READ = {
+    "And now?": Asked("which", topic="rhythm"),
+    "Sure?": Asked("sure"),
+    "But why?": Asked("why"),
+    "Changed?": Asked("compare"),
+    "All of it": Asked("report"),
+    "Warfarin?": Asked("cannot", reason="treatment"),
+    "Mumble": Asked("report", certainty=0.1),
+    "Go on": Asked("predict"),
+}
+
+
+@pytest.fixture
+def understanding(pipe, monkeypatch) -> ECGInterpretationPipeline:
+    """The pipeline with a reader that knows what these questions ask for."""
+    pipe.model.add_question_reader(list(WORDINGS))
+    monkeypatch.setattr(pipe.model.question_reader, "read", lambda questions: [READ[each] for each in questions])
+    return pipe
+
+
+def turn(role: str, *content) -> dict:
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "ecg", **part} for part in content]
+    return {"role": role, "content": parts}
+
+
+def test_a_turn_is_answered_as_it_is_alone(understanding, ecgs):
+    pipe = understanding
+    alone = {text: pipe(ecgs[1], question=text)["text"] for text in ("And now?", "All of it", "Is this AF?", "HR?")}
+    history = [turn("user", ecgs[0], "All of it"), turn("assistant", "Sinus rhythm."), turn("user", ecgs[1], "HR?")]
+    for text, answered in alone.items():
+        chat = [*history, turn("assistant", alone["HR?"]), turn("user", text)]
+        reply = pipe(chat)
+        assert reply["text"] == answered and len(reply["findings"]) == 2 and reply["tokens"]["answer"] == 0
+    assert [check["quantity"] for check in pipe(chat[:-1] + [turn("user", "All of it")])["checks"]] == [
+        check["quantity"] for check in pipe(ecgs[1], question="All of it")["checks"]
+    ]
+
+
+def test_later_turns_are_about_what_was_asked_before(understanding, ecgs):
+    pipe = understanding
+    first = [turn("user", ecgs[0], "Is this AF?"), turn("assistant", "No.")]
+    share = pipe(ecgs[0], question="Is this AF?")["findings"][0]["atrial fibrillation"]
+    sure = pipe([*first, turn("user", "Sure?")])
+    assert sure["text"] == f"Atrial fibrillation {100 * share:.0f} %."
+    why = pipe([*first, turn("assistant", sure["text"]), turn("user", "But why?")][:2] + [turn("user", "But why?")])
+    assert [each["finding"] for each in why["explanations"]] == ["atrial fibrillation"]
+    assert why["text"].startswith("Atrial fibrillation ")
+    changed = pipe([*first, turn("user", ecgs[2], "Changed?")])
+    assert changed["text"] != ONE_ECG and "Heart rate" in changed["text"]
+    assert pipe([*first, turn("user", "Changed?")])["text"] == ONE_ECG
+
+
+def test_what_cannot_be_answered_is_said(understanding, ecgs):
+    pipe = understanding
+    for given in (ecgs[0], [turn("user", "Warfarin?")], draw_ecg(ecgs[0]["signal"], 500, "3x4")):
+        question = {} if isinstance(given, list) else {"question": "Warfarin?"}
+        reply = pipe(given, **question)
+        assert reply["text"] == CANNOT["treatment"] and reply["tokens"]["answer"] == 0
+    assert pipe(ecgs[0], question="Mumble")["text"] == NOT_UNDERSTOOD
+    assert pipe(ecgs[0], question="Warfarin?", options=["sinus rhythm", "bigeminy"])["text"] == CANNOT["treatment"]
+    ahead = pipe(ecgs[0], question="Go on")
+    assert len(ahead["forecast"]) == 12 and {len(lead) for lead in ahead["forecast"]} == {200} and json.dumps(ahead)
+    assert list(pipe.stream(ecgs[0], question="All of it")) == [pipe(ecgs[0], question="All of it")["text"]]
+    several = pipe([ecgs[0] | {"question": text} for text in READ], batch_size=3, max_new_tokens=2)
+    singly = [pipe(ecgs[0], question=text, max_new_tokens=2) for text in READ]
+    assert [each["text"] for each in several] == [each["text"] for each in singly]
+
+
+def test_options_are_added_to_questions_that_do_not_name_them():
+    assert name_options("AF?", ["Yes", "No"]) == "AF: Yes, No?"
+    assert name_options("Is it abnormal?", ["normal", "abnormal"]) == "Is it abnormal: normal, abnormal?"
+    assert name_options("Is it sinus rhythm, or AF?", ["sinus rhythm", "AF"]) == "Is it sinus rhythm, or AF?"
+    assert name_options("Is it normal?", None) == "Is it normal?"

@@ -23,7 +23,8 @@ from transformers import Trainer, TrainingArguments, pipeline
 
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.claims_heartcare import numbered
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline, as_part, name_of_repository
+from heartcare.parts_heartcare import as_part
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline, name_of_repository
 
 # No statement is called a junctional rhythm, so that the language model chooses.
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a junctional rhythm"]
@@ -256,7 +257,6 @@ def test_options_of_generation_are_followed(pipe, records):
         ("x", {"options": ["yes", "Yes."]}, "two or more"),
         ("x", {"layout": "9x9"}, "layout must be"),
         ({"ecgs": []}, {}, "nothing to answer about"),
-        ([{"role": "user", "content": "What is the rhythm?"}], {}, "nothing to answer about"),
         ([{"role": "user", "content": "What is it?"}], {"question": "Is it AFIB?"}, "leave question= out"),
         ({"path": "rec12345"}, {}, "does not exist"),
         ("rec12345", {}, "neither a file that exists"),
@@ -449,3 +449,10 @@ def test_image_text_to_text_works_for_pictures(model, processor, root, pipe):
     ]
     found = general(text=chat, max_new_tokens=64, do_sample=False, return_full_text=False)
     assert found[0]["generated_text"].strip() == pipe(path, question="What is the rhythm?")["text"]
+
+
+def test_a_chat_without_an_ecg_gets_a_sentence(pipe):
+    chat = [{"role": "user", "content": "What is the rhythm?"}]
+    reply = pipe(chat)
+    assert reply["text"].startswith("No ECG is given") and reply["measurements"] == reply["quality"] == []
+    assert list(pipe.stream(chat)) == [reply["text"]] and reply["tokens"]["answer"] == 0

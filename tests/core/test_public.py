@@ -79,7 +79,7 @@ def test_the_core_is_documented():
 def callers(model, processor, beat, root):
     """Name of a function with open keywords -> a call of it that is right but for the keywords."""
     from heartcare import ECGInterpretationPipeline
-    from heartcare.pipeline_heartcare import as_part
+    from heartcare.parts_heartcare import as_part
     from heartcare.serving_heartcare import DynamicBatcher
 
     pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")

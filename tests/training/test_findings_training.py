@@ -185,5 +185,9 @@ def test_the_head_is_trained_kept_and_scored(ptbxl_folder, tiny_folder, tmp_path
     refused = run_main("heartcare.studies.evaluate_refusals", *refusals).stdout
     for row in ("| signals that are no ECG | 23 | 23 | 0 |", "| turned pages | 12 | 12 | 0 |", "| ECGs | 1 | 0 | 1 |"):
         assert row in refused
+    compared = run_main(
+        "heartcare.studies.evaluate_consistency", *common[:2], "--model", tmp_path / "found", "--limit", "1"
+    ).stdout
+    assert "| any of these | " in compared and "statements are affirmed per record" in compared
     explained = run_main("heartcare.studies.evaluate_explain", "--model", tmp_path / "found", "--count", "1").stdout
     assert "the ectopic beat" in explained

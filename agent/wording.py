@@ -1,0 +1,317 @@
+"""Questions about ECGs as people word them, drawn at random with what they ask for.
+
+    frames, names of findings and numbers (agent/wordings/*.json) --WordingBuilder--> (question, Asked)
+
+The frames were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
+`held_out.jsonl` were written apart from them, by other writers, and are for testing alone.
+"""
+
+import json
+import re
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heartcare.configuration_heartcare import LEADS
+from heartcare.understanding_heartcare import OF_A_LEAD, Asked
+
+from .qa import (
+    CLOSED,
+    COMPARE_OPEN,
+    OPEN,
+    OTHER_PATIENT,
+    PATIENT,
+    REPORT,
+    SAME_PATIENT,
+    TOPIC_WORDS,
+    VERIFY,
+    patient_words,
+)
+
+FOLDER = Path(__file__).parent / "wordings"
+SPLITS = ("train", "validation")
+LANGUAGES = {"en": 0.68, "de": 0.32}
+# How often each group of frames is drawn.
+WEIGHTS = {
+    "is": 28, "is_not": 10, "given": 5, "or": 4, "and": 4, "normal": 4, "abnormal": 3, "question": 9, "unknown": 7,
+    "which": 14, "number": 7, "report": 4, "summary": 4, "urgent": 3, "why": 2, "why_f": 3, "sure": 3,
+    "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 12, "language": 2, "names": 2,
+}  # fmt: skip
+JOINED = 0.1  # of the questions for a statement name two or three
+LEAD_SHARE = 0.06  # of the questions for a statement name leads
+TYPOS = 0.35  # of the questions have one or two
+SHORTENED = 0.15  # of the questions lack words that notes lack
+BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1  # shares of the questions with such sentences around them
+_FILLERS = re.compile(r"\b(?:the|a|an|is|are|this|of|on|der|die|das|ein|eine|ist|im) ", re.IGNORECASE)
+PARTS = {"en": (" or ", " and "), "de": (" oder ", " und ")}
+PLACES = {
+    "en": ("in {}", "in lead {}", "in {} and {}", "in leads {} to {}", "in the {} leads"),
+    "de": ("in {}", "in Ableitung {}", "in {} und {}", "in {} bis {}", "in den Ableitungen {}"),
+}
+
+
+@lru_cache(maxsize=8)
+def wordings(name: str) -> dict[str, Any]:
+    """Returns one of the files of wordings as it is."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def held_out() -> list[tuple[str, Asked, str]]:
+    """Returns the questions that are for testing alone, with what they ask for and their language."""
+    questions = []
+    for line in (FOLDER / "held_out.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        asked = Asked(
+            row["kind"],
+            tuple(row.get("codes", ())),
+            row.get("join") == "and",
+            row.get("negated", False),
+            row.get("topic", ""),
+            tuple(row.get("quantities", ())),
+            row.get("reason", ""),
+        )
+        questions.append((row["q"], asked, row["lang"]))
+    return questions
+
+
+def split_of(frame: str) -> str:
+    """Returns the split that a frame belongs to, which its hash tells."""
+    return "validation" if zlib.crc32(frame.encode()) % 10 == 0 else "train"
+
+
+def of_the_data_set() -> dict[str, list[str]]:
+    """Returns the frames of the data set's own questions, without options, by the keys of the other frames."""
+    frames = {"is": [template.replace("{}", "{f}") for template in VERIFY], "report": list(REPORT)}
+    for topic, templates in OPEN.items():
+        closed = [re.sub(r":? ?(?:one of )?\{\}", "", template).replace(",?", "?").replace(",.", ".")
+                  for template in CLOSED[topic]]  # fmt: skip
+        frames[f"which:{topic}"] = [*templates, *closed]
+    leads = ("", *SAME_PATIENT, *OTHER_PATIENT)
+    frames["compare"] = [lead + template for lead in leads for template in COMPARE_OPEN]
+    for topic, words in TOPIC_WORDS.items():
+        frames[f"compare:{topic}"] = [f"{frame} Consider the {words}." for frame in frames["compare"]]
+    return frames
+
+
+def of_split(frames: list[str], split: str) -> list[str]:
+    """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
+    kept = [each for each in frames if split_of(each) == "validation"] or frames[-1:]
+    return kept if split == "validation" else [each for each in frames if each not in kept]
+
+
+def codes() -> list[str]:
+    """Returns the statements and families that questions can name."""
+    return ["NORM", *wordings("findings")]
+
+
+class WordingBuilder:
+    """Draws questions.
+
+    Args:
+        rng: Source of all choices.
+        split: "train" or "validation": the frames that are drawn.
+    """
+
+    def __init__(self, rng: np.random.Generator, split: str = "train"):
+        self.rng = rng
+        self.frames = {
+            language: {key: of_split(of_key, split) for key, of_key in keys.items()}
+            for language, keys in wordings("frames").items()
+        }
+        if split == "train":
+            for key, frames in of_the_data_set().items():
+                self.frames["en"][key] = self.frames["en"].get(key, []) + frames
+        self.findings = wordings("findings")
+        # The names of a statement are drawn the rarer, the more statements there are; common ones come more often.
+        self.codes = list(self.findings)
+        weights = np.array([len(self.findings[code]["en"]) ** 0.7 for code in self.codes])
+        self.shares = weights / weights.sum()
+        self.whole = {
+            language: [
+                (text, name)
+                for name, of_name in wordings("questions").items()
+                for text in of_name[language]
+                if split_of(text) == split
+            ]
+            for language in LANGUAGES
+        }
+        self.groups, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()), float)
+        self.group_shares = weights / weights.sum()
+
+    def question(self) -> tuple[str, Asked]:
+        """Returns a question and what it asks for."""
+        language = str(self.rng.choice(list(LANGUAGES), p=list(LANGUAGES.values())))
+        group = str(self.rng.choice(self.groups, p=self.group_shares))
+        text, asked = getattr(self, f"_{group}", self._plain)(language, group)
+        return self._as_typed(self._surrounded(text, language)), asked
+
+    def _pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
+
+    def _frame(self, language: str, key: str) -> str:
+        return self._pick(self.frames[language][key])
+
+    def _code(self) -> str:
+        return str(self.rng.choice(self.codes, p=self.shares))
+
+    def _name(self, code: str, language: str) -> str:
+        """A name of a finding; Germans use English ones now and then."""
+        names = self.findings[code]
+        of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
+        return self._pick(of_language)
+
+    def _is(self, language: str, group: str) -> tuple[str, Asked]:
+        named, every = [self._code()], False
+        name = self._name(named[0], language)
+        if self.rng.random() < JOINED:
+            others = [code for code in dict.fromkeys(self._code() for _ in range(self.rng.integers(1, 3)))]
+            named += [code for code in others if code != named[0]]
+            names = [self._name(code, language) for code in named]
+            # In a denial "and" may mean either, so it is not used.
+            every = bool(group == "is" and self.rng.random() < 0.4)
+            comma = "/" if len(names) == 2 and not every and self.rng.random() < 0.2 else None
+            joint = PARTS[language][every]
+            name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
+            every = every and len(named) > 1
+        elif self.rng.random() < LEAD_SHARE:
+            name += " " + self._pick(PLACES[language]).format(*self.rng.choice(LEADS, 2, replace=False))
+        text = self._frame(language, group).replace("{f}", name)
+        return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
+
+    _is_not = _is
+
+    def _given(self, language: str, group: str) -> tuple[str, Asked]:
+        """A question for one finding that names another one as known."""
+        asked, given = (str(code) for code in self.rng.choice(self.codes, 2, replace=False, p=self.shares))
+        text = self._frame(language, group).replace("{f}", self._name(asked, language))
+        return text.replace("{g}", self._name(given, language)), Asked("is", (asked,))
+
+    def _or(self, language: str, group: str) -> tuple[str, Asked]:
+        first, second = self.rng.choice(self.codes, 2, replace=False, p=self.shares)
+        text = self._frame(language, group)
+        text = text.replace("{f}", self._name(first, language)).replace("{g}", self._name(second, language))
+        return text, Asked("is", tuple(sorted((str(first), str(second)))), group == "and")
+
+    _and = _or
+
+    def _normal(self, language: str, group: str) -> tuple[str, Asked]:
+        return self._frame(language, group), Asked("is", ("NORM",), negated=group == "abnormal")
+
+    _abnormal = _normal
+
+    def _question(self, language: str, group: str) -> tuple[str, Asked]:
+        text, name = self._pick(self.whole[language])
+        return text, Asked("is", (name.removeprefix("not "),), negated=name.startswith("not "))
+
+    def _unknown(self, language: str, group: str) -> tuple[str, Asked]:
+        """A finding that is not taught, or a word that is none."""
+        key = self._pick(("is", "is", "is", "is_not", "why_f"))
+        name = self._pick(wordings("unknown")[language])
+        if self.rng.random() < 0.3:
+            name = self._invented()
+        return self._frame(language, key).replace("{f}", name), Asked("cannot", reason="unknown")
+
+    def _invented(self) -> str:
+        """A word or two that nobody knows."""
+        parts = "ba be co dra el fi go hy ka lo mi no or pe qua ri so tra ul va xe zi ther glan morb sten cort".split()
+        ends = ("itis", "osis", "emia", "syndrome", "disease", "sign", "oma", "", "wave", "pathy", "'s disease")
+        word = "".join(self._pick(parts) for _ in range(self.rng.integers(2, 4))) + self._pick(ends)
+        return f"{word} {self._pick(('sign', 'pattern', 'complex', 'type'))}" if self.rng.random() < 0.3 else word
+
+    def _which(self, language: str, group: str) -> tuple[str, Asked]:
+        topics = ("rhythm", "rhythm", "waveform", "diagnosis", "diagnosis", "axis", "stage", "noise", "ectopy")
+        topic = self._pick(topics)
+        return self._frame(language, f"which:{topic}"), Asked("which", topic=topic)
+
+    def _number(self, language: str, group: str) -> tuple[str, Asked]:
+        table = wordings("quantities")
+        names = [
+            str(each) for each in self.rng.choice(list(table), 2 if self.rng.random() < 0.12 else 1, replace=False)
+        ]
+        lead = self._pick(LEADS)
+        words = [self._pick(table[name][language]).replace("{l}", lead) for name in names]
+        text = self._frame(language, "number").replace("{n}", PARTS[language][1].join(words))
+        return text, Asked("number", quantities=tuple(f"{n}:{lead}" if n in OF_A_LEAD else n for n in names))
+
+    def _why_f(self, language: str, group: str) -> tuple[str, Asked]:
+        code = self._code()
+        return self._frame(language, group).replace("{f}", self._name(code, language)), Asked("why", (code,))
+
+    def _sure(self, language: str, group: str) -> tuple[str, Asked]:
+        text = self._frame(language, "sure")
+        if "{f}" not in text:
+            return text, Asked("sure")
+        code = self._code()
+        return text.replace("{f}", self._name(code, language)), Asked("sure", (code,))
+
+    def _compare_topic(self, language: str, group: str) -> tuple[str, Asked]:
+        key = self._pick([key for key in self.frames[language] if key.startswith("compare:")])
+        return self._frame(language, key), Asked("compare", topic=key.removeprefix("compare:"))
+
+    def _cannot(self, language: str, group: str) -> tuple[str, Asked]:
+        reason = self._pick(("treatment", "prognosis", "identity", "unknown_f", "cause", "other", "other"))
+        return self._frame(language, f"cannot:{reason}"), Asked("cannot", reason=reason.removesuffix("_f"))
+
+    def _language(self, language: str, group: str) -> tuple[str, Asked]:
+        return self._pick(wordings("unknown")["other languages"]), Asked("cannot", reason="language")
+
+    def _names(self, language: str, group: str) -> tuple[str, Asked]:
+        """The name of a finding alone, with or without a question mark."""
+        code = self._code()
+        return self._name(code, language) + self._pick(("?", " ?", "", "??")), Asked("is", (code,))
+
+    def _plain(self, language: str, group: str) -> tuple[str, Asked]:
+        return self._frame(language, group), Asked(group)
+
+    def _surrounded(self, text: str, language: str) -> str:
+        """The question with what people write around it."""
+        draw = self.rng.random(4)
+        if draw[0] < POLITE:
+            text = self._frame(language, "please").rstrip() + " " + text
+        if draw[1] < BEFORE:
+            text = self._frame(language, "before").rstrip() + " " + text
+        if draw[2] < AFTER:
+            text = text.rstrip() + " " + self._frame(language, "after")
+        if language == "en" and draw[3] < WHO:
+            age = float(self.rng.integers(18, 95)) if self.rng.random() < 0.9 else None
+            who = patient_words(age, self._pick(("male", "female", None)), self.rng)
+            text = self._pick(PATIENT).format(who=who, question=text)
+        return text
+
+    def _as_typed(self, text: str) -> str:
+        """The text with typing errors now and then, or without small words or its punctuation."""
+        draw = self.rng.random(4)
+        if draw[3] < SHORTENED:
+            text = _FILLERS.sub(lambda word: "" if self.rng.random() < 0.5 else word.group(), text).strip() or text
+        if draw[0] < TYPOS:
+            for _ in range(self.rng.integers(1, 3)):
+                text = self._mistyped(text)
+        if draw[1] < 0.3:
+            text = text.rstrip("?.! ")
+        if draw[2] < 0.08:
+            text = text.replace(",", "").replace("'", "").replace("-", self._pick(("", " ")))
+        return text
+
+    def _mistyped(self, text: str) -> str:
+        """One letter of a word of four letters and more left out, doubled, changed, or swapped with the next."""
+        words = text.split(" ")
+        long = [place for place, word in enumerate(words) if len(word) >= 4 and word.isalpha()]
+        if not long:
+            return text
+        place = self._pick(long)
+        word, at = words[place], int(self.rng.integers(1, len(words[place]) - 1))
+        words[place] = self._pick(
+            (
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at] + word[at:],
+                word[:at] + self._pick("abcdefghijklmnopqrstuvwxyz") + word[at + 1 :],
+                word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            )
+        )
+        return " ".join(words)
+
+
+__all__ = ["SPLITS", "WordingBuilder", "codes", "held_out", "split_of", "wordings"]

@@ -1,0 +1,119 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Anything that is given as an ECG or a picture, as a part of a message.
+
+path, bytes, base64, array, ECG, picture, dict --as_part--> {"type": "ecg" or "image", ...}
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .image_processing_heartcare import open_picture
+from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
+
+ECG_KEYS = ("sampling_rate", "lead_names", "units")
+CONTENT_KEYS = ("ecg", "signal", "path", "image", "url", "bytes", "base64")
+LONGEST_PATH = 1000  # characters; a longer text is base64
+
+
+def as_part(given: Any, **options: Any) -> dict[str, Any]:
+    """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
+
+    Args:
+        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with
+            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
+        options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say them.
+
+    Raises: `ValueError`, `TypeError`, `FileNotFoundError`, and `ImportError` where the file needs an extra.
+    """
+    if isinstance(given, dict):
+        return part_of_dict(given, options)
+    if isinstance(given, Image.Image):
+        return {"type": "image", "image": given}
+    if isinstance(given, str):
+        if given.startswith(("http://", "https://")):
+            return {"type": "image", "image": given}
+        given = file_of_text(given)
+    if isinstance(given, (bytearray, memoryview)):
+        given = bytes(given)
+    if isinstance(given, (bytes, Path)):
+        if isinstance(given, bytes) and not given:
+            raise ValueError("The file is empty.")
+        if detect_format(given).name in PICTURES:
+            return {"type": "image", "image": open_picture(given)}
+    return {"type": "ecg", **as_ecg(given, **options).as_input()}
+
+
+def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Makes a part of a message of a dict; see `as_part`."""
+    content = {name: value for name, value in given.items() if value is not None}
+    kind, source = content.pop("type", None), content.pop("source", None)
+    warnings = content.pop("warnings", None)
+    options = options | {name: content.pop(name) for name in ECG_KEYS if name in content}
+    if len(content) != 1 or next(iter(content)) not in CONTENT_KEYS:
+        raise ValueError(
+            f"Expected exactly one of 'signal', 'path', 'image', 'bytes', 'base64', beside {', '.join(ECG_KEYS)}, got "
+            f"the keys {sorted(given)}."
+        )
+    ((name, value),) = content.items()
+    if name == "base64":
+        value = decode_base64(value)
+    elif name == "path":
+        value = Path(value)
+    if kind == "image" or name in ("image", "url"):
+        return {"type": "image", "image": open_picture(value) if isinstance(value, bytes) else value}
+    if name in ("ecg", "signal") and not isinstance(value, (str, Path, bytes)):
+        value = {"signal": as_numbers(value), "source": source, "warnings": warnings, **options}
+        return {"type": "ecg", **as_ecg(value).as_input()}
+    part = as_part(value, **options)
+    return part | {"source": source} if source and part["type"] == "ecg" else part
+
+
+def as_numbers(signal: Any) -> Any:
+    """Turns leads in lists, as JSON has them, into an array; null is a sample that was not recorded.
+
+    Raises: `ValueError` for lists of differing length, or of other things than numbers.
+    """
+    if not isinstance(signal, (list, tuple)):
+        return signal
+    try:
+        return np.asarray(signal, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"A signal in lists must be leads of numbers, all of the same length ({error}).") from None
+
+
+def file_of_text(text: str) -> Path | bytes:
+    """Tells whether a text is the path of a file or base64 of its content, and returns the one or the other.
+
+    Raises: `FileNotFoundError` for a short text without an ending that is neither.
+    """
+    if text.startswith("data:") or len(text) > LONGEST_PATH:
+        return decode_base64(text)
+    path = Path(text)
+    try:
+        if path.suffix or path.exists() or is_record(path):
+            return path
+    except OSError:  # the name is too long for a file
+        return decode_base64(text)
+    try:
+        content = decode_base64(text)
+        detect_format(content)
+        return content
+    except ValueError:
+        raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
+
+
+def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the parts of a message."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Returns the words of a message, without its ECGs and pictures."""
+    return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
+
+
+__all__ = ["ECG_KEYS", "as_part", "parts_of", "text_of"]

@@ -1,0 +1,56 @@
+"""Wordings of questions: what is drawn is what is asked for, and what is kept apart stays apart."""
+
+import numpy as np
+import pytest
+
+from heartcare.agent.wording import WordingBuilder, codes, held_out, of_split, wordings
+from heartcare.opinion_heartcare import FAMILIES
+from heartcare.scp_heartcare import TOPICS
+from heartcare.training.findings import LABELS
+from heartcare.understanding_heartcare import KINDS, QUANTITIES, REASONS
+
+KNOWN = {*LABELS, *FAMILIES, "WIDE_QRS"}
+
+
+def is_valid(asked) -> bool:
+    quantities = {each.partition(":")[0] for each in asked.quantities}
+    return (
+        asked.kind in KINDS
+        and set(asked.codes) <= set(codes())
+        and asked.topic in ("", *TOPICS)
+        and quantities <= set(QUANTITIES)
+        and (asked.reason in REASONS) == (asked.kind == "cannot")
+        and bool(asked.codes) >= (asked.kind == "is")
+    )
+
+
+def test_all_names_are_of_findings_that_can_be_told():
+    assert set(codes()) <= KNOWN
+    for name in wordings("questions"):
+        assert name.removeprefix("not ") in KNOWN
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_questions_say_what_they_ask_for(split):
+    builder = WordingBuilder(np.random.default_rng(0), split)
+    drawn = [builder.question() for _ in range(3000)]
+    assert all(is_valid(asked) and text.strip() for text, asked in drawn)
+    assert {asked.kind for _, asked in drawn} == set(KINDS) and not any("{" in text for text, _ in drawn)
+    assert len({text for text, _ in drawn}) > (0.9 if split == "train" else 0.6) * len(drawn)
+    again = WordingBuilder(np.random.default_rng(0), split)
+    assert drawn[:50] == [again.question() for _ in range(50)]
+
+
+def test_frames_are_in_one_split_each():
+    for keys in wordings("frames").values():
+        for frames in keys.values():
+            parts = [set(of_split(frames, split)) for split in ("train", "validation")]
+            assert all(parts) and not parts[0] & parts[1] and parts[0] | parts[1] == set(frames)
+
+
+def test_questions_for_testing_are_none_for_training():
+    questions = held_out()
+    assert len(questions) > 800 and all(is_valid(asked) for _, asked, _ in questions)
+    frames = {frame for keys in wordings("frames").values() for of_key in keys.values() for frame in of_key}
+    short = {text for text, *_ in questions if text in frames}
+    assert len(short) < 0.05 * len(questions)  # "Rhythm?" has no other wording
