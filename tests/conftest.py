@@ -85,6 +85,12 @@ def model() -> HeartcareForConditionalGeneration:
     return HeartcareForConditionalGeneration.from_pretrained(ROOT).eval()
 
 
+@pytest.fixture
+def speaking(model, monkeypatch) -> None:
+    """The trained model without its reader of questions, so that its language model writes reports."""
+    monkeypatch.setattr(model.config, "asked", None)
+
+
 @pytest.fixture(scope="session")
 def processor() -> HeartcareProcessor:
     return HeartcareProcessor.from_pretrained(ROOT)

@@ -83,7 +83,7 @@ def forms(root, processor, tmp_path_factory):
     }
 
 
-def test_answers_what_the_model_answers(pipe, model, processor, records):
+def test_answers_what_the_model_answers(pipe, model, processor, records, speaking):
     content = [{"type": "ecg", "path": records[0]}, {"type": "text", "text": "Write a report of this ECG."}]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
@@ -218,7 +218,7 @@ def test_scoring_answers_of_a_padded_batch(tiny, processor):
             tiny.score_answers(wrong, ids, mask)
 
 
-def test_text_comes_as_it_is_written(pipe, records):
+def test_text_comes_as_it_is_written(pipe, records, speaking):
     pieces = list(pipe.stream(records[0]))
     assert len(pieces) > 5 and "".join(pieces).strip() == pipe(records[0])["text"]
     with pytest.raises(FileNotFoundError):
