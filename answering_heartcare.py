@@ -74,7 +74,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one signal.
+    """Holds what is known of one signal: numbers, statements, and statements as options.
 
     Attributes:
         measured: Measurements as plain values.

@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Which measured numbers a question asks for, and the sentence that answers it.
+"""Finds the measured numbers that a question asks for, and writes the sentence that answers it.
 
     question --normalize, mend typing errors--> words --tables of this module--> names of numbers --> sentence
 

@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one finding rests on.
+    """Holds what one finding rests on.
 
     Attributes:
         code: Code of the statement.

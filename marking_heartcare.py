@@ -197,7 +197,7 @@ def _mark_t(beat: np.ndarray, onset: int, end: int, rr: float, ahead: float, noi
 
 
 def _bend(values: np.ndarray, start: np.ndarray, length: np.ndarray, step: int) -> np.ndarray:
-    """Where each row bends most on its way from `start`: its point farthest from the chord over `length` samples.
+    """Finds where each row bends most on its way from `start`: its point farthest from the chord over `length` samples.
 
     Args:
         values: (rows, samples).
@@ -231,7 +231,7 @@ def _within(values: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _tenth(values: np.ndarray) -> np.ndarray:
-    """What a tenth of each row is below: (rows, samples) -> (rows,)."""
+    """Returns the value that a tenth of each row is below: (rows, samples) -> (rows,)."""
     rank = values.shape[1] // 10
     return np.partition(values, rank, axis=1)[:, rank]
 

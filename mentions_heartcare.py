@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""What a text says of the numbers of an ECG: those that it states, and words that hold between two limits.
+"""Finds what a text says of the numbers of an ECG: those that it states, and words that hold between two limits.
 
     text --sentences--> numbers with their quantity, ST changes with their leads, words of CRITERIA --> mentions
 
@@ -363,7 +363,7 @@ def _clause(sentence: str, start: int, end: int) -> str:
 
 
 def _is_negated(sentence: str, start: int, end: int) -> bool:
-    """Whether words of a sentence are denied: by themselves, in front of them, behind them, or as part of a list."""
+    """Tells whether words of a sentence are denied: themselves, before or behind them, or as part of a list."""
     before, after = _NEW_CLAUSE.split(sentence[:start])[-1], sentence[end:]
     if _NEGATED.search(before) or _NEGATED_INSIDE.search(sentence[start:end]) or _NEGATED_AFTER.search(after):
         return True

@@ -108,7 +108,7 @@ def as_tuple(part: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Opinion:
-    """What is said of one ECG.
+    """Holds what is said of one ECG.
 
     Args:
         logits: Code of each statement -> its calibrated logit.
@@ -129,7 +129,7 @@ class Opinion:
         self.shares = {code: share for code, share in shares.items() if code not in self.untold}
 
     def __contains__(self, code: str) -> bool:
-        """Whether a statement is made."""
+        """Tells whether a statement is made."""
         return self.shares.get(code, 0.0) >= STATED
 
     def ranked(self) -> dict[str, float]:

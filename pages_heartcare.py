@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Whether a picture is an ECG on paper, the right way up.
+"""Tells whether a picture is an ECG on paper, the right way up.
 
     picture --darker than its paper--> ink --long straight lines taken away--> strokes --> traces, calibration pulses
 

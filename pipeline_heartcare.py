@@ -353,12 +353,12 @@ class ECGInterpretationPipeline(Pipeline):
             start = stop
 
     def _facts(self, prepared: dict[str, Any]) -> list[Facts]:
-        """What is known of each signal."""
+        """Returns what is known of each signal."""
         found = [prepared.get(name, [{}] * len(prepared["measurements"])) for name in ("logits", "choices")]
         return [facts_of(*each, self._wordings) for each in zip(prepared["measurements"], *found)]
 
     def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
-        """What follows the signal that is asked about, as plain values."""
+        """Returns what follows the signal that is asked about, as plain values."""
         number = prepared["about"][1] - 1
         signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
         seconds = seconds_of(prepared["question"])
@@ -373,7 +373,7 @@ class ECGInterpretationPipeline(Pipeline):
         return is_asked or (prepared["explain"] and is_of_one_signal(prepared))
 
     def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the statements that were asked for, or the likeliest statements, rest on."""
+        """Returns what the statements that were asked for, or the likeliest statements, rest on."""
         asked, number = prepared["asked"], prepared["about"][1] - 1
         facts = self._facts(prepared)[number]
         codes = asked.codes if asked is not None else ()

@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Whether a recording is an ECG at all, and what each lead holds where it is none.
+"""Tells whether a recording is an ECG at all, and what each lead holds where it is none.
 
     uncleaned leads --stretches--> QRS complexes that recur, or waves of fibrillation? --neither--> cause of each lead
 
@@ -156,7 +156,7 @@ WIDE_QRS = Width((1.5, 12.0), seconds=0.25, reach=0.2, least_kurtosis={True: 2.6
 
 @dataclass
 class Complexes:
-    """What stands out in one stretch without gaps, and whether that is QRS complexes.
+    """Finds what stands out in one stretch without gaps, and whether that is QRS complexes.
 
     Attributes:
         cleaned: float64 (leads, samples) in mV, without drift and hum, at `rate` Hz.

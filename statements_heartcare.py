@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Which statement words mean, and which one a yes/no question asks to confirm.
+"""Finds the statement that words mean, and the one that a yes/no question asks to confirm.
 
     question --frames--> finding --rows of one meaning--> its standard words --table--> code of the statement
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""What a question asks for, whatever its wording: a small network reads it.
+"""Reads what a question asks for, whatever its wording, with a small network.
 
     question --> words --> hashes of their parts --sums of embeddings, Transformer--> kind, statements, topic --> Asked
 
@@ -44,7 +44,7 @@ _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question asks for.
+    """Holds what a question asks for.
 
     Attributes:
         kind: One of `KINDS`.

@@ -13,9 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from heartcare.agent.sources import read_ptbxl_table
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from heartcare.processing_heartcare import HeartcareProcessor
+
+from .loading import load_pipeline
 
 VERDICTS = ("verified", "contradicted", "unmeasurable")
 
@@ -28,11 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--limit", type=int, help="number of records at most")
     args = parser.parse_args(argv)
-    pipe = ECGInterpretationPipeline(
-        model=HeartcareForConditionalGeneration.from_pretrained(args.model),
-        processor=HeartcareProcessor.from_pretrained(args.model),
-        device="cpu",
-    )
+    pipe = load_pipeline(args.model)
     counts: Counter[tuple[str, bool, str]] = Counter()
     rows = read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
     refused = []

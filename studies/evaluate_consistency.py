@@ -16,10 +16,10 @@ from tqdm import tqdm
 from heartcare.agent.lexicon import find_mentions
 from heartcare.agent.qa import CHOICES, CLOSED, OPEN, VERIFY, ask
 from heartcare.agent.sources import read_ptbxl_table
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare.scp_heartcare import RHYTHM, SUPERCLASS, TOPICS
+
+from .loading import load_pipeline
 
 PROBABLE = 80.0  # likelihood in percent, as the lexicon counts it, from which on a report makes a statement
 ALSO = {"LPR": "1AVB"}  # what the report's words may mean as well
@@ -101,11 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=100, help="number of records")
     parser.add_argument("--show", action="store_true", help="print the contradictions")
     args = parser.parse_args(argv)
-    pipe = ECGInterpretationPipeline(
-        model=HeartcareForConditionalGeneration.from_pretrained(args.model),
-        processor=HeartcareProcessor.from_pretrained(args.model),
-        device="cpu",
-    )
+    pipe = load_pipeline(args.model)
     questions, counts = questions_about(pipe.model.config.wordings), Counter()
     affirmed, rows = [], read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
     for row in tqdm(rows, desc="records"):

@@ -13,34 +13,11 @@ from collections import Counter
 import torch
 
 from heartcare.agent.wording import held_out
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from heartcare.processing_heartcare import HeartcareProcessor
-from heartcare.understanding_heartcare import Asked
+from heartcare.training.questions import is_understood
+
+from .loading import load_pipeline
 
 HALVES = ("development", "test")
-SAME = {"qtc": "qtc_fridericia", "qtc_bazett": "qtc_fridericia", "qtc_framingham": "qtc_fridericia"}
-
-
-def is_understood(found: Asked | None, true: Asked) -> bool:
-    """Tells whether a question was understood as a whole, the reason of a refusal aside. A report and its gist are
-    taken for each other, and so are the axis as a topic and in degrees: many questions may mean either, and the answer
-    in degrees names the axis as well.
-    """
-    if found is None or true.kind == "cannot":
-        return true.kind == "cannot" and (found is None or found.kind == "cannot")
-    kinds = {found.kind, true.kind}
-    if (true.topic, found.quantities) == ("axis", ("qrs_axis",)):
-        return True
-    if true.kind in ("report", "summary", "predict", "urgent"):
-        return len(kinds) == 1 or kinds == {"report", "summary"}
-    if len(kinds) > 1 or (true.kind in ("which", "compare") and found.topic != true.topic):
-        return False
-    is_joined = len(true.codes) > 1 and not true.negated
-    if true.kind == "is" and (found.negated != true.negated or (is_joined and found.every != true.every)):
-        return False
-    quantities = [{SAME.get(name, name) for name in asked.quantities} for asked in (found, true)]
-    return set(found.codes) == set(true.codes) and quantities[0] == quantities[1]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,11 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--show", action="store_true", help="print the questions that are not understood")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    pipe = ECGInterpretationPipeline(
-        model=HeartcareForConditionalGeneration.from_pretrained(args.model),
-        processor=HeartcareProcessor.from_pretrained(args.model),
-        device="cpu",
-    )
+    pipe = load_pipeline(args.model)
     right, refused, total = Counter(), Counter(), Counter()
     for text, true, language in held_out()[HALVES.index(args.half) :: 2]:
         found = pipe.understand(text)

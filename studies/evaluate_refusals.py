@@ -19,10 +19,10 @@ from heartcare.agent.not_ecgs import OTHER_PICTURES, OTHER_SIGNALS
 from heartcare.agent.render import add_artefacts, draw_ecg
 from heartcare.agent.sources import read_ptbxl_table
 from heartcare.image_processing_heartcare import LAYOUTS
-from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare.reading_heartcare import read_ecg
+
+from .loading import load_pipeline
 
 QUESTION = "Is this a normal ECG?"
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # of a photograph's artefacts
@@ -43,11 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of each kind of signal and picture")
     parser.add_argument("--pages", type=int, default=500, help="number of drawn pages at most")
     args = parser.parse_args(argv)
-    pipe = ECGInterpretationPipeline(
-        model=HeartcareForConditionalGeneration.from_pretrained(args.model),
-        processor=HeartcareProcessor.from_pretrained(args.model),
-        device="cpu",
-    )
+    pipe = load_pipeline(args.model)
     records = [args.ptbxl / row["filename_lr"] for row in read_ptbxl_table(args.ptbxl, [args.fold], args.limit)]
     groups = {
         "signals that are no ECG": other_signals(args.repeats),

@@ -23,7 +23,9 @@ from heartcare.understanding_heartcare import OF_A_LEAD, Asked, QuestionReader, 
 BATCH = 128
 VALIDATION = 2000  # questions
 # Weight of each part of the answer in the loss.
-WEIGHTS = {"kind": 1.0, "codes": 8.0, "flags": 2.0, "topic": 1.0, "quantities": 4.0, "lead": 0.5, "reason": 0.5}
+WEIGHTS = {"kind": 1.0, "codes": 2.0, "flags": 0.5, "topic": 1.0, "quantities": 1.0, "lead": 0.5, "reason": 0.5}
+# Numbers that are taken for each other: QTc by any formula.
+SAME = {"qtc": "qtc_fridericia", "qtc_bazett": "qtc_fridericia", "qtc_framingham": "qtc_fridericia"}
 
 
 def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Tensor]:
@@ -57,19 +59,31 @@ def loss_of(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -
     for name, target in targets.items():
         if target.ndim > 1:
             loss = nn.functional.binary_cross_entropy_with_logits(logits[name], target, reduction="none").sum(1).mean()
-            total = total + WEIGHTS[name] / 4 * loss
+            total = total + WEIGHTS[name] * loss
         elif (target >= 0).any():
             total = total + WEIGHTS[name] * nn.functional.cross_entropy(logits[name], target)
     return total
 
 
-def is_right(found: Asked, true: Asked) -> bool:
-    """Tells whether a question was understood, the reason of a refusal aside."""
-    names = ("kind", "every", "negated", "topic")
-    same = all(getattr(found, name) == getattr(true, name) for name in names)
-    if true.kind == "is" and len(true.codes) == 1:
-        same = same or (found.kind, found.negated) == (true.kind, true.negated)
-    return same and set(found.codes) == set(true.codes) and set(found.quantities) == set(true.quantities)
+def is_understood(found: Asked | None, true: Asked) -> bool:
+    """Tells whether a question was understood as a whole, the reason of a refusal aside. A report and its gist are
+    taken for each other, and so are the axis as a topic and in degrees: many questions may mean either, and the answer
+    in degrees names the axis as well.
+    """
+    if found is None or true.kind == "cannot":
+        return true.kind == "cannot" and (found is None or found.kind == "cannot")
+    kinds = {found.kind, true.kind}
+    if (true.topic, found.quantities) == ("axis", ("qrs_axis",)):
+        return True
+    if true.kind in ("report", "summary", "predict", "urgent"):
+        return len(kinds) == 1 or kinds == {"report", "summary"}
+    if len(kinds) > 1 or (true.kind in ("which", "compare") and found.topic != true.topic):
+        return False
+    is_joined = len(true.codes) > 1 and not true.negated
+    if true.kind == "is" and (found.negated != true.negated or (is_joined and found.every != true.every)):
+        return False
+    quantities = [{SAME.get(name, name) for name in asked.quantities} for asked in (found, true)]
+    return set(found.codes) == set(true.codes) and quantities[0] == quantities[1]
 
 
 def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, output: Path | None = None) -> None:
@@ -112,7 +126,7 @@ def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[st
     for start in range(0, len(questions), BATCH):
         part = questions[start : start + BATCH]
         for (_, true), found in zip(part, reader.read([text for text, _ in part])):
-            counts[true.kind].append(is_right(found, true))
+            counts[true.kind].append(is_understood(found, true))
     return {kind: (sum(right), len(right)) for kind, right in sorted(counts.items())}
 
 

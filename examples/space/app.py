@@ -256,7 +256,7 @@ def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
 
 
 def checks(loaded: Loaded, text: str) -> str:
-    """What of an answer agrees with the measurements, as HTML; nothing where no number decides."""
+    """Returns which words of an answer agree with the measurements, as HTML; it is empty where no number decides."""
     marks = {"verified": "✓", "contradicted": "✗", "unmeasurable": "–"}
     rows = [
         f"<li class='{claim.verdict}'>{marks[claim.verdict]} {html.escape(claim.text)}: {claim.verdict}"
