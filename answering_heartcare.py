@@ -16,10 +16,11 @@ from typing import Any
 
 from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
-from .measuring_heartcare import MEASURED
+from .measuring_heartcare import MEASURED, as_plain, unmeasured
 from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
 from .statements_heartcare import statement_of
 from .understanding_heartcare import Asked
+from .windows_heartcare import Window
 
 # An option that is right because a statement is not there cannot be told from the statements' own probabilities.
 _NEGATIVE = re.compile(
@@ -61,6 +62,8 @@ NO_ECG = f"No ECG is given, so there is nothing to answer about; give one with t
 NOT_UNDERSTOOD = f"This question was not understood. {CAN}"
 SURELY_BEYOND = 0.9  # certainty that a question with options cannot be answered, from which on it is not
 ONE_ECG = "Only one ECG is given; a comparison needs two."
+ONE_SIGNAL = "That is answered for one signal at a time, and not for pictures."
+NOT_MEASURED = as_plain(unmeasured("pictures are not measured"))
 UNTOLD = "That cannot be told from these leads."
 
 
@@ -163,12 +166,47 @@ def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
     return None
 
 
-def answer_each(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
-    """Answers a question about one signal, or about each of several: "ECG 1: Yes. ECG 2: No."."""
+def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Window | None]) -> Answer | None:
+    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.", and about windows of
+    a long one, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
+
+    Args:
+        asked: What is asked.
+        facts: What is known of each recording.
+        windows: For each recording its window, None for a whole one.
+    """
     answers = [answer(asked, [each]) for each in facts]
     if len(answers) == 1 or None in answers:
         return answers[0]
-    return Answer(" ".join(f"ECG {number}: {each.text}" for number, each in enumerate(answers, 1)))
+    titles: dict[tuple[int, str], list[str]] = {}
+    for number, (each, window) in enumerate(zip(answers, windows), 1):
+        key = (0, each.text) if window else (number, each.text)
+        titles.setdefault(key, []).append(str(window) if window else f"ECG {number}")
+    return Answer(" ".join(f"{', '.join(named)}: {text}" for (_, text), named in titles.items()))
+
+
+def of_recordings(facts: Sequence[Facts], windows: Sequence[Window | None]) -> list[Facts]:
+    """Returns what is known of whole recordings: of the windows of one, the mean of their probabilities, and the
+    measurements of the first.
+
+    Args: As those of `answer_each`.
+    """
+    runs: list[list[Facts]] = []
+    previous: Window | None = None
+    for each, window in zip(facts, windows):
+        is_next = window is not None and previous is not None and window.start > previous.start
+        runs = [*runs[:-1], [*runs[-1], each]] if is_next else [*runs, [each]]
+        previous = window
+    return [run[0] if len(run) == 1 else mean_of(run) for run in runs]
+
+
+def mean_of(facts: Sequence[Facts]) -> Facts:
+    """Returns facts with the mean probability of each statement."""
+    opinion = facts[0].opinion
+    shares = {code: sum(each.opinion.shares.get(code, 0.0) for each in facts) / len(facts) for code in opinion.shares}
+    logits = {code: math.log((share + 1e-9) / (1 - share + 1e-9)) for code, share in shares.items()}
+    choices = {code: sum(each.choices[code] for each in facts) / len(facts) for code in facts[0].choices}
+    return Facts(facts[0].measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
 
 
 def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
@@ -397,7 +435,9 @@ __all__ = [
     "CANNOT",
     "NOT_UNDERSTOOD",
     "ONE_ECG",
+    "NOT_MEASURED",
     "NO_ECG",
+    "ONE_SIGNAL",
     "Answer",
     "Facts",
     "answer",
@@ -409,6 +449,7 @@ __all__ = [
     "facts_of",
     "forecast_of",
     "is_beyond",
+    "of_recordings",
     "refusal_of",
     "seconds_of",
     "subject_of",

@@ -334,6 +334,9 @@ class HeartcareConfig(CheckedConfig):
         findings (`list[list[str]]`, *optional*): Code and words of each statement that the model finds, in the order of
             its head, which a dict would lose on its way through JSON; without it, the model has no head for findings.
         findings_hidden_size (`int`): Width of that head.
+        picture_hidden_size (`int`): Width of the head for the same statements in pictures; 0 for a model without it.
+        evidence_tokens (`int`): Number of tokens behind those of each ECG that tell the language model what the head
+            found and what was measured; 0 for a language model that reads Beat's tokens alone.
         asked (`list[str]`, *optional*): Codes of the statements, and names of the families of statements, that the
             reader of questions knows; without it, the model has no such reader.
         asked_hidden_size (`int`): Width of that reader.
@@ -356,6 +359,8 @@ class HeartcareConfig(CheckedConfig):
     projector_hidden_act: str = "gelu"
     findings: list | None = None
     findings_hidden_size: int = 256
+    picture_hidden_size: int = 0
+    evidence_tokens: int = 0
     asked: list | None = None
     asked_hidden_size: int = 128
     tie_word_embeddings: bool = False
@@ -365,6 +370,9 @@ class HeartcareConfig(CheckedConfig):
         super().__post_init__(**kwargs)
         # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
+        for name in ("evidence_tokens", "picture_hidden_size"):
+            if getattr(self, name) and not self.findings:
+                raise ValueError(f"{name} {getattr(self, name)} is of findings, but findings is empty.")
 
     @property
     def wordings(self) -> dict[str, str]:

@@ -130,7 +130,42 @@ class FindingsOutput(ModelOutput):
     choice_logits: torch.FloatTensor | None = None
 
 
-class FindingsHead(nn.Module):
+class CalibratedHead(nn.Module):
+    """A head for statements with its calibration.
+
+    **Buffers** (float32), fitted and not learnt:
+        - **slope**, **intercept** `(labels,)`: the calibration; a calibrated logit is slope * logit + intercept.
+        - **prior** `(labels,)`: logit of the share of the records that have each statement.
+        - **thresholds** `(50,)`: for each share of `COVERAGES`, the probability from which on a set takes statements.
+
+    Args:
+        labels: Number of statements.
+    """
+
+    def __init__(self, labels: int):
+        super().__init__()
+        self.register_buffer("slope", torch.ones(labels))
+        self.register_buffer("intercept", torch.zeros(labels))
+        self.register_buffer("prior", torch.zeros(labels))
+        self.register_buffer("thresholds", torch.zeros(len(COVERAGES)))
+
+    def calibrated(self, logits: torch.Tensor) -> FindingsOutput:
+        """Returns calibrated logits and probabilities of logits (B, labels), in float32."""
+        logits = logits.float() * self.slope + self.intercept
+        return FindingsOutput(logits, logits.sigmoid(), logits - CHOICE * self.prior)
+
+    def threshold(self, coverage: float) -> float:
+        """Returns the probability from which on a statement belongs to the set that holds on average `coverage` of an
+        ECG's true statements.
+
+        Raises: `ValueError` for a coverage that was not fitted.
+        """
+        if round(coverage, 2) not in COVERAGES or not math.isclose(coverage, round(coverage, 2)):
+            raise ValueError(f"coverage must be from 0.50 to 0.99 in steps of 0.01, got {coverage!r}.")
+        return float(self.thresholds[COVERAGES.index(round(coverage, 2))])
+
+
+class FindingsHead(CalibratedHead):
     """Reads all statements from the latents of an ECG and from its measured numbers.
 
     The latents of Beat's first level and the sum of the other levels are read side by side, since what one code means
@@ -138,17 +173,14 @@ class FindingsHead(nn.Module):
 
     **Buffers** (float32), fitted and not learnt:
         - **centre**, **scale** `(numbers + 1,)`: mean and standard deviation of each number, and of the logarithm of
-          the gain.
-        - **slope**, **intercept** `(labels,)`: the calibration; a calibrated logit is slope * logit + intercept.
-        - **prior** `(labels,)`: logit of the share of the records that have each statement.
-        - **thresholds** `(50,)`: for each share of `COVERAGES`, the probability from which on a set takes statements.
+          the gain; beside those of `CalibratedHead`.
 
     Args:
         config: Its `findings` names the labels.
     """
 
     def __init__(self, config: HeartcareConfig):
-        super().__init__()
+        super().__init__(len(config.findings))
         width, hidden, labels = config.beat_config.hidden_size, config.findings_hidden_size, len(config.findings)
         self.tokens = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, hidden), nn.GELU(), nn.Dropout(0.1))
         self.score = nn.Linear(hidden, labels)
@@ -158,10 +190,6 @@ class FindingsHead(nn.Module):
         self.weight = nn.Linear(hidden, labels)
         self.register_buffer("centre", torch.zeros(len(NUMBERS) + 1))
         self.register_buffer("scale", torch.ones(len(NUMBERS) + 1))
-        self.register_buffer("slope", torch.ones(labels))
-        self.register_buffer("intercept", torch.zeros(labels))
-        self.register_buffer("prior", torch.zeros(labels))
-        self.register_buffer("thresholds", torch.zeros(len(COVERAGES)))
 
     def forward(
         self,
@@ -184,28 +212,48 @@ class FindingsHead(nn.Module):
         tokens = self.tokens(torch.cat([core, others], dim=-1).to(dtype))
         scores = self.score(tokens).masked_fill(~mask[..., None], torch.finfo(dtype).min)
         pooled = (scores.softmax(1) * self.value(tokens)).sum(1)
+        given, known = self.standardized(numbers, gain)
+        given = torch.cat([given, known], dim=-1).to(dtype)
+        return pooled + self.weight(self.numbers(given))
+
+    def standardized(self, numbers: torch.Tensor | None, gain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns numbers as the head reads them, float32 (B, numbers + 1) with 0 for what could not be measured and
+        the gain at the end, and flags (B, numbers), 1 for what could.
+
+        Args: As those of `forward`.
+        """
         if numbers is None:
             numbers = torch.full((len(gain), len(NUMBERS)), math.nan, device=gain.device)
         given = torch.cat([numbers, gain.log()[:, None]], dim=-1).float()
         given = ((given - self.centre) / self.scale).clamp(-5, 5)
-        known = given[:, :-1].isfinite()
-        given = torch.cat([given.nan_to_num(0.0), known.float()], dim=-1).to(dtype)
-        return pooled + self.weight(self.numbers(given))
+        return given.nan_to_num(0.0), given[:, :-1].isfinite().float()
 
-    def calibrated(self, logits: torch.Tensor) -> FindingsOutput:
-        """Returns calibrated logits and probabilities of logits (B, labels), in float32."""
-        logits = logits.float() * self.slope + self.intercept
-        return FindingsOutput(logits, logits.sigmoid(), logits - CHOICE * self.prior)
 
-    def threshold(self, coverage: float) -> float:
-        """Returns the probability from which on a statement belongs to the set that holds on average `coverage` of an
-        ECG's true statements.
+class PictureHead(CalibratedHead):
+    """Reads all statements from a picture, by what the ViT saw in the tiles of its leads.
 
-        Raises: `ValueError` for a coverage that was not fitted.
+    Each label weighs the slots of the tiles by attention of its own, which knows the place of each.
+
+    Args:
+        config: Its `findings` names the labels.
+    """
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__(len(config.findings))
+        width, hidden, labels = config.vision_config.hidden_size, config.picture_hidden_size, len(config.findings)
+        self.slots = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(0.2))
+        self.places = nn.Parameter(torch.zeros(len(LEADS) * config.image_slots_per_tile, hidden))
+        self.score = nn.Linear(hidden, labels)
+        self.value = nn.Linear(hidden, labels)
+
+    def forward(self, slots: torch.Tensor) -> torch.Tensor:
+        """Returns the logits before calibration, (B, labels).
+
+        Args:
+            slots: (B, tiles * slots, Dv), as `get_image_slots` returns them.
         """
-        if round(coverage, 2) not in COVERAGES or not math.isclose(coverage, round(coverage, 2)):
-            raise ValueError(f"coverage must be from 0.50 to 0.99 in steps of 0.01, got {coverage!r}.")
-        return float(self.thresholds[COVERAGES.index(round(coverage, 2))])
+        tokens = self.slots(slots.to(self.score.weight.dtype)) + self.places
+        return (self.score(tokens).softmax(1) * self.value(tokens)).sum(1)
 
 
 def shares_of(logits: Sequence[float]) -> list[float]:
@@ -215,4 +263,14 @@ def shares_of(logits: Sequence[float]) -> list[float]:
     return torch.tensor(logits, dtype=torch.float64).softmax(0).tolist()
 
 
-__all__ = ["COVERAGES", "NUMBERS", "FindingsHead", "FindingsOutput", "numbers_of", "recorded_part", "shares_of"]
+__all__ = [
+    "COVERAGES",
+    "NUMBERS",
+    "CalibratedHead",
+    "FindingsHead",
+    "FindingsOutput",
+    "PictureHead",
+    "numbers_of",
+    "recorded_part",
+    "shares_of",
+]

@@ -1,9 +1,9 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """HeartcareGPT: Beat and a ViT, two projectors (DSPA, paper section 3.3), and a causal language model as child.
 
-ECG      -> Beat (frozen)  -> quantized latents -> Psi_sig --+
-                                                             +-> scattered into the prompt's embeddings -> causal LM
-picture  -> ViT, per lead  -> slots of a tile   -> Psi_img --+
+ECG      -> Beat (frozen)  -> quantized latents -----------> Psi_sig --+
+         -> findings head, measured numbers -> evidence -> projector --+-> scattered into the prompt -> causal LM
+picture  -> ViT, per lead  -> slots of a tile -------------> Psi_img --+
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ from transformers.utils.generic import TransformersKwargs, can_return_tuple
 
 from .branching_heartcare import Branches, attention_bias, who_sees_whom
 from .configuration_heartcare import (
-    ABSENT,
     AUTO_CLASSES,
     CUSTOM_PIPELINES,
     ECG_TOKENS,
@@ -30,19 +29,15 @@ from .configuration_heartcare import (
     refuse_misspelt,
     refuse_unknown,
 )
-from .findings_heartcare import FindingsHead, FindingsOutput
+from .findings_heartcare import FindingsHead, PictureHead
+from .heads_heartcare import ECG_INPUTS, IMAGE_INPUTS, TEXT_INPUTS, HeadsMixin
 
 # Imported for its effects: the task "ecg-interpretation" is known wherever the model is, and the file comes along where
 # transformers copies or downloads the model, since it finds those files by their relative imports.
 from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
-from .projectors_heartcare import ImageProjector, SignalProjector
-from .tokenization_beat import RECORDED, BeatEncoderOutput, BeatModel, StrictLoadingMixin
+from .projectors_heartcare import EvidenceProjector, ImageProjector, SignalProjector
+from .tokenization_beat import RECORDED, BeatModel, StrictLoadingMixin
 from .understanding_heartcare import QuestionReader
-
-ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain")
-IMAGE_INPUTS = ("pixel_values", "image_slots")
-# What a processor gives beside ECGs and pictures.
-TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
 # Keywords of the language model and of the loss, which `forward` hands on.
 PASSED_ON = (*TransformersKwargs.__annotations__, "use_cache", "cache_position", "token_type_ids", "mm_token_type_ids")
@@ -76,7 +71,7 @@ class HeartcarePreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     _supports_attention_backend = True
 
 
-class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixin):
+class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, GenerationMixin):
     """Reads any number of ECGs and ECG pictures, interleaved with text, and writes text."""
 
     def __init__(self, config: HeartcareConfig):
@@ -90,6 +85,10 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         if config.findings:
             # It is trained by itself (heartcare.training.findings), and not a part of the language model's loss.
             self.findings_head = FindingsHead(config).requires_grad_(False)
+        if config.picture_hidden_size:
+            self.picture_head = PictureHead(config).requires_grad_(False)
+        if config.evidence_tokens:
+            self.evidence_projector = EvidenceProjector(config)
         if config.asked:
             self.question_reader = QuestionReader(config).requires_grad_(False)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
@@ -97,15 +96,15 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
-        """As `PreTrainedModel.from_pretrained`, with Beat, the head for findings and the reader of questions frozen:
-        loading makes new parameters, which all would learn.
+        """As `PreTrainedModel.from_pretrained`, with Beat, the heads for findings and the reader of questions
+        frozen: loading makes new parameters, which all would learn.
 
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
             for.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name in {"beat", "findings_head", "question_reader"} & dict(model.named_children()).keys():
+        for name in {"beat", "findings_head", "picture_head", "question_reader"} & dict(model.named_children()).keys():
             getattr(model, name).requires_grad_(False)
         return loaded
 
@@ -205,15 +204,17 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         lead_mask: torch.Tensor | None = None,
         ecg_codes: torch.LongTensor | None = None,
         ecg_gain: torch.FloatTensor | None = None,
+        ecg_numbers: torch.FloatTensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
         """Projects ECGs to the language model's width.
 
-        Args: As in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them; and
-            `output_hidden_states`, `output_attentions` for those of Beat's encoder, which signals alone have.
+        Args: As in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them; measured
+            numbers; and `output_hidden_states`, `output_attentions` for those of Beat's encoder, which signals alone
+            have.
 
-        Returns: `pooler_output`, a tuple with (latents of that ecg, width) for each ECG; `last_hidden_state`, the
-            latents (ecgs, N, D); `hidden_states` and `attentions`.
+        Returns: `pooler_output`, a tuple with (tokens of that ecg, width) for each ECG, its latents and then its
+            evidence; `last_hidden_state`, the latents (ecgs, N, D); `hidden_states` and `attentions`.
 
         Raises: `ValueError` for codes of another shape, or without their gain; `TypeError` for unknown keywords.
         """
@@ -222,25 +223,17 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask, return_dict=True, **kwargs)
         else:
             tokens = self._tokens_of_codes(ecg_codes, ecg_gain)
-        features = self.signal_projector(tokens.latents, tokens.gain)
+        features, present = self.signal_projector(tokens.latents, tokens.gain), tokens.latent_mask
+        if self.config.evidence_tokens:
+            evidence = self.project_evidence(tokens, ecg_numbers).to(features.dtype)
+            features = torch.cat([features, evidence], dim=1)
+            present = nn.functional.pad(present, (0, evidence.shape[1]), value=True)
         return BaseModelOutputWithPooling(
             last_hidden_state=tokens.latents,
-            pooler_output=tuple(latents[present] for latents, present in zip(features, tokens.latent_mask)),
+            pooler_output=tuple(latents[recorded] for latents, recorded in zip(features, present)),
             hidden_states=tokens.hidden_states,
             attentions=tokens.attentions,
         )
-
-    def _tokens_of_codes(self, ecg_codes: torch.LongTensor, ecg_gain: torch.FloatTensor | None) -> BeatEncoderOutput:
-        """Checks codes and gains, and looks the latents up."""
-        levels = self.config.beat_config.num_levels
-        shape, gain_shape = tuple(ecg_codes.shape), None if ecg_gain is None else tuple(ecg_gain.shape)
-        if ecg_codes.ndim != 3 or shape[1] != levels or gain_shape != shape[:1]:
-            raise ValueError(
-                f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {shape} and "
-                f"{gain_shape}; Beat's encode gives both."
-            )
-        latents = self.beat.quantizer.decode(ecg_codes)
-        return BeatEncoderOutput(ecg_codes, ecg_gain, latents, latent_mask=ecg_codes[:, 0] != ABSENT)
 
     def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
         """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
@@ -288,6 +281,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         lead_mask=None,
         ecg_codes=None,
         ecg_gain=None,
+        ecg_numbers=None,
         pixel_values=None,
         image_slots=None,
     ) -> dict[str, BaseModelOutputWithPooling]:
@@ -304,7 +298,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
                 )
         if raw["ecg"]:
             encoded["ecg"] = self.get_ecg_features(
-                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, return_dict=True
+                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, return_dict=True
             )
         if raw["image"]:
             encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
@@ -345,6 +339,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         if "ecg" not in encoded:
             latents = torch.zeros(1, 1, config.beat_config.hidden_size, device=self.device)
             zero = zero + 0 * self.signal_projector(latents, torch.ones(1, device=self.device)).sum()
+            if config.evidence_tokens:
+                zero = zero + 0 * self.evidence_projector.blank(self.device).sum()
         if "image" not in encoded:
             if any(parameter.requires_grad for parameter in self.vision_tower.parameters()):
                 size = config.vision_config.image_size
@@ -392,6 +388,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         lead_mask: torch.Tensor | None = None,
         ecg_codes: torch.LongTensor | None = None,
         ecg_gain: torch.FloatTensor | None = None,
+        ecg_numbers: torch.FloatTensor | None = None,
         pixel_values: torch.FloatTensor | None = None,
         image_slots: torch.FloatTensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -412,6 +409,8 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
             lead_mask (`(ecgs, 12, samples)` or `(ecgs, 12)`): 1 for samples, or whole leads, that were recorded.
             ecg_codes (`torch.LongTensor` of shape `(ecgs, num_levels, latents)`), ecg_gain (`(ecgs,)`, mV): Tokens of
                 Beat, instead of the three above.
+            ecg_numbers (`torch.FloatTensor` of shape `(ecgs, numbers)`): Measured numbers, as
+                `findings_heartcare.numbers_of` returns them; a model with evidence tokens reads them, others do not.
             pixel_values (`torch.FloatTensor` of shape `(images, tiles, 3, height, width)`): Lead tiles of pictures.
             image_slots (`torch.FloatTensor` of shape `(images, tiles * slots, Dv)`): Result of `get_image_slots`,
                 instead of pixel_values.
@@ -427,7 +426,7 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
         """
         if not torch.compiler.is_compiling():  # names cannot be compared in a traced graph
             refuse_misspelt(kwargs, FORWARD_INPUTS, PASSED_ON, "forward")
-        ecg = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain)
+        ecg = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers)
         encoded = self._encode(mm_encoder_outputs, *ecg, pixel_values, image_slots)
         inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
         if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -472,46 +471,9 @@ class HeartcareForConditionalGeneration(HeartcarePreTrainedModel, GenerationMixi
 
         Raises: `TypeError` for unknown keywords.
         """
-        refuse_unknown(kwargs, (*ECG_INPUTS[:3], *IMAGE_INPUTS, *TEXT_INPUTS, "seconds"), "forecast")
+        refuse_unknown(kwargs, (*ECG_INPUTS[:3], "ecg_numbers", *IMAGE_INPUTS, *TEXT_INPUTS, "seconds"), "forecast")
         num_samples = round(seconds * self.config.beat_config.sampling_rate)
         return self.beat.forecast(input_values, ecg_attention_mask, lead_mask, num_samples=num_samples)
-
-    def add_findings_head(self, wordings: dict[str, str]) -> None:
-        """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it."""
-        self.config.findings = [[code, words] for code, words in wordings.items()]
-        self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
-
-    def add_question_reader(self, codes: list[str]) -> None:
-        """Gives the model a new reader of questions about these codes; `heartcare.training.questions` trains it."""
-        self.config.asked = list(codes)
-        self.question_reader = QuestionReader(self.config).to(self.device, self.dtype).requires_grad_(False)
-
-    @torch.no_grad()
-    def find(self, numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
-        """Reads every statement of `config.findings` from ECGs, in one pass and without words.
-
-        Args:
-            numbers (`(ecgs, numbers)`): Measured numbers, as `findings_heartcare.numbers_of` makes them; by default,
-                the codes alone are read.
-            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
-                processor gives has no effect.
-
-        Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.wordings`.
-
-        Raises: `ValueError` for a model without a head for findings; `TypeError` for unknown keywords.
-        """
-        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "find")
-        if not self.config.findings:
-            raise ValueError("This checkpoint has no head for findings; train one with heartcare.training.findings.")
-        ecg = {name: kwargs[name] for name in ECG_INPUTS if kwargs.get(name) is not None}
-        if "ecg_codes" in ecg:
-            tokens = self._tokens_of_codes(ecg["ecg_codes"], ecg.get("ecg_gain"))
-        else:
-            tokens = self.beat.encode(**ecg, return_dict=True)
-        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
-        mask = tokens.codes[:, 0] != ABSENT
-        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, numbers)
-        return self.findings_head.calibrated(logits)
 
     @torch.no_grad()
     def score_answers(

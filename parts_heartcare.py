@@ -4,6 +4,7 @@
 path, bytes, base64, array, ECG, picture, dict --as_part--> {"type": "ecg" or "image", ...}
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -116,4 +117,50 @@ def text_of(message: dict[str, Any]) -> str:
     return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
 
 
-__all__ = ["ECG_KEYS", "as_part", "parts_of", "text_of"]
+def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
+    """Returns the numbers of the first recording or picture of the last message that has any, and of the one after its
+    last; 0 and 0 where no message has any.
+
+    Args:
+        recordings: Parts of each message that are no text.
+    """
+    counts = [len(parts) for parts in recordings]
+    last = max((number for number, count in enumerate(counts) if count), default=-1)
+    return sum(counts[:last]) if last >= 0 else 0, sum(counts)
+
+
+def name_of_repository(name_or_path: str) -> str:
+    """Returns the name of the repository that a model came from: an id on the Hub as it is, and of a folder its last
+    part alone, since the way to it says how a server is built.
+    """
+    folder = Path(name_or_path)
+    is_folder = folder.is_absolute() or name_or_path and folder.is_dir()
+    return folder.resolve().name if is_folder else name_or_path
+
+
+def check_options(options: Any) -> None:
+    """Raises `ValueError` unless the options, if there are any, are two or more texts that differ as answers."""
+    if options is None:
+        return
+    is_list = isinstance(options, (list, tuple)) and all(isinstance(option, str) and option for option in options)
+    if not is_list or len({option.rstrip(".").casefold() for option in options}) < max(2, len(options)):
+        raise ValueError(f"options must be two or more different texts, got {options!r}.")
+
+
+def name_options(question: str, options: list[str] | None) -> str:
+    """Returns a question that names its options, which are added where it does not name all of them."""
+    if not options or all(re.search(rf"\b{re.escape(option)}\b", question, re.IGNORECASE) for option in options):
+        return question
+    return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"
+
+
+__all__ = [
+    "ECG_KEYS",
+    "about_of",
+    "as_part",
+    "check_options",
+    "name_of_repository",
+    "name_options",
+    "parts_of",
+    "text_of",
+]

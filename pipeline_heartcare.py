@@ -7,56 +7,45 @@ A question that measurements and findings decide is answered from them; the lang
 """
 
 import inspect
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from threading import Thread
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-from .answering_heartcare import (
-    NO_ECG,
-    NOT_UNDERSTOOD,
-    Answer,
-    Facts,
-    answer,
-    answer_each,
-    choose,
-    evidence,
-    facts_of,
-    forecast_of,
-    is_beyond,
-    refusal_of,
-    seconds_of,
-    subject_of,
-)
+from .answering_heartcare import NO_ECG, refusal_of
 from .asking_heartcare import asked_numbers
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
-from .configuration_heartcare import ABSENT, TASK, refuse_unknown
-from .explaining_heartcare import explain_findings
-from .findings_heartcare import numbers_of, recorded_part
+from .configuration_heartcare import TASK, refuse_unknown
+from .direct_heartcare import DirectAnswersMixin, signal_asked
 from .image_processing_heartcare import checked_layout
 from .pages_heartcare import not_a_page
-from .parts_heartcare import ECG_KEYS, as_part, parts_of, text_of
+from .parts_heartcare import (
+    ECG_KEYS,
+    about_of,
+    as_part,
+    check_options,
+    name_of_repository,
+    name_options,
+    parts_of,
+    text_of,
+)
 from .statements_heartcare import asked_statement
 from .understanding_heartcare import Asked
+from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long
 
 REPORT = "Write a report of this ECG."
 PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
 LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
-SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
 
-class ECGInterpretationPipeline(Pipeline):
+class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
     """
     Answers questions about ECGs.
 
@@ -72,11 +61,12 @@ class ECGInterpretationPipeline(Pipeline):
     ```
 
     What a question asks for is understood in any wording, in English and German. All answers about a signal follow
-    from its measurements and from one set of findings, so that none contradicts another; a question that cannot be
-    answered is told so. The language model answers the questions about pictures, and Beat continues signals. A question
-    is about the ECGs of the last message that has any. Nothing is said of a recording that is no
-    ECG: the answer is a refusal that names what the leads hold, and there are no findings. Nor is anything said of a
-    picture that is blank, shows no ECG, or is not upright.
+    from its measurements and from one set of findings, and those about a picture from its findings, so that none
+    contradicts another; a question that cannot be answered is told so. Beat continues signals. What the heads of a
+    checkpoint do not answer, its language model does. A question is about the ECGs of the last message that has any. A
+    recording of more than a minute is answered about some windows of it, which the answer names. Nothing is said of a
+    recording that is no ECG: the answer is a refusal that names what the leads hold, and there are no findings. Nor is
+    anything said of a picture that is blank, shows no ECG, or is not upright.
 
     Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
     question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
@@ -85,10 +75,12 @@ class ECGInterpretationPipeline(Pipeline):
         - **text** (`str`): The answer; with options, the likeliest of them.
         - **probabilities** (`dict`): Option -> probability; they add up to 1. Without options, a question whether a
           statement is true has those of "Yes" and "No".
-        - **findings** (`list[dict]`): For each signal, words of each statement -> calibrated probability, the likeliest
-          first; absent for a model without a head for findings.
-        - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each signal, which holds on
+        - **findings** (`list[dict]`): For each recording and picture that the model has a head for, words of each
+          statement -> calibrated probability, the likeliest first.
+        - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each of these, which holds on
           average this share of the true ones.
+        - **windows** (`list[dict]`): Of a long recording, "start" and "seconds" of each window that was read, and the
+          "reason"; each is one recording in the lists above and below.
         - **explanations** (`list[dict]`): With `explain`, for the statement that is asked for, or the likeliest ones of
           one signal, how far its logit falls without each of the "leads", "waves" and "beats", and the "intervals" of
           leads in seconds that it rests on.
@@ -136,9 +128,11 @@ class ECGInterpretationPipeline(Pipeline):
         **given: Any,
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `explain`; `measurements`; `quality`; `pictures`, their number; `refusal`, why nothing is said, or
-        an empty text; `about`, the signals asked about (see `about_of`); `asked`, what is asked, and `earlier`, what
-        was asked before, the latest first; and `direct`, whether the language model is not asked.
+        `coverage`; `explain`; `measurements`; `quality`; `kinds`, "ecg" or "image" for each recording and picture in
+        their order; `windows`, for each of them the window that it is of a long recording, or None; `scans` of the long
+        ones; `refusal`, why nothing is said, or an empty text; `about`, the recordings asked about (see `about_of`);
+        `asked`, what is asked, and `earlier`, what was asked before, the latest first; and `direct`, whether the
+        language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -157,6 +151,7 @@ class ECGInterpretationPipeline(Pipeline):
             self._findings_head("coverage").threshold(coverage)
         if explain:
             self._findings_head("explain")
+        windows, scans = self._cut_long(messages)
         recordings = [[part for part in parts_of(message) if part["type"] != "text"] for message in messages]
         pictures = [part for parts in recordings for part in parts if part["type"] == "image"]
         for part in pictures:
@@ -183,7 +178,9 @@ class ECGInterpretationPipeline(Pipeline):
             "explain": explain,
             "measurements": measurements,
             "quality": quality,
-            "pictures": len(pictures),
+            "kinds": [part["type"] for parts in recordings for part in parts],
+            "windows": windows,
+            "scans": scans,
             "refusal": self._refusal(quality, pictures) if any(recordings) else NO_ECG,
             "about": about_of(recordings),
             "asked": self.understand(question or text_of(messages[-1]), options),
@@ -191,8 +188,25 @@ class ECGInterpretationPipeline(Pipeline):
         }
         # Whether there is a direct answer does not depend on what is found.
         unread = dict.fromkeys(self._wordings, 0.0)
-        facts = [facts_of(each, unread, unread, self._wordings) for each in measurements]
-        return prepared | {"direct": self._direct_answer(prepared, facts) is not None}
+        found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
+        prepared |= {"logits": found, "choices": found}
+        return prepared | {"direct": self._direct_answer(prepared) is not None}
+
+    def _cut_long(self, messages: list[dict]) -> tuple[list[Window | None], list[Scan]]:
+        """Replaces long recordings in the messages by windows; see `cut_long`."""
+        extractor, places = self.processor.feature_extractor, self._places()
+        longest = min(LONGEST_SECONDS, 0.9 * places * extractor.samples_per_latent / extractor.sampling_rate)
+        windows, scans = [], []
+        for message in messages:
+            if not isinstance(message["content"], str):
+                message["content"], *found = cut_long(message["content"], longest, extractor)
+                windows += found[0]
+                scans += found[1]
+        return windows, scans
+
+    def _places(self) -> float:
+        """Number of tokens that the language model can read, infinite for one without a limit."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
 
     @staticmethod
     def _refusal(quality: list[dict], pictures: list[dict]) -> str:
@@ -217,46 +231,17 @@ class ECGInterpretationPipeline(Pipeline):
         found = self.model.question_reader.read([question])[0]
         return found if found.certainty >= LEAST_CERTAINTY else None
 
-    @property
-    def _wordings(self) -> dict[str, str]:
-        """Code of each statement that the model finds -> its words."""
-        return self.model.config.wordings
-
     def _findings_head(self, keyword: str) -> Any:
         if not self._wordings:
             raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
         return self.model.findings_head
 
-    def _direct_answer(self, prepared: dict[str, Any], facts: list[Facts]) -> Answer | None:
-        """The answer that needs no words of the language model; None where there is none."""
-        asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
-        if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
-            return answer(asked, facts)
-        if prepared["refusal"]:
-            return Answer(prepared["refusal"])
-        if first == last or not self._wordings:  # pictures, or a model without findings
-            is_number = first < last and asked is not None and asked.kind == "number"
-            return answer_each(asked, facts[first:last]) if is_number and not options else None
-        if options:
-            return choose(prepared["question"], options, asked, facts[first:last])
-        if asked is None:
-            return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
-        if asked.kind == "compare":
-            return answer(asked, facts[:last])
-        if asked.kind in ("why", "sure") and not asked.codes:
-            asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
-        if asked.kind == "predict":
-            return forecast_of(seconds_of(prepared["question"])) if is_of_one_signal(prepared) else None
-        if asked.kind == "why":
-            return evidence(prepared.get("explanations"), facts[last - 1])
-        return answer_each(asked, facts[first:last])
-
     def _check_length(self, length: int) -> None:
         """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
         nonsense, after much time and memory.
         """
-        places = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if places is None or length < places:
+        places = self._places()
+        if length < places:
             return
         extractor = self.processor.feature_extractor
         per_second = extractor.sampling_rate / extractor.samples_per_latent
@@ -297,14 +282,14 @@ class ECGInterpretationPipeline(Pipeline):
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
             return self._forward([batch], **generate_kwargs)[0]
-        self._find([each for each in batch if each["measurements"] and "logits" not in each])
+        self._find([each for each in batch if not each.get("is_read")])
         for each in batch:
             if self._is_explained(each):
                 each["explanations"] = self._explain(each)
             if each["direct"]:
-                given = self._direct_answer(each, self._facts(each))
+                given = self._direct_answer(each)
                 text = self.numbered(each, given.text) if is_prose(each) else given.text
-                if each["asked"] is not None and each["asked"].kind == "predict" and is_of_one_signal(each):
+                if each["asked"] is not None and each["asked"].kind == "predict" and self._is_forecast(each):
                     each["forecast"] = self._forecast(each)
                 count = generate_kwargs.get("num_return_sequences") or 1
                 each["text"] = text if count == 1 else [text] * count
@@ -323,72 +308,6 @@ class ECGInterpretationPipeline(Pipeline):
             for each, length in zip(some, inputs["attention_mask"].sum(1).tolist()):
                 each["tokens"]["prompt"] = length
         return batch
-
-    def _find(self, batch: list[dict]):
-        """Encodes all signals once, and reads their statements: the language model gets the codes instead of the
-        signals, and each input its `logits`, one dict for each signal.
-        """
-        if not batch or not self._wordings:
-            return
-        signals = [{name: each["features"].pop(name) for name in SIGNAL_INPUTS} for each in batch]
-        for each, inputs in zip(batch, signals):
-            each["signals"] = inputs
-        tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**self.collate(signals)))
-        rate = self.processor.feature_extractor.sampling_rate
-        measured = [
-            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
-            for each, inputs in zip(batch, signals)
-            for record, signal, mask in zip(each["measurements"], inputs["input_values"], inputs["lead_mask"])
-        ]
-        numbers = torch.from_numpy(np.stack(measured)).to(tokens.codes.device)
-        found = self.model.find(numbers, ecg_codes=tokens.codes, ecg_gain=tokens.gain)
-        logits, choices = found.logits.tolist(), found.choice_logits.tolist()
-        start = 0
-        for each in batch:
-            stop = start + len(each["measurements"])
-            each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
-            each["numbers"] = measured[start:stop]
-            each["logits"] = [dict(zip(self._wordings, row)) for row in logits[start:stop]]
-            each["choices"] = [dict(zip(self._wordings, row)) for row in choices[start:stop]]
-            start = stop
-
-    def _facts(self, prepared: dict[str, Any]) -> list[Facts]:
-        """Returns what is known of each signal."""
-        found = [prepared.get(name, [{}] * len(prepared["measurements"])) for name in ("logits", "choices")]
-        return [facts_of(*each, self._wordings) for each in zip(prepared["measurements"], *found)]
-
-    def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
-        """Returns what follows the signal that is asked about, as plain values."""
-        number = prepared["about"][1] - 1
-        signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
-        seconds = seconds_of(prepared["question"])
-        (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
-        return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
-
-    def _is_explained(self, prepared: dict[str, Any]) -> bool:
-        if "logits" not in prepared or prepared["refusal"]:
-            return False
-        asked, (first, last) = prepared["asked"], prepared["about"]
-        is_asked = asked is not None and asked.kind == "why" and first < last
-        return is_asked or (prepared["explain"] and is_of_one_signal(prepared))
-
-    def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns what the statements that were asked for, or the likeliest statements, rest on."""
-        asked, number = prepared["asked"], prepared["about"][1] - 1
-        facts = self._facts(prepared)[number]
-        codes = asked.codes if asked is not None else ()
-        if asked is not None and asked.kind == "why" and not codes:
-            codes = subject_of(prepared["earlier"], facts)
-        codes = [each for code in codes for each in facts.opinion.members(code)]
-        signal, mask = (prepared["signals"][name][number].cpu().numpy() for name in ("input_values", "lead_mask"))
-        found = explain_findings(self.model, signal, mask, codes or None, baseline=prepared["numbers"][number])
-        shares = facts.opinion.shares
-        # The probability is that of the reply, which agrees with those of the other statements.
-        return [
-            each.as_plain(self._wordings[each.code]) | {"probability": round(shares[each.code], 4)}
-            for each in found
-            if each.code in shares
-        ]
 
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
         """Answers in the model's own words."""
@@ -412,8 +331,8 @@ class ECGInterpretationPipeline(Pipeline):
             finished: Whether the text is the whole answer; the beginning of one is returned as far as later words
                 cannot change it.
         """
-        if is_of_one_signal(prepared):
-            return numbered(text, prepared["measurements"][prepared["about"][1] - 1], finished)
+        if (number := signal_asked(prepared)) is not None:
+            return numbered(text, prepared["measurements"][number], finished)
         return text if finished else text[: text.rfind(" ") + 1]
 
     def _choose(self, batch: list[dict], inputs: dict):
@@ -424,28 +343,17 @@ class ECGInterpretationPipeline(Pipeline):
             each["probabilities"] = dict(zip(each["options"], shares))
             each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
 
-    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """Joins the inputs of single prompts to those of a batch, padded on the left."""
-        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
-        batch = {}
-        for name in dict.fromkeys(name for inputs in features for name in inputs):
-            values = [inputs[name] for inputs in features if name in inputs]
-            longest = max(value.shape[-1] for value in values)
-            if values[0].ndim > 1:  # gains are one for each ECG
-                values = [
-                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
-                    for value in values
-                ]
-            batch[name] = torch.cat(values)
-        return batch
-
     def postprocess(self, outputs: dict[str, Any]) -> dict[str, Any]:
         """Returns the reply of one input; see the class."""
         reply = {"text": outputs["text"]}
         if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
-        if "logits" in outputs and not outputs["refusal"]:
-            found = [each.opinion.ranked() for each in self._facts(outputs)]
+        if outputs["scans"]:
+            reply["windows"] = [asdict(window) for window in outputs["windows"] if window is not None]
+            if isinstance(outputs["text"], str) and not (outputs["options"] or outputs["refusal"]):
+                reply["text"] = " ".join([*map(str, outputs["scans"]), outputs["text"]])
+        if any(outputs["logits"]) and not outputs["refusal"]:
+            found = [facts.opinion.ranked() for facts, read in zip(self._facts(outputs), outputs["logits"]) if read]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
                 least = self._findings_head("coverage").threshold(outputs["coverage"])
@@ -455,14 +363,15 @@ class ECGInterpretationPipeline(Pipeline):
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "pictures": outputs["pictures"],
+            "pictures": outputs["kinds"].count("image"),
             "ecgs": [
                 {name: quality[name] for name in ("source", "sampling_rate", "seconds")}
                 for quality in outputs["quality"]
             ],
         }
-        if is_of_one_signal(outputs) and isinstance(outputs["text"], str) and is_prose(outputs):
-            claims = verify_claims(outputs["text"], outputs["measurements"][outputs["about"][1] - 1])
+        number = signal_asked(outputs)
+        if number is not None and isinstance(outputs["text"], str) and is_prose(outputs):
+            claims = verify_claims(outputs["text"], outputs["measurements"][number])
             reply["checks"] = [asdict(claim) for claim in claims]
         kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
         return reply | kept | {"provenance": provenance}
@@ -520,6 +429,7 @@ class ECGInterpretationPipeline(Pipeline):
 
         thread = Thread(target=run, daemon=True)
         thread.start()
+        yield from (f"{scan} " for scan in prepared["scans"])
         written = sent = ""
         for piece in streamer:
             written += piece
@@ -533,57 +443,12 @@ class ECGInterpretationPipeline(Pipeline):
             raise failed[0]
 
 
-def is_of_one_signal(prepared: dict[str, Any]) -> bool:
-    """Tells whether a prepared input is about one signal, and about no picture."""
-    first, last = prepared["about"]
-    return last - first == 1
-
-
 def is_prose(prepared: dict[str, Any]) -> bool:
     """Tells whether the answer is a text that makes statements: the language model's, a report, or a topic's."""
     if prepared["refusal"] or (prepared["direct"] and prepared["options"]):
         return False
     asked = prepared["asked"]
     return not prepared["direct"] or (asked is not None and asked.kind in ("report", "summary", "which"))
-
-
-def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
-    """Returns the numbers of the first signal that the last message with recordings has, and of the one after its last.
-    They are the same where it has none, or has pictures.
-
-    Args:
-        recordings: Parts of each message that are no text.
-    """
-    signals = [sum(part["type"] == "ecg" for part in parts) for parts in recordings]
-    last = max((number for number, parts in enumerate(recordings) if parts), default=-1)
-    stop = sum(signals[: last + 1])
-    has_pictures = last < 0 or signals[last] < len(recordings[last])
-    return (stop if has_pictures else stop - signals[last]), stop
-
-
-def name_of_repository(name_or_path: str) -> str:
-    """Returns the name of the repository that a model came from: an id on the Hub as it is, and of a folder its last
-    part alone, since the way to it says how a server is built.
-    """
-    folder = Path(name_or_path)
-    is_folder = folder.is_absolute() or name_or_path and folder.is_dir()
-    return folder.resolve().name if is_folder else name_or_path
-
-
-def check_options(options: Any) -> None:
-    """Raises `ValueError` unless the options, if there are any, are two or more texts that differ as answers."""
-    if options is None:
-        return
-    is_list = isinstance(options, (list, tuple)) and all(isinstance(option, str) and option for option in options)
-    if not is_list or len({option.rstrip(".").casefold() for option in options}) < max(2, len(options)):
-        raise ValueError(f"options must be two or more different texts, got {options!r}.")
-
-
-def name_options(question: str, options: list[str] | None) -> str:
-    """Returns a question that names its options, which are added where it does not name all of them."""
-    if not options or all(re.search(rf"\b{re.escape(option)}\b", question, re.IGNORECASE) for option in options):
-        return question
-    return f"{question.rstrip(' ?:.')}: {', '.join(options)}?"
 
 
 # The task is answered by the code of the model that was loaded last: another copy of this code, that of the package or
@@ -593,4 +458,4 @@ PIPELINE_REGISTRY.register_pipeline(
     TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
 )
 
-__all__ = ["ECGInterpretationPipeline", "is_of_one_signal"]
+__all__ = ["ECGInterpretationPipeline"]

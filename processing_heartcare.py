@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
@@ -28,6 +29,7 @@ from .configuration_heartcare import (
 )
 from .ecg_heartcare import canonical_lead
 from .extraction_heartcare import BeatFeatureExtractor, PreparedECG, with_records
+from .findings_heartcare import numbers_of, recorded_part
 from .image_processing_heartcare import (
     IMAGE_KEYWORDS,
     ECGImageProcessor,
@@ -66,6 +68,8 @@ class HeartcareProcessor(ProcessorMixin):
         image_slots_per_tile (`int`): Number of tokens of each lead tile; the model's config has the same.
         write_measurements (`bool`): Whether the measured numbers of each signal are written behind its tokens, as one
             short line; the model must have learnt to read it.
+        evidence_tokens (`int`): Number of placeholders behind those of each ECG for what was found and measured; the
+            model's config has the same.
         chat_template (`str`): Jinja template that knows content of the types "ecg" and "image".
     """
 
@@ -78,9 +82,11 @@ class HeartcareProcessor(ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase | None = None,
         image_slots_per_tile: int = 4,
         write_measurements: bool = True,
+        evidence_tokens: int = 0,
         chat_template: str | None = None,
     ):
         self.image_slots_per_tile, self.write_measurements = image_slots_per_tile, write_measurements
+        self.evidence_tokens = evidence_tokens
         for name, token in ECG_TOKENS.items():
             setattr(self, name, getattr(tokenizer, name, token))
         self.audio_token, self.audio_token_id = self.ecg_token, tokenizer.convert_tokens_to_ids(self.ecg_token)
@@ -189,7 +195,8 @@ class HeartcareProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> BatchFeature:
         """Turns ECGs, images and text into `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`,
-        `lead_mask` (see [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]).
+        `lead_mask` (see [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]); for a model with
+        evidence tokens also `ecg_numbers`, float32 (ecgs, numbers), what was measured.
 
         Args:
             images, ecg: As those two take them, in the order of their placeholders in the texts.
@@ -215,7 +222,8 @@ class HeartcareProcessor(ProcessorMixin):
         prepared = audio = None
         if ecg is not None:
             records = self.feature_extractor.fetch_ecg(ecg, sampling_rate, lead_names, units)
-            prepared = [self.feature_extractor.prepare(record, measure=wanted[1] or written) for record in records]
+            measure = bool(wanted[1] or written or self.evidence_tokens)
+            prepared = [self.feature_extractor.prepare(record, measure=measure) for record in records]
             audio = [(record, measurement_line(record.measurements) if written else "") for record in prepared]
         features = super().__call__(images=images, text=text, audio=audio, **kwargs)
         stated = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
@@ -267,11 +275,16 @@ class HeartcareProcessor(ProcessorMixin):
 
     def _process_audio(self, audio: list[tuple[PreparedECG, str]], **kwargs):
         features = self.feature_extractor.pad([ecg.signal for ecg, _ in audio], [ecg.lead_mask for ecg, _ in audio])
+        if self.evidence_tokens:
+            rate = self.feature_extractor.sampling_rate
+            features["ecg_numbers"] = np.stack(
+                [numbers_of(ecg.measurements, *recorded_part(ecg.signal, ecg.lead_mask), rate) for ecg, _ in audio]
+            )
         return features, [self.ecg_text(ecg.signal.shape[-1], line) for ecg, line in audio]
 
     def ecg_text(self, num_samples: int, line: str) -> str:
         """Returns what stands for one ECG in a prompt: its placeholders, and a line of measured numbers behind them."""
-        return self.ecg_token * self.feature_extractor.num_latents(num_samples) + line
+        return self.ecg_token * (self.feature_extractor.num_latents(num_samples) + self.evidence_tokens) + line
 
     def _check_special_mm_tokens(self, text, text_inputs, modalities):
         try:

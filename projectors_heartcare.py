@@ -1,11 +1,14 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""The two projectors of DSPA (paper section 3.3): they share nothing, one for signals and one for pictures."""
+"""The two projectors of DSPA (paper section 3.3), for signals and for pictures, which share nothing; and a third one
+for what was found and measured in a signal.
+"""
 
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
 from .configuration_heartcare import HeartcareConfig
+from .findings_heartcare import NUMBERS
 
 
 class SignalProjector(nn.Module):
@@ -54,4 +57,34 @@ class ImageProjector(nn.Module):
         return self.linear_2(self.act(self.linear_1(self.norm(slots.to(self.linear_1.weight.dtype)))))
 
 
-__all__ = ["ImageProjector", "SignalProjector"]
+class EvidenceProjector(nn.Module):
+    """Projects what was found and measured in an ECG, statements and numbers, to a few tokens of its prompt, so that
+    the language model need not find it again.
+    """
+
+    def __init__(self, config: HeartcareConfig):
+        super().__init__()
+        self.tokens, self.width = config.evidence_tokens, config.text_config.hidden_size
+        hidden = config.beat_config.hidden_size
+        # Each number comes with a flag that says whether it could be measured; the gain is always there.
+        self.linear_1 = nn.Linear(len(config.findings) + 2 * len(NUMBERS) + 1, hidden)
+        self.act = ACT2FN[config.projector_hidden_act]
+        self.linear_2 = nn.Linear(hidden, self.tokens * self.width)
+
+    def forward(self, logits: torch.Tensor, numbers: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Returns the tokens, (ecgs, tokens, width).
+
+        Args:
+            logits: Calibrated logits of the statements (ecgs, labels).
+            numbers, known: Numbers and flags, as `FindingsHead.standardized` returns them.
+        """
+        given = torch.cat([logits.clamp(-8, 8) / 4, numbers, known], dim=-1).to(self.linear_1.weight.dtype)
+        return self.linear_2(self.act(self.linear_1(given))).unflatten(-1, (self.tokens, self.width))
+
+    def blank(self, device: torch.device) -> torch.Tensor:
+        """Returns the tokens of an ECG of which nothing is known, for a step that has no ECG."""
+        weight = self.linear_1.weight
+        return self.linear_2(self.act(self.linear_1(weight.new_zeros(1, weight.shape[1], device=device))))
+
+
+__all__ = ["EvidenceProjector", "ImageProjector", "SignalProjector"]

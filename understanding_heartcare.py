@@ -107,7 +107,7 @@ class QuestionReader(nn.Module):
             "flags": FLAGS,
             "topic": ("", *TOPICS),
             "quantities": QUANTITIES,
-            "lead": ("", *LEADS),
+            "lead": LEADS,
             "reason": REASONS,
         }
         self.embedding = nn.Embedding(BUCKETS + 1, width // 2, padding_idx=0)
@@ -168,9 +168,12 @@ class QuestionReader(nn.Module):
         every = kind == "is" and not negated and len(codes) > 1 and "every" in some("flags")
         quantities: tuple[str, ...] = ()
         if kind == "number":
-            lead = best("lead")
             quantities = some("quantities") or (best("quantities"),)
-            quantities = tuple(f"{name}:{lead}" if name in OF_A_LEAD and lead else name for name in quantities)
+            quantities = tuple(
+                of_lead
+                for name in quantities
+                for of_lead in ([f"{name}:{lead}" for lead in some("lead")] if name in OF_A_LEAD else [name]) or [name]
+            )
             certainty = certainty * torch.maximum(logits["quantities"], -logits["quantities"]).sigmoid().min()
         topic = best("topic") if kind in ("which", "compare") else ""
         if kind == "which":

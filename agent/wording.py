@@ -36,9 +36,9 @@ SPLITS = ("train", "validation")
 LANGUAGES = {"en": 0.68, "de": 0.32}
 # How often each group of frames is drawn.
 WEIGHTS = {
-    "is": 28, "is_not": 10, "given": 5, "or": 4, "and": 4, "normal": 4, "abnormal": 3, "question": 9, "unknown": 7,
-    "which": 14, "number": 7, "report": 4, "summary": 4, "urgent": 3, "why": 2, "why_f": 3, "sure": 3,
-    "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 12, "language": 2, "names": 2,
+    "is": 26, "is_not": 11, "given": 5, "or": 4, "or_not": 2, "and": 4, "normal": 4, "abnormal": 3, "question": 20,
+    "unknown": 7, "which": 14, "number": 6, "numbers": 3, "value": 5, "report": 4, "summary": 4, "urgent": 3, "why": 2,
+    "why_f": 3, "sure": 3, "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 14, "language": 2, "names": 2,
 }  # fmt: skip
 JOINED = 0.1  # of the questions for a statement name two or three
 LEAD_SHARE = 0.06  # of the questions for a statement name leads
@@ -193,9 +193,9 @@ class WordingBuilder:
         first, second = self.rng.choice(self.codes, 2, replace=False, p=self.shares)
         text = self._frame(language, group)
         text = text.replace("{f}", self._name(first, language)).replace("{g}", self._name(second, language))
-        return text, Asked("is", tuple(sorted((str(first), str(second)))), group == "and")
+        return text, Asked("is", tuple(sorted((str(first), str(second)))), group == "and", group == "or_not")
 
-    _and = _or
+    _and = _or_not = _or
 
     def _normal(self, language: str, group: str) -> tuple[str, Asked]:
         return self._frame(language, group), Asked("is", ("NORM",), negated=group == "abnormal")
@@ -227,14 +227,40 @@ class WordingBuilder:
         return self._frame(language, f"which:{topic}"), Asked("which", topic=topic)
 
     def _number(self, language: str, group: str) -> tuple[str, Asked]:
+        """A question for a number, or for that of several leads."""
         table = wordings("quantities")
-        names = [
-            str(each) for each in self.rng.choice(list(table), 2 if self.rng.random() < 0.12 else 1, replace=False)
-        ]
+        name = self._pick(list(table))
+        leads = [str(lead) for lead in self.rng.choice(LEADS, self._pick((1, 1, 1, 2, 3)), replace=False)]
+        words = self._pick(table[name][language])
+        text = self._frame(language, "number").replace("{n}", words.replace("{l}", self._listed(leads, language)))
+        if name not in OF_A_LEAD:
+            return text, Asked("number", quantities=(name,))
+        return text, Asked("number", quantities=tuple(f"{name}:{lead}" for lead in leads))
+
+    def _numbers(self, language: str, group: str) -> tuple[str, Asked]:
+        """A question for several numbers, as a list."""
+        table = wordings("quantities")
+        names = [str(name) for name in self.rng.permutation(list(table))[: int(self.rng.integers(2, 6))]]
         lead = self._pick(LEADS)
         words = [self._pick(table[name][language]).replace("{l}", lead) for name in names]
-        text = self._frame(language, "number").replace("{n}", PARTS[language][1].join(words))
+        if self.rng.random() < 0.4:
+            words = [min(table[name][language], key=len).replace("{l}", lead) for name in names]
+        text = self._frame(language, self._pick(("number", "pair", "pair"))).replace(
+            "{n}", self._listed(words, language)
+        )
         return text, Asked("number", quantities=tuple(f"{n}:{lead}" if n in OF_A_LEAD else n for n in names))
+
+    def _value(self, language: str, group: str) -> tuple[str, Asked]:
+        """A question for a number that has no blank for its name."""
+        name = self._pick([key for key in self.frames[language] if key.startswith("number:")]).removeprefix("number:")
+        lead = self._pick(LEADS)
+        text = self._frame(language, f"number:{name}").replace("{l}", lead)
+        return text, Asked("number", quantities=(f"{name}:{lead}" if name in OF_A_LEAD else name,))
+
+    def _listed(self, words: list[str], language: str) -> str:
+        """Some words as a list, in the ways in which people write lists."""
+        joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
+        return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
 
     def _why_f(self, language: str, group: str) -> tuple[str, Asked]:
         code = self._code()

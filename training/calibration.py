@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from heartcare.findings_heartcare import COVERAGES, CalibratedHead
+
 # Labels with few records keep a slope near 1 and an intercept near 0.
 SLOPE_OCTAVES = 0.5  # deviation of the prior of a label's slope
 INTERCEPT_NATS = 2.0  # deviation of the prior of its intercept
@@ -77,3 +79,20 @@ def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray, coverages: Seq
         allowed = int(np.searchsorted(missed + 1, (1 - coverage) * (n + 1), side="right")) - 1
         thresholds.append(ordered[min(allowed, len(ordered) - 1)] if allowed >= 0 else 0.0)
     return np.array(thresholds)
+
+
+def fit_calibrated(head: CalibratedHead, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Fits the calibration of a head and the thresholds of its sets on records that it was not trained on.
+
+    Args:
+        head: The trained head.
+        logits: float32 (records, labels).
+        labels: 1 true, 0 false, NaN unknown; float32 (records, labels).
+    """
+    slope, intercept = fit_calibration(logits, labels)
+    head.slope.copy_(slope)
+    head.intercept.copy_(intercept)
+    head.prior.copy_(prior_logits(labels))
+    probabilities = head.calibrated(logits).probabilities.numpy()
+    true = labels.nan_to_num(0.0).bool().numpy()
+    head.thresholds.copy_(torch.from_numpy(fit_thresholds(probabilities, true, COVERAGES)))

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from heartcare.agent.qa import Labels, Question
 from heartcare.agent.samples import NOT_RECORDED, open_image, unpack_ecg
 from heartcare.extraction_heartcare import BeatFeatureExtractor
+from heartcare.findings_heartcare import numbers_of, recorded_part
 from heartcare.measuring_heartcare import as_plain, measure_ecg, measurement_line
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
@@ -47,11 +48,17 @@ QUESTION_COLUMNS = [
 
 def clean_signal(stored: dict, processor: HeartcareProcessor, measured: bool = False) -> CleanedSignal:
     """Cleans an element of a row's `ecgs`, without the samples to be predicted; with `measured`, its numbers are there
-    as well.
+    as well, in the form that the processor gives them in.
     """
     prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg, measure=measured)
-    line = measurement_line(prepared.measurements) if measured else ""
-    return CleanedSignal(prepared.signal, prepared.lead_mask, line)
+    recording = CleanedSignal(prepared.signal, prepared.lead_mask)
+    if measured and processor.write_measurements:
+        recording = recording._replace(line=measurement_line(prepared.measurements))
+    if measured and processor.evidence_tokens:
+        part = recorded_part(prepared.signal, prepared.lead_mask)
+        numbers = numbers_of(prepared.measurements, *part, processor.feature_extractor.sampling_rate)
+        recording = recording._replace(numbers=numbers)
+    return recording
 
 
 def cut_tiles(stored: Any, processor: HeartcareProcessor) -> np.ndarray:
@@ -80,7 +87,7 @@ def notes_of(codes: list[str]) -> dict[str, str]:
 
 def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
     """A random view of a record: half of the views are a part of it, at least half as long, and a tenth lacks leads."""
-    signal, lead_mask, _ = whole
+    signal, lead_mask = whole[:2]
     if rng.random() < 0.5:
         length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
         start = int(rng.integers(signal.shape[1] - length))
@@ -183,6 +190,7 @@ class HeartcareData:
         tiles: uint8 (pictures, 12, height, width).
         slots: float16 (pictures, tiles * slots, width), after `encode_pictures`.
         lines: Measured numbers of each record, as the prompt shows them, after `measure_signals`.
+        numbers: The same as the model gets them, float32 (records, numbers), NaN for what could not be measured.
 
     Raises: `ValueError` for a split that the data set does not have.
     """
@@ -214,6 +222,7 @@ class HeartcareData:
         self._signals, self.tiles = records.load() if records else (None, None)
         self._codes = self._gains = self.slots = None
         self.lines: list[str] = []
+        self.numbers = np.zeros((0, 0), np.float32)
 
     def _read(self, shards: list[Path], cache: RecordCache | None, pictures: int) -> None:
         """Reads all rows once: the groups, the labels, and, while it is incomplete, the cache."""
@@ -296,7 +305,7 @@ class HeartcareData:
             places = [(record, view) for record in range(len(self)) for view in range(views)]
             for start in tqdm(range(0, len(places), batch_size), desc="encoding signals"):
                 batch = places[start : start + batch_size]
-                signals, lead_masks, _ = zip(*(self.view(record, view, seed) for record, view in batch))
+                signals, lead_masks = zip(*(self.view(record, view, seed)[:2] for record, view in batch))
                 tokens = beat.encode(**extractor.pad(signals, lead_masks, return_tensors="pt").to(beat.device))
                 for place, latents, gain in zip(batch, tokens.codes.cpu().numpy(), tokens.gain.tolist()):
                     codes[place][:, codes.shape[-1] - latents.shape[-1] :] = latents
@@ -306,15 +315,20 @@ class HeartcareData:
         self._codes, self._gains = (np.load(path, mmap_mode="r") for path in paths)
 
     def measure_signals(self, sampling_rate: float) -> None:
-        """Caches the line of measured numbers of every record, whose signals have this rate in Hz."""
-        path = self._stem.with_name(f"{self._stem.name}_{measuring_code()}_lines.json")
-        if not path.exists():
-            lines = []
+        """Caches the measured numbers of every record, whose signals have this rate in Hz, as a line and as values."""
+        stem = f"{self._stem.name}_{measuring_code()}"
+        paths = [self._stem.with_name(f"{stem}_{name}") for name in ("lines.json", "numbers.npy")]
+        if not paths[1].exists():
+            lines, numbers = [], []
             for record in tqdm(range(len(self)), desc="measuring"):
                 signal, lead_mask = self.cleaned(record)[:2]
-                lines.append(measurement_line(as_plain(measure_ecg(signal, sampling_rate, lead_mask))))
-            write_whole(path, json.dumps(lines))
-        self.lines = json.loads(path.read_text(encoding="utf-8"))
+                measured = as_plain(measure_ecg(signal, sampling_rate, lead_mask))
+                lines.append(measurement_line(measured))
+                numbers.append(numbers_of(measured, *recorded_part(signal, lead_mask), sampling_rate))
+            write_whole(paths[0], json.dumps(lines))
+            write_whole(paths[1], np.stack(numbers))
+        self.lines = json.loads(paths[0].read_text(encoding="utf-8"))
+        self.numbers = np.load(paths[1])
 
     @torch.no_grad()
     def encode_pictures(self, model: HeartcareForConditionalGeneration, packer: Any, batch_size: int = 16) -> None:

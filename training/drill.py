@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from heartcare.agent.qa import REPORT, SAME_PATIENT, VERIFY, Labels, Question, QuestionBuilder, ask, sentence
+from heartcare.agent.report_styles import REQUESTS, WRITERS
 from heartcare.agent.statements import NAMES, WORDING, truth
 from heartcare.scp_heartcare import TOPICS
 
 # Classes that are asked about: the superclass NORM is worded exactly like the statement NORM, and is asked once.
 DISTINCT = [k for k, name in enumerate(NAMES) if name != "super:NORM"]
+OTHER_STYLES = [style for style in REQUESTS if style != "structured"]
 # Other wordings of the question whether a finding is present; half of the questions are worded as the benchmark's.
 WORDINGS = (
     *VERIFY[1:],
@@ -31,7 +33,8 @@ def random_wording(rng: np.random.Generator) -> str:
 
 def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Question]:
     """Makes questions about one record: `number` questions whether a statement or superclass is present, at most half
-    of them with the answer yes; closed questions of every topic with new options; and a report without age and sex.
+    of them with the answer yes; closed questions of every topic with new options; and two reports without age and sex,
+    the structured one and one in another style.
     """
     present = truth(labels.statements)
     classes = rng.permutation(DISTINCT)
@@ -42,11 +45,16 @@ def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Questio
         for k in chosen
     ]
     builder = QuestionBuilder(rng, plain=True)
-    report = replace(builder.report(labels), question=str(rng.choice(REPORT)))
+    style = str(rng.choice(OTHER_STYLES))
+    report = builder.report(labels)
+    reports = [
+        replace(report, question=str(rng.choice(REPORT))),
+        replace(report, question=str(rng.choice(REQUESTS[style])), answer=WRITERS[style](labels)),
+    ]
     return [
         *checks,
         *(question for topic in TOPICS if (question := builder.not_too_common(builder.closed(labels, topic)))),
-        report,
+        *reports,
     ]
 
 

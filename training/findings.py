@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from heartcare.agent.qa import Labels
 from heartcare.agent.statements import NAMES, WORDING
-from heartcare.findings_heartcare import COVERAGES, FindingsHead
+from heartcare.findings_heartcare import FindingsHead
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 from heartcare.scp_heartcare import NORMAL, TOPICS
 
-from .calibration import fit_calibration, fit_thresholds, prior_logits
+from .calibration import fit_calibrated
 from .finding_views import View, Views
 from .ptbxl import PTBXL
 from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
@@ -39,19 +39,23 @@ WITHOUT_NUMBERS = 0.15  # of the records of a batch are read without their numbe
 BATCH = 256
 
 
-def notes_labels(data: PTBXL) -> np.ndarray:
+def answers_of_notes(records: Sequence[Labels]) -> np.ndarray:
     """Returns the answers of the topics of notes, float32 (records, labels): 1 true, 0 false, NaN where the notes of a
     record do not tell.
     """
-    table = np.full((len(data), len(NOTES)), np.nan, np.float32)
-    for row, record in zip(table, data.rows):
-        labels = Labels(record["scp_codes"], notes=record)
+    table = np.full((len(records), len(NOTES)), np.nan, np.float32)
+    for row, labels in zip(table, records):
         for column, (topic, code) in enumerate(NOTES):
             if answers := labels.answers(topic):
                 row[column] = code in answers
             elif topic == "stage" and "MI" not in labels.superclasses():
                 row[column] = False
     return table
+
+
+def notes_labels(data: PTBXL) -> np.ndarray:
+    """Returns the answers of the topics of notes of PTB-XL's records; see `answers_of_notes`."""
+    return answers_of_notes([Labels(record["scp_codes"], notes=record) for record in data.rows])
 
 
 class Reader:
@@ -138,13 +142,7 @@ def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndar
     """
     logits = reader.logits(view)
     labels = torch.from_numpy(np.concatenate([statements.astype(np.float32), notes], axis=1))
-    slope, intercept = fit_calibration(logits, labels)
-    reader.head.slope.copy_(slope)
-    reader.head.intercept.copy_(intercept)
-    reader.head.prior.copy_(prior_logits(labels))
-    probabilities = reader.head.calibrated(logits).probabilities.numpy()
-    true = labels.nan_to_num(0.0).bool().numpy()
-    reader.head.thresholds.copy_(torch.from_numpy(fit_thresholds(probabilities, true, COVERAGES)))
+    fit_calibrated(reader.head, logits, labels)
 
 
 def main(argv: list[str] | None = None) -> None:

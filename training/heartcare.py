@@ -211,8 +211,9 @@ def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Statemen
     arguments = training_arguments(stage, output / name, seed)
     set_seed(seed)
     model, processor = start_model(recipe, name, output)
-    processor.write_measurements = stage.numbers > 0  # a prompt shows what the model has learnt to read
-    packer = QuestionPacker(processor, stage.branches)
+    # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
+    processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
+    packer = QuestionPacker(processor, stage.branches, stage.learn_questions)
     train, validation = read_data(recipe.data, stage, model, packer, arguments)
     learner = freeze_and_adapt(model, stage)
     optimizers = (None, None)

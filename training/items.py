@@ -9,7 +9,7 @@ from heartcare.agent.statements import truth
 from .data import HeartcareData, RecordGroup
 from .drill import drill, drill_pair
 from .recipe import StageRecipe
-from .recordings import ImageSlots, LeadTiles, Recording, TrainingItem
+from .recordings import BeatTokens, ImageSlots, LeadTiles, Recording, TrainingItem
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -65,19 +65,21 @@ class ECGQuestions(torch.utils.data.Dataset):
         for modality, record in zip(group.modality, group.records):
             if modality == "signal":
                 tokens = data.tokens(record, int(rng.integers(data.views)))
-                recordings.append(tokens._replace(line=self.line(record, rng)))
+                recordings.append(self.with_numbers(tokens, record, rng))
             else:
                 cached = data.slots is not None
                 recordings.append(ImageSlots(data.slots[record]) if cached else LeadTiles(data.tiles[record]))
         return recordings
 
-    def line(self, record: int, rng: np.random.Generator) -> str:
-        """The measured numbers that the prompt shows behind a signal: those of the record, now and then of another one,
-        or none.
+    def with_numbers(self, tokens: BeatTokens, record: int, rng: np.random.Generator) -> BeatTokens:
+        """The tokens with the measured numbers that are shown with them: those of the record, now and then of another
+        one, or none.
         """
         if not self.stage.numbers or rng.random() >= self.stage.numbers:
-            return ""
-        return self.data.lines[int(rng.integers(len(self.data))) if rng.random() < self.stage.wrong_numbers else record]
+            return tokens
+        if rng.random() < self.stage.wrong_numbers:
+            record = int(rng.integers(len(self.data)))
+        return tokens._replace(line=self.data.lines[record], numbers=self.data.numbers[record])
 
     def probed_item(self, kind: str, rng: np.random.Generator) -> TrainingItem:
         """A random signal or picture without questions, whose statements are to be read."""

@@ -2,6 +2,7 @@
 and the loss is that of the answers alone.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from heartcare.branching_heartcare import attention_bias, lay_out, who_sees_whom
 from heartcare.configuration_heartcare import ECG_TOKENS
+from heartcare.findings_heartcare import NUMBERS
 from heartcare.processing_heartcare import HeartcareProcessor
 
 from .recordings import CONTENT_TYPE, BeatTokens, CleanedSignal, ImageSlots, LeadTiles, Recording, TrainingItem
@@ -72,10 +74,12 @@ class QuestionPacker:
         branches: Number of questions at most that share one prompt; others get another prompt about the same ECGs,
             since the cost of attention grows with the square of a prompt, even where nothing is seen. No limit by
             default.
+        learn_questions: Share of the questions whose own words are learnt, too; a hash of the question chooses them.
     """
 
-    def __init__(self, processor: HeartcareProcessor, branches: int | None = None):
+    def __init__(self, processor: HeartcareProcessor, branches: int | None = None, learn_questions: float = 0.0):
         self.processor, self.tokenizer, self.branches = processor, processor.tokenizer, branches
+        self.learn_questions = learn_questions
         self._rendered: dict[tuple[str, ...], tuple[str, str, str, str]] = {}
         self._tensors: dict[type, Callable[[list], dict[str, torch.Tensor]]] = {
             BeatTokens: self.codes_and_gains,
@@ -132,8 +136,9 @@ class QuestionPacker:
             ids = self.tokenizer(head[:shared], **options)["input_ids"]
             return PackedPrompt(ids, [-100] * len(ids), list(range(len(ids))), [0] * len(ids))
         texts = [head + q.question + middle + q.answer + learnt + after for q in item.questions]
-        starts = [len(head + q.question + middle) for q in item.questions]
-        ends = [start + len(q.answer + learnt) for start, q in zip(starts, item.questions)]
+        answers = [len(head + q.question + middle) for q in item.questions]
+        ends = [start + len(q.answer + learnt) for start, q in zip(answers, item.questions)]
+        starts = [len(head) if self.is_learnt(q.question) else start for start, q in zip(answers, item.questions)]
         encoded = self.tokenizer(texts, return_offsets_mapping=True, **options)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
         # The placeholders are tokens of their own, so that all texts begin with the same tokens up to the last of them.
@@ -144,6 +149,10 @@ class QuestionPacker:
             learnt_ids = [token if start < stop and at < end else -100 for token, (at, stop) in zip(line, spans)]
             labels += learnt_ids[common:]
         return PackedPrompt(ids, labels, positions, branch)
+
+    def is_learnt(self, question: str) -> bool:
+        """Tells whether the words of a question are learnt."""
+        return zlib.crc32(question.encode()) % 10_000 < 10_000 * self.learn_questions
 
     def parts(self, content: tuple[str, ...]) -> tuple[str, str, str, str]:
         """The rendered template before the question, between question and answer, and after the answer: first what is
@@ -181,20 +190,23 @@ class QuestionPacker:
 
     def expand(self, text: str, recordings: Sequence[Recording]) -> str:
         """Repeats each placeholder as often as its recording has tokens, and writes the measured numbers of a signal
-        behind them, as the processor does.
+        behind them where the processor does so.
         """
         ecg, image = self.processor.ecg_token, self.processor.image_token
         signals = [each for each in recordings if CONTENT_TYPE[type(each)] == "ecg"]
         text = text.replace(image, self.processor.replace_image_token({}, 0))
         first, *others = text.split(ecg)
-        shown = [ecg * self.num_latents(each) + each.line for each in signals]
+        written = self.processor.write_measurements
+        shown = [ecg * self.num_tokens(each) + (each.line if written else "") for each in signals]
         return first + "".join(each + part for each, part in zip(shown, others, strict=True))
 
-    def num_latents(self, recording: BeatTokens | CleanedSignal) -> int:
-        """Number of tokens of a signal."""
+    def num_tokens(self, recording: BeatTokens | CleanedSignal) -> int:
+        """Number of tokens of a signal in the prompt."""
         if isinstance(recording, BeatTokens):
-            return recording.codes.shape[-1]
-        return self.processor.feature_extractor.num_latents(recording.signal.shape[1])
+            latents = recording.codes.shape[-1]
+        else:
+            latents = self.processor.feature_extractor.num_latents(recording.signal.shape[1])
+        return latents + self.processor.evidence_tokens
 
     def recordings(self, recordings: Sequence[Recording]) -> dict[str, torch.Tensor]:
         """The model's inputs for the placeholders.
@@ -212,18 +224,29 @@ class QuestionPacker:
         return {name: value for kind, values in kinds.items() for name, value in self._tensors[kind](values).items()}
 
     def codes_and_gains(self, tokens: list[BeatTokens]) -> dict[str, torch.Tensor]:
-        """`ecg_codes` int64 (ecgs, levels, latents), -1 on the left of shorter ones, and `ecg_gain` float32 (ecgs,)."""
+        """`ecg_codes` int64 (ecgs, levels, latents), -1 on the left of shorter ones, `ecg_gain` float32 (ecgs,), and
+        `numbers`.
+        """
         longest = max(each.codes.shape[-1] for each in tokens)
         padded = [
             np.pad(each.codes, ((0, 0), (longest - each.codes.shape[-1], 0)), constant_values=-1) for each in tokens
         ]
         gain = torch.tensor([each.gain for each in tokens], dtype=torch.float32)
-        return {"ecg_codes": torch.from_numpy(np.stack(padded)).long(), "ecg_gain": gain}
+        inputs = {"ecg_codes": torch.from_numpy(np.stack(padded)).long(), "ecg_gain": gain}
+        return inputs | self.numbers(tokens)
 
     def signals(self, signals: list[CleanedSignal]) -> dict[str, torch.Tensor]:
-        """`input_values`, `ecg_attention_mask` and `lead_mask`, as the feature extractor pads them."""
+        """`input_values`, `ecg_attention_mask` and `lead_mask`, as the feature extractor pads them, and `numbers`."""
         values, masks = [each.signal for each in signals], [each.lead_mask for each in signals]
-        return dict(self.processor.feature_extractor.pad(values, masks, return_tensors="pt"))
+        return dict(self.processor.feature_extractor.pad(values, masks, return_tensors="pt")) | self.numbers(signals)
+
+    def numbers(self, signals: Sequence[BeatTokens | CleanedSignal]) -> dict[str, torch.Tensor]:
+        """`ecg_numbers` float32 (ecgs, numbers), NaN for a signal that comes without, where the model reads them."""
+        if not self.processor.evidence_tokens:
+            return {}
+        unknown = np.full(len(NUMBERS), np.nan, np.float32)
+        rows = [unknown if each.numbers is None else each.numbers for each in signals]
+        return {"ecg_numbers": torch.from_numpy(np.stack(rows))}
 
     def pixel_values(self, pictures: list[LeadTiles]) -> dict[str, torch.Tensor]:
         """`pixel_values` float32 (pictures, 12, 3, height, width)."""

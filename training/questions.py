@@ -18,7 +18,7 @@ from tqdm import tqdm
 from heartcare.agent.wording import WordingBuilder, codes
 from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
-from heartcare.understanding_heartcare import OF_A_LEAD, Asked, QuestionReader, words_of
+from heartcare.understanding_heartcare import Asked, QuestionReader, words_of
 
 BATCH = 128
 VALIDATION = 2000  # questions
@@ -33,8 +33,8 @@ def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Te
     where the question has none; for several at once, float32 (B, choices).
     """
     parts, rows = reader.parts, range(len(asked))
-    targets = {name: torch.zeros(len(asked), len(parts[name])) for name in ("codes", "flags", "quantities")}
-    single = {name: torch.full((len(asked),), -100) for name in ("kind", "topic", "lead", "reason")}
+    targets = {name: torch.zeros(len(asked), len(parts[name])) for name in ("codes", "flags", "quantities", "lead")}
+    single = {name: torch.full((len(asked),), -100) for name in ("kind", "topic", "reason")}
     for row, each in zip(rows, asked):
         single["kind"][row] = parts["kind"].index(each.kind)
         for code in each.codes:
@@ -46,8 +46,8 @@ def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Te
         for quantity in each.quantities:
             name, _, lead = quantity.partition(":")
             targets["quantities"][row, parts["quantities"].index(name)] = 1
-            if name in OF_A_LEAD:
-                single["lead"][row] = parts["lead"].index(lead)
+            if lead:
+                targets["lead"][row, parts["lead"].index(lead)] = 1
         if each.reason:
             single["reason"][row] = parts["reason"].index(each.reason)
     return targets | single

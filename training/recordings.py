@@ -18,11 +18,13 @@ class BeatTokens(NamedTuple):
         codes: Integers (levels, latents).
         gain: Gain in mV.
         line: Measured numbers that the prompt shows behind the signal, as `measurement_line` writes them.
+        numbers: Measured numbers that the model gets, float32 (numbers,) as `numbers_of` returns them; None for none.
     """
 
     codes: np.ndarray
     gain: float
     line: str = ""
+    numbers: np.ndarray | None = None
 
 
 class CleanedSignal(NamedTuple):
@@ -32,11 +34,13 @@ class CleanedSignal(NamedTuple):
         signal: float32 (12, samples) in mV.
         lead_mask: bool (12, samples), True where the lead was recorded.
         line: Measured numbers that the prompt shows behind the signal, as `measurement_line` writes them.
+        numbers: Measured numbers that the model gets, float32 (numbers,) as `numbers_of` returns them; None for none.
     """
 
     signal: np.ndarray
     lead_mask: np.ndarray
     line: str = ""
+    numbers: np.ndarray | None = None
 
 
 class LeadTiles(NamedTuple):

@@ -16,6 +16,7 @@ from heartcare.answering_heartcare import (
     compare,
     evidence,
     gist,
+    of_recordings,
     seconds_of,
 )
 from heartcare.opinion_heartcare import EXCLUSIVE, FAMILIES, INCLUDES, Opinion, as_tuple, coherent, difference
@@ -23,6 +24,7 @@ from heartcare.scp_heartcare import DIAGNOSIS, TOPICS
 from heartcare.studies.evaluate_consistency import contradictions, questions_about
 from heartcare.training.findings import LABELS
 from heartcare.understanding_heartcare import KINDS, REASONS, Asked
+from heartcare.windows_heartcare import Window
 
 MEASURED = {"heart_rate": 112.0, "pr": 232.0, "qrs": 128.0, "qtc_fridericia": 430.0, "qrs_axis": -42.0, "reasons": {}}
 
@@ -139,8 +141,14 @@ def test_two_ecgs():
     assert text == "New: complete left bundle branch block. QRS 92 -> 148 ms."
     assert answer(Asked("compare"), [after]).text == ONE_ECG and compare(after, after) == "No difference."
     assert difference(before.opinion, after.opinion, "rhythm") == "No difference. Both: sinus rhythm."
-    each = answer_each(Asked("is", ("CLBBB",)), [before, after])
-    assert each.text == "ECG 1: No. ECG 2: Yes."
+    asked = Asked("is", ("CLBBB",))
+    assert answer_each(asked, [before, after], [None, None]).text == "ECG 1: No. ECG 2: Yes."
+    windows = [Window(70.0, 10.0, "slowest rate"), Window(3600.0, 10.0, "fastest rate")]
+    of_windows = answer_each(asked, [after, after, before], [*windows, None])
+    assert of_windows.text == "0:01:10 (slowest rate), 1:00:00 (fastest rate): Yes. ECG 3: No."
+    joined = of_recordings([before, after, after, after], [None, *windows, windows[0]])
+    assert joined[0] is before and joined[2] is after and len(joined) == 3
+    assert "CLBBB" in joined[1].opinion and joined[1].choices == after.choices
     options = ("sinus rhythm", "complete left bundle branch block", "atrial fibrillation")
     for question, right in (
         ("Which of these is true of the second ECG but not of the first", options[1]),

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from unittest import mock
 
 import numpy as np
@@ -23,8 +24,9 @@ from transformers import Trainer, TrainingArguments, pipeline
 
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.claims_heartcare import numbered
-from heartcare.parts_heartcare import as_part
-from heartcare.pipeline_heartcare import ECGInterpretationPipeline, name_of_repository
+from heartcare.parts_heartcare import as_part, name_of_repository
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.windows_heartcare import clock
 
 # No statement is called a junctional rhythm, so that the language model chooses.
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia", "a junctional rhythm"]
@@ -382,23 +384,45 @@ print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 """
 
 
-def test_a_record_longer_than_the_context_is_refused(pipe):
+def long_record(seconds: int) -> dict:
+    """I and II at 100 Hz: minutes of sinus rhythm, of fast rhythm and of ventricular beats in turn."""
+    parts = (("SR", "NORM"), ("STACH", "NORM"), ("SR", "PVC"))
+    minutes = [simulate_ecg(*part, seconds=60.0, sampling_rate=100, noise_mv=0.005, seed=5) for part in parts]
+    turn = np.concatenate([each.signal[:2] for each in minutes], axis=1)
+    signal = np.tile(turn, -(-seconds // 180))[:, : 100 * seconds]
+    return {"signal": signal, "sampling_rate": 100, "lead_names": ["I", "II"], "units": "mV"}
+
+
+def test_a_long_record_is_answered_about_windows_that_the_reply_names(pipe):
+    """Half an hour, of which 10 s at a time are read."""
+    reply = pipe(long_record(1800), question="What is the heart rate?")
+    assert reply["text"].startswith("The recording lasts 0:30:00; 180 windows of 10 s, all of it, were measured: heart")
+    reasons = Counter(window["reason"] for window in reply["windows"])
+    assert reasons == {"among the cleanest": 2, "most ectopic beats": 2, "slowest rate": 1, "fastest rate": 1}
+    assert all(f"{clock(each['start'])} ({each['reason']})" in reply["text"] for each in reply["windows"])
+    assert len(reply["findings"]) == len(reply["measurements"]) == len(reply["quality"]) == 6
+    measured = [(window["reason"], each) for window, each in zip(reply["windows"], reply["measurements"])]
+    rates = {reason: each["heart_rate"] for reason, each in measured}
+    assert rates["fastest rate"] > 100 > rates["slowest rate"]
+    assert all(each["ectopic"] for reason, each in measured if reason == "most ectopic beats")
+
+    short = pipe(long_record(60), question="What is the heart rate?")
+    assert "windows" not in short and short["text"].startswith("The heart rate is ")
+    options = ["sinus rhythm", "atrial fibrillation"]
+    chosen = pipe(long_record(180), question="Which rhythm is it?", options=options)
+    assert chosen["text"] in options and sum(chosen["probabilities"].values()) == pytest.approx(1)
+    assert "".join(pipe.stream(long_record(180))).startswith("The recording lasts 0:03:00; 18 windows")
+    assert "needs two" in pipe(long_record(180), question="What has changed?")["text"]
+    two = pipe({"ecgs": [long_record(180), long_record(60)]}, question="What has changed?")
+    assert len(two["findings"]) == 1 + len(two["windows"]) and "needs two" not in two["text"]
+
+
+def test_too_many_records_for_the_context_are_refused(pipe):
     """Before the model is asked, with the length that can be: its answer would be nonsense after much memory."""
-    rhythm = simulate_ecg("SR", "NORM", noise_mv=0.005, seed=5).signal[:2, ::5]  # 10 s of I and II at 100 Hz
-
-    def record(seconds: int) -> dict:
-        return {
-            "signal": np.tile(rhythm, seconds // 10),
-            "sampling_rate": 100,
-            "lead_names": ["I", "II"],
-            "units": "mV",
-        }
-
     with mock.patch.object(pipe.model, "generate", side_effect=AssertionError("was asked")):
-        for given in (record(1800), {"ecgs": [record(300), record(300)]}):
-            with pytest.raises(ValueError, match="2048 places.*5 tokens a second, so ask about 368 s at most"):
-                pipe(given, question="What is the rhythm?")
-    assert pipe(record(360), question="What is the rhythm?", max_new_tokens=4)["text"]
+        with pytest.raises(ValueError, match="2048 places.*5 tokens a second, so ask about 368 s at most"):
+            pipe({"ecgs": [long_record(60)] * 7}, question="What is the rhythm?")
+    assert pipe(long_record(60), question="What is the rhythm?", max_new_tokens=4)["text"]
 
 
 def test_a_reply_names_the_model_and_not_its_place(tmp_path, monkeypatch):

@@ -1,0 +1,202 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""The part of the pipeline that reads recordings and pictures by the heads of the model, and answers from that.
+
+prepared inputs --heads of the model, Beat--> logits, explanations, forecasts --facts--> direct answers
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .answering_heartcare import (
+    NOT_MEASURED,
+    NOT_UNDERSTOOD,
+    ONE_SIGNAL,
+    Answer,
+    Facts,
+    answer,
+    answer_each,
+    choose,
+    evidence,
+    facts_of,
+    forecast_of,
+    is_beyond,
+    of_recordings,
+    seconds_of,
+    subject_of,
+)
+from .configuration_heartcare import ABSENT
+from .explaining_heartcare import explain_findings
+from .findings_heartcare import FindingsOutput, numbers_of, recorded_part
+
+SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
+
+
+class DirectAnswersMixin:
+    """Adds to a pipeline of a HeartcareGPT what its heads read; see [`ECGInterpretationPipeline`]. The inputs of all
+    methods are results of its `preprocess`.
+    """
+
+    @property
+    def _wordings(self) -> dict[str, str]:
+        """Code of each statement that the model finds -> its words."""
+        return self.model.config.wordings
+
+    def _has_head(self, kind: str) -> bool:
+        """Tells whether the model has a head that reads statements from recordings of a kind."""
+        return bool(self._wordings) and (kind == "ecg" or bool(self.model.config.picture_hidden_size))
+
+    def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
+        """The answer that needs no words of the language model; None where there is none."""
+        asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
+        facts = self._facts(prepared)
+        if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
+            return answer(asked, facts)
+        if prepared["refusal"]:
+            return Answer(prepared["refusal"])
+        windows = prepared["windows"][first:last]
+        if not all(self._has_head(kind) for kind in prepared["kinds"][first:last]):
+            is_number = asked is not None and asked.kind == "number" and "image" not in prepared["kinds"][first:last]
+            return answer_each(asked, facts[first:last], windows) if is_number and not options else None
+        if options:
+            return choose(prepared["question"], options, asked, of_recordings(facts[first:last], windows))
+        if asked is None:
+            return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
+        if asked.kind == "compare":
+            return answer(asked, of_recordings(facts[:last], prepared["windows"]))
+        if asked.kind in ("why", "sure") and not asked.codes:
+            asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
+        if asked.kind in ("predict", "why") and signal_asked(prepared) is None:
+            return Answer(ONE_SIGNAL)
+        if asked.kind == "predict":
+            return forecast_of(seconds_of(prepared["question"]))
+        if asked.kind == "why":
+            return evidence(prepared.get("explanations"), facts[last - 1])
+        return answer_each(asked, facts[first:last], windows)
+
+    def _find(self, batch: list[dict]):
+        """Reads the statements of all signals and pictures once: the language model gets their codes and slots instead
+        of samples and pixels, and each input its `logits` and `choices`, a dict for each recording.
+        """
+        readers = {"ecg": self._read_signals, "image": self._read_pictures}
+        for kind, read in readers.items():
+            some = [each for each in batch if kind in each["kinds"]] if self._has_head(kind) else []
+            if not some:
+                continue
+            found = read(some)
+            rows = zip(found.logits.tolist(), found.choice_logits.tolist())
+            for each in some:
+                for place, of_kind in enumerate(each["kinds"]):
+                    if of_kind == kind:
+                        logits, choices = (dict(zip(self._wordings, row)) for row in next(rows))
+                        each["logits"][place], each["choices"][place] = logits, choices
+        for each in batch:
+            each["is_read"] = True
+
+    def _read_signals(self, batch: list[dict]) -> FindingsOutput:
+        """Encodes all signals, and reads their statements."""
+        for each in batch:
+            each["signals"] = {name: each["features"].pop(name) for name in SIGNAL_INPUTS}
+        signals = self.collate([each["signals"] for each in batch])
+        tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**signals))
+        start = 0
+        for each in batch:
+            each["numbers"] = self._numbers(each)
+            stop = start + len(each["numbers"])
+            each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
+            start = stop
+        measured = torch.from_numpy(np.stack([row for each in batch for row in each["numbers"]]))
+        return self.model.find(measured.to(tokens.codes.device), ecg_codes=tokens.codes, ecg_gain=tokens.gain)
+
+    def _read_pictures(self, batch: list[dict]) -> FindingsOutput:
+        """Lets the ViT see all pictures, and reads their statements."""
+        pixels = self.collate([{"pixel_values": each["features"].pop("pixel_values")} for each in batch])
+        slots = self.model.get_image_slots(**self.ensure_tensor_on_device(**pixels))
+        start = 0
+        for each in batch:
+            stop = start + each["kinds"].count("image")
+            each["features"]["image_slots"] = slots[start:stop]
+            start = stop
+        return self.model.find_in_pictures(image_slots=slots)
+
+    def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
+        """Returns the measured numbers of each signal, as the head for findings reads them."""
+        if "ecg_numbers" in prepared["features"]:
+            return list(prepared["features"]["ecg_numbers"].numpy())
+        rate, inputs = self.processor.feature_extractor.sampling_rate, prepared["signals"]
+        return [
+            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
+            for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
+        ]
+
+    def _facts(self, prepared: dict[str, Any]) -> list[Facts]:
+        """Returns what is known of each recording and picture; a picture is not measured."""
+        measured = iter(prepared["measurements"])
+        return [
+            facts_of(next(measured) if kind == "ecg" else NOT_MEASURED, logits or {}, choices or {}, self._wordings)
+            for kind, logits, choices in zip(prepared["kinds"], prepared["logits"], prepared["choices"])
+        ]
+
+    @staticmethod
+    def _is_forecast(prepared: dict[str, Any]) -> bool:
+        return signal_asked(prepared) is not None and not prepared["refusal"]
+
+    def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
+        """Returns what follows the signal that is asked about, as plain values."""
+        number = signal_asked(prepared)
+        signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
+        seconds = seconds_of(prepared["question"])
+        (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
+        return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
+
+    def _is_explained(self, prepared: dict[str, Any]) -> bool:
+        if "signals" not in prepared or prepared["refusal"] or signal_asked(prepared) is None:
+            return False
+        return prepared["explain"] or (prepared["asked"] is not None and prepared["asked"].kind == "why")
+
+    def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns what the statements that were asked for, or the likeliest statements, rest on."""
+        asked, number = prepared["asked"], signal_asked(prepared)
+        facts = self._facts(prepared)[prepared["about"][0]]
+        codes = asked.codes if asked is not None else ()
+        if asked is not None and asked.kind == "why" and not codes:
+            codes = subject_of(prepared["earlier"], facts)
+        codes = [each for code in codes for each in facts.opinion.members(code)]
+        signal, mask = (prepared["signals"][name][number].cpu().numpy() for name in ("input_values", "lead_mask"))
+        found = explain_findings(self.model, signal, mask, codes or None, baseline=prepared["numbers"][number])
+        shares = facts.opinion.shares
+        # The probability is that of the reply, which agrees with those of the other statements.
+        return [
+            each.as_plain(self._wordings[each.code]) | {"probability": round(shares[each.code], 4)}
+            for each in found
+            if each.code in shares
+        ]
+
+    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        """Joins the inputs of single prompts to those of a batch, padded on the left."""
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
+        batch = {}
+        for name in dict.fromkeys(name for inputs in features for name in inputs):
+            values = [inputs[name] for inputs in features if name in inputs]
+            longest = max(value.shape[-1] for value in values)
+            if values[0].ndim > 1:  # gains are one for each ECG
+                values = [
+                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
+                    for value in values
+                ]
+            batch[name] = torch.cat(values)
+        return batch
+
+
+def signal_asked(prepared: dict[str, Any]) -> int | None:
+    """Returns the number, among the signals, of the one signal that a prepared input is about; None where it is about
+    several, or about a picture.
+    """
+    first, last = prepared["about"]
+    is_one = last - first == 1 and prepared["kinds"][first] == "ecg"
+    return prepared["kinds"][:first].count("ecg") if is_one else None
+
+
+__all__ = ["DirectAnswersMixin", "signal_asked"]

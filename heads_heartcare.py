@@ -1,0 +1,150 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""The heads of a HeartcareGPT, which read without writing words: findings of ECGs, and what questions ask for.
+
+signal   -> Beat's codes, measured numbers -> findings head -> statements --+--> answers
+                                                                         +--projector--> evidence in the prompt
+picture  -> slots of the ViT -> picture head -> statements -----------------> answers
+question -> reader of questions -> what is asked
+"""
+
+from typing import Any
+
+import torch
+
+from .configuration_heartcare import ABSENT, refuse_unknown
+from .findings_heartcare import NUMBERS, FindingsHead, FindingsOutput, PictureHead
+from .projectors_heartcare import EvidenceProjector
+from .tokenization_beat import BeatEncoderOutput
+from .understanding_heartcare import QuestionReader
+
+ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain", "ecg_numbers")
+IMAGE_INPUTS = ("pixel_values", "image_slots")
+# What a processor gives beside ECGs and pictures.
+TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
+
+
+class HeadsMixin:
+    """Adds the heads to a model that has Beat; see [`HeartcareForConditionalGeneration`]."""
+
+    def add_findings_head(self, wordings: dict[str, str]) -> None:
+        """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it."""
+        self.config.findings = [[code, words] for code, words in wordings.items()]
+        self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
+
+    def add_picture_head(self, hidden_size: int = 96) -> None:
+        """Gives the model a new head for the same statements in pictures; `heartcare.training.picture_findings` trains
+        it.
+
+        Raises: `ValueError` for a model without a head for findings.
+        """
+        if not self.config.findings:
+            raise ValueError("The head for pictures finds the statements of the head for findings; add one first.")
+        self.config.picture_hidden_size = hidden_size
+        self.picture_head = PictureHead(self.config).to(self.device, self.dtype).requires_grad_(False)
+
+    def add_question_reader(self, codes: list[str]) -> None:
+        """Gives the model a new reader of questions about these codes; `heartcare.training.questions` trains it."""
+        self.config.asked = list(codes)
+        self.question_reader = QuestionReader(self.config).to(self.device, self.dtype).requires_grad_(False)
+
+    def add_evidence(self, tokens: int = 4) -> None:
+        """Gives the prompt of each ECG so many tokens more, behind its latents, that tell what was found and measured;
+        the processor's `evidence_tokens` must be the same.
+
+        Raises: `ValueError` for a model without a head for findings.
+        """
+        if not self.config.findings:
+            raise ValueError("Evidence is what a head for findings found; add and train one first.")
+        self.config.evidence_tokens = tokens
+        self.evidence_projector = EvidenceProjector(self.config).to(self.device, self.dtype)
+
+    @torch.no_grad()
+    def find(self, ecg_numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
+        """Reads every statement of `config.findings` from ECGs, in one pass and without words.
+
+        Args:
+            ecg_numbers (`(ecgs, numbers)`): Measured numbers, as `findings_heartcare.numbers_of` makes them; by
+                default, the codes alone are read.
+            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
+                processor gives has no effect.
+
+        Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.wordings`.
+
+        Raises: `ValueError` for a model without a head for findings; `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "find")
+        if not self.config.findings:
+            raise ValueError("This checkpoint has no head for findings; train one with heartcare.training.findings.")
+        ecg = {name: kwargs[name] for name in ECG_INPUTS if kwargs.get(name) is not None}
+        if "ecg_codes" in ecg:
+            tokens = self._tokens_of_codes(ecg["ecg_codes"], ecg.get("ecg_gain"))
+        else:
+            tokens = self.beat.encode(**ecg, return_dict=True)
+        return self.read_findings(tokens, ecg_numbers)
+
+    @torch.no_grad()
+    def find_in_pictures(
+        self,
+        pixel_values: torch.FloatTensor | None = None,
+        image_slots: torch.FloatTensor | None = None,
+        **kwargs: Any,
+    ) -> FindingsOutput:
+        """Reads every statement of `config.findings` from pictures, as `find` does from signals.
+
+        Args:
+            pixel_values, image_slots: The pictures, as in `forward`.
+            kwargs: What else the processor gives has no effect.
+
+        Raises: `ValueError` for a model without a head for pictures; `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "find_in_pictures")
+        if not self.config.picture_hidden_size:
+            raise ValueError(
+                "This checkpoint has no head for findings in pictures; train one with "
+                "heartcare.training.picture_findings."
+            )
+        slots = self.get_image_slots(pixel_values) if image_slots is None else image_slots
+        return self.picture_head.calibrated(self.picture_head(slots))
+
+    @torch.no_grad()
+    def read_findings(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> FindingsOutput:
+        """Reads every statement from ECGs that Beat has encoded; see `find`.
+
+        Args:
+            tokens: Result of Beat's `encode`.
+            ecg_numbers: Measured numbers (ecgs, numbers), or None.
+        """
+        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
+        mask = tokens.codes[:, 0] != ABSENT
+        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, ecg_numbers)
+        return self.findings_head.calibrated(logits)
+
+    def project_evidence(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> torch.FloatTensor:
+        """Projects what was found and measured in ECGs to the tokens behind their latents, (ecgs, tokens, width).
+
+        Args: As those of `read_findings`.
+
+        Raises: `ValueError` for numbers of another shape.
+        """
+        if ecg_numbers is not None and ecg_numbers.shape != (len(tokens.gain), len(NUMBERS)):
+            raise ValueError(
+                f"ecg_numbers must have shape {(len(tokens.gain), len(NUMBERS))}, got {tuple(ecg_numbers.shape)}; the "
+                "processor gives it."
+            )
+        found = self.read_findings(tokens, ecg_numbers)
+        return self.evidence_projector(found.logits, *self.findings_head.standardized(ecg_numbers, tokens.gain))
+
+    def _tokens_of_codes(self, ecg_codes: torch.LongTensor, ecg_gain: torch.FloatTensor | None) -> BeatEncoderOutput:
+        """Checks codes and gains, and looks the latents up."""
+        levels = self.config.beat_config.num_levels
+        shape, gain_shape = tuple(ecg_codes.shape), None if ecg_gain is None else tuple(ecg_gain.shape)
+        if ecg_codes.ndim != 3 or shape[1] != levels or gain_shape != shape[:1]:
+            raise ValueError(
+                f"ecg_codes must have shape (ecgs, {levels}, latents), and ecg_gain (ecgs,), got {shape} and "
+                f"{gain_shape}; Beat's encode gives both."
+            )
+        latents = self.beat.quantizer.decode(ecg_codes)
+        return BeatEncoderOutput(ecg_codes, ecg_gain, latents, latent_mask=ecg_codes[:, 0] != ABSENT)
+
+
+__all__ = ["ECG_INPUTS", "IMAGE_INPUTS", "TEXT_INPUTS", "HeadsMixin"]
