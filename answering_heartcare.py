@@ -262,7 +262,7 @@ def words_of(code: str, facts: Facts) -> str:
         name = DECIDED[code][0]
         return f"{MEASURED[name][0]} {round(facts.measured[name])} {MEASURED[name][1]}"
     members = [each for each in facts.opinion.members(code) if each in facts.opinion]
-    return ", ".join(facts.opinion.wordings[each] for each in members)
+    return ", ".join(facts.opinion.spoken[each] for each in members)
 
 
 def gist(facts: Facts) -> str:
@@ -275,13 +275,13 @@ def gist(facts: Facts) -> str:
         return f"{text}: a normal ECG."
     if diagnoses:
         return f"{text}. Main findings: {', '.join(diagnoses)}."
-    forms = [opinion.wordings[code] for code in opinion.stated("waveform") if not code.startswith("waveform:")]
+    forms = [opinion.spoken[code] for code in opinion.stated("waveform") if not code.startswith("waveform:")]
     return f"{text}. No certain diagnosis{'; ' + ', '.join(forms) if forms else ''}."
 
 
 def urgency(facts: Facts) -> str:
     """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
-    found = [facts.opinion.wordings[code] for code in URGENT if code in facts.opinion]
+    found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
     at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
     return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
 
@@ -294,7 +294,7 @@ def certainty(codes: Sequence[str], facts: Facts) -> str:
     if not known:
         return as_sentence("no statement is certain")
     known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
-    return as_sentence(", ".join(f"{opinion.wordings[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+    return as_sentence(", ".join(f"{opinion.spoken[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
 
 
 def subject_of(earlier: Sequence[Asked | None], facts: Facts) -> tuple[str, ...]:
@@ -347,7 +347,7 @@ def compare(first: Facts, second: Facts, topic: str = "") -> str:
     parts = []
     for each in COMPARED:
         one, other = first.opinion.stated(each), second.opinion.stated(each)
-        words = second.opinion.wordings
+        words = second.opinion.spoken
         new = [words[code] for code in other if code not in one]
         gone = [words[code] for code in one if code not in other]
         parts += [f"New: {', '.join(new)}."] if new else []

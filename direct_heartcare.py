@@ -51,7 +51,7 @@ class DirectAnswersMixin:
     def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
         """The answer that needs no words of the language model; None where there is none."""
         asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
-        facts = self._facts(prepared)
+        facts = self.facts(prepared)
         if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
             return answer(asked, facts)
         if prepared["refusal"]:
@@ -131,7 +131,7 @@ class DirectAnswersMixin:
             for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
         ]
 
-    def _facts(self, prepared: dict[str, Any]) -> list[Facts]:
+    def facts(self, prepared: dict[str, Any]) -> list[Facts]:
         """Returns what is known of each recording and picture; a picture is not measured."""
         measured = iter(prepared["measurements"])
         return [
@@ -159,7 +159,7 @@ class DirectAnswersMixin:
     def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns what the statements that were asked for, or the likeliest statements, rest on."""
         asked, number = prepared["asked"], signal_asked(prepared)
-        facts = self._facts(prepared)[prepared["about"][0]]
+        facts = self.facts(prepared)[prepared["about"][0]]
         codes = asked.codes if asked is not None else ()
         if asked is not None and asked.kind == "why" and not codes:
             codes = subject_of(prepared["earlier"], facts)

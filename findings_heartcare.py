@@ -210,7 +210,8 @@ class FindingsHead(CalibratedHead):
         """
         dtype = self.score.weight.dtype
         tokens = self.tokens(torch.cat([core, others], dim=-1).to(dtype))
-        scores = self.score(tokens).masked_fill(~mask[..., None], torch.finfo(dtype).min)
+        scores = self.score(tokens)
+        scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
         pooled = (scores.softmax(1) * self.value(tokens)).sum(1)
         given, known = self.standardized(numbers, gain)
         given = torch.cat([given, known], dim=-1).to(dtype)

@@ -17,6 +17,9 @@ STATED = 0.5  # probability from which on a statement is made
 POSSIBLE, CERTAIN, SURE = 0.4, 0.6, 0.65
 # Degrees by which the measured QRS axis must lie beyond the limit of what is read for the measured one to count.
 AXIS_ERROR = 5.0
+# PTB-XL calls an axis left from some 10 degrees on; where it is measured above the limit of left axis deviation
+# (AHA/ACCF/HRS recommendations, 2009), these words say so.
+LEFT_AXIS, LEFTWARD = -30.0, "a leftward axis"
 NO_DIAGNOSIS = "no certain diagnosis"
 IN_LISTS = {"super:STTC": "changes of repolarization"}  # words of a statement in a list, where its own hold an "or"
 NO_FORM = f"waveform:{NORMAL['waveform'][0]}"
@@ -125,6 +128,9 @@ class Opinion:
         axis: float | None = None,
     ):
         self.wordings, self.untold = wordings, frozenset(untold)
+        self.spoken = dict(wordings)  # the words of answers and reports
+        if axis is not None and axis >= LEFT_AXIS:
+            self.spoken |= {"axis:LAD": LEFTWARD}
         shares = coherent(logits) if axis is None else with_measured_axis(coherent(logits), axis)
         self.shares = {code: share for code, share in shares.items() if code not in self.untold}
 
@@ -186,7 +192,7 @@ class Opinion:
     def answer(self, topic: str) -> str:
         """Returns the statements of a topic as a sentence; where none is certain, the likeliest one."""
         if stated := self.stated(topic):
-            return as_sentence(", ".join(self.wordings[code] for code in stated))
+            return as_sentence(", ".join(self.spoken[code] for code in stated))
         if topic == "diagnosis":
             return as_sentence(NO_DIAGNOSIS)
         if topic == "stage" and "super:MI" not in self:
@@ -194,25 +200,25 @@ class Opinion:
         if not (codes := self.codes_of(topic)):
             return "That cannot be told from these leads."
         if topic == "waveform":
-            shaped = [self.wordings[code] for code in SHAPES_QRS if code in self]
+            shaped = [self.spoken[code] for code in SHAPES_QRS if code in self]
             return as_sentence(NORMAL["waveform"][1] + (f" beside {', '.join(shaped)}" if shaped else ""))
-        likeliest = f"the likeliest is {self.wordings[codes[0]]} ({100 * self.shares[codes[0]]:.0f} %)"
+        likeliest = f"the likeliest is {self.spoken[codes[0]]} ({100 * self.shares[codes[0]]:.0f} %)"
         return f"None is certain; {likeliest}."
 
     def report(self) -> str:
         """Returns the structured report."""
         parts = []
         for title, topic in (("Rhythm", "rhythm"), ("Axis", "axis"), ("Waveform", "waveform")):
-            words = [self.wordings[code] for code in self.stated(topic)]
+            words = [self.spoken[code] for code in self.stated(topic)]
             if topic == "rhythm" and not words:
-                words = [f"possible {self.wordings[code]}" for code in self.codes_of(topic)[:1]]
+                words = [f"possible {self.spoken[code]}" for code in self.codes_of(topic)[:1]]
             if words:
                 parts.append(f"{title}: {', '.join(words)}.")
         parts.append(f"Diagnosis: {', '.join(self.diagnoses()) or NO_DIAGNOSIS}.")
         for title, topic in (("Ectopic beats", "ectopy"), ("Recording", "noise")):
             stated = [code for code in self.stated(topic) if not code.endswith(NORMAL[topic][0])]
             if stated:
-                parts.append(f"{title}: {', '.join(self.wordings[code] for code in stated)}.")
+                parts.append(f"{title}: {', '.join(self.spoken[code] for code in stated)}.")
         return " ".join(parts)
 
     def diagnoses(self) -> list[str]:
@@ -220,12 +226,12 @@ class Opinion:
         stage, stated, found = self.stated("stage")[:1], self.stated("diagnosis"), []
         doubted = [code for code in self.codes_of("diagnosis") if POSSIBLE <= self.shares[code] < STATED]
         for code in [*stated, *(code for code in doubted if code != "NORM")]:
-            words = IN_LISTS.get(code, self.wordings[code])
+            words = IN_LISTS.get(code, self.spoken[code])
             if self.shares[code] < CERTAIN:
                 likely = "probable" if code in stated else "possible"
                 words = f"{likely} {words.removeprefix('a ').removeprefix('an ')}"
             if stage and code in stated and code.removeprefix("super:") in (*DIAGNOSTIC_CLASS["MI"], "MI"):
-                of_stage = self.wordings[stage[0]]
+                of_stage = self.spoken[stage[0]]
                 words += f" {of_stage}" if of_stage.startswith("of ") else f" of {of_stage}"
             found.append(words)
         return found
@@ -237,7 +243,7 @@ def difference(first: Opinion, second: Opinion, topic: str) -> str:
     shared = [code for code in one if code in other]
     alone = [code for code in one if code not in shared], [code for code in other if code not in shared]
     parts = [
-        f"{title}: {', '.join(first.wordings[code] for code in codes)}."
+        f"{title}: {', '.join(first.spoken[code] for code in codes)}."
         for title, codes in (("Both", shared), ("Only the first", alone[0]), ("Only the second", alone[1]))
         if codes
     ]

@@ -189,7 +189,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         # Whether there is a direct answer does not depend on what is found.
         unread = dict.fromkeys(self._wordings, 0.0)
         found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
-        prepared |= {"logits": found, "choices": found}
+        prepared |= {"logits": found, "choices": list(found)}
         return prepared | {"direct": self._direct_answer(prepared) is not None}
 
     def _cut_long(self, messages: list[dict]) -> tuple[list[Window | None], list[Scan]]:
@@ -353,7 +353,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             if isinstance(outputs["text"], str) and not (outputs["options"] or outputs["refusal"]):
                 reply["text"] = " ".join([*map(str, outputs["scans"]), outputs["text"]])
         if any(outputs["logits"]) and not outputs["refusal"]:
-            found = [facts.opinion.ranked() for facts, read in zip(self._facts(outputs), outputs["logits"]) if read]
+            found = [facts.opinion.ranked() for facts, read in zip(self.facts(outputs), outputs["logits"]) if read]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
                 least = self._findings_head("coverage").threshold(outputs["coverage"])

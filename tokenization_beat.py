@@ -195,7 +195,9 @@ class BeatPreTrainedModel(StrictLoadingMixin, PreTrainedModel):
         r"^vision_tower\.",
         r"^signal_projector\.",
         r"^image_projector\.",
+        r"^evidence_projector\.",
         r"^findings_head\.",
+        r"^picture_head\.",
         r"^question_reader\.",
     ]
 

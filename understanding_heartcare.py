@@ -132,7 +132,8 @@ class QuestionReader(nn.Module):
         count = (words > 0).sum(-1, keepdim=True).clamp(min=1)
         x = self.words(self.embedding(words).sum(2) / count.sqrt()) + self.positions.weight[: words.shape[1]]
         x = self.norm(self.layers(x, src_key_padding_mask=~mask))
-        scores = self.score(x).masked_fill(~mask[..., None], torch.finfo(x.dtype).min)
+        scores = self.score(x)
+        scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
         logits = (scores.softmax(1) * self.value(x)).sum(1)
         return dict(zip(self.parts, logits.split([len(part) for part in self.parts.values()], dim=1)))
 

@@ -57,7 +57,7 @@ def prose(labels: Labels) -> str:
 
 def telegram(labels: Labels) -> str:
     """Returns a report in telegraph style: the findings alone, with a question mark behind those in doubt."""
-    normal = {codes[0] for codes in NORMAL.values()}
+    normal = {"MID", *(codes[0] for codes in NORMAL.values())}
     found = [
         name
         for topic in ("rhythm", "axis", "waveform")

@@ -1,4 +1,4 @@
-"""python -m heartcare.bench run | compare | report | invariance | freeze"""
+"""python -m heartcare.bench run | voice | compare | report | invariance | freeze"""
 
 import argparse
 import json
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ..agent.command_line import run_command
 from .items import OFFICIAL, PER_GROUP, SUBSETS, TASKS
 
+VOICE_RECORDS = 100  # for turns and contradictions, unless --limit says otherwise
+
 if TYPE_CHECKING:
     from .models import ModelSpec
 
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line. Returns the exit status, as `run_command` gives it."""
     args = parse(argv)
-    commands = {"run": _run, "invariance": _invariance, "compare": _compare, "report": _report, "freeze": _freeze}
+    commands = {
+        "run": _run,
+        "invariance": _invariance,
+        "voice": _voice,
+        "compare": _compare,
+        "report": _report,
+        "freeze": _freeze,
+    }
     return run_command(lambda: commands[args.command](args))
 
 
@@ -30,6 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     _add_model(command)
     _add_run(command)
     _add_model(commands.add_parser("invariance", help="how often answers change with rate, leads, layout and paper"))
+    command = commands.add_parser("voice", help="unseen wordings, turns, refusals, contradictions and numbers")
+    _add_model(command)
     command = commands.add_parser("compare", help="two results: differences, intervals and p values")
     command.add_argument("results", nargs=2, metavar="RESULT", help="result files of run")
     command = commands.add_parser("report", help="one HTML page of all results in a folder")
@@ -66,6 +77,11 @@ def _add_model(command: argparse.ArgumentParser):
     add("--seed", type=int, default=0)
     add("--device", help="cpu, cuda, ...; default: cuda where there is one")
     add("--endpoint", metavar="URL", help="OpenAI-compatible server, for example http://localhost:8000/v1")
+    add(
+        "--alone",
+        action="store_true",
+        help="the language model of a HeartcareGPT by itself, instead of the pipeline that people ask",
+    )
     add("--trust-remote-code", action="store_true", help="for models of others that bring code")
 
 
@@ -102,7 +118,7 @@ def _load(path: str) -> dict:
 def _spec(args: argparse.Namespace) -> "ModelSpec":
     from .models import ModelSpec
 
-    return ModelSpec(args.model, args.endpoint, args.device, args.trust_remote_code, args.name)
+    return ModelSpec(args.model, args.endpoint, args.device, args.trust_remote_code, args.name, args.alone)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -138,6 +154,14 @@ def _invariance(args: argparse.Namespace) -> int:
     return 0
 
 
+def _voice(args: argparse.Namespace) -> int:
+    from .voice import table_lines, voice
+
+    result = voice(_spec(args), args.data, args.out, _load(args.manifest), args.limit or VOICE_RECORDS, args.seed)
+    print("\n".join(table_lines(result)))
+    return 0
+
+
 def _compare(args: argparse.Namespace) -> int:
     from .compare import compare, comparison_lines
 
@@ -161,6 +185,15 @@ def _freeze(args: argparse.Namespace) -> int:
     print(f"{args.out}: {len(manifest['items'])} items, {manifest_hash(manifest)}")
     return 0
 
+
+COMMANDS = {
+    "run": _run,
+    "invariance": _invariance,
+    "voice": _voice,
+    "compare": _compare,
+    "report": _report,
+    "freeze": _freeze,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

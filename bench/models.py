@@ -19,12 +19,14 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from ..agent.llm import chat
 from ..agent.render import draw_ecg, encode_png
+from ..answering_heartcare import NO_ECG, confirm
 from ..branching_heartcare import Branches, answer_lengths, attention_bias, option_shares, who_sees_whom
 from ..extraction_heartcare import BeatFeatureExtractor
 from ..modeling_heartcare import HeartcareForConditionalGeneration
 from ..pipeline_heartcare import ECGInterpretationPipeline
 from ..processing_heartcare import HeartcareProcessor
 from ..tokenization_beat import BeatModel
+from ..understanding_heartcare import Asked
 
 MAX_NEW_TOKENS = {"closed-qa": 48, "open-qa": 96, "comparison-qa": 128, "report": 256, "prediction": 16, "ecg-qa": 96}
 LETTERS = "ABCDEFGH"
@@ -42,6 +44,7 @@ class ModelSpec:
         device: "cpu", "cuda", ...; by default cuda where there is one.
         trust_remote_code: Whether code that comes with the model is run.
         display_name: Name in the results; by default the folder's name or the Hub id.
+        alone: Whether the language model of a HeartcareGPT answers by itself, instead of the pipeline that people ask.
     """
 
     name: str
@@ -49,6 +52,7 @@ class ModelSpec:
     device: str | None = None
     trust_remote_code: bool = False
     display_name: str | None = None
+    alone: bool = False
 
 
 class Prompt(NamedTuple):
@@ -194,7 +198,7 @@ class ChatModel:
 
 
 class HeartcareModel(ChatModel):
-    """HeartcareGPT: takes signals as they are, and questions as the data set has them."""
+    """The language model of HeartcareGPT alone: takes signals as they are, and questions as the data set has them."""
 
     def load(self, trust_remote_code: bool):
         """Loads `processor` and `model`; the code is this package's own."""
@@ -225,15 +229,10 @@ class HeartcareModel(ChatModel):
             for signal, prompt, wanted in zip(signals, prompts, requested)
         ]
 
-    @torch.no_grad()
-    def choose(self, prompts: list[Prompt]) -> list[Reply]:
-        """The option that the pipeline chooses for each closed question, and its probability."""
-        pipe = ECGInterpretationPipeline(model=self.model, processor=self.processor, device=self.device)
-        inputs = [
-            {"ecgs": prompt.parts, "question": prompt.question, "options": list(prompt.options)} for prompt in prompts
-        ]
-        found = pipe(inputs, batch_size=len(inputs))
-        return [Reply(reply["text"], reply.get("probabilities", {}).get(reply["text"])) for reply in found]
+    def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
+        """For each prompt the log-probability of each option as a whole answer, (options,)."""
+        answers = [self.processor.answer_ids(list(prompt.options)) for prompt in prompts]
+        return self.model.score_answers(answers, **self.inputs(prompts))
 
     def first_tokens(self, word: str) -> list[int]:
         """The first token of the word as the data set's answers have it."""
@@ -267,6 +266,61 @@ class HeartcareModel(ChatModel):
             **inputs.to(self.device),
         ).logits[0]
         return self.yes_share(logits)
+
+
+class HeartcarePipeline(HeartcareModel):
+    """HeartcareGPT as people ask it, through its pipeline."""
+
+    def load(self, trust_remote_code: bool):
+        """Loads `processor`, `model` and `pipe`."""
+        super().load(trust_remote_code)
+        self.pipe = ECGInterpretationPipeline(model=self.model, processor=self.processor, device=self.device)
+        self._asked: dict[str, Asked | None] = {}
+
+    def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
+        """The pipeline's answers to one batch; a prompt without any recording is told so."""
+        given = [place for place, prompt in enumerate(prompts) if prompt.parts]
+        inputs = [
+            {"ecgs": prompts[place].parts, "question": prompts[place].question}
+            | ({"options": list(prompts[place].options)} if prompts[place].options else {})
+            for place in given
+        ]
+        replies = self.pipe(inputs, batch_size=max(1, len(inputs)), max_new_tokens=max_new_tokens)
+        answers = [Reply(NO_ECG)] * len(prompts)
+        for place, reply in zip(given, replies):
+            confidence = reply.get("probabilities", {}).get(reply["text"])
+            answers[place] = Reply(reply["text"], confidence, self.forecast_of(reply, prompts[place]))
+        return answers
+
+    def forecast_of(self, reply: dict, prompt: Prompt) -> np.ndarray | None:
+        """The forecast of a reply as the benchmark takes it."""
+        if not prompt.seconds or "forecast" not in reply:
+            return None
+        rate = self.processor.feature_extractor.sampling_rate
+        forecast = np.array(reply["forecast"], np.float32)[:, : prompt.seconds * rate]
+        return BeatFeatureExtractor().resample(forecast, rate)
+
+    def choose(self, prompts: list[Prompt]) -> list[Reply]:
+        """The option that the pipeline chooses for each closed question, and its probability."""
+        return self.answer(prompts, max(MAX_NEW_TOKENS.values()))
+
+    def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
+        """P(yes) of each question, from one reading of the recording; 0.5 where nothing is said of it: float64
+        (questions,).
+        """
+        prepared = self.pipe.preprocess({"ecgs": parts, "question": questions[0]})
+        if prepared["refusal"] or not prepared["direct"]:
+            return np.full(len(questions), 0.5) if prepared["refusal"] else super().yes_probabilities(parts, questions)
+        (read,) = self.pipe.forward([prepared])
+        (facts,) = self.pipe.facts(read)
+        answers = [confirm(self.asked(question), facts) for question in questions]
+        return np.array([answer.probabilities.get("Yes", 0.5) for answer in answers])
+
+    def asked(self, question: str) -> Asked:
+        """What a question asks for, which is read once."""
+        if question not in self._asked:
+            self._asked[question] = self.pipe.understand(question)
+        return self._asked[question]
 
 
 class Endpoint:
@@ -341,20 +395,23 @@ def load_model(spec: ModelSpec, seed: int) -> ChatModel | Endpoint:
     if spec.url:
         return Endpoint(spec.url, spec.name, seed)
     if PretrainedConfig.get_config_dict(spec.name)[0].get("model_type") == "heartcare":
-        return HeartcareModel(spec.name, spec.device)
+        return (HeartcareModel if spec.alone else HeartcarePipeline)(spec.name, spec.device)
     return ChatModel(spec.name, spec.device, spec.trust_remote_code)
 
 
 def describe(spec: ModelSpec) -> dict:
-    """The model as results name it: "name", and for a folder "weights", the hash of its weights."""
+    """The model as results name it: "name"; for a folder "weights", the hash of its weights; and "alone" for a language
+    model by itself.
+    """
+    alone = {"alone": True} if spec.alone else {}
     if spec.url or not Path(spec.name).is_dir():
-        return {"name": spec.display_name or spec.name.strip("/")}
+        return {"name": spec.display_name or spec.name.strip("/")} | alone
     digest = hashlib.sha256()
     for file in sorted(Path(spec.name).glob("*.safetensors")):
         with open(file, "rb") as opened:
             while block := opened.read(2**24):
                 digest.update(block)
-    return {"name": spec.display_name or Path(spec.name).resolve().name, "weights": digest.hexdigest()}
+    return {"name": spec.display_name or Path(spec.name).resolve().name, "weights": digest.hexdigest()} | alone
 
 
 def as_picture(part: dict) -> dict:

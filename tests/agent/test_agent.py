@@ -4,6 +4,7 @@ import pytest
 from heartcare.agent.measure import match_peaks
 from heartcare.agent.qa import CHOICES, TASKS, Labels, QuestionBuilder, report_text, sentence
 from heartcare.agent.rephrase import Rephraser, find_fault
+from heartcare.agent.report_styles import prose, telegram
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
 from heartcare.agent.statements import SUPERCLASS, SUPERCLASS_OF
 from heartcare.delineation_heartcare import find_r_peaks
@@ -245,3 +246,23 @@ def test_rephraser_retries_caches_and_falls_back(tmp_path, llm_server):
         "cached": 1,
         "kept": 1,
     }
+
+
+def test_reports_in_other_styles_say_what_the_structured_one_says():
+    statements = {"IMI": 100.0, "LVH": 50.0, "ISC_": 10.0, "SR": 0.0, "PVC": 0.0}
+    labels = Labels(statements, notes={"heart_axis": "MID", "extra_beats": "1VES"})
+    assert prose(labels) == (
+        "The rhythm is sinus rhythm. The electrical axis of the heart shows a normal axis. The waveform shows "
+        "ventricular premature complexes. The ECG shows inferior myocardial infarction. Left ventricular hypertrophy "
+        "is possible. The ectopic beats are ventricular extrasystoles."
+    )
+    assert telegram(labels) == (
+        "Sinus rhythm; ventricular premature complexes; inferior myocardial infarction; left ventricular hypertrophy?."
+    )
+    healthy = Labels({"NORM": 100.0, "SR": 0.0}, notes={"heart_axis": "MID"})
+    assert prose(healthy).endswith("The waveform shows no abnormality. This is a normal ECG.")
+    assert telegram(healthy) == "Sinus rhythm; a normal ECG."
+    assert telegram(Labels({}, notes={"heart_axis": "MID"})) == "No certain finding."
+    assert prose(Labels({"AFIB": 0.0, "LVH": 30.0, "ISC_": 20.0})).endswith(
+        "Left ventricular hypertrophy and non-specific ischemia are possible."
+    )

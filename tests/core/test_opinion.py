@@ -19,9 +19,9 @@ from heartcare.answering_heartcare import (
     of_recordings,
     seconds_of,
 )
+from heartcare.bench.contradictions import contradictions, questions_about
 from heartcare.opinion_heartcare import EXCLUSIVE, FAMILIES, INCLUDES, Opinion, as_tuple, coherent, difference
 from heartcare.scp_heartcare import DIAGNOSIS, TOPICS
-from heartcare.studies.evaluate_consistency import contradictions, questions_about
 from heartcare.training.findings import LABELS
 from heartcare.understanding_heartcare import KINDS, REASONS, Asked
 from heartcare.windows_heartcare import Window
@@ -207,3 +207,12 @@ def test_the_measured_axis_decides_between_normal_and_right():
 )
 def test_seconds_of_a_forecast(question, seconds):
     assert seconds_of(question) == seconds
+
+
+def test_a_left_axis_is_worded_by_its_degrees():
+    """PTB-XL calls an axis left far above -30 degrees, and a report must not claim more than is measured."""
+    logits = dict.fromkeys(LABELS, -5.0) | {"axis:LAD": 3.0, "SR": 4.0, "NORM": 3.0, "super:NORM": 3.0}
+    for degrees, words in ((-10.0, "a leftward axis"), (-45.0, "left axis deviation"), (None, "left axis deviation")):
+        opinion = Opinion(logits, LABELS, axis=degrees)
+        assert f"Axis: {words}." in opinion.report() and opinion.answer("axis") == f"{words[0].upper()}{words[1:]}."
+        assert opinion.ranked()["left axis deviation"] > 0.9

@@ -105,7 +105,8 @@ def callers(model, processor, beat, root):
             **pixels, **wrong
         ),
         "HeartcareForConditionalGeneration.get_prompt_embeds": lambda **wrong: model.get_prompt_embeds(**text, **wrong),
-        "HeartcareForConditionalGeneration.find": lambda **wrong: model.find(**ecg, **wrong),
+        "HeadsMixin.find": lambda **wrong: model.find(**ecg, **wrong),
+        "HeadsMixin.find_in_pictures": lambda **wrong: model.find_in_pictures(**pixels, **wrong),
         "HeartcareForConditionalGeneration.forecast": lambda **wrong: model.forecast(**ecg, **wrong),
         "HeartcareForConditionalGeneration.score_answers": lambda **wrong: model.score_answers(
             [[[5], [6]]], **text, **wrong

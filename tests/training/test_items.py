@@ -23,6 +23,7 @@ from heartcare.agent.qa import (
     ask,
     report_text,
 )
+from heartcare.agent.report_styles import REQUESTS, WRITERS
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.agent.statements import NAMES, WORDING, truth
 from heartcare.ecg_heartcare import LEADS
@@ -107,7 +108,7 @@ def test_drill_asks_what_the_statements_say(data):
     rng, topics, wordings = np.random.default_rng(0), set(), set()
     for labels in data.labels:
         there = dict(zip(NAMES, truth(labels.statements)))
-        *found, report = drill(labels, 8, rng)
+        *found, report, other = drill(labels, 8, rng)
         checks = {question.question: question.answer_label[0] for question in found if question.task == "verify-qa"}
         assert len(checks) == 8 and 1 <= list(checks.values()).count("yes") <= 4
         worded = {ask(words, WORDING[name]): (words, name) for words in (VERIFY[0], *WORDINGS) for name in NAMES}
@@ -127,6 +128,8 @@ def test_drill_asks_what_the_statements_say(data):
             )
         topics |= {question.topic for question in found[8:]}
         assert report.question in REPORT and report.answer == report_text(labels) and "years" not in report.answer
+        (style,) = (style for style, requests in REQUESTS.items() if other.question in requests)
+        assert style != "structured" and other.answer == WRITERS[style](labels)
     assert topics == set(TOPICS) - {"axis", "stage"}  # which these records do not tell
     assert wordings == {VERIFY[0], *WORDINGS}
     assert [q.question for q in drill(labels, 8, np.random.default_rng(1))] != [

@@ -1,0 +1,246 @@
+"""How a model speaks, asked through its pipeline: unseen wordings, turns, refusals, contradictions, numbers.
+
+records --questions worded by others--> answers --against the cardiologists' statements--> accuracy of each wording
+        --the same question after other turns--> whether the answer stays
+        --questions that cannot be answered--> refusals
+        --every question about one ECG--> contradictions
+simulated ECGs of known intervals --questions for numbers--> error of the numbers in the answers
+
+Another patient's ECG in the place of the right one is the control of all that has a right answer.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..agent.qa import OPEN, REPORT, VERIFY, ask
+from ..agent.simulate import RHYTHMS, simulate_ecg
+from ..agent.wording import held_out
+from ..answering_heartcare import CANNOT, NOT_UNDERSTOOD
+from ..opinion_heartcare import FAMILIES
+from ..pipeline_heartcare import ECGInterpretationPipeline
+from ..scp_heartcare import SUPERCLASS_OF
+from ..understanding_heartcare import Asked
+from .contradictions import KINDS, answers_about, contradictions, questions_about
+from .controls import substitutes
+from .items import Item, read_items
+from .models import HeartcarePipeline, ModelSpec, describe
+from .run import write_json
+
+RECORDS_OF_A_WORDING = 8  # on which each wording is asked, half of them with the finding where there are so many
+# What is asked before a question in a history of up to six turns.
+EARLIER = (REPORT[0], VERIFY[0].format("atrial fibrillation"), OPEN["diagnosis"][0], "Why?", "Are you sure?")
+LATER = (OPEN["rhythm"][0], OPEN["waveform"][0], VERIFY[0].format("a normal ECG"), "What is the QRS duration?")
+REFUSALS = {*CANNOT.values(), NOT_UNDERSTOOD}
+SIMULATED = 40
+# Number -> its question, and the largest error that counts as right: in beats/min and ms.
+NUMBERS = {"heart_rate": 3.0, "pr": 20.0, "qrs": 20.0, "qt": 30.0}
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records that questions are asked about.
+
+    Attributes:
+        items: One item for each record.
+        others: For each item the one of another patient whose ECG takes its place in the control.
+    """
+
+    items: list[Item]
+    others: dict[str, Item]
+
+
+def is_there(code: str, item: Item) -> bool:
+    """Tells whether the cardiologists state a code, or one of a family's or superclass's codes."""
+    codes = set(item.statements[0])
+    if code.startswith("super:"):
+        return any(SUPERCLASS_OF.get(each) == code.removeprefix("super:") for each in codes)
+    return bool(codes & set(FAMILIES.get(code, (code,))))
+
+
+def is_scored(asked: Asked) -> bool:
+    """Tells whether the statements alone decide the answer: those of axis, noise and measured limits do not."""
+    undecided = ("axis:", "noise:", "AXIS_DEVIATION", "NOISE", "WIDE_QRS", "TACHYCARDIA", "BRADYCARDIA", "ARRHYTHMIA")
+    return asked.kind == "is" and not any(code.startswith(undecided) for code in asked.codes)
+
+
+def right_answer(asked: Asked, item: Item) -> str:
+    """Returns "Yes" or "No"."""
+    found = [is_there(code, item) for code in asked.codes]
+    true = all(found) if asked.every else any(found)
+    return "Yes" if true != asked.negated else "No"
+
+
+def records_for(asked: Asked, records: Records, rng: np.random.Generator) -> list[Item]:
+    """Returns records for a question, half of them with the answer yes where there are so many."""
+    order = [records.items[k] for k in rng.permutation(len(records.items)) if records.items[k].id in records.others]
+    answers = {answer: [item for item in order if right_answer(asked, item) == answer] for answer in ("Yes", "No")}
+    half = RECORDS_OF_A_WORDING // 2
+    return answers["Yes"][:half] + answers["No"][:half]
+
+
+def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int) -> dict[str, Any]:
+    """Asks yes/no questions in the words of others, and the same in the benchmark's own words where there are such."""
+    rng, rows = np.random.default_rng(seed), []
+    wordings = pipe.model.config.wordings
+    questions = [each for each in held_out()[1::2] if each[2] in ("en", "de") and is_scored(each[1])]
+    for text, asked, language in tqdm(questions, desc="wordings"):
+        chosen = records_for(asked, records, rng)
+        own = ask(VERIFY[0], wordings[asked.codes[0]]) if len(asked.codes) == 1 and asked.codes[0] in wordings else None
+        row = {"language": language, "question": text, "right": [], "control": [], "own words": []}
+        for item in chosen:
+            true = right_answer(asked, item)
+            row["right"].append(first_word(pipe, item, text) == true)
+            row["control"].append(first_word(pipe, records.others[item.id], text) == true)
+            if own:
+                flipped = {"Yes": "No", "No": "Yes"}.get(true, true) if asked.negated else true
+                row["own words"].append(first_word(pipe, item, own) == flipped)
+        rows.append(row)
+    return {language: spread([row for row in rows if row["language"] == language]) for language in ("en", "de")}
+
+
+def first_word(pipe: ECGInterpretationPipeline, item: Item, question: str) -> str:
+    """Returns "Yes", "No", or an empty text for an answer that is neither."""
+    text = pipe({"ecgs": item.parts(), "question": question})["text"]
+    found = re.match(r"(Yes|No)\b", text)
+    return found[0] if found else ""
+
+
+def spread(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Returns accuracy over all answers, and how it spreads over the wordings."""
+    of_wording = [float(np.mean(row["right"])) for row in rows if row["right"]]
+    return {
+        "wordings": len(of_wording),
+        "accuracy": float(np.mean([answer for row in rows for answer in row["right"]])),
+        "another patient's ECG": float(np.mean([answer for row in rows for answer in row["control"]])),
+        "own words": float(np.mean([answer for row in rows for answer in row["own words"]])),
+        **{f"{part}th percentile of the wordings": float(np.percentile(of_wording, part)) for part in (5, 25, 50)},
+    }
+
+
+def score_turns(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> dict[str, float]:
+    """Tells how often a question has the same answer in the second to sixth turn as when it is asked alone."""
+    same: dict[str, list[bool]] = {f"turn {turn}": [] for turn in range(2, len(EARLIER) + 2)}
+    for item in tqdm(items, desc="turns"):
+        alone = {question: pipe({"ecgs": item.parts(), "question": question})["text"] for question in LATER}
+        chat: list[dict] = []
+        for number, earlier in enumerate(EARLIER, 2):
+            chat.append(
+                {"role": "user", "content": [*([] if chat else item.parts()), {"type": "text", "text": earlier}]}
+            )
+            chat.append({"role": "assistant", "content": pipe(chat)["text"]})
+            for question in LATER:
+                reply = pipe([*chat, {"role": "user", "content": question}])
+                same[f"turn {number}"].append(reply["text"] == alone[question])
+    return {turn: float(np.mean(answers)) for turn, answers in same.items()}
+
+
+def score_refusals(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> dict[str, float]:
+    """Tells how many questions that cannot be answered are refused, and how many of the others."""
+    refused: dict[bool, list[bool]] = {True: [], False: []}
+    for number, (text, asked, _) in enumerate(tqdm(held_out()[1::2], desc="refusals")):
+        reply = pipe({"ecgs": items[number % len(items)].parts(), "question": text})["text"]
+        refused[asked.kind == "cannot"].append(reply in REFUSALS)
+    return {"unanswerable": float(np.mean(refused[True])), "answerable": float(np.mean(refused[False]))}
+
+
+def score_contradictions(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> dict[str, float]:
+    """Tells how many ECGs have answers that contradict each other, and how many statements are affirmed of one."""
+    questions, found, affirmed = questions_about(pipe.model.config.wordings), [], []
+    for item in tqdm(items, desc="contradictions"):
+        report, answers, closed, second = answers_about(pipe, item.parts()[0], questions)
+        found.append(contradictions(report, answers, closed, second))
+        affirmed.append(sum(a.startswith("Yes") for code, a in answers.items() if ":" not in code and " " not in code))
+    table = {words: float(np.mean([kind in each for each in found])) for kind, words in KINDS.items()}
+    true = float(np.mean([len(item.statements[0]) for item in items]))
+    shares = {"any contradiction": float(np.mean([bool(each) for each in found]))} | table
+    return shares | {"statements affirmed": float(np.mean(affirmed)), "statements true": true}
+
+
+def score_numbers(pipe: ECGInterpretationPipeline, seed: int) -> dict[str, dict[str, float]]:
+    """Asks for numbers of simulated ECGs, whose intervals are known, in the words of others."""
+    questions: dict[str, list[str]] = {}
+    for text, asked, language in held_out()[1::2]:
+        if asked.kind == "number" and language in ("en", "de") and len(asked.quantities) == 1:
+            questions.setdefault(asked.quantities[0], []).append(text)
+    ecgs = [simulate_ecg(list(RHYTHMS)[k % 3], "NORM", seed=seed + k) for k in range(SIMULATED)]
+    rows = {}
+    for name, tolerance in NUMBERS.items():
+        right, control = [], []
+        for k, ecg in enumerate(ecgs):
+            given = {"signal": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
+            wordings = questions[name]
+            text = pipe(given | {"question": wordings[k % len(wordings)]})["text"]
+            found = re.search(r"-?\d+(?:\.\d+)?", text)
+            values = [abs(float(found[0]) - true_number(name, each)) <= tolerance if found else False
+                      for each in (ecg, ecgs[(k + 1) % len(ecgs)])]  # fmt: skip
+            right.append(values[0])
+            control.append(values[1])
+        rows[name] = {"within": tolerance, "right": float(np.mean(right)), "another ECG's": float(np.mean(control))}
+    return rows
+
+
+def true_number(name: str, ecg: Any) -> float:
+    """Returns a number of a simulated ECG, in beats/min or ms."""
+    if name == "heart_rate":
+        return ecg.heart_rate
+    if name == "pr":
+        return 1000 * float(np.median([qrs[0] - p[0] for p, qrs in zip(ecg.p, ecg.qrs) if p]))
+    if name == "qrs":
+        return 1000 * float(np.median([end - onset for onset, end in ecg.qrs]))
+    return 1000 * float(np.median([t[1] - qrs[0] for t, qrs in zip(ecg.t, ecg.qrs) if t]))
+
+
+def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, limit: int, seed: int = 0) -> dict:
+    """Scores how a model speaks.
+
+    Args:
+        spec: A HeartcareGPT.
+        data: Folder of the data set that the manifest's items are in.
+        out: Folder of results, for NAME.voice.json.
+        manifest: The benchmark, as `freeze` gives it.
+        limit: Number of records for turns and contradictions.
+        seed: Seed of the records that each wording is asked about, and of the simulated ECGs.
+
+    Returns: the content of that file.
+    """
+    items = read_items(data, manifest, ("S",), ("classification",))
+    pipe = HeartcarePipeline(spec.name, spec.device).pipe
+    rng = np.random.default_rng(seed)
+    some = [items[k] for k in rng.permutation(len(items))[:limit]]
+    result = {
+        "model": describe(spec),
+        "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
+        "turns": score_turns(pipe, some[: max(1, limit // 10)]),
+        "refusals": score_refusals(pipe, some),
+        "contradictions": score_contradictions(pipe, some),
+        "numbers": score_numbers(pipe, seed),
+    }
+    result = rounded(result)
+    write_json(Path(out) / f"{result['model']['name'].replace('/', '--')}.voice.json", result)
+    return result
+
+
+def rounded(value: Any) -> Any:
+    """Returns a result with four digits behind the point, so that a file tells nothing of the machine."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def table_lines(result: dict) -> list[str]:
+    """Returns the result as a Markdown table."""
+    lines = ["| part | measure | value |", "|---|---|---|"]
+    for part in ("wordings", "turns", "refusals", "contradictions", "numbers"):
+        for name, value in result[part].items():
+            rows = value.items() if isinstance(value, dict) else [("", value)]
+            lines += [f"| {part} | {' '.join([name, inner]).strip()} | {number:g} |" for inner, number in rows]
+    return lines
+
+
+__all__ = ["Records", "is_there", "right_answer", "spread", "table_lines", "voice"]
