@@ -337,6 +337,9 @@ class HeartcareConfig(CheckedConfig):
         picture_hidden_size (`int`): Width of the head for the same statements in pictures; 0 for a model without it.
         evidence_tokens (`int`): Number of tokens behind those of each ECG that tell the language model what the head
             found and what was measured; 0 for a language model that reads Beat's tokens alone.
+        adapter (`dict`, *optional*): What a checkpoint with an adapter is for: "base", the public language model;
+            "package", a Python package that carries it as GGUF, or None; "scale", the factor of LoRA's products; and
+            "shared", the parts that the checkpoint at the root of the repository holds.
         asked (`list[str]`, *optional*): Codes of the statements, and names of the families of statements, that the
             reader of questions knows; without it, the model has no such reader.
         asked_hidden_size (`int`): Width of that reader.
@@ -361,6 +364,7 @@ class HeartcareConfig(CheckedConfig):
     findings_hidden_size: int = 256
     picture_hidden_size: int = 0
     evidence_tokens: int = 0
+    adapter: dict | None = None
     asked: list | None = None
     asked_hidden_size: int = 128
     tie_word_embeddings: bool = False

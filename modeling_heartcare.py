@@ -6,20 +6,23 @@ ECG      -> Beat (frozen)  -> quantized latents -----------> Psi_sig --+
 picture  -> ViT, per lead  -> slots of a tile -------------> Psi_img --+
 """
 
+import copy
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import Cache
-from transformers.generation import GenerationMixin
+from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
-from transformers.utils import torch_compilable_check
+from transformers.utils import GENERATION_CONFIG_NAME, cached_file, torch_compilable_check
 from transformers.utils.generic import TransformersKwargs, can_return_tuple
 
+from .adapting_heartcare import load_whole
 from .branching_heartcare import Branches, attention_bias, who_sees_whom
 from .configuration_heartcare import (
     AUTO_CLASSES,
@@ -38,6 +41,8 @@ from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 from .projectors_heartcare import EvidenceProjector, ImageProjector, SignalProjector
 from .tokenization_beat import RECORDED, BeatModel, StrictLoadingMixin
 from .understanding_heartcare import QuestionReader
+
+HUB_KEYWORDS = ("subfolder", "revision", "token", "cache_dir", "local_files_only", "force_download")
 
 # Keywords of the language model and of the loss, which `forward` hands on.
 PASSED_ON = (*TransformersKwargs.__annotations__, "use_cache", "cache_position", "token_type_ids", "mm_token_type_ids")
@@ -102,10 +107,32 @@ class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, Ge
         Raises: `ValueError` when the checkpoint lacks weights of the model, or has weights that the model has no place
             for.
         """
+        config = kwargs.get("config")
+        hub = {name: kwargs[name] for name in HUB_KEYWORDS if name in kwargs}
+        if config is None and pretrained_model_name_or_path is not None:
+            config = HeartcareConfig.from_pretrained(pretrained_model_name_or_path, **hub)
+        if config is not None and config.adapter:
+            return cls._with_adapter(pretrained_model_name_or_path, config, kwargs, hub)
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for name in {"beat", "findings_head", "picture_head", "question_reader"} & dict(model.named_children()).keys():
             getattr(model, name).requires_grad_(False)
+        return loaded
+
+    @classmethod
+    def _with_adapter(
+        cls, repository: str, config: HeartcareConfig, kwargs: dict[str, Any], hub: dict[str, Any]
+    ) -> Any:
+        """Loads a checkpoint with an adapter (`adapting_heartcare`) as the whole model that it stands for."""
+        # By its own path, since transformers takes the file at the root of a local repository otherwise.
+        settings = GenerationConfig.from_pretrained(Path(cached_file(repository, GENERATION_CONFIG_NAME, **hub)).parent)
+        weights = load_whole(repository, config.adapter, hub.pop("subfolder", ""), **hub)
+        whole = copy.deepcopy(config)
+        whole.adapter = None
+        others = {name: value for name, value in kwargs.items() if name not in (*HUB_KEYWORDS, "config")}
+        loaded = cls.from_pretrained(None, config=whole, state_dict=weights, **others)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.generation_config, model.config.name_or_path = settings, repository
         return loaded
 
     @classmethod

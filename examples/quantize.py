@@ -22,7 +22,9 @@ LEFT_ALONE = [
     "vision_tower",
     "signal_projector",
     "image_projector",
+    "evidence_projector",
     "findings_head",
+    "picture_head",
     "question_reader",
     "lm_head",
 ]

@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         r=args.rank,
         lora_alpha=2 * args.rank,
         target_modules=r"language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj",
-        modules_to_save=["signal_projector", "image_projector"],
+        modules_to_save=[name for name, _ in model.named_children() if name.endswith("_projector")],
     )
     trainer = ECGTrainer(
         model,
