@@ -40,7 +40,8 @@ WEIGHTS = {
     "unknown": 7, "which": 14, "number": 6, "numbers": 3, "value": 5, "report": 4, "summary": 4, "urgent": 3, "why": 2,
     "why_f": 3, "sure": 3, "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 14, "language": 2, "names": 2,
 }  # fmt: skip
-JOINED = 0.1  # of the questions for a statement name two or three
+JOINED = 0.12  # of the questions for a statement name two or three
+PAIRED = 0.06  # name two in words that both share
 LEAD_SHARE = 0.06  # of the questions for a statement name leads
 TYPOS = 0.35  # of the questions have one or two
 SHORTENED = 0.15  # of the questions lack words that notes lack
@@ -164,22 +165,40 @@ class WordingBuilder:
         return self._pick(of_language)
 
     def _is(self, language: str, group: str) -> tuple[str, Asked]:
-        named, every = [self._code()], False
-        name = self._name(named[0], language)
-        if self.rng.random() < JOINED:
-            others = [code for code in dict.fromkeys(self._code() for _ in range(self.rng.integers(1, 3)))]
-            named += [code for code in others if code != named[0]]
-            names = [self._name(code, language) for code in named]
-            # In a denial "and" may mean either, so it is not used.
-            every = bool(group == "is" and self.rng.random() < 0.4)
-            comma = "/" if len(names) == 2 and not every and self.rng.random() < 0.2 else None
-            joint = PARTS[language][every]
-            name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
-            every = every and len(named) > 1
-        elif self.rng.random() < LEAD_SHARE:
-            name += " " + self._pick(PLACES[language]).format(*self.rng.choice(LEADS, 2, replace=False))
+        draw = self.rng.random()
+        if draw < PAIRED:
+            named, every, name = self._paired(language, group)
+        elif draw < PAIRED + JOINED:
+            named, every, name = self._joined(language, group)
+        else:
+            named, every = [self._code()], False
+            name = self._name(named[0], language)
+            if self.rng.random() < LEAD_SHARE:
+                name += " " + self._pick(PLACES[language]).format(*self.rng.choice(LEADS, 2, replace=False))
         text = self._frame(language, group).replace("{f}", name)
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
+
+    def _joined(self, language: str, group: str) -> tuple[list[str], bool, str]:
+        """Codes of two or three statements, whether all of them are meant, and their names."""
+        named = list(dict.fromkeys(self._code() for _ in range(self.rng.integers(2, 4))))
+        names = [self._name(code, language) for code in named]
+        # In a denial "and" may mean either, so it is not used.
+        every = bool(group == "is" and self.rng.random() < 0.4) and len(named) > 1
+        comma = "/" if len(names) == 2 and not every and self.rng.random() < 0.2 else None
+        joint = PARTS[language][every]
+        name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
+        return named, every, name
+
+    def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
+        """The same of two statements that share words: "left or right bundle branch block". In a denial both words mean
+        that neither is there.
+        """
+        pairs = wordings("pairs")
+        codes = self._pick(list(pairs))
+        name = self._pick(pairs[codes][language])
+        both = "{or}" not in name or bool(self.rng.random() < 0.3)
+        every = both and group == "is"
+        return codes.split(), every, name.replace(" {or} ", PARTS[language][both])
 
     _is_not = _is
 
