@@ -58,6 +58,23 @@ class HeadsMixin:
         self.config.evidence_tokens = tokens
         self.evidence_projector = EvidenceProjector(self.config).to(self.device, self.dtype)
 
+    def take_heads(self, other: "HeadsMixin") -> None:
+        """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
+        whose projector is new.
+        """
+        config = other.config
+        if config.findings:
+            self.add_findings_head(config.wordings)
+            self.findings_head.load_state_dict(other.findings_head.state_dict())
+        if config.picture_hidden_size:
+            self.add_picture_head(config.picture_hidden_size)
+            self.picture_head.load_state_dict(other.picture_head.state_dict())
+        if config.asked:
+            self.add_question_reader(config.asked)
+            self.question_reader.load_state_dict(other.question_reader.state_dict())
+        if config.evidence_tokens:
+            self.add_evidence(config.evidence_tokens)
+
     @torch.no_grad()
     def find(self, ecg_numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
         """Reads every statement of `config.findings` from ECGs, in one pass and without words.

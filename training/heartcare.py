@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -68,7 +69,11 @@ def start_model(
         "trust_remote_code": True,
     }
     model = HeartcareForConditionalGeneration.from_backbones(**backbones, **options)
-    return model, HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
+    processor = HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
+    if parts.heads:
+        model.take_heads(HeartcareForConditionalGeneration.from_pretrained(parts.heads, dtype=options["dtype"]))
+        processor.evidence_tokens = model.config.evidence_tokens
+    return model, processor
 
 
 def training_arguments(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
@@ -234,15 +239,33 @@ def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Statemen
 
 
 def save(trainer: StatementTrainer, model: nn.Module, stage: StageRecipe) -> None:
-    """Writes the trained model without the head for statements, and with LoRA merged into its weights."""
+    """Writes the trained model without the head for statements, and with LoRA merged into its weights; the matrices of
+    LoRA are kept in lora.safetensors, for a checkpoint with an adapter (publish_adapter.py).
+    """
     output = trainer.args.output_dir
     if stage.probe_only:
         del model.statement_head
     if not stage.lora:
         trainer.save_model()
     elif trainer.accelerator.is_main_process:
+        matrices = lora_matrices(model)
         model.merge_and_unload().save_pretrained(output)
         trainer.processing_class.save_pretrained(output)
+        save_file(matrices, Path(output) / "lora.safetensors", {"scale": str(scale_of(stage.lora))})
+
+
+def lora_matrices(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns the matrices of LoRA of a model of PEFT, under the names of the weights that they are of."""
+    return {
+        name.removeprefix("base_model.model.").replace(".default", ""): parameter.detach().cpu().clone()
+        for name, parameter in model.named_parameters()
+        if ".lora_A." in name or ".lora_B." in name
+    }
+
+
+def scale_of(lora: dict[str, Any]) -> float:
+    """Returns the factor of LoRA's products, for its arguments in a recipe."""
+    return lora.get("lora_alpha", 8) / lora.get("r", 8)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -34,6 +34,8 @@ class ModelRecipe:
         text: Name or folder of the language model.
         vision: Name or folder of the ViT.
         beat: Name or folder of Beat.
+        heads: Name or folder of a HeartcareGPT whose heads a new model takes, and as many tokens of evidence; Beat
+            and the ViT there must be those of `beat` and `vision`.
         image_slots_per_tile: Number of tokens of each lead tile.
         chat_template: A Jinja file beside the recipe, with ECGs and pictures; ChatML by default.
         dtype: Data type of the weights: "float32", "bfloat16".
@@ -44,6 +46,7 @@ class ModelRecipe:
     text: str | None = None
     vision: str | None = None
     beat: str | None = None
+    heads: str | None = None
     image_slots_per_tile: int = 4
     chat_template: str | None = None
     dtype: str = "float32"

@@ -118,11 +118,10 @@ def main(argv: list[str] | None = None) -> None:
         words.save_pretrained(folder)
         model = HeartcareForConditionalGeneration.from_backbones(**parts)
     model.image_projector.load_state_dict(old.image_projector.state_dict())
-    model.add_findings_head(read.config.wordings)
-    model.findings_head.load_state_dict(read.findings_head.state_dict())
-    model.add_evidence(args.evidence_tokens)
+    read.config.evidence_tokens = args.evidence_tokens
+    model.take_heads(read)
     processor.evidence_tokens, processor.write_measurements = args.evidence_tokens, False
-    if old.config.asked:
+    if old.config.asked and not read.config.asked:
         model.add_question_reader(old.config.asked)
         model.question_reader.load_state_dict(old.question_reader.state_dict())
     model.save_pretrained(args.output)

