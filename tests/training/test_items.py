@@ -394,14 +394,17 @@ def test_recipes(path):
         recipe.stages["joint"].training["eval_strategy"] == "no"
         and recipe.stages["joint"].training["learning_rate"] == 3e-4
     )
-    small = path.stem == "default"  # whose ViT is trained before, and whose language model reads signals first
-    assert recipe.data.views == 2 and recipe.before("joint") == ("signals" if small else "warmup")
-    assert recipe.stages["warmup"].train == ["signal_projector", "image_projector"][: 1 if small else 2]
-    assert set(recipe.stages["joint"].train) >= {"signal_projector", "image_projector"}
+    # The default's ViT is trained before, and its language model reads signals first; evidence goes on with another.
+    before = {"default": "signals", "evidence": None}.get(path.stem, "warmup")
+    assert recipe.data.views == 2 and recipe.before("joint") == before
+    with_evidence = ["evidence_projector"] if path.stem in ("evidence", "smollm2-135m") else []
+    projectors = ["signal_projector", "image_projector", *with_evidence]
+    if before:
+        assert recipe.stages["warmup"].train == projectors[: 1 if path.stem == "default" else None]
+    assert set(recipe.stages["joint"].train) >= set(projectors)
     if recipe.stages["joint"].lora:
-        for name in {"phi3-mini-siglip": ("qkv_proj", "down_proj"), "qwen2.5-7b-siglip": ("q_proj", "down_proj")}[
-            path.stem
-        ]:
+        names = {"phi3-mini-siglip": ("qkv_proj", "down_proj")}.get(path.stem, ("q_proj", "down_proj"))
+        for name in names:
             part = {"down_proj": "mlp"}.get(name, "self_attn")
             assert re.fullmatch(
                 recipe.stages["joint"].lora["target_modules"], f"language_model.model.layers.11.{part}.{name}"

@@ -209,7 +209,14 @@ def test_lora_is_merged_into_a_model_that_loads(start, tiny_folder, items, packe
 
     repository = started.output / "repository"
     shutil.copytree(tiny_folder, repository)
-    published = ["--model", started.output / "joint", "--base", tiny_folder.parent / "text", "--output", repository / "small"]
+    published = [
+        "--model",
+        started.output / "joint",
+        "--base",
+        tiny_folder.parent / "text",
+        "--output",
+        repository / "small",
+    ]
     run_main("heartcare.training.publish_adapter", *published)
     assert not list((repository / "small").glob("*.py"))
     size = (repository / "small/model.safetensors").stat().st_size
