@@ -22,7 +22,7 @@ _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
 
 def load_whole(repository: str, adapter: dict[str, Any], subfolder: str, **hub: Any) -> dict[str, torch.Tensor]:
-    """Returns the weights of the whole model that a checkpoint with an adapter stands for, float32.
+    """Returns the weights of the whole model that a checkpoint with an adapter stands for.
 
     Args:
         repository: Folder or Hub id of the repository.

@@ -18,6 +18,7 @@ from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
 from .measuring_heartcare import MEASURED, as_plain, unmeasured
 from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
+from .scp_heartcare import NORMAL
 from .statements_heartcare import statement_of
 from .understanding_heartcare import Asked
 from .windows_heartcare import Window
@@ -38,6 +39,8 @@ DECIDED: dict[str, tuple[str, float, float, float]] = {
 }
 # Statements that clinicians look at at once.
 URGENT = ("3AVB", "2AVB", "SVTAC", "PSVT", "AFLT", "STE_", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL")
+# Statements about the whole of a recording, which are true of a long one where they are true of all its windows.
+OF_ALL_WINDOWS = frozenset({"NORM", "super:NORM", *(f"{topic}:{codes[0]}" for topic, codes in NORMAL.items())})
 COMPARED = ("rhythm", "axis", "waveform", "diagnosis")
 # Numbers whose change is told where it is larger than this, in their unit.
 CHANGES = {"heart_rate": 10.0, "pr": 20.0, "qrs": 12.0, "qtc_fridericia": 25.0, "qrs_axis": 20.0}
@@ -62,7 +65,7 @@ NO_ECG = f"No ECG is given, so there is nothing to answer about; give one with t
 NOT_UNDERSTOOD = f"This question was not understood. {CAN}"
 SURELY_BEYOND = 0.9  # certainty that a question with options cannot be answered, from which on it is not
 ONE_ECG = "Only one ECG is given; a comparison needs two."
-ONE_SIGNAL = "That is answered for one signal at a time, and not for pictures."
+ONE_SIGNAL = "That is answered for one recording of a minute at most, and not for pictures."
 NOT_MEASURED = as_plain(unmeasured("pictures are not measured"))
 UNTOLD = "That cannot be told from these leads."
 
@@ -77,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """Holds what is known of one signal: numbers, statements, and statements as options.
+    """Holds what is known of one recording, or of one picture: numbers, statements, and statements as options.
 
     Attributes:
         measured: Measurements as plain values.
@@ -96,7 +99,7 @@ def facts_of(
     choices: Mapping[str, float],
     wordings: Mapping[str, str],
 ) -> Facts:
-    """Returns what is known of a signal.
+    """Returns what is known of a recording, or of a picture.
 
     Args:
         measured: Measurements as plain values.
@@ -166,47 +169,60 @@ def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
     return None
 
 
-def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Window | None]) -> Answer | None:
-    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.", and about windows of
-    a long one, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
+def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
+    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". A long one is
+    answered by its windows, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
 
     Args:
         asked: What is asked.
-        facts: What is known of each recording.
-        windows: For each recording its window, None for a whole one.
+        facts: What is known of each recording, and of each window of a long one.
+        windows: For each recording its windows, none for a whole one.
     """
     answers = [answer(asked, [each]) for each in facts]
     if len(answers) == 1 or None in answers:
         return answers[0]
-    titles: dict[tuple[int, str], list[str]] = {}
-    for number, (each, window) in enumerate(zip(answers, windows), 1):
-        key = (0, each.text) if window else (number, each.text)
-        titles.setdefault(key, []).append(str(window) if window else f"ECG {number}")
-    return Answer(" ".join(f"{', '.join(named)}: {text}" for (_, text), named in titles.items()))
+    left, parts = iter(answers), []
+    for number, own in enumerate(windows, 1):
+        title = f"ECG {number}" if len(windows) > 1 else ""
+        if not own:
+            parts.append(f"{title}: {next(left).text}")
+            continue
+        of_text: dict[str, list[str]] = {}
+        for window in own:
+            of_text.setdefault(next(left).text, []).append(str(window))
+        parts += [f"{title} {', '.join(times)}: {text}".strip() for text, times in of_text.items()]
+    return Answer(" ".join(parts))
 
 
-def of_recordings(facts: Sequence[Facts], windows: Sequence[Window | None]) -> list[Facts]:
-    """Returns what is known of whole recordings: of the windows of one, the mean of their probabilities, and the
-    measurements of the first.
+def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> list[Facts]:
+    """Returns what is known of whole recordings: of a long one, what any of its windows shows.
 
     Args: As those of `answer_each`.
     """
-    runs: list[list[Facts]] = []
-    previous: Window | None = None
-    for each, window in zip(facts, windows):
-        is_next = window is not None and previous is not None and window.start > previous.start
-        runs = [*runs[:-1], [*runs[-1], each]] if is_next else [*runs, [each]]
-        previous = window
-    return [run[0] if len(run) == 1 else mean_of(run) for run in runs]
+    left, whole = iter(facts), []
+    for own in windows:
+        parts = [next(left) for _ in own or [None]]
+        whole.append(parts[0] if len(parts) == 1 else joined(parts, own))
+    return whole
 
 
-def mean_of(facts: Sequence[Facts]) -> Facts:
-    """Returns facts with the mean probability of each statement."""
+def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
+    """Returns what is known of a long recording: a finding is there where any window shows it, and what is said of a
+    whole ECG, that it is normal, holds for all of them; the measurements are those of the cleanest window.
+
+    Args:
+        facts: What is known of each window.
+        windows: The windows.
+    """
     opinion = facts[0].opinion
-    shares = {code: sum(each.opinion.shares.get(code, 0.0) for each in facts) / len(facts) for code in opinion.shares}
+    known = [code for code in opinion.shares if all(code in each.opinion.shares for each in facts)]
+    of_all = {code: [each.opinion.shares[code] for each in facts] for code in known}
+    shares = {code: (min if code in OF_ALL_WINDOWS else max)(values) for code, values in of_all.items()}
     logits = {code: math.log((share + 1e-9) / (1 - share + 1e-9)) for code, share in shares.items()}
-    choices = {code: sum(each.choices[code] for each in facts) / len(facts) for code in facts[0].choices}
-    return Facts(facts[0].measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
+    choices = {code: (min if code in OF_ALL_WINDOWS else max)(each.choices[code] for each in facts)
+               for code in facts[0].choices}  # fmt: skip
+    cleanest = next((each for each, window in zip(facts, windows) if "cleanest" in window.reason), facts[0])
+    return Facts(cleanest.measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
 
 
 def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:

@@ -337,9 +337,9 @@ class HeartcareConfig(CheckedConfig):
         picture_hidden_size (`int`): Width of the head for the same statements in pictures; 0 for a model without it.
         evidence_tokens (`int`): Number of tokens behind those of each ECG that tell the language model what the head
             found and what was measured; 0 for a language model that reads Beat's tokens alone.
-        adapter (`dict`, *optional*): What a checkpoint with an adapter is for: "base", the public language model;
-            "package", a Python package that carries it as GGUF, or None; "scale", the factor of LoRA's products; and
-            "shared", the parts that the checkpoint at the root of the repository holds.
+        adapter (`dict`, *optional*): For a checkpoint that holds only what sets its language model apart from a public
+            one: "base", the public model; "package", a Python package that carries it as GGUF, or None; "scale", the
+            factor of LoRA's products; and "shared", the parts that are in the checkpoint at the root of the repository.
         asked (`list[str]`, *optional*): Codes of the statements, and names of the families of statements, that the
             reader of questions knows; without it, the model has no such reader.
         asked_hidden_size (`int`): Width of that reader.
@@ -376,7 +376,7 @@ class HeartcareConfig(CheckedConfig):
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         for name in ("evidence_tokens", "picture_hidden_size"):
             if getattr(self, name) and not self.findings:
-                raise ValueError(f"{name} {getattr(self, name)} is of findings, but findings is empty.")
+                raise ValueError(f"{name} {getattr(self, name)} needs findings, and there are none.")
 
     @property
     def wordings(self) -> dict[str, str]:

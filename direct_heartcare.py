@@ -56,16 +56,18 @@ class DirectAnswersMixin:
             return answer(asked, facts)
         if prepared["refusal"]:
             return Answer(prepared["refusal"])
-        windows = prepared["windows"][first:last]
-        if not all(self._has_head(kind) for kind in prepared["kinds"][first:last]):
-            is_number = asked is not None and asked.kind == "number" and "image" not in prepared["kinds"][first:last]
+        given = slice(*prepared["about_given"])
+        windows = prepared["windows"][given]
+        if not all(self._has_head(kind) for kind in prepared["given"][given]):
+            is_number = asked is not None and asked.kind == "number" and "image" not in prepared["given"][given]
             return answer_each(asked, facts[first:last], windows) if is_number and not options else None
         if options:
             return choose(prepared["question"], options, asked, of_recordings(facts[first:last], windows))
         if asked is None:
             return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
         if asked.kind == "compare":
-            return answer(asked, of_recordings(facts[:last], prepared["windows"]))
+            whole = zip(prepared["given"], of_recordings(facts[:last], prepared["windows"][: given.stop]))
+            return answer(asked, [each for kind, each in whole if self._has_head(kind)])
         if asked.kind in ("why", "sure") and not asked.codes:
             asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
         if asked.kind in ("predict", "why") and signal_asked(prepared) is None:

@@ -133,7 +133,7 @@ class FindingsOutput(ModelOutput):
 class CalibratedHead(nn.Module):
     """A head for statements with its calibration.
 
-    **Buffers** (float32), fitted and not learnt:
+    **Buffers**, fitted and not learnt:
         - **slope**, **intercept** `(labels,)`: the calibration; a calibrated logit is slope * logit + intercept.
         - **prior** `(labels,)`: logit of the share of the records that have each statement.
         - **thresholds** `(50,)`: for each share of `COVERAGES`, the probability from which on a set takes statements.
@@ -171,7 +171,7 @@ class FindingsHead(CalibratedHead):
     The latents of Beat's first level and the sum of the other levels are read side by side, since what one code means
     may depend on the others. Each label weighs the latents over time by attention of its own.
 
-    **Buffers** (float32), fitted and not learnt:
+    **Buffers**, fitted and not learnt:
         - **centre**, **scale** `(numbers + 1,)`: mean and standard deviation of each number, and of the logarithm of
           the gain; beside those of `CalibratedHead`.
 

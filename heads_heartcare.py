@@ -19,6 +19,7 @@ from .understanding_heartcare import QuestionReader
 
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain", "ecg_numbers")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
+HEADS = ("findings_head", "picture_head", "question_reader")
 # What a processor gives beside ECGs and pictures.
 TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
@@ -26,8 +27,23 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids
 class HeadsMixin:
     """Adds the heads to a model that has Beat; see [`HeartcareForConditionalGeneration`]."""
 
+    def train(self, mode: bool = True) -> "HeadsMixin":
+        """Sets the mode of the model but for its heads, which say the same while the language model learns."""
+        super().train(mode)
+        for name in HEADS:
+            if hasattr(self, name):
+                getattr(self, name).eval()
+        return self
+
     def add_findings_head(self, wordings: dict[str, str]) -> None:
-        """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it."""
+        """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it. A head for
+        pictures, and tokens of evidence, stay where the statements do.
+        """
+        if list(wordings) != list(self.config.wordings):
+            for name, size in (("picture_head", "picture_hidden_size"), ("evidence_projector", "evidence_tokens")):
+                if getattr(self.config, size):
+                    setattr(self.config, size, 0)
+                    delattr(self, name)
         self.config.findings = [[code, words] for code, words in wordings.items()]
         self.findings_head = FindingsHead(self.config).to(self.device, self.dtype).requires_grad_(False)
 
@@ -61,8 +77,14 @@ class HeadsMixin:
     def take_heads(self, other: "HeadsMixin") -> None:
         """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
         whose projector is new.
+
+        Raises: `ValueError` for one with another Beat.
         """
-        config = other.config
+        config, own = other.config, self.beat.state_dict()
+        if any(name not in own or not torch.equal(own[name], each) for name, each in other.beat.state_dict().items()):
+            raise ValueError("The heads read the codes of another Beat; make the model with theirs.")
+        for name in ("findings_hidden_size", "asked_hidden_size"):
+            setattr(self.config, name, getattr(config, name))
         if config.findings:
             self.add_findings_head(config.wordings)
             self.findings_head.load_state_dict(other.findings_head.state_dict())

@@ -33,7 +33,7 @@ from .configuration_heartcare import (
     refuse_unknown,
 )
 from .findings_heartcare import FindingsHead, PictureHead
-from .heads_heartcare import ECG_INPUTS, IMAGE_INPUTS, TEXT_INPUTS, HeadsMixin
+from .heads_heartcare import ECG_INPUTS, HEADS, IMAGE_INPUTS, TEXT_INPUTS, HeadsMixin
 
 # Imported for its effects: the task "ecg-interpretation" is known wherever the model is, and the file comes along where
 # transformers copies or downloads the model, since it finds those files by their relative imports.
@@ -67,7 +67,14 @@ class HeartcarePreTrainedModel(StrictLoadingMixin, PreTrainedModel):
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     # Each uses parameters of its own beside its layers', so it stays in one place.
-    _no_split_modules = ["BeatEncoder", "BeatDecoder", "SignalProjector", "ImageProjector"]
+    _no_split_modules = [
+        "BeatEncoder",
+        "BeatDecoder",
+        "FindingsHead",
+        "PictureHead",
+        "SignalProjector",
+        "ImageProjector",
+    ]
     _can_compile_fullgraph = True
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
@@ -109,13 +116,14 @@ class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, Ge
         """
         config = kwargs.get("config")
         hub = {name: kwargs[name] for name in HUB_KEYWORDS if name in kwargs}
-        if config is None and pretrained_model_name_or_path is not None:
-            config = HeartcareConfig.from_pretrained(pretrained_model_name_or_path, **hub)
-        if config is not None and config.adapter:
+        place = pretrained_model_name_or_path if config is None else config
+        if isinstance(place, (str, Path)):
+            config = HeartcareConfig.from_pretrained(place, **hub)
+        if getattr(config, "adapter", None):
             return cls._with_adapter(pretrained_model_name_or_path, config, kwargs, hub)
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name in {"beat", "findings_head", "picture_head", "question_reader"} & dict(model.named_children()).keys():
+        for name in {"beat", *HEADS} & dict(model.named_children()).keys():
             getattr(model, name).requires_grad_(False)
         return loaded
 
@@ -126,13 +134,14 @@ class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, Ge
         """Loads a checkpoint with an adapter (`adapting_heartcare`) as the whole model that it stands for."""
         # By its own path, since transformers takes the file at the root of a local repository otherwise.
         settings = GenerationConfig.from_pretrained(Path(cached_file(repository, GENERATION_CONFIG_NAME, **hub)).parent)
-        weights = load_whole(repository, config.adapter, hub.pop("subfolder", ""), **hub)
+        subfolder = hub.pop("subfolder", "")
+        weights = load_whole(repository, config.adapter, subfolder, **hub)
         whole = copy.deepcopy(config)
         whole.adapter = None
         others = {name: value for name, value in kwargs.items() if name not in (*HUB_KEYWORDS, "config")}
         loaded = cls.from_pretrained(None, config=whole, state_dict=weights, **others)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.generation_config, model.config.name_or_path = settings, repository
+        model.generation_config, model.config.name_or_path = settings, f"{repository}/{subfolder}".strip("/")
         return loaded
 
     @classmethod
@@ -354,7 +363,7 @@ class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, Ge
         torch_compilable_check(
             mask.sum() == features.shape[0],
             f"The prompt has {mask.sum()} {modality} placeholders, but the {modality}s given need {features.shape[0]}. "
-            "Let the processor write the placeholders, and pass all of its outputs on.",
+            "Let the model's own processor, with as many evidence_tokens, write them, and pass all of its outputs on.",
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
 

@@ -17,9 +17,9 @@ STATED = 0.5  # probability from which on a statement is made
 POSSIBLE, CERTAIN, SURE = 0.4, 0.6, 0.65
 # Degrees by which the measured QRS axis must lie beyond the limit of what is read for the measured one to count.
 AXIS_ERROR = 5.0
-# PTB-XL calls an axis left from some 10 degrees on; where it is measured above the limit of left axis deviation
-# (AHA/ACCF/HRS recommendations, 2009), these words say so.
-LEFT_AXIS, LEFTWARD = -30.0, "a leftward axis"
+# PTB-XL calls an axis left from some 10 degrees on, where it is not measured to be farther right than this; where it is
+# measured above the limit of left axis deviation (AHA/ACCF/HRS recommendations, 2009), other words say so.
+RIGHTMOST_LEFT, LEFT_AXIS, LEFTWARD = 30.0, -30.0, "a leftward axis"
 NO_DIAGNOSIS = "no certain diagnosis"
 IN_LISTS = {"super:STTC": "changes of repolarization"}  # words of a statement in a list, where its own hold an "or"
 NO_FORM = f"waveform:{NORMAL['waveform'][0]}"
@@ -88,8 +88,9 @@ def coherent(logits: Mapping[str, float]) -> dict[str, float]:
 
 
 def with_measured_axis(shares: dict[str, float], degrees: float) -> dict[str, float]:
-    """Returns the probabilities; those of a normal and of a right axis are exchanged where the measured axis is clearly
-    the other one. PTB-XL calls an axis left from some 10 degrees on, so a left one that is read stays.
+    """Returns the probabilities; those of a normal axis and of a right or left one are exchanged where the measured
+    axis is clearly the other one. PTB-XL calls an axis left from some 10 degrees on, so a left one that is read stays
+    near there.
 
     Args:
         shares: Probabilities of the statements.
@@ -99,10 +100,13 @@ def with_measured_axis(shares: dict[str, float], degrees: float) -> dict[str, fl
     is_right = degrees > 90 + AXIS_ERROR or degrees < -90 - AXIS_ERROR
     is_normal = -30 + AXIS_ERROR < degrees < 90 - AXIS_ERROR
     read = max(axes, key=shares.__getitem__, default="")
-    if not read or not ((is_right and read == "axis:MID") or (is_normal and read == "axis:RAD")):
-        return shares
-    other = "axis:RAD" if is_right else "axis:MID"
-    return shares | {read: shares.get(other, 0.0), other: shares[read]} if other in shares else shares
+    exchanged = {
+        "axis:MID": "axis:RAD" if is_right else "",
+        "axis:RAD": "axis:MID" if is_normal else "",
+        "axis:LAD": "axis:MID" if is_normal and degrees > RIGHTMOST_LEFT else "",
+    }
+    other = exchanged.get(read, "")
+    return shares | {read: shares[other], other: shares[read]} if other in shares else shares
 
 
 def as_tuple(part: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ class Opinion:
     ):
         self.wordings, self.untold = wordings, frozenset(untold)
         self.spoken = dict(wordings)  # the words of answers and reports
-        if axis is not None and axis >= LEFT_AXIS:
+        if axis is not None and LEFT_AXIS <= axis <= 90:
             self.spoken |= {"axis:LAD": LEFTWARD}
         shares = coherent(logits) if axis is None else with_measured_axis(coherent(logits), axis)
         self.shares = {code: share for code, share in shares.items() if code not in self.untold}

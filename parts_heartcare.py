@@ -117,6 +117,11 @@ def text_of(message: dict[str, Any]) -> str:
     return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
 
 
+def recordings_of(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Returns the parts of each message that are no text."""
+    return [[part for part in parts_of(message) if part["type"] != "text"] for message in messages]
+
+
 def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
     """Returns the numbers of the first recording or picture of the last message that has any, and of the one after its
     last; 0 and 0 where no message has any.
@@ -162,5 +167,6 @@ __all__ = [
     "name_of_repository",
     "name_options",
     "parts_of",
+    "recordings_of",
     "text_of",
 ]

@@ -23,6 +23,7 @@ from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import TASK, refuse_unknown
 from .direct_heartcare import DirectAnswersMixin, signal_asked
+from .findings_heartcare import CalibratedHead
 from .image_processing_heartcare import checked_layout
 from .pages_heartcare import not_a_page
 from .parts_heartcare import (
@@ -32,12 +33,12 @@ from .parts_heartcare import (
     check_options,
     name_of_repository,
     name_options,
-    parts_of,
+    recordings_of,
     text_of,
 )
 from .statements_heartcare import asked_statement
 from .understanding_heartcare import Asked
-from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long
+from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long, plain_windows, summary_of
 
 REPORT = "Write a report of this ECG."
 PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
@@ -79,8 +80,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
           statement -> calibrated probability, the likeliest first.
         - **statements** (`list[list[str]]`): With `coverage`, a set of statements for each of these, which holds on
           average this share of the true ones.
-        - **windows** (`list[dict]`): Of a long recording, "start" and "seconds" of each window that was read, and the
-          "reason"; each is one recording in the lists above and below.
+        - **windows** (`list[dict]`): Where there is a long recording, for each recording and picture that was read:
+          "recording", its number from 0 on, and "start", "seconds" and "reason" of a window; None for a whole one.
         - **explanations** (`list[dict]`): With `explain`, for the statement that is asked for, or the likeliest ones of
           one signal, how far its logit falls without each of the "leads", "waves" and "beats", and the "intervals" of
           leads in seconds that it rests on.
@@ -128,11 +129,12 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         **given: Any,
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `explain`; `measurements`; `quality`; `kinds`, "ecg" or "image" for each recording and picture in
-        their order; `windows`, for each of them the window that it is of a long recording, or None; `scans` of the long
-        ones; `refusal`, why nothing is said, or an empty text; `about`, the recordings asked about (see `about_of`);
-        `asked`, what is asked, and `earlier`, what was asked before, the latest first; and `direct`, whether the
-        language model is not asked.
+        `coverage`; `explain`; `measurements`; `quality`; `kinds`, "ecg" or "image" for each recording, window of a
+        long one, and picture in their order; `given`, the same for each that was given; `windows` of each of these,
+        none for a whole one; `summary` of the long ones that are asked about; `refusal`, why nothing is said, or an
+        empty text; `about`, which of the `kinds` are asked about, and `about_given`, which of the given ones (see
+        `about_of`); `asked`, what is asked, and `earlier`, what was asked before, the latest first; and `direct`,
+        whether the language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -151,8 +153,9 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             self._findings_head("coverage").threshold(coverage)
         if explain:
             self._findings_head("explain")
+        given_parts = recordings_of(messages)
         windows, scans = self._cut_long(messages)
-        recordings = [[part for part in parts_of(message) if part["type"] != "text"] for message in messages]
+        recordings = recordings_of(messages)
         pictures = [part for parts in recordings for part in parts if part["type"] == "image"]
         for part in pictures:
             part["image"] = self.processor.image_processor.fetch_images(part["image"])
@@ -179,20 +182,23 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             "measurements": measurements,
             "quality": quality,
             "kinds": [part["type"] for parts in recordings for part in parts],
+            "given": [part["type"] for parts in given_parts for part in parts],
             "windows": windows,
-            "scans": scans,
-            "refusal": self._refusal(quality, pictures) if any(recordings) else NO_ECG,
             "about": about_of(recordings),
+            "about_given": about_of(given_parts),
             "asked": self.understand(question or text_of(messages[-1]), options),
             "earlier": [self.understand(text_of(each)) for each in messages[-2::-1] if each["role"] == "user"],
         }
+        first, last = prepared["about_given"]
+        prepared["summary"] = summary_of(scans[first:last])
+        prepared["refusal"] = self._refusal(prepared, pictures) if any(recordings) else NO_ECG
         # Whether there is a direct answer does not depend on what is found.
         unread = dict.fromkeys(self._wordings, 0.0)
         found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
         prepared |= {"logits": found, "choices": list(found)}
         return prepared | {"direct": self._direct_answer(prepared) is not None}
 
-    def _cut_long(self, messages: list[dict]) -> tuple[list[Window | None], list[Scan]]:
+    def _cut_long(self, messages: list[dict]) -> tuple[list[list[Window]], list[Scan | None]]:
         """Replaces long recordings in the messages by windows; see `cut_long`."""
         extractor, places = self.processor.feature_extractor, self._places()
         longest = min(LONGEST_SECONDS, 0.9 * places * extractor.samples_per_latent / extractor.sampling_rate)
@@ -209,8 +215,13 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
 
     @staticmethod
-    def _refusal(quality: list[dict], pictures: list[dict]) -> str:
-        return refusal_of([each["not_an_ecg"] for each in quality], [not_a_page(part["image"]) for part in pictures])
+    def _refusal(prepared: dict[str, Any], pictures: list[dict]) -> str:
+        quality, causes = iter(prepared["quality"]), []
+        for kind, windows in zip(prepared["given"], prepared["windows"]):
+            if kind == "ecg":
+                # All windows of a long recording are ECGs, or it has one alone.
+                causes.append([next(quality)["not_an_ecg"] for _ in windows or [None]][0])
+        return refusal_of(causes, [not_a_page(part["image"]) for part in pictures])
 
     def understand(self, question: str, options: list[str] | None = None) -> Asked | None:
         """Reads what a question asks for. It returns None where that is not understood, or where the model has no
@@ -230,6 +241,9 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             return None
         found = self.model.question_reader.read([question])[0]
         return found if found.certainty >= LEAST_CERTAINTY else None
+
+    def _head(self, kind: str) -> CalibratedHead:
+        return self.model.findings_head if kind == "ecg" else self.model.picture_head
 
     def _findings_head(self, keyword: str) -> Any:
         if not self._wordings:
@@ -288,7 +302,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
                 each["explanations"] = self._explain(each)
             if each["direct"]:
                 given = self._direct_answer(each)
-                text = self.numbered(each, given.text) if is_prose(each) else given.text
+                text = self.numbered(each, given.text) if is_prose(each) else with_summary(each, given.text)
                 if each["asked"] is not None and each["asked"].kind == "predict" and self._is_forecast(each):
                     each["forecast"] = self._forecast(each)
                 count = generate_kwargs.get("num_return_sequences") or 1
@@ -333,7 +347,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         """
         if (number := signal_asked(prepared)) is not None:
             return numbered(text, prepared["measurements"][number], finished)
-        return text if finished else text[: text.rfind(" ") + 1]
+        return with_summary(prepared, text if finished else text[: text.rfind(" ") + 1])
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Probabilities of the options, each as a whole answer."""
@@ -348,16 +362,17 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         reply = {"text": outputs["text"]}
         if outputs.get("probabilities"):
             reply["probabilities"] = outputs["probabilities"]
-        if outputs["scans"]:
-            reply["windows"] = [asdict(window) for window in outputs["windows"] if window is not None]
-            if isinstance(outputs["text"], str) and not (outputs["options"] or outputs["refusal"]):
-                reply["text"] = " ".join([*map(str, outputs["scans"]), outputs["text"]])
+        if any(outputs["windows"]):
+            reply["windows"] = plain_windows(outputs["windows"])
         if any(outputs["logits"]) and not outputs["refusal"]:
             found = [facts.opinion.ranked() for facts, read in zip(self.facts(outputs), outputs["logits"]) if read]
             reply["findings"] = [{words: round(share, 4) for words, share in each.items()} for each in found]
             if outputs["coverage"] is not None:
-                least = self._findings_head("coverage").threshold(outputs["coverage"])
-                reply["statements"] = [[words for words, share in each.items() if share >= least] for each in found]
+                kinds = [kind for kind, read in zip(outputs["kinds"], outputs["logits"]) if read]
+                least = [self._head(kind).threshold(outputs["coverage"]) for kind in kinds]
+                reply["statements"] = [
+                    [words for words, share in each.items() if share >= limit] for each, limit in zip(found, least)
+                ]
         reply |= {name: outputs[name] for name in ("explanations", "forecast") if name in outputs}
         provenance = {
             "model": name_of_repository(self.model.config.name_or_path),
@@ -429,7 +444,6 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
 
         thread = Thread(target=run, daemon=True)
         thread.start()
-        yield from (f"{scan} " for scan in prepared["scans"])
         written = sent = ""
         for piece in streamer:
             written += piece
@@ -441,6 +455,13 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         thread.join()
         if failed:
             raise failed[0]
+
+
+def with_summary(prepared: dict[str, Any], text: str) -> str:
+    """Returns an answer about long recordings behind what was measured in all of them; any other answer as it is."""
+    asked = prepared["asked"]
+    is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")
+    return f"{prepared['summary']} {text}" if prepared["summary"] and is_factual else text
 
 
 def is_prose(prepared: dict[str, Any]) -> bool:

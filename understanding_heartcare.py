@@ -170,10 +170,9 @@ class QuestionReader(nn.Module):
         quantities: tuple[str, ...] = ()
         if kind == "number":
             quantities = some("quantities") or (best("quantities"),)
+            leads = {name: some("lead") if name in OF_A_LEAD else () for name in quantities}
             quantities = tuple(
-                of_lead
-                for name in quantities
-                for of_lead in ([f"{name}:{lead}" for lead in some("lead")] if name in OF_A_LEAD else [name]) or [name]
+                each for name in quantities for each in [f"{name}:{lead}" for lead in leads[name]] or [name]
             )
             certainty = certainty * torch.maximum(logits["quantities"], -logits["quantities"]).sigmoid().min()
         topic = best("topic") if kind in ("which", "compare") else ""

@@ -1,9 +1,9 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """Windows of a long recording that stand for it: the cleanest, those with ectopic beats, the slowest and the fastest.
 
-    hours --windows of 10 s, evenly spaced--> measured one by one --> some of them, with the reason for each
+    hours --windows of 10 s, evenly spaced--> measured one by one --> some of them, with the reasons for each
 
-Each window is cut before it is cleaned, so that the memory that is needed does not grow with the recording.
+Each window is cut before it is cleaned, so that cleaning and reading need no more memory for a longer recording.
 """
 
 from dataclasses import dataclass, replace
@@ -15,9 +15,10 @@ from .ecg_heartcare import ECG
 from .extraction_heartcare import BeatFeatureExtractor
 
 WINDOW_SECONDS = 10.0
+SHOWN = ("start", "seconds", "reason")  # of a window, in replies
 LONGEST_SECONDS = 60.0  # of a recording that is read as a whole, which is also how much of it is measured
-MOST_WINDOWS = 720  # that are measured; of a longer recording they are evenly spaced
-CLEANEST, ECTOPIC = 2, 2  # number of windows that are chosen for each reason
+MOST_WINDOWS = 360  # that are measured; of a longer recording they are evenly spaced
+CLEANEST, ECTOPIC = 2, 2  # number of windows that are chosen for these reasons
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Window:
     """A part of a recording.
 
     Attributes:
-        start: Seconds from the beginning of the recording.
-        seconds: Length in seconds.
+        first, stop: Number of its first sample, and of the one after its last.
+        start, seconds: Its beginning and length in seconds.
         reason: Why it was chosen, in words.
     """
 
+    first: int
+    stop: int
     start: float
     seconds: float
     reason: str
@@ -46,7 +49,7 @@ class Scan:
         windows: The windows that stand for it, in their order.
         scanned: Number of windows that were measured.
         seconds: Length of the recording in seconds.
-        rates: Lowest, median and highest heart rate of the windows in beats/min; None where no beat was seen.
+        rates: Lowest, median and highest heart rate of the windows in beats/min; None where no rate could be told.
         ectopic: Number of windows with ectopic beats.
     """
 
@@ -57,14 +60,14 @@ class Scan:
     ectopic: int
 
     def __str__(self) -> str:
-        whole = self.scanned * WINDOW_SECONDS >= self.seconds - WINDOW_SECONDS
+        whole = self.scanned * WINDOW_SECONDS >= self.seconds
         spread = "all of it" if whole else "evenly spaced"
         text = f"The recording lasts {clock(self.seconds)}; {self.scanned} windows of {WINDOW_SECONDS:g} s, {spread}, "
         if self.rates is None:
             return f"{text}were measured, and no rate could be told."
         low, median, high = (round(rate) for rate in self.rates)
         return (
-            f"{text}were measured: heart rate {low} to {high} beats/min, in the middle {median}; ectopic beats in "
+            f"{text}were measured: heart rate {low} to {high} beats/min, median {median}; ectopic beats in "
             f"{self.ectopic} of them. What follows is about {len(self.windows)} of them."
         )
 
@@ -76,34 +79,35 @@ def clock(seconds: float) -> str:
 
 
 def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
-    """Measures windows of a long recording, and chooses those that stand for it.
+    """Measures windows of a long recording, and chooses those that stand for it; where none is an ECG, the one in the
+    middle.
 
     Args:
         ecg: A recording of more than `WINDOW_SECONDS`.
         extractor: What cleans and measures each window.
-
-    Raises: `ValueError` where no window is an ECG.
     """
-    length = round(WINDOW_SECONDS * ecg.sampling_rate)
-    windows = ecg.signal.shape[1] // length
-    places = np.unique(np.linspace(0, windows - 1, min(windows, MOST_WINDOWS)).round().astype(int))
+    rate, samples = ecg.sampling_rate, ecg.signal.shape[1]
+    length = round(WINDOW_SECONDS * rate)
+    # The last one ends where the recording ends, and shares samples with the one before.
+    number = min(-(-samples // length), MOST_WINDOWS)
+    places = np.unique(np.linspace(0, samples - length, number).round().astype(int)).tolist()
     found = {}
-    for place in places.tolist():
-        measured = _measured(ecg, place * length, (place + 1) * length, extractor)
+    for place in places:
+        measured = _measured(ecg, place, place + length, extractor)
         if measured is not None:
             found[place] = measured
-    if not found:
-        raise ValueError(f"{ecg.source}: none of {len(places)} windows of {WINDOW_SECONDS:g} s is an ECG.")
-    rates = [rate for _, rate, _ in found.values() if rate is not None]
-    chosen = _chosen(found)
-    parts = tuple(Window(place * WINDOW_SECONDS, WINDOW_SECONDS, chosen[place]) for place in sorted(chosen))
+    rates = [of_window for _, of_window, _ in found.values() if of_window is not None]
+    chosen = _chosen(found) or {places[len(places) // 2]: "in the middle"}
+    parts = [
+        Window(place, place + length, place / rate, length / rate, reason) for place, reason in sorted(chosen.items())
+    ]
     of_all = (min(rates), float(np.median(rates)), max(rates)) if rates else None
-    return Scan(parts, len(places), ecg.seconds, of_all, sum(ectopic > 0 for _, _, ectopic in found.values()))
+    return Scan(tuple(parts), len(places), ecg.seconds, of_all, sum(ectopic > 0 for _, _, ectopic in found.values()))
 
 
 def cut_long(
     parts: list[dict[str, Any]], longest: float, extractor: BeatFeatureExtractor
-) -> tuple[list[dict[str, Any]], list[Window | None], list[Scan]]:
+) -> tuple[list[dict[str, Any]], list[list[Window]], list[Scan | None]]:
     """Replaces each long recording among the parts of a message by the windows that stand for it.
 
     Args:
@@ -111,25 +115,49 @@ def cut_long(
         longest: Seconds of a recording that is left whole.
         extractor: What cleans and measures each window.
 
-    Returns: the parts; for each recording and picture among them its window, None for a whole one; and what was
-        measured in the long recordings.
+    Returns: the parts; for each recording and picture that was given, its windows, none for a whole one; and what was
+        measured in it, None for a whole one.
     """
     new, windows, scans = [], [], []
     for part in parts:
-        signal = part.get("signal") if part["type"] == "ecg" else None
-        ecg = ECG.of({name: value for name, value in part.items() if name != "type"}) if signal is not None else None
-        if ecg is None or ecg.seconds <= longest:
+        if not _is_long(part, longest):
             new.append(part)
-            windows += [] if part["type"] == "text" else [None]
+            if part["type"] != "text":
+                windows.append([])
+                scans.append(None)
             continue
+        ecg = ECG.of({name: value for name, value in part.items() if name != "type"})
         found = scan(ecg, extractor)
+        windows.append(list(found.windows))
         scans.append(found)
         for window in found.windows:
-            start, stop = (round(at * ecg.sampling_rate) for at in (window.start, window.start + window.seconds))
-            cut = replace(ecg.cut(start, stop), source=f"{ecg.source} at {clock(window.start)}")
+            cut = replace(ecg.cut(window.first, window.stop), source=f"{ecg.source} at {clock(window.start)}")
             new.append({"type": "ecg", **cut.as_input()})
-            windows.append(window)
     return new, windows, scans
+
+
+def summary_of(scans: list[Scan | None]) -> str:
+    """Returns what was measured in the long ones of some recordings, in words; an empty text where there is none."""
+    several = len(scans) > 1
+    return " ".join(f"ECG {number}: {scan}" if several else str(scan) for number, scan in enumerate(scans, 1) if scan)
+
+
+def plain_windows(windows: list[list[Window]]) -> list[dict[str, Any] | None]:
+    """Returns, for each recording that was read, the window that it is as plain values, None for a whole one.
+
+    Args:
+        windows: For each recording that was given its windows, none for a whole one.
+    """
+    return [
+        None if window is None else {"recording": number, **{name: getattr(window, name) for name in SHOWN}}
+        for number, own in enumerate(windows)
+        for window in own or [None]
+    ]
+
+
+def _is_long(part: dict[str, Any], longest: float) -> bool:
+    signal, rate = part.get("signal"), part.get("sampling_rate")
+    return part["type"] == "ecg" and signal is not None and bool(rate) and np.shape(signal)[-1] > longest * rate
 
 
 def _measured(
@@ -152,21 +180,30 @@ def _measured(
 
 
 def _chosen(found: dict[int, tuple[float, float | None, int]]) -> dict[int, str]:
-    """Place of each chosen window -> the reason; a window is chosen for one reason alone."""
-    chosen: dict[int, str] = {}
-
-    def take(places: list[int], number: int, reason: str) -> None:
-        for place in [each for each in places if each not in chosen][:number]:
-            chosen[place] = reason
-
+    """Place of each chosen window -> the reasons, joined by commas."""
     by_disturbance = sorted(found, key=lambda place: found[place][0])
     with_rate = sorted((place for place in found if found[place][1] is not None), key=lambda place: found[place][1])
-    with_beats = sorted((p for p in found if found[p][2]), key=lambda place: -found[place][2])
-    take(by_disturbance, CLEANEST, "among the cleanest")
-    take(with_beats, ECTOPIC, "most ectopic beats")
-    take(with_rate, 1, "slowest rate")
-    take(with_rate[::-1], 1, "fastest rate")
-    return chosen
+    with_beats = sorted((place for place in found if found[place][2]), key=lambda place: -found[place][2])
+    reasons: dict[int, list[str]] = {}
+    for places, reason in (
+        (by_disturbance[:CLEANEST], "among the cleanest"),
+        (with_beats[:ECTOPIC], "most ectopic beats"),
+        (with_rate[:1], "slowest rate"),
+        (with_rate[1:][-1:], "fastest rate"),
+    ):
+        for place in places:
+            reasons.setdefault(place, []).append(reason)
+    return {place: ", ".join(words) for place, words in reasons.items()}
 
 
-__all__ = ["LONGEST_SECONDS", "WINDOW_SECONDS", "Scan", "Window", "clock", "cut_long", "scan"]
+__all__ = [
+    "LONGEST_SECONDS",
+    "WINDOW_SECONDS",
+    "Scan",
+    "Window",
+    "clock",
+    "cut_long",
+    "plain_windows",
+    "scan",
+    "summary_of",
+]

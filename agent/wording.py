@@ -3,7 +3,8 @@
     frames, names of findings and numbers (agent/wordings/*.json) --WordingBuilder--> (question, Asked)
 
 The frames were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
-`held_out.jsonl` were written apart from them, by other writers, and are for testing alone.
+`held_out.jsonl` were written apart from them, by other writers, and are never drawn: every second one is for
+developing, and the others are for testing.
 """
 
 import json
@@ -42,7 +43,7 @@ WEIGHTS = {
 }  # fmt: skip
 JOINED = 0.12  # of the questions for a statement name two or three
 PAIRED = 0.06  # name two in words that both share
-LEAD_SHARE = 0.06  # of the questions for a statement name leads
+LEAD_SHARE = 0.06  # of the questions for a statement name leads, which are not a part of what is asked for
 TYPOS = 0.35  # of the questions have one or two
 SHORTENED = 0.15  # of the questions lack words that notes lack
 BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1  # shares of the questions with such sentences around them
@@ -76,6 +77,11 @@ def held_out() -> list[tuple[str, Asked, str]]:
         )
         questions.append((row["q"], asked, row["lang"]))
     return questions
+
+
+def plain_words(text: str) -> str:
+    """Returns a text without its capitals, spaces at its ends and final marks."""
+    return text.strip().rstrip("?.! ").casefold()
 
 
 def split_of(frame: str) -> str:
@@ -139,15 +145,19 @@ class WordingBuilder:
             ]
             for language in LANGUAGES
         }
+        self.kept_apart = {plain_words(text) for text, _, _ in held_out()}
         self.groups, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()), float)
         self.group_shares = weights / weights.sum()
 
     def question(self) -> tuple[str, Asked]:
         """Returns a question and what it asks for."""
-        language = str(self.rng.choice(list(LANGUAGES), p=list(LANGUAGES.values())))
-        group = str(self.rng.choice(self.groups, p=self.group_shares))
-        text, asked = getattr(self, f"_{group}", self._plain)(language, group)
-        return self._as_typed(self._surrounded(text, language)), asked
+        while True:
+            language = str(self.rng.choice(list(LANGUAGES), p=list(LANGUAGES.values())))
+            group = str(self.rng.choice(self.groups, p=self.group_shares))
+            text, asked = getattr(self, f"_{group}", self._plain)(language, group)
+            text = self._as_typed(self._surrounded(text, language))
+            if plain_words(text) not in self.kept_apart:
+                return text, asked
 
     def _pick(self, options: Any) -> Any:
         return options[int(self.rng.integers(len(options)))]
@@ -174,7 +184,8 @@ class WordingBuilder:
             named, every = [self._code()], False
             name = self._name(named[0], language)
             if self.rng.random() < LEAD_SHARE:
-                name += " " + self._pick(PLACES[language]).format(*self.rng.choice(LEADS, 2, replace=False))
+                first, last = sorted(self.rng.choice(6, 2, replace=False)) + 6 * self.rng.integers(2)
+                name += " " + self._pick(PLACES[language]).format(LEADS[first], LEADS[last])
         text = self._frame(language, group).replace("{f}", name)
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
 
@@ -190,15 +201,14 @@ class WordingBuilder:
         return named, every, name
 
     def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """The same of two statements that share words: "left or right bundle branch block". In a denial both words mean
-        that neither is there.
-        """
+        """The same of two statements that share words: "left or right bundle branch block"."""
         pairs = wordings("pairs")
         codes = self._pick(list(pairs))
         name = self._pick(pairs[codes][language])
-        both = "{or}" not in name or bool(self.rng.random() < 0.3)
-        every = both and group == "is"
-        return codes.split(), every, name.replace(" {or} ", PARTS[language][both])
+        if group == "is_not" and "{or}" not in name:  # in a denial "and" may mean either, so it is not used
+            return self._joined(language, group)
+        every = group == "is" and ("{or}" not in name or bool(self.rng.random() < 0.3))
+        return codes.split(), every, name.replace(" {or} ", PARTS[language][every])
 
     _is_not = _is
 

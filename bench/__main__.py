@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..agent.command_line import run_command
 from .items import OFFICIAL, PER_GROUP, SUBSETS, TASKS
 
-VOICE_RECORDS = 100  # for turns and contradictions, unless --limit says otherwise
+VOICE_RECORDS = 100  # for contradictions, unless --limit says otherwise
 
 if TYPE_CHECKING:
     from .models import ModelSpec
@@ -40,7 +40,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     _add_run(command)
     _add_model(commands.add_parser("invariance", help="how often answers change with rate, leads, layout and paper"))
     command = commands.add_parser("voice", help="unseen wordings, turns, refusals, contradictions and numbers")
-    _add_model(command)
+    _add_voice(command)
     command = commands.add_parser("compare", help="two results: differences, intervals and p values")
     command.add_argument("results", nargs=2, metavar="RESULT", help="result files of run")
     command = commands.add_parser("report", help="one HTML page of all results in a folder")
@@ -85,6 +85,20 @@ def _add_model(command: argparse.ArgumentParser):
     add("--trust-remote-code", action="store_true", help="for models of others that bring code")
 
 
+def _add_voice(command: argparse.ArgumentParser):
+    """The arguments of `voice`, which asks a HeartcareGPT through its pipeline in one process."""
+    add = command.add_argument
+    add("--model", required=True, help="folder or Hub id of a HeartcareGPT")
+    add("--name", help="name of the model in the results; default: the folder's name, or the Hub id")
+    add("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
+    add("--out", required=True, help="folder of results: one file for each model")
+    add("--manifest", default=str(OFFICIAL), help="the records; default: those of PTB-XL's test fold")
+    add("--limit", type=int, default=VOICE_RECORDS, help="number of records for contradictions; a tenth for turns")
+    add("--threads", type=int, default=1, help="another number may change the last digits")
+    add("--seed", type=int, default=0)
+    add("--device", help="cpu, cuda, ...; default: cuda where there is one")
+
+
 def _add_run(command: argparse.ArgumentParser):
     """The arguments of `run` alone."""
     add = command.add_argument
@@ -96,7 +110,7 @@ def _add_run(command: argparse.ArgumentParser):
         "--choose",
         action="store_true",
         help="closed questions by the likeliest option instead of what the model writes; not with --endpoint, nor to "
-        "be set beside written answers",
+        "be set beside written answers; a HeartcareGPT through its pipeline always chooses",
     )
     add(
         "--judge",
@@ -155,9 +169,14 @@ def _invariance(args: argparse.Namespace) -> int:
 
 
 def _voice(args: argparse.Namespace) -> int:
+    import torch
+
+    from .models import ModelSpec
     from .voice import table_lines, voice
 
-    result = voice(_spec(args), args.data, args.out, _load(args.manifest), args.limit or VOICE_RECORDS, args.seed)
+    torch.set_num_threads(args.threads)
+    spec = ModelSpec(args.model, device=args.device, display_name=args.name)
+    result = voice(spec, args.data, args.out, _load(args.manifest), args.limit, args.seed)
     print("\n".join(table_lines(result)))
     return 0
 

@@ -19,7 +19,7 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from ..agent.llm import chat
 from ..agent.render import draw_ecg, encode_png
-from ..answering_heartcare import NO_ECG, confirm
+from ..answering_heartcare import NO_ECG, Answer, confirm
 from ..branching_heartcare import Branches, answer_lengths, attention_bias, option_shares, who_sees_whom
 from ..extraction_heartcare import BeatFeatureExtractor
 from ..modeling_heartcare import HeartcareForConditionalGeneration
@@ -269,7 +269,13 @@ class HeartcareModel(ChatModel):
 
 
 class HeartcarePipeline(HeartcareModel):
-    """HeartcareGPT as people ask it, through its pipeline."""
+    """HeartcareGPT as people ask it, through its pipeline, which is given the options of closed questions.
+
+    Attributes:
+        alone: Whether the language model answers by itself, for the controls that the pipeline refuses to speak of.
+    """
+
+    alone = False
 
     def load(self, trust_remote_code: bool):
         """Loads `processor`, `model` and `pipe`."""
@@ -279,6 +285,8 @@ class HeartcarePipeline(HeartcareModel):
 
     def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
         """The pipeline's answers to one batch; a prompt without any recording is told so."""
+        if self.alone:
+            return super().answer(prompts, max_new_tokens)
         given = [place for place, prompt in enumerate(prompts) if prompt.parts]
         inputs = [
             {"ecgs": prompts[place].parts, "question": prompts[place].question}
@@ -302,6 +310,8 @@ class HeartcarePipeline(HeartcareModel):
 
     def choose(self, prompts: list[Prompt]) -> list[Reply]:
         """The option that the pipeline chooses for each closed question, and its probability."""
+        if self.alone:
+            return super().choose(prompts)
         return self.answer(prompts, max(MAX_NEW_TOKENS.values()))
 
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
@@ -313,10 +323,11 @@ class HeartcarePipeline(HeartcareModel):
             return np.full(len(questions), 0.5) if prepared["refusal"] else super().yes_probabilities(parts, questions)
         (read,) = self.pipe.forward([prepared])
         (facts,) = self.pipe.facts(read)
-        answers = [confirm(self.asked(question), facts) for question in questions]
+        asked = [self.asked(question) for question in questions]
+        answers = [Answer("") if each is None or each.kind != "is" else confirm(each, facts) for each in asked]
         return np.array([answer.probabilities.get("Yes", 0.5) for answer in answers])
 
-    def asked(self, question: str) -> Asked:
+    def asked(self, question: str) -> Asked | None:
         """What a question asks for, which is read once."""
         if question not in self._asked:
             self._asked[question] = self.pipe.understand(question)

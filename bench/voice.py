@@ -1,4 +1,4 @@
-"""How a model speaks, asked through its pipeline: unseen wordings, turns, refusals, contradictions, numbers.
+"""How a model speaks, asked through its pipeline: wordings of others, turns, refusals, contradictions, numbers.
 
 records --questions worded by others--> answers --against the cardiologists' statements--> accuracy of each wording
         --the same question after other turns--> whether the answer stays
@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..agent.qa import OPEN, REPORT, VERIFY, ask
-from ..agent.simulate import RHYTHMS, simulate_ecg
+from ..agent.qa import CERTAIN, OPEN, REPORT, VERIFY, ask
+from ..agent.simulate import simulate_ecg
 from ..agent.wording import held_out
 from ..answering_heartcare import CANNOT, NOT_UNDERSTOOD
-from ..opinion_heartcare import FAMILIES
+from ..opinion_heartcare import FAMILIES, INCLUDES
 from ..pipeline_heartcare import ECGInterpretationPipeline
 from ..scp_heartcare import SUPERCLASS_OF
 from ..understanding_heartcare import Asked
 from .contradictions import KINDS, answers_about, contradictions, questions_about
 from .controls import substitutes
-from .items import Item, read_items
+from .items import Item, manifest_hash, read_items
 from .models import HeartcarePipeline, ModelSpec, describe
 from .run import write_json
 
 RECORDS_OF_A_WORDING = 8  # on which each wording is asked, half of them with the finding where there are so many
 # What is asked before a question in a history of up to six turns.
 EARLIER = (REPORT[0], VERIFY[0].format("atrial fibrillation"), OPEN["diagnosis"][0], "Why?", "Are you sure?")
-LATER = (OPEN["rhythm"][0], OPEN["waveform"][0], VERIFY[0].format("a normal ECG"), "What is the QRS duration?")
+LATER = (OPEN["rhythm"][0], OPEN["waveform"][0], ask(VERIFY[0], "a normal ECG"), "What is the QRS duration?")
 REFUSALS = {*CANNOT.values(), NOT_UNDERSTOOD}
 SIMULATED = 40
 # Number -> its question, and the largest error that counts as right: in beats/min and ms.
@@ -55,12 +55,19 @@ class Records:
     others: dict[str, Item]
 
 
-def is_there(code: str, item: Item) -> bool:
-    """Tells whether the cardiologists state a code, or one of a family's or superclass's codes."""
-    codes = set(item.statements[0])
-    if code.startswith("super:"):
-        return any(SUPERCLASS_OF.get(each) == code.removeprefix("super:") for each in codes)
-    return bool(codes & set(FAMILIES.get(code, (code,))))
+def is_there(code: str, item: Item) -> bool | None:
+    """Tells whether the cardiologists state a code, or one of a family's or superclass's codes; None where they doubt
+    it.
+    """
+    of_code = {
+        *FAMILIES.get(code, (code,)),
+        *INCLUDES.get(code, ()),
+        *(each for each in item.statements[0] if code == f"super:{SUPERCLASS_OF.get(each)}"),
+    }
+    likelihoods = [likelihood for each, likelihood in item.statements[0].items() if each in of_code]
+    if not likelihoods:
+        return False
+    return True if any(not 0 < likelihood < CERTAIN for likelihood in likelihoods) else None
 
 
 def is_scored(asked: Asked) -> bool:
@@ -70,8 +77,10 @@ def is_scored(asked: Asked) -> bool:
 
 
 def right_answer(asked: Asked, item: Item) -> str:
-    """Returns "Yes" or "No"."""
+    """Returns "Yes" or "No", and an empty text where the cardiologists doubt a statement."""
     found = [is_there(code, item) for code in asked.codes]
+    if None in found:
+        return ""
     true = all(found) if asked.every else any(found)
     return "Yes" if true != asked.negated else "No"
 
@@ -107,20 +116,31 @@ def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int)
 def first_word(pipe: ECGInterpretationPipeline, item: Item, question: str) -> str:
     """Returns "Yes", "No", or an empty text for an answer that is neither."""
     text = pipe({"ecgs": item.parts(), "question": question})["text"]
-    found = re.match(r"(Yes|No)\b", text)
-    return found[0] if found else ""
+    found = re.match(r"(Yes|No)(?=[.:,]|$)", text)
+    return found[1] if found else ""
 
 
-def spread(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Returns accuracy over all answers, and how it spreads over the wordings."""
+def spread(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
+    """Returns accuracy over all answers, how it spreads over the wordings, and, of the questions that have such, the
+    accuracy in these words and in the benchmark's own.
+    """
     of_wording = [float(np.mean(row["right"])) for row in rows if row["right"]]
+    own = [row for row in rows if row["own words"]]
     return {
         "wordings": len(of_wording),
-        "accuracy": float(np.mean([answer for row in rows for answer in row["right"]])),
-        "another patient's ECG": float(np.mean([answer for row in rows for answer in row["control"]])),
-        "own words": float(np.mean([answer for row in rows for answer in row["own words"]])),
+        "answers": sum(len(row["right"]) for row in rows),
+        "accuracy": mean_of(rows, "right"),
+        "another patient's ECG": mean_of(rows, "control"),
+        "questions with own words: accuracy": mean_of(own, "right"),
+        "questions with own words: in those": mean_of(own, "own words"),
         **{f"{part}th percentile of the wordings": float(np.percentile(of_wording, part)) for part in (5, 25, 50)},
     }
+
+
+def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float | None:
+    """Returns the mean of a list of all rows together, None without any."""
+    values = [value for row in rows for value in row[name]]
+    return float(np.mean(values)) if values else None
 
 
 def score_turns(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> dict[str, float]:
@@ -168,20 +188,23 @@ def score_numbers(pipe: ECGInterpretationPipeline, seed: int) -> dict[str, dict[
     for text, asked, language in held_out()[1::2]:
         if asked.kind == "number" and language in ("en", "de") and len(asked.quantities) == 1:
             questions.setdefault(asked.quantities[0], []).append(text)
-    ecgs = [simulate_ecg(list(RHYTHMS)[k % 3], "NORM", seed=seed + k) for k in range(SIMULATED)]
+    rng = np.random.default_rng(seed)
+    rhythms, forms = ("SR", "SBRAD", "STACH"), ("NORM", "CLBBB", "CRBBB", "LVH")
+    ecgs = [simulate_ecg(rhythms[k % 3], forms[k % 4], seed=seed + k) for k in range(SIMULATED)]
     rows = {}
     for name, tolerance in NUMBERS.items():
+        true = np.array([true_number(name, ecg) for ecg in ecgs])
         right, control = [], []
         for k, ecg in enumerate(ecgs):
             given = {"signal": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
-            wordings = questions[name]
-            text = pipe(given | {"question": wordings[k % len(wordings)]})["text"]
-            found = re.search(r"-?\d+(?:\.\d+)?", text)
-            values = [abs(float(found[0]) - true_number(name, each)) <= tolerance if found else False
-                      for each in (ecg, ecgs[(k + 1) % len(ecgs)])]  # fmt: skip
-            right.append(values[0])
-            control.append(values[1])
+            wording = questions[name][int(rng.integers(len(questions[name])))]
+            found = re.search(r"-?\d+(?:\.\d+)?", pipe(given | {"question": wording})["text"])
+            value = float(found[0]) if found else float("nan")
+            right.append(abs(value - true[k]) <= tolerance)
+            control.append(abs(value - true[(k + 1) % len(ecgs)]) <= tolerance)
+        constant = max(float(np.mean(abs(true - each) <= tolerance)) for each in true)
         rows[name] = {"within": tolerance, "right": float(np.mean(right)), "another ECG's": float(np.mean(control))}
+        rows[name]["the best constant"] = constant
     return rows
 
 
@@ -204,17 +227,21 @@ def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, li
         data: Folder of the data set that the manifest's items are in.
         out: Folder of results, for NAME.voice.json.
         manifest: The benchmark, as `freeze` gives it.
-        limit: Number of records for turns and contradictions.
+        limit: Number of records for contradictions and refusals; a tenth of them for turns.
         seed: Seed of the records that each wording is asked about, and of the simulated ECGs.
 
     Returns: the content of that file.
     """
+    Path(out).mkdir(parents=True, exist_ok=True)
     items = read_items(data, manifest, ("S",), ("classification",))
     pipe = HeartcarePipeline(spec.name, spec.device).pipe
     rng = np.random.default_rng(seed)
     some = [items[k] for k in rng.permutation(len(items))[:limit]]
     result = {
         "model": describe(spec),
+        "benchmark": {name: manifest[name] for name in ("name", "version", "split")}
+        | {"manifest": manifest_hash(manifest)},
+        "settings": {"limit": limit, "seed": seed},
         "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
         "turns": score_turns(pipe, some[: max(1, limit // 10)]),
         "refusals": score_refusals(pipe, some),
@@ -239,7 +266,10 @@ def table_lines(result: dict) -> list[str]:
     for part in ("wordings", "turns", "refusals", "contradictions", "numbers"):
         for name, value in result[part].items():
             rows = value.items() if isinstance(value, dict) else [("", value)]
-            lines += [f"| {part} | {' '.join([name, inner]).strip()} | {number:g} |" for inner, number in rows]
+            lines += [
+                f"| {part} | {' '.join([name, inner]).strip()} | {'–' if number is None else f'{number:g}'} |"
+                for inner, number in rows
+            ]
     return lines
 
 

@@ -13,11 +13,14 @@ from ..agent.samples import unpack_ecg
 from ..extraction_heartcare import BeatFeatureExtractor
 from .answers import ItemAnswer
 from .classify import QUESTIONS
-from .controls import MODEL, RANDOM, parts_for, simple_forecasts
+from .controls import BLANK, MODEL, NOISE, RANDOM, TEXT, parts_for, simple_forecasts
 from .items import Item
 from .metrics.signal import signal_prediction
-from .models import MAX_NEW_TOKENS, ChatModel, Endpoint, ModelSpec, Prompt, Reply, load_model
+from .models import MAX_NEW_TOKENS, ChatModel, Endpoint, HeartcarePipeline, ModelSpec, Prompt, Reply, load_model
 from .variants import VARIANTS
+
+# Rows in which a model is shown no ECG: a pipeline refuses to speak of that, and its language model is asked.
+NOTHING_SHOWN = (TEXT, BLANK, NOISE)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Worker:
             seconds = int(item.label[0]) if task == "prediction" else 0
             prompts.append(Prompt(parts[k], item.question, item.options, seconds))
         answers: list[ItemAnswer | None] = [None] * len(parts)
+        if isinstance(model, HeartcarePipeline):
+            model.alone = batch.row in NOTHING_SHOWN
         for k, reply in zip(places, self.replies(model, prompts, MAX_NEW_TOKENS[task])):
             confidence = None if reply.confidence is None else round(reply.confidence, 7)
             forecasts = None

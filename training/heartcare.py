@@ -141,7 +141,11 @@ def read_data(
 def freeze_and_adapt(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.Module:
     """Freezes the parts that are not trained, and adds LoRA and the head for statements where the stage has them.
     Frozen parameters need no gradient, so that DDP does not wait for one.
+
+    Raises: `ValueError` for a part that the model does not have.
     """
+    if absent := set(stage.train) - dict(model.named_children()).keys():
+        raise ValueError(f"The model has no {', '.join(sorted(absent))} to train.")
     for name, part in model.named_children():
         part.requires_grad_(name in stage.train)
     if stage.lora:
@@ -156,7 +160,7 @@ def freeze_and_adapt(model: HeartcareForConditionalGeneration, stage: StageRecip
 
 class StatementTrainer(Trainer):
     """The Trainer, which also reads the statements of ECGs without questions by the model's `statement_head`, where a
-    batch has such ECGs. In evaluation, the loss is that of the answers alone.
+    batch has such ECGs; in evaluation it does not.
     """
 
     def compute_loss(
@@ -218,7 +222,7 @@ def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Statemen
     model, processor = start_model(recipe, name, output)
     # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
     processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
-    packer = QuestionPacker(processor, stage.branches, stage.learn_questions)
+    packer = QuestionPacker(processor, stage.branches, stage.learn_questions, seed)
     train, validation = read_data(recipe.data, stage, model, packer, arguments)
     learner = freeze_and_adapt(model, stage)
     optimizers = (None, None)

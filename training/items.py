@@ -72,8 +72,8 @@ class ECGQuestions(torch.utils.data.Dataset):
         return recordings
 
     def with_numbers(self, tokens: BeatTokens, record: int, rng: np.random.Generator) -> BeatTokens:
-        """The tokens with the measured numbers that are shown with them: those of the record, now and then of another
-        one, or none.
+        """The tokens with the measured numbers that are shown with them: those of the whole record, whatever the view
+        shows of it, now and then of another one, or none.
         """
         if not self.stage.numbers or rng.random() >= self.stage.numbers:
             return tokens

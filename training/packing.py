@@ -2,7 +2,6 @@
 and the loss is that of the answers alone.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -28,7 +27,7 @@ class PackedPrompt(NamedTuple):
 
     Attributes:
         input_ids: Tokens.
-        labels: Tokens to learn, -100 elsewhere.
+        labels: Tokens to learn, those of answers and of some questions, -100 elsewhere.
         position_ids: Positions, which each branch counts from the end of the shared part on.
         branch: 0 in the part that the questions share, and 1, 2, ... in the branches.
     """
@@ -74,12 +73,19 @@ class QuestionPacker:
         branches: Number of questions at most that share one prompt; others get another prompt about the same ECGs,
             since the cost of attention grows with the square of a prompt, even where nothing is seen. No limit by
             default.
-        learn_questions: Share of the questions whose own words are learnt, too; a hash of the question chooses them.
+        learn_questions: Share of the questions whose own words are learnt, too, each time by chance.
+        seed: Seed of that choice.
     """
 
-    def __init__(self, processor: HeartcareProcessor, branches: int | None = None, learn_questions: float = 0.0):
+    def __init__(
+        self,
+        processor: HeartcareProcessor,
+        branches: int | None = None,
+        learn_questions: float = 0.0,
+        seed: int = 0,
+    ):
         self.processor, self.tokenizer, self.branches = processor, processor.tokenizer, branches
-        self.learn_questions = learn_questions
+        self.learn_questions, self.rng = learn_questions, np.random.default_rng(seed)
         self._rendered: dict[tuple[str, ...], tuple[str, str, str, str]] = {}
         self._tensors: dict[type, Callable[[list], dict[str, torch.Tensor]]] = {
             BeatTokens: self.codes_and_gains,
@@ -138,21 +144,20 @@ class QuestionPacker:
         texts = [head + q.question + middle + q.answer + learnt + after for q in item.questions]
         answers = [len(head + q.question + middle) for q in item.questions]
         ends = [start + len(q.answer + learnt) for start, q in zip(answers, item.questions)]
-        starts = [len(head) if self.is_learnt(q.question) else start for start, q in zip(answers, item.questions)]
+        ends_of_questions = [len(head + q.question) for q in item.questions]
+        learnt_too = self.rng.random(len(item.questions)) < self.learn_questions
         encoded = self.tokenizer(texts, return_offsets_mapping=True, **options)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
         # The placeholders are tokens of their own, so that all texts begin with the same tokens up to the last of them.
         common = next((i for i, (_, stop) in enumerate(offsets[0]) if stop > shared), 0) if shared else 0
         ids, branch, positions = lay_out(tokens[0][:common], [line[common:] for line in tokens])
         labels = [-100] * common
-        for line, spans, start, end in zip(tokens, offsets, starts, ends):
-            learnt_ids = [token if start < stop and at < end else -100 for token, (at, stop) in zip(line, spans)]
-            labels += learnt_ids[common:]
+        for line, spans, asked, start, end, too in zip(tokens, offsets, ends_of_questions, answers, ends, learnt_too):
+            labels += [
+                token if (start < stop and at < end) or (too and len(head) < stop <= asked) else -100
+                for token, (at, stop) in zip(line, spans)
+            ][common:]
         return PackedPrompt(ids, labels, positions, branch)
-
-    def is_learnt(self, question: str) -> bool:
-        """Tells whether the words of a question are learnt."""
-        return zlib.crc32(question.encode()) % 10_000 < 10_000 * self.learn_questions
 
     def parts(self, content: tuple[str, ...]) -> tuple[str, str, str, str]:
         """The rendered template before the question, between question and answer, and after the answer: first what is

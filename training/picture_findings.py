@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=20000, help="number of records at most whose pictures are used")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--cache", type=Path, default="runs/cache")
     parser.add_argument("--seed", type=int, default=0)
@@ -85,14 +85,16 @@ def main(argv: list[str] | None = None) -> None:
     ]
     for data in splits:
         data.encode_pictures(model, packer)
-    shown = [range(len(data.slots)) for data in splits]
+    shown = [[k for k in range(len(data.slots)) if data.drawings[k]] for data in splits]
+    if not all(shown):
+        raise ValueError(f"{args.data} has records without pictures alone; build it without --no-images.")
+    slots = [data.slots[rows] for data, rows in zip(splits, shown)]
     given = [np.stack([truth(data.labels[k].statements) for k in rows]) for data, rows in zip(splits, shown)]
     notes = [answers_of_notes([data.labels[k] for k in rows]) for data, rows in zip(splits, shown)]
-    soft = soft_labels(given[0], list(splits[0].record)[: len(given[0])], args.soft_labels)
-    train_head(
-        head, splits[0].slots, torch.from_numpy(soft), torch.from_numpy(notes[0]), args.epochs, args.learning_rate
-    )
-    logits = logits_of(head, splits[1].slots)
+    ids = list(splits[0].record)
+    soft = soft_labels(given[0], [ids[k] for k in shown[0]], args.soft_labels)
+    train_head(head, slots[0], torch.from_numpy(soft), torch.from_numpy(notes[0]), args.epochs, args.learning_rate)
+    logits = logits_of(head, slots[1])
     labels = torch.from_numpy(np.concatenate([given[1].astype(np.float32), notes[1]], axis=1))
     fit_calibrated(head, logits, labels)
     print(f"validation: {macro_auc_of_sets(given[1], logits[:, : len(NAMES)].numpy())}")

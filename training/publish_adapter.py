@@ -16,9 +16,24 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
-from heartcare.adapting_heartcare import WEIGHTS, load_public, own_weights
+from heartcare.adapting_heartcare import WEIGHTS, load_public, merged, own_weights
 
 SHARED = ["beat", "vision_tower", "findings_head", "picture_head", "question_reader"]
+
+
+def load_public_weights(adapter: dict, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the weights of the public language model, and those of the shared parts, as loading takes them."""
+    public = load_public(adapter).state_dict()
+    shared = {name: weight for name, weight in weights.items() if name.split(".")[0] in adapter["shared"]}
+    return shared | {f"language_model.{name}": weight.float() for name, weight in public.items()}
+
+
+def check(trained: dict[str, torch.Tensor], stood_for: dict[str, torch.Tensor]) -> None:
+    """Raises `ValueError` where the adapter does not stand for the model that was trained."""
+    for name, weight in trained.items():
+        other = stood_for.get(name)
+        if other is None or other.shape != weight.shape or not torch.allclose(other, weight, atol=1e-3, rtol=1e-3):
+            raise ValueError(f"{name} is not what the adapter makes of the public language model.")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,14 +51,16 @@ def main(argv: list[str] | None = None) -> None:
     adapter = {"base": args.base, "package": args.package, "scale": scale, "shared": SHARED}
     words = load_public(adapter).get_input_embeddings().num_embeddings
     own = own_weights(model.state_dict(), lora, SHARED, words)
+    check(model.state_dict(), merged(load_public_weights(adapter, model.state_dict()), own, scale))
     model.config.adapter, model.config.dtype = adapter, torch.float32
     for config in (model.config, model.config.beat_config, model.config.vision_config, model.config.text_config):
         config.name_or_path = ""  # a path of this machine means nothing to others
     args.output.mkdir(parents=True, exist_ok=True)
+    before = set(args.output.iterdir())
     model.config.save_pretrained(args.output)
     model.generation_config.save_pretrained(args.output)
     HeartcareProcessor.from_pretrained(args.model).save_pretrained(args.output)
-    for file in args.output.glob("*.py"):  # the code is that at the root
+    for file in set(args.output.glob("*.py")) - before:  # the code is that at the root
         file.unlink()
     compact = {name: weight.half().contiguous() for name, weight in own.items()}
     save_file(compact, args.output / WEIGHTS, {"format": "pt"})

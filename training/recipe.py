@@ -90,8 +90,8 @@ class StageRecipe:
             ECG alone, a tenth of an ECG with its questions.
         numbers: Share of the signals whose measured numbers the prompt shows.
         wrong_numbers: Share of these that are shown another record's numbers, so that the model reads the ECG as well.
-        learn_questions: Share of the questions whose own words are learnt as well, so that the likelihood of a question
-            tells how usual it is.
+        learn_questions: Share of the questions whose own words are learnt as well, each time by chance, so that the
+            likelihood of a question tells how usual it is.
         branches: Number of questions at most that share a prompt (packing.py); all of an item by default.
         lora: Arguments of [`peft.LoraConfig`]; the parts in `train` beside the language model are trained in full, too.
         muon: Learning rate of Muon for the matrices in transformers, with AdamW for all other parameters; without it,

@@ -1,7 +1,7 @@
 """Gives a trained model other parts, keeping what its language model has learnt: another vocabulary, narrower layers,
 another Beat with its head for findings, and tokens of evidence.
 
-    python -m heartcare.training.reshape --model . --data DATA --beat runs/findings --vocab-size 4000 \
+    python -m heartcare.training.reshape --model . --data DATA --beat runs/findings --vocab-size 4000 \\
         --intermediate-size 480 --evidence-tokens 4 --output runs/reshaped
 
 The embedding of a new word is the mean of those of its old pieces. Of each layer, the hidden units of the MLP that have
@@ -120,6 +120,9 @@ def main(argv: list[str] | None = None) -> None:
     model.image_projector.load_state_dict(old.image_projector.state_dict())
     read.config.evidence_tokens = args.evidence_tokens
     model.take_heads(read)
+    if old.config.picture_hidden_size:  # of the ViT that is kept
+        model.add_picture_head(old.config.picture_hidden_size)
+        model.picture_head.load_state_dict(old.picture_head.state_dict())
     processor.evidence_tokens, processor.write_measurements = args.evidence_tokens, False
     if old.config.asked and not read.config.asked:
         model.add_question_reader(old.config.asked)

@@ -45,6 +45,9 @@ def item(items):
 def test_the_truth_of_a_question_follows_from_the_statements(item):
     assert is_there("AFIB", item) and is_there("BBB", item) and is_there("super:CD", item)
     assert not is_there("CLBBB", item) and not is_there("super:MI", item)
+    doubted = replace(item, statements=({"IMI": 50.0, "1AVB": 100.0},))
+    assert is_there("IMI", doubted) is is_there("super:MI", doubted) is None and is_there("LPR", doubted)
+    assert right_answer(Asked("is", ("IMI",)), doubted) == ""
     assert right_answer(Asked("is", ("AFIB", "CLBBB")), item) == "Yes"
     assert right_answer(Asked("is", ("AFIB", "CLBBB"), every=True), item) == "No"
     assert right_answer(Asked("is", ("CLBBB", "IMI"), negated=True), item) == "Yes"
@@ -63,9 +66,16 @@ def test_each_wording_is_asked_about_records_with_and_without(item):
         {"right": [True], "control": [True], "own words": [True]},
     ]
     table = spread(rows)
+    assert table["questions with own words: accuracy"] == table["questions with own words: in those"] == 1
+    assert spread(rows[:1])["questions with own words: in those"] is None and table["answers"] == 3
     assert table["accuracy"] == pytest.approx(2 / 3) and table["another patient's ECG"] == 0.5
     assert table["50th percentile of the wordings"] == 0.75 and table["wordings"] == 2
     assert rounded({"a": 1 / 3, "b": {"c": 2}}) == {"a": 0.3333, "b": {"c": 2}}
+
+
+def test_an_answer_that_begins_like_a_no_is_none(item, monkeypatch):
+    for text, word in (("No.", "No"), ("Yes: AF.", "Yes"), ("No certain diagnosis.", ""), ("No extrasystoles.", "")):
+        assert voice.first_word(lambda given, text=text: {"text": text}, item, "any af?") == word
 
 
 def test_numbers_of_simulated_ecgs_are_known():
@@ -84,7 +94,11 @@ def test_a_model_is_scored_as_it_speaks(few_questions, data, manifest_file, root
     assert result["refusals"] == {"unanswerable": 1.0, "answerable": 0.0}
     assert result["contradictions"]["any contradiction"] <= 0.5
     for name, row in result["numbers"].items():
-        assert row["right"] >= 0.8 and (name != "heart_rate" or row["another ECG's"] <= 0.5), name
+        assert (
+            row["right"] >= 0.5
+            and row["the best constant"] <= 1
+            and (name != "heart_rate" or row["another ECG's"] <= 0.5)
+        ), name
     assert "| turns | turn 6 | 1 |" in capsys.readouterr().out
 
 

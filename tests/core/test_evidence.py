@@ -9,8 +9,10 @@ from torch.testing import assert_close
 from heartcare import ECGInterpretationPipeline, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.answering_heartcare import ONE_ECG
 from heartcare.findings_heartcare import COVERAGES, NUMBERS
 from heartcare.heads_heartcare import ECG_INPUTS
+from heartcare.understanding_heartcare import Asked
 
 WORDINGS = {"NORM": "a normal ECG", "AFIB": "atrial fibrillation", "CLBBB": "complete left bundle branch block"}
 WORDINGS |= {"SR": "sinus rhythm", "STACH": "sinus tachycardia", "axis:MID": "a normal axis"}
@@ -91,12 +93,57 @@ def test_numbers_reach_the_answer_and_codes_give_the_same(model, processor, ecgs
         model(**inputs | {"ecg_numbers": inputs["ecg_numbers"][:1]})
 
 
-def test_evidence_learns_and_the_head_does_not(model, processor, ecgs):
+def test_evidence_learns_and_the_heads_stay_as_they_are(model, processor, ecgs):
+    """Their dropout as well: what is told of an ECG is the same while the language model learns."""
     inputs = prompt_of(processor, ecgs)
     model.train()
+    assert not model.findings_head.training and not model.picture_head.training and model.language_model.training
+    ecg = {name: inputs[name] for name in ECG_INPUTS if name in inputs}
+    first, second = (model.get_ecg_features(**ecg).pooler_output[0] for _ in range(2))
+    assert torch.equal(first, second)
     model(**inputs, labels=inputs["input_ids"]).loss.backward()
     assert all(parameter.grad is not None for parameter in model.evidence_projector.parameters())
     assert all(parameter.grad is None for parameter in model.findings_head.parameters())
+
+
+def test_each_head_has_its_own_thresholds(model, processor, page, ecgs):
+    model.findings_head.thresholds.fill_(2.0)
+    model.picture_head.thresholds.fill_(0.0)
+    pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
+    reply = pipe({"ecgs": [ecgs[0], page]}, question="What is the rhythm?", coverage=0.9)
+    assert reply["statements"][0] == [] and set(reply["statements"][1]) == set(WORDINGS.values())
+
+
+def test_heads_go_where_their_statements_and_their_beat_are(model, tiny_folder):
+    other = HeartcareForConditionalGeneration.from_pretrained(tiny_folder)
+    other.take_heads(model)
+    for name in ("findings_head", "picture_head"):
+        pairs = zip(getattr(other, name).state_dict().values(), getattr(model, name).state_dict().values(), strict=True)
+        assert all(torch.equal(one, same) for one, same in pairs)
+    assert other.config.evidence_tokens == TOKENS and other.config.picture_hidden_size == 16
+    model.add_findings_head(WORDINGS)
+    assert model.config.picture_hidden_size == 16 and model.config.evidence_tokens == TOKENS
+    model.add_findings_head({"SR": "sinus rhythm"})
+    assert model.config.picture_hidden_size == model.config.evidence_tokens == 0 and not hasattr(model, "picture_head")
+    with torch.no_grad():
+        model.beat.quantizer.levels[0].codebook.add_(1.0)
+    with pytest.raises(ValueError, match="another Beat"):
+        other.take_heads(model)
+
+
+def test_a_picture_without_its_head_is_not_compared(model, processor, page, ecgs):
+    """It has no findings, so that nothing may be called new."""
+    model.config.picture_hidden_size = 0
+    pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
+    model.config.asked = None
+    pipe.understand = lambda question, options=None: Asked("compare")
+    assert pipe({"ecgs": [page, ecgs[0]]}, question="What has changed?", max_new_tokens=2)["tokens"]["answer"] > 0
+    chat = [
+        {"role": "user", "content": [{"type": "image", "image": page}, {"type": "text", "text": "Is it normal?"}]},
+        {"role": "assistant", "content": "No."},
+        {"role": "user", "content": [{"type": "ecg", **ecgs[0]}, {"type": "text", "text": "What has changed?"}]},
+    ]
+    assert pipe(chat)["text"] == ONE_ECG
 
 
 def test_evidence_needs_findings(tiny):
@@ -105,7 +152,7 @@ def test_evidence_needs_findings(tiny):
     with pytest.raises(ValueError, match="add one first"):
         tiny.add_picture_head()
     for name in ("evidence_tokens", "picture_hidden_size"):
-        with pytest.raises(ValueError, match=f"{name} 4 is of findings"):
+        with pytest.raises(ValueError, match=f"{name} 4 needs findings"):
             HeartcareConfig(**{name: 4})
 
 

@@ -142,13 +142,29 @@ def test_two_ecgs():
     assert answer(Asked("compare"), [after]).text == ONE_ECG and compare(after, after) == "No difference."
     assert difference(before.opinion, after.opinion, "rhythm") == "No difference. Both: sinus rhythm."
     asked = Asked("is", ("CLBBB",))
-    assert answer_each(asked, [before, after], [None, None]).text == "ECG 1: No. ECG 2: Yes."
-    windows = [Window(70.0, 10.0, "slowest rate"), Window(3600.0, 10.0, "fastest rate")]
-    of_windows = answer_each(asked, [after, after, before], [*windows, None])
-    assert of_windows.text == "0:01:10 (slowest rate), 1:00:00 (fastest rate): Yes. ECG 3: No."
-    joined = of_recordings([before, after, after, after], [None, *windows, windows[0]])
-    assert joined[0] is before and joined[2] is after and len(joined) == 3
-    assert "CLBBB" in joined[1].opinion and joined[1].choices == after.choices
+    assert answer_each(asked, [before, after], [[], []]).text == "ECG 1: No. ECG 2: Yes."
+    slow, fast = (Window(0, 1000, start, 10.0, reason) for start, reason in ((70.0, "slowest rate"), (3600.0, "fast")))
+    of_windows = answer_each(asked, [after, after], [[slow, fast]])
+    assert of_windows.text == "0:01:10 (slowest rate), 1:00:00 (fast): Yes."
+    mixed = answer_each(asked, [after, before, before, after], [[slow, fast], [], [slow]])
+    assert mixed.text == (
+        "ECG 1 0:01:10 (slowest rate): Yes. ECG 1 1:00:00 (fast): No. ECG 2: No. ECG 3 0:01:10 (slowest rate): Yes."
+    )
+
+
+def test_a_long_recording_shows_what_any_of_its_windows_shows():
+    sound = facts_of({"heart_rate": 60.0}, NORM=0.95, super__NORM=0.95, SR=0.95)
+    ill = facts_of({"heart_rate": 140.0}, AFIB=0.95, SR=0.02)
+    clean = Window(0, 1000, 0.0, 10.0, "among the cleanest")
+    other = Window(1000, 2000, 10.0, 10.0, "fastest rate")
+    whole = of_recordings([ill, sound, sound], [[other, clean], []])
+    assert len(whole) == 2 and whole[1] is sound and whole[0].measured["heart_rate"] == 60
+    assert whole[0].opinion.shares["AFIB"] > 0.45 and "NORM" not in whole[0].opinion
+    assert of_recordings([sound, sound], [[clean, other]])[0].opinion.shares["NORM"] > 0.9
+
+
+def test_options_about_two_ecgs():
+    before, after = facts_of(SR=0.9), facts_of(SR=0.9, CLBBB=0.9, super__CD=0.9)
     options = ("sinus rhythm", "complete left bundle branch block", "atrial fibrillation")
     for question, right in (
         ("Which of these is true of the second ECG but not of the first", options[1]),

@@ -64,17 +64,17 @@ def test_signals_come_with_numbers_now_and_then_with_others(data):
 
 
 def test_some_questions_are_learnt(tiny_processor, items):
-    texts = [question.question for item in items for question in item.questions]
-    learning, plain = QuestionPacker(tiny_processor, learn_questions=0.5), QuestionPacker(tiny_processor)
-    learnt = [text for text in texts if learning.is_learnt(text)]
-    assert 0 < len(learnt) < len(texts) and not any(plain.is_learnt(text) for text in texts)
+    """Each time by chance, and of the prompt the words of the question alone."""
+    plain, always = QuestionPacker(tiny_processor), QuestionPacker(tiny_processor, learn_questions=1.0)
     for item in items:
         for question in item.questions:
             one = TrainingItem([question], item.recordings)
-            labels, before = learning.pack(one).labels, plain.pack(one).labels
+            labels, before = always.pack(one).labels, plain.pack(one).labels
             more = [new for new, old in zip(labels, before) if new != old]
-            decoded = tiny_processor.tokenizer.decode(more, skip_special_tokens=True).strip()
-            assert decoded == (question.question if question.question in learnt else "")
+            assert tiny_processor.tokenizer.decode(more).strip() == question.question
+    sometimes = QuestionPacker(tiny_processor, learn_questions=0.3, seed=1)
+    learnt = [sometimes.pack(one).labels == labels for _ in range(60)]
+    assert 6 <= sum(learnt) <= 32
 
 
 def test_the_head_for_pictures_is_trained_and_kept(built, with_heads, cache, tmp_path):
