@@ -1,6 +1,6 @@
 """Reports in other styles than the structured one: whole sentences and telegraph style, out of the same labels."""
 
-from heartcare.scp_heartcare import DIAGNOSIS, NORMAL
+from heartcare.scp_heartcare import DIAGNOSIS, NORMAL, STAGE, SUPERCLASS_OF
 
 from .qa import REPORT, Labels, names, report_text, sentence
 
@@ -18,6 +18,8 @@ REQUESTS: dict[str, tuple[str, ...]] = {
         "Note the findings as for a ward round.",
     ),
 }
+# Least likelihood in percent of each word for how likely a diagnosis is, as the structured report has them.
+GRADES = {"certain": 80.0, "probable": 50.0, "possible": 15.0}
 
 
 def listed(parts: list[str]) -> str:
@@ -25,11 +27,20 @@ def listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
-def diagnoses(labels: Labels) -> tuple[list[str], list[str]]:
-    """Returns the names of the certain diagnoses, and of those in doubt, the likeliest first."""
+def diagnoses(labels: Labels) -> dict[str, list[str]]:
+    """Returns the names of the diagnoses by how likely they are, "certain", "probable" and "possible", the likeliest
+    first, an infarction with its stage.
+    """
     codes = sorted((code for code in labels.statements if code in DIAGNOSIS), key=lambda c: (-labels.likelihood(c), c))
-    certain = [DIAGNOSIS[code] for code in codes if labels.likelihood(code) >= 80]
-    return certain, [DIAGNOSIS[code] for code in codes if 15 <= labels.likelihood(code) < 80]
+    graded: dict[str, list[str]] = {grade: [] for grade in GRADES}
+    stage = labels.answers("stage")
+    for code in codes:
+        grade = next((grade for grade, least in GRADES.items() if labels.likelihood(code) >= least), None)
+        if grade is None:
+            continue
+        words = STAGE[stage[0]] if stage and SUPERCLASS_OF[code] == "MI" else ""
+        graded[grade].append(f"{DIAGNOSIS[code]}{' of' if words and words != 'unknown' else ''} {words}".strip())
+    return graded
 
 
 def prose(labels: Labels) -> str:
@@ -42,12 +53,15 @@ def prose(labels: Labels) -> str:
     if forms := labels.answers("waveform"):
         is_normal = forms == [NORMAL["waveform"][0]]
         sentences.append(f"the waveform shows {'no abnormality' if is_normal else listed(names('waveform', forms))}")
-    certain, doubtful = diagnoses(labels)
-    if certain:
-        sentences.append(f"{'this is' if certain[0] == DIAGNOSIS['NORM'] else 'the ECG shows'} {listed(certain)}")
-    if doubtful:
-        sentences.append(f"{listed(doubtful)} {'are' if len(doubtful) > 1 else 'is'} possible")
-    if not certain and not doubtful:
+    graded = diagnoses(labels)
+    if found := graded["certain"]:
+        others = [name for name in found if name != DIAGNOSIS["NORM"]]
+        sentences += [f"this is {DIAGNOSIS['NORM']}"] * (len(others) < len(found))
+        sentences += [f"the ECG shows {listed(others)}"] * bool(others)
+    for grade in ("probable", "possible"):
+        if found := graded[grade]:
+            sentences.append(f"{listed(found)} {'are' if len(found) > 1 else 'is'} {grade}")
+    if not any(graded.values()):
         sentences.append("there is no certain diagnosis")
     for words, topic in (("The ectopic beats are", "ectopy"), ("the recording has", "noise")):
         if (answers := labels.answers(topic)) and answers[0] != NORMAL[topic][0]:
@@ -56,15 +70,18 @@ def prose(labels: Labels) -> str:
 
 
 def telegram(labels: Labels) -> str:
-    """Returns a report in telegraph style: the findings alone, with a question mark behind those in doubt."""
+    """Returns a report in telegraph style: the findings alone, "prob." before the probable ones, and a question mark
+    behind the possible ones.
+    """
     normal = {"MID", *(codes[0] for codes in NORMAL.values())}
     found = [
         name
-        for topic in ("rhythm", "axis", "waveform")
+        for topic in ("rhythm", "axis", "waveform", "ectopy", "noise")
         for name in names(topic, [code for code in labels.answers(topic) if code not in normal])
     ]
-    certain, doubtful = diagnoses(labels)
-    return sentence("; ".join([*found, *certain, *(f"{name}?" for name in doubtful)]) or "no certain finding")
+    graded = diagnoses(labels)
+    probable, possible = ([f"prob. {name}" for name in graded["probable"]], [f"{name}?" for name in graded["possible"]])
+    return sentence("; ".join([*found, *graded["certain"], *probable, *possible]) or "no certain finding")
 
 
 WRITERS = {"structured": report_text, "sentences": prose, "telegraph": telegram}

@@ -249,19 +249,24 @@ def test_rephraser_retries_caches_and_falls_back(tmp_path, llm_server):
 
 
 def test_reports_in_other_styles_say_what_the_structured_one_says():
-    statements = {"IMI": 100.0, "LVH": 50.0, "ISC_": 10.0, "SR": 0.0, "PVC": 0.0}
-    labels = Labels(statements, notes={"heart_axis": "MID", "extra_beats": "1VES"})
+    statements = {"IMI": 100.0, "LVH": 50.0, "ISC_": 10.0, "ISCAL": 15.0, "SR": 0.0, "PVC": 0.0}
+    notes = {"heart_axis": "MID", "extra_beats": "1VES", "infarction_stadium1": "Stadium III"}
+    labels = Labels(statements, notes=notes)
+    assert "Diagnosis: inferior myocardial infarction of stage III (old), probable " in report_text(labels)
     assert prose(labels) == (
         "The rhythm is sinus rhythm. The electrical axis of the heart shows a normal axis. The waveform shows "
-        "ventricular premature complexes. The ECG shows inferior myocardial infarction. Left ventricular hypertrophy "
-        "is possible. The ectopic beats are ventricular extrasystoles."
+        "ventricular premature complexes. The ECG shows inferior myocardial infarction of stage III (old). Left "
+        "ventricular hypertrophy is probable. Anterolateral ischemia is possible. The ectopic beats are ventricular extrasystoles."
     )
     assert telegram(labels) == (
-        "Sinus rhythm; ventricular premature complexes; inferior myocardial infarction; left ventricular hypertrophy?."
+        "Sinus rhythm; ventricular premature complexes; ventricular extrasystoles; inferior myocardial infarction of "
+        "stage III (old); prob. left ventricular hypertrophy; anterolateral ischemia?."
     )
     healthy = Labels({"NORM": 100.0, "SR": 0.0}, notes={"heart_axis": "MID"})
     assert prose(healthy).endswith("The waveform shows no abnormality. This is a normal ECG.")
     assert telegram(healthy) == "Sinus rhythm; a normal ECG."
+    beside = prose(Labels({"NORM": 100.0, "IRBBB": 100.0, "SR": 0.0}))
+    assert beside.endswith("This is a normal ECG. The ECG shows incomplete right bundle branch block.")
     assert telegram(Labels({}, notes={"heart_axis": "MID"})) == "No certain finding."
     assert prose(Labels({"AFIB": 0.0, "LVH": 30.0, "ISC_": 20.0})).endswith(
         "Left ventricular hypertrophy and non-specific ischemia are possible."
