@@ -56,8 +56,10 @@ def prose(labels: Labels) -> str:
     graded = diagnoses(labels)
     if found := graded["certain"]:
         others = [name for name in found if name != DIAGNOSIS["NORM"]]
-        sentences += [f"this is {DIAGNOSIS['NORM']}"] * (len(others) < len(found))
-        sentences += [f"the ECG shows {listed(others)}"] * bool(others)
+        if len(others) < len(found):
+            sentences.append(f"this is {DIAGNOSIS['NORM']}")
+        if others:
+            sentences.append(f"the ECG shows {listed(others)}")
     for grade in ("probable", "possible"):
         if found := graded[grade]:
             sentences.append(f"{listed(found)} {'are' if len(found) > 1 else 'is'} {grade}")

@@ -256,7 +256,8 @@ def test_reports_in_other_styles_say_what_the_structured_one_says():
     assert prose(labels) == (
         "The rhythm is sinus rhythm. The electrical axis of the heart shows a normal axis. The waveform shows "
         "ventricular premature complexes. The ECG shows inferior myocardial infarction of stage III (old). Left "
-        "ventricular hypertrophy is probable. Anterolateral ischemia is possible. The ectopic beats are ventricular extrasystoles."
+        "ventricular hypertrophy is probable. Anterolateral ischemia is possible. The ectopic beats are ventricular "
+        "extrasystoles."
     )
     assert telegram(labels) == (
         "Sinus rhythm; ventricular premature complexes; ventricular extrasystoles; inferior myocardial infarction of "
