@@ -113,7 +113,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "extraction_heartcare.py",
     }
     card = (folder / "README.md").read_text()
-    assert "90 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
+    assert "135 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", card, re.S)
     for name in "abc":
         (tmp_path / name).mkdir()

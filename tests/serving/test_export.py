@@ -50,7 +50,7 @@ def test_the_language_model_shrinks_and_the_encoders_stay(root, model, ask, ecg,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", [".", "beat"])
+@pytest.mark.parametrize("folder", [".", "beat360"])
 def test_onnx_gives_the_same_codes(root, tmp_path, folder):
     done = run_main("heartcare.examples.export_onnx", "--model", root / folder, "--output", tmp_path).stdout
     assert "codes the same as PyTorch's: 100.00%" in done and float(re.search(r"at most ([\d.]+) uV", done)[1]) < 0.1

@@ -159,7 +159,7 @@ def test_examples_quality_tokens_and_forecast(page):
     open_tab(page, "Tokens")
     page.locator("#show-tokens").click()
     page.wait_for_selector("#tokens img")
-    sync_api.expect(page.locator("#tokens-text")).to_contain_text("90 bits/s")
+    sync_api.expect(page.locator("#tokens-text")).to_contain_text("135 bits/s")
     shot(page, "tokens")
     open_tab(page, "Forecast")
     page.locator("#show-forecast").click()

@@ -82,7 +82,7 @@ def test_fidelity_of_beat(root, tmp_path, ptbxl_folder):
     printed = run_main("heartcare.studies.beat_fidelity", *options).stdout
     rows = {name: cells.split(" | ") for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", printed, re.M)}
     assert (
-        rows["bits/s"] == ["90", "90"]
+        rows["bits/s"] == ["135", "135"]
         and float(rows["correlation"][0]) > 0.8
         and rows["RMSE of V3, uV"][0] == rows["RMSE of V3, uV"][1]
     )
