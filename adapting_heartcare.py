@@ -21,7 +21,9 @@ NEW_WORDS = "language_model.new_words"  # embeddings (words, width) behind those
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
 
-def load_whole(repository: str, adapter: dict[str, Any], subfolder: str, **hub: Any) -> dict[str, torch.Tensor]:
+def load_whole(
+    repository: str, adapter: dict[str, Any], subfolder: str, hub: dict[str, Any]
+) -> dict[str, torch.Tensor]:
     """Returns the weights of the whole model that a checkpoint with an adapter stands for.
 
     Args:
@@ -35,7 +37,7 @@ def load_whole(repository: str, adapter: dict[str, Any], subfolder: str, **hub: 
     own = load_file(cached_file(repository, WEIGHTS, subfolder=subfolder, **hub))
     shared = load_file(cached_file(repository, WEIGHTS, **hub))
     weights = {name: weight for name, weight in shared.items() if name.split(".")[0] in adapter["shared"]}
-    public = load_public(adapter, **hub).state_dict()
+    public = load_public(adapter, hub).state_dict()
     weights |= {f"language_model.{name}": weight.float() for name, weight in public.items()}
     return merged(weights, own, adapter["scale"])
 
@@ -62,7 +64,7 @@ def merged(weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], scale
     return weights
 
 
-def load_public(adapter: dict[str, Any], **hub: Any) -> PreTrainedModel:
+def load_public(adapter: dict[str, Any], hub: dict[str, Any] | None = None) -> PreTrainedModel:
     """Loads the public language model that an adapter is for: from the Hub or a folder, or, where it cannot be had
     there, from the Python package that carries it as GGUF.
 
@@ -72,7 +74,7 @@ def load_public(adapter: dict[str, Any], **hub: Any) -> PreTrainedModel:
 
     Raises: `OSError` that says what to install.
     """
-    options = {name: value for name, value in hub.items() if name != "revision"}
+    options = {name: value for name, value in (hub or {}).items() if name != "revision"}
     try:
         return AutoModelForCausalLM.from_pretrained(adapter["base"], dtype=torch.float32, **options)
     except OSError as error:

@@ -135,7 +135,7 @@ class HeartcareForConditionalGeneration(HeadsMixin, HeartcarePreTrainedModel, Ge
         # By its own path, since transformers takes the file at the root of a local repository otherwise.
         settings = GenerationConfig.from_pretrained(Path(cached_file(repository, GENERATION_CONFIG_NAME, **hub)).parent)
         subfolder = hub.pop("subfolder", "")
-        weights = load_whole(repository, config.adapter, subfolder, **hub)
+        weights = load_whole(repository, config.adapter, subfolder, hub)
         whole = copy.deepcopy(config)
         whole.adapter = None
         others = {name: value for name, value in kwargs.items() if name not in (*HUB_KEYWORDS, "config")}

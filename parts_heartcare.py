@@ -117,6 +117,21 @@ def text_of(message: dict[str, Any]) -> str:
     return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
 
 
+def without_question(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns the recording, or the list of several, that one input holds as a dict, and its own "question" and
+    "options", as far as there are any.
+
+    Raises: `ValueError` where other keys stand beside "ecgs".
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    own = {name: given.pop(name) for name in ("question", "options") if name in given}
+    if "ecgs" not in given:
+        return given, own
+    if len(given) > 1:
+        raise ValueError(f"'ecgs' is a list of ECGs, each with its own keys; got {sorted(given)} beside it.")
+    return given["ecgs"], own
+
+
 def recordings_of(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Returns the parts of each message that are no text."""
     return [[part for part in parts_of(message) if part["type"] != "text"] for message in messages]
@@ -169,4 +184,5 @@ __all__ = [
     "parts_of",
     "recordings_of",
     "text_of",
+    "without_question",
 ]

@@ -35,6 +35,7 @@ from .parts_heartcare import (
     name_options,
     recordings_of,
     text_of,
+    without_question,
 )
 from .statements_heartcare import asked_statement
 from .understanding_heartcare import Asked
@@ -137,14 +138,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         whether the language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
-            inputs = {name: value for name, value in inputs.items() if value is not None}
-            question, options = inputs.pop("question", question), inputs.pop("options", options)
-            if "ecgs" in inputs:
-                if len(inputs) > 1:
-                    raise ValueError(
-                        f"'ecgs' is a list of ECGs, each with its own keys; got {sorted(inputs)} beside it."
-                    )
-                inputs = inputs["ecgs"]
+            inputs, own = without_question(inputs)
+            question, options = own.get("question", question), own.get("options", options)
         if layout is not None:
             checked_layout(layout)
         check_options(options)

@@ -369,4 +369,4 @@ class WordingBuilder:
         return " ".join(words)
 
 
-__all__ = ["SPLITS", "WordingBuilder", "codes", "held_out", "split_of", "wordings"]
+__all__ = ["SPLITS", "WordingBuilder", "codes", "held_out", "plain_words", "split_of", "wordings"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from heartcare.agent.wording import WordingBuilder, codes, held_out, of_split, wordings
+from heartcare.agent.wording import WordingBuilder, codes, held_out, of_split, plain_words, wordings
 from heartcare.opinion_heartcare import FAMILIES
 from heartcare.scp_heartcare import TOPICS
 from heartcare.training.findings import LABELS
@@ -48,7 +48,39 @@ def test_frames_are_in_one_split_each():
             assert all(parts) and not parts[0] & parts[1] and parts[0] | parts[1] == set(frames)
 
 
+def test_a_frame_has_one_meaning():
+    """What stands around questions aside, no frame is in two groups of a language."""
+    for keys in wordings("frames").values():
+        of_frame: dict[str, set[str]] = {}
+        for key, frames in keys.items():
+            for frame in frames if key not in ("before", "after", "please") else ():
+                of_frame.setdefault(plain_words(frame), set()).add(key)
+        assert not {frame: groups for frame, groups in of_frame.items() if len(groups) > 1}
+
+
+def test_pairs_name_two_findings():
+    for group, every in (("is", {True, False}), ("is_not", {False})):
+        builder = WordingBuilder(np.random.default_rng(1))
+        drawn = [builder._paired(language, group) for language in ("en", "de") for _ in range(200)]
+        assert {each for _, each, _ in drawn} == every and not any("{" in name for *_, name in drawn)
+        assert all(set(named) <= set(codes()) for named, *_ in drawn)
+    assert all(len(pair.split()) == 2 and set(pair.split()) <= set(codes()) for pair in wordings("pairs"))
+
+
+def test_lists_of_numbers_and_leads_are_asked_for():
+    builder = WordingBuilder(np.random.default_rng(2))
+    several = [builder._numbers("en", "numbers") for _ in range(100)]
+    assert {len(asked.quantities) for _, asked in several} == {2, 3, 4, 5}
+    leads = [asked.quantities for _, asked in (builder._number("de", "number") for _ in range(300))]
+    assert any(len(each) == 3 and len({name.partition(":")[0] for name in each}) == 1 for each in leads)
+    values = [builder._value("en", "value") for _ in range(200)]
+    assert all(len(asked.quantities) == 1 and "{" not in text for text, asked in values)
+
+
 def test_questions_for_testing_are_none_for_training():
+    kept_apart = {plain_words(text) for text, *_ in held_out()}
+    builder = WordingBuilder(np.random.default_rng(3))
+    assert not kept_apart & {plain_words(builder.question()[0]) for _ in range(4000)}
     questions = held_out()
     assert len(questions) > 800 and all(is_valid(asked) for _, asked, _ in questions)
     frames = {frame for keys in wordings("frames").values() for of_key in keys.values() for frame in of_key}
