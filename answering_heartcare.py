@@ -394,7 +394,7 @@ def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Se
         return Answer(answer_numbers(("qrs_axis",), last.measured))
     if not all(codes) or len(set(codes)) < len(codes):
         return None
-    words = question.lower()
+    words = without_options(question, options)
     if len(facts) > 1:
         logits = compared_logits(words, codes, facts[-2:])
     else:
@@ -403,6 +403,16 @@ def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Se
         return None
     shares = dict(zip(options, shares_of(logits)))
     return Answer(max(shares, key=shares.__getitem__), shares)
+
+
+def without_options(question: str, options: Sequence[str]) -> str:
+    """Returns a question in small letters without the options that it names: "no ectopic beats" among them is no denial
+    by the question.
+    """
+    words = question.lower()
+    for option in sorted(options, key=len, reverse=True):
+        words = words.replace(option.lower(), " ")
+    return words
 
 
 def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:

@@ -93,6 +93,11 @@ class HeartcareProcessor(ProcessorMixin):
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
 
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of what the processor gives, in the order of its parts."""
+        return [*super().model_input_names, *(["ecg_numbers"] if self.evidence_tokens else [])]
+
     @classmethod
     def from_backbones(
         cls,

@@ -13,7 +13,7 @@ def test_codes_invert_exactly(beat, signals, num_samples):
     tokens, output = beat.encode(x), beat(x)
     decoded = beat.decode(tokens.codes, tokens.gain)
     n = -(-num_samples // 20)
-    assert tokens.codes.shape == (3, 2, n) and tokens.codes.dtype == torch.int64
+    assert tokens.codes.shape == (3, 3, n) and tokens.codes.dtype == torch.int64
     assert tokens.latents.shape == (3, n, 128) and tokens.latent_mask.shape == (3, n) and tokens.gain.shape == (3,)
     assert decoded.shape == (3, 12, n * 20)
     assert torch.equal(decoded[..., -num_samples:], output.reconstruction)
@@ -21,12 +21,12 @@ def test_codes_invert_exactly(beat, signals, num_samples):
 
 
 @torch.no_grad()
-def test_latents_are_the_sum_of_both_levels(beat, signals):
-    tokens = beat.encode(signals)
-    first, second = (level.codebook[tokens.codes[:, i]] for i, level in enumerate(beat.quantizer.levels))
-    assert torch.equal(tokens.latents, first + second)
-    assert not torch.equal(beat.quantizer.levels[0].codebook, beat.quantizer.levels[1].codebook)
-    for level in range(2):
+def test_latents_are_the_sum_of_all_levels(beat, signals):
+    tokens, levels = beat.encode(signals), beat.quantizer.levels
+    assert_close(tokens.latents, sum(level.decode(tokens.codes[:, i]) for i, level in enumerate(levels)))
+    assert torch.equal(tokens.latents, beat.quantizer.decode(tokens.codes))
+    assert not any(torch.equal(one.codebook, other.codebook) for one, other in zip(levels, levels[1:]))
+    for level in range(3):
         other = tokens.codes.clone()
         other[:, level] = (other[:, level] + 1) % 512
         assert not torch.allclose(beat.decode(other, tokens.gain), beat.decode(tokens.codes, tokens.gain), atol=0.01)
@@ -175,11 +175,12 @@ def test_layers_can_be_looked_at_and_outputs_are_tuples(root, signals):
     output, tokens = beat(signals, **both), beat.encode(signals, **both)
     assert plain.hidden_states is None and plain.attentions is None
     assert torch.equal(output.codes, plain.codes) and torch.equal(output.loss, plain.loss)
-    assert [x.shape[1] for x in output.hidden_states] == [t + m, t + m, m, t + m, t]
+    # The first layer reads the patches alone, the next one the queries as well.
+    assert config.num_patch_layers == 1 and [x.shape[1] for x in output.hidden_states] == [t, t, m, t + m, t]
     assert len(output.attentions) == config.num_hidden_layers
     heads = config.num_attention_heads
-    assert all(x.shape == (6, heads, t + m, t + m) for x in output.attentions)
-    assert_close(output.attentions[0].sum(-1), torch.ones(6, heads, t + m))
+    assert [x.shape for x in output.attentions] == [(6, heads, n, n) for n in (t, t + m, t + m, t + m)]
+    assert_close(output.attentions[0].sum(-1), torch.ones(6, heads, t))
     for one, other in zip(tokens.attentions, output.attentions[: config.num_encoder_layers], strict=True):
         assert torch.equal(one, other)
     assert torch.equal(tokens.hidden_states[1], output.hidden_states[1])
@@ -300,7 +301,7 @@ def test_errors_say_what_came(beat, signals):
     with pytest.raises(ValueError, match=r"ecg_attention_mask must have shape \(3, 1000\), got \(3, 999\)"):
         beat.encode(signals, torch.ones(3, 999))
     with pytest.raises(ValueError, match=r"-1\.\.511, got 0\.\.512"):
-        beat.decode(torch.tensor([[[0, 512], [1, 2]]]), torch.ones(1))
+        beat.decode(torch.tensor([[[0, 512], [1, 2], [3, 4]]]), torch.ones(1))
     codes = beat.encode(signals).codes
     for gain, message in (
         (torch.ones(1), r"gain must have shape \(3,\), .* got \(1,\)"),

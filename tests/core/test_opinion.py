@@ -175,6 +175,14 @@ def test_options_about_two_ecgs():
     assert choose("Which of these is true", options, None, [before, after]) is None
 
 
+def test_an_option_that_denies_is_no_denial_by_the_question():
+    facts = facts_of(**{"ectopy__no-ectopy": 0.9, "ectopy__VES": 0.02, "ectopy__SVES": 0.02})
+    options = [LABELS[f"ectopy:{code}"] for code in ("VES", "no-ectopy", "SVES")]
+    question = f"Which ectopic beats are there: {', '.join(options)}?"
+    assert choose(question, options, None, [facts]).text == options[1]
+    assert choose(question.replace("are there", "are not there"), options, None, [facts]) is None
+
+
 def test_evidence_names_leads_and_waves():
     explanation = {"finding": "atrial fibrillation", "probability": 0.9, "beats": [], "intervals": []}
     explanation |= {"leads": [{"lead": "V1", "effect": 2.0}, {"lead": "II", "effect": -1.0}]}

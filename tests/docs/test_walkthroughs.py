@@ -24,7 +24,7 @@ def test_fine_tune_on_a_csv(root, tmp_path):
 
 def test_tokenise_and_decode(root, tmp_path):
     said = walk(root, tmp_path, "tokenise")
-    assert "torch.Size([1, 2, 50])" in said and float(re.search(r"PRD ([\d.]+) %", said)[1]) < 60
+    assert "torch.Size([1, 3, 50])" in said and float(re.search(r"PRD ([\d.]+) %", said)[1]) < 60
     rates = [float(each) for each in re.findall(r"heart rate (\d+)/min", said)]
     assert abs(rates[0] - rates[1]) <= 2
 

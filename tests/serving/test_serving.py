@@ -27,10 +27,10 @@ OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
 # Of rhythms the model is too sure for its answers about two ECGs to differ; here it is not.
 DOUBTFUL = [
-    "voltage criteria for left ventricular hypertrophy",
-    "low amplitude T waves",
-    "Q waves",
-    "non-specific ST changes",
+    "digitalis effect",
+    "non-specific T wave changes",
+    "a prolonged PR interval",
+    "ST elevation",
     "a waveform of another kind",
 ]
 
