@@ -49,6 +49,7 @@ WAVES = {"P": "the P waves", "QRS": "the QRS", "ST-T": "ST and T", "between beat
 # Seconds of a forecast: where a question names none, and at most.
 USUAL_FORECAST, LONGEST_FORECAST = 2.0, 10.0
 _SECONDS = re.compile(r"\b(\d+(?:[.,]\d+)?) ?-?(?:s|secs?|seconds?|sekunden?)\b", re.IGNORECASE)
+_FORECAST = re.compile(r"\b(?:predict|continue|forecast|go(?:es)? on)\b.{0,60}\b\d+ seconds?\b", re.IGNORECASE)
 CAN = "It reads ECGs: ask for a report, a finding, the rhythm, or a measurement."
 # What cannot be answered -> the sentence that says so, and what can be.
 CANNOT = {
@@ -344,6 +345,11 @@ def evidence(explanations: Sequence[Mapping[str, Any]] | None, facts: Facts) -> 
     return Answer(" ".join(sentences) or UNTOLD)
 
 
+def is_forecast(question: str) -> bool:
+    """Tells whether a question asks in usual words how a signal goes on for some seconds."""
+    return bool(_FORECAST.search(question))
+
+
 def seconds_of(question: str) -> float:
     """Returns how many seconds of a signal a question asks for."""
     found = _SECONDS.search(question)
@@ -475,6 +481,7 @@ __all__ = [
     "facts_of",
     "forecast_of",
     "is_beyond",
+    "is_forecast",
     "of_recordings",
     "refusal_of",
     "seconds_of",

@@ -17,7 +17,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 from transformers.utils.chat_template_utils import Chat, is_valid_message
 
-from .answering_heartcare import NO_ECG, refusal_of
+from .answering_heartcare import NO_ECG, is_forecast, refusal_of
 from .asking_heartcare import asked_numbers
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
@@ -230,6 +230,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             question = question.removesuffix(f": {', '.join(options)}?")
         elif names := asked_numbers(question):
             return Asked("number", quantities=names)
+        elif is_forecast(question):
+            return Asked("predict")
         if self._wordings and (code := asked_statement(question, self._wordings)):
             return Asked("is", (code,))
         if not self.model.config.asked:

@@ -25,6 +25,7 @@ from .qa import (
     OPEN,
     OTHER_PATIENT,
     PATIENT,
+    PREDICTION,
     REPORT,
     SAME_PATIENT,
     TOPIC_WORDS,
@@ -97,6 +98,7 @@ def of_the_data_set() -> dict[str, list[str]]:
                   for template in CLOSED[topic]]  # fmt: skip
         frames[f"which:{topic}"] = [*templates, *closed]
     leads = ("", *SAME_PATIENT, *OTHER_PATIENT)
+    frames["predict"] = [template.format(seconds) for template in PREDICTION for seconds in (1, 2, 3, 4)]
     frames["compare"] = [lead + template for lead in leads for template in COMPARE_OPEN]
     for topic, words in TOPIC_WORDS.items():
         frames[f"compare:{topic}"] = [f"{frame} Consider the {words}." for frame in frames["compare"]]
