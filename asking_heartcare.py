@@ -139,6 +139,7 @@ SUMS: dict[str, tuple[str, str]] = {
     "cornell": (r"r ?(?:in )?avl", r"s ?(?:in )?v3"),
 }
 # Numbers of single leads, asked for with the lead behind or before them.
+USUAL_QTC = "qtc_fridericia"  # where no formula is named
 OF_LEADS: dict[str, str] = {
     "st_slope": r"(?:st(?: segment)? slope|slope of (?:the )?st(?: segment)?)",
     "st": r"(?:(?:elevation|depression|level|hebung|senkung) (?:of|der) (?:the )?)?(?:st(?: segment)?(?: (?:elevation"
@@ -357,7 +358,7 @@ def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
     names = [name for name in names if name not in formulas]
     if formulas:  # "QT by Bazett" means the corrected one, but "QT and QTc by Bazett" means both
         names = ["qtc" if name == "qt" and "qtc" not in names else name for name in names]
-    corrected = [f"qtc_{name.removeprefix('by:')}" for name in formulas] or ["qtc_fridericia"]
+    corrected = [f"qtc_{name.removeprefix('by:')}" for name in formulas] or [USUAL_QTC]
     named = [each for name in names for each in (corrected if name == "qtc" else [name])]
     return tuple(dict.fromkeys(named)), rest
 
@@ -415,10 +416,11 @@ def answer_numbers(names: tuple[str, ...], measured: Mapping[str, object]) -> st
     """Returns one sentence for each number with its unit, or why it could not be measured.
 
     Args:
-        names: Names as `asked_numbers` returns them.
+        names: Names as `asked_numbers` returns them; also "qtc" without its formula, and "st", "r" and "s" of all leads.
         measured: Measurements as plain values, as `measuring_heartcare.as_plain` returns them.
     """
-    return " ".join(_sentence(name, measured) for name in names)
+    whole = {"qtc": (USUAL_QTC,), **{name: tuple(f"{name}:{lead}" for lead in LEADS) for name in ("st", "r", "s")}}
+    return " ".join(_sentence(each, measured) for name in names for each in whole.get(name, (name,)))
 
 
 def _sentence(name: str, measured: Mapping[str, object]) -> str:

@@ -19,9 +19,10 @@ from heartcare.agent.qa import (
 )
 from heartcare.agent.statements import WORDING
 from heartcare.asking_heartcare import answer_numbers, asked_numbers, mended, normalize, words_of_axis
-from heartcare.measuring_heartcare import MEASURED
+from heartcare.measuring_heartcare import MEASURED, Measurements, as_plain, unmeasured
 from heartcare.statements_heartcare import SYNONYMS, asked_statement, statement_of
 from heartcare.training.drill import WORDINGS
+from heartcare.understanding_heartcare import QUANTITIES
 
 NUMERIC = {
     ("heart_rate",): (
@@ -349,3 +350,15 @@ def test_patients_of_the_data_engine_do_not_matter():
         who = patient_words(float(rng.integers(1, 95)), [None, "male", "female"][rng.integers(3)], rng)
         question = f"Given {who}: What is the QRS duration?"
         assert asked_numbers(question) == ("qrs",), question
+
+
+def test_all_numbers_that_questions_can_ask_for_are_answered():
+    """Those of the reader of questions, too: a QTc without its formula, and numbers of all leads."""
+    unknown = as_plain(unmeasured("no beat was found"))
+    known = as_plain(Measurements(heart_rate=60.0, qtc_fridericia=410.0, st={"V2": 0.1}, r={"I": 1.0}, s={"V1": 1.5}))
+    for name in QUANTITIES:
+        for measured in (unknown, known):
+            assert answer_numbers((name,), measured).endswith(".")
+    assert answer_numbers(("qtc",), known) == "The QTc interval by Fridericia is 410 ms."
+    told = answer_numbers(("st",), known)
+    assert "The ST level of V2 is 0.10 mV." in told and told.count("The ST level of") == 12
