@@ -416,7 +416,7 @@ def answer_numbers(names: tuple[str, ...], measured: Mapping[str, object]) -> st
     """Returns one sentence for each number with its unit, or why it could not be measured.
 
     Args:
-        names: Names as `asked_numbers` returns them; also "qtc" without its formula, and "st", "r" and "s" of all leads.
+        names: Names as `asked_numbers` returns them; also "qtc" without a formula, and "st", "r" and "s" of all leads.
         measured: Measurements as plain values, as `measuring_heartcare.as_plain` returns them.
     """
     whole = {"qtc": (USUAL_QTC,), **{name: tuple(f"{name}:{lead}" for lead in LEADS) for name in ("st", "r", "s")}}
