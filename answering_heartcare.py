@@ -18,7 +18,7 @@ from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
 from .measuring_heartcare import MEASURED, as_plain, unmeasured
 from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
-from .scp_heartcare import NORMAL
+from .scp_heartcare import NORMAL, RHYTHM
 from .statements_heartcare import statement_of
 from .understanding_heartcare import Asked
 from .windows_heartcare import Window
@@ -423,10 +423,12 @@ def without_options(question: str, options: Sequence[str]) -> str:
 
 def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
     """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
-    it doubts, rare statements count more than they are frequent, since they are offered for a reason.
+    it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
+    alone is true, so that one which is stated elsewhere is chosen here as well.
     """
+    least = STATED if all(code in RHYTHM for code in codes) else SURE
     shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
-    if max(shares) >= SURE:
+    if max(shares) >= least:
         return [math.log(share / (1 - share)) for share in shares]
     return [facts.choices[code] for code in codes]
 

@@ -175,6 +175,15 @@ def test_options_about_two_ecgs():
     assert choose("Which of these is true", options, None, [before, after]) is None
 
 
+def test_the_rhythm_that_is_stated_is_chosen():
+    """However much more a rarer rhythm counts as an option."""
+    facts = facts_of(SR=0.6, AFIB=0.2)
+    facts.choices.update(AFIB=3.0)
+    options = ["sinus rhythm", "atrial fibrillation"]
+    assert choose("Which rhythm is it", options, None, [facts]).text == "sinus rhythm"
+    assert "Rhythm: sinus rhythm." in facts.opinion.report()
+
+
 def test_an_option_that_denies_is_no_denial_by_the_question():
     facts = facts_of(**{"ectopy__no-ectopy": 0.9, "ectopy__VES": 0.02, "ectopy__SVES": 0.02})
     options = [LABELS[f"ectopy:{code}"] for code in ("VES", "no-ectopy", "SVES")]
