@@ -144,7 +144,9 @@ class Page:
 
     @property
     def has_traces(self) -> bool:
-        """Whether traces cover enough of the page; with calibration pulses, strokes that are no straight lines do."""
+        """Tells whether traces cover enough of the page; beside calibration pulses, strokes that are not straight count
+        as traces.
+        """
         has_pulses = len(self.pulses) >= LEAST_PULSES
         long = [stroke for stroke in self.strokes if stroke.share >= LEAST_WIDTH]
         share = sum(stroke.share for stroke in long if stroke.is_trace or (has_pulses and stroke.is_line))
@@ -161,8 +163,8 @@ class Page:
 
     @property
     def upside_down(self) -> bool | None:
-        """Whether the page stands on its head, by its calibration pulses, or by the time between QRS and T wave; None
-        where neither tells.
+        """Tells whether the page stands on its head, by its calibration pulses, or by the time between QRS and T wave;
+        None where neither tells.
         """
         if len(self.pulses) >= LEAST_PULSES and abs(sum(self.pulses)) > 0.5 * len(self.pulses):
             return sum(self.pulses) < 0
@@ -231,7 +233,7 @@ class Stroke:
 
     @property
     def is_line(self) -> bool:
-        """Whether it is a thin line that is not straight, or some that cross each other."""
+        """Tells whether it is a thin line that is not straight, or some that cross each other."""
         return bool(np.percentile(self.thickness, 20) <= MOST_THICK and self.middle.std() >= 1)
 
     @cached_property

@@ -57,14 +57,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _add_model(command: argparse.ArgumentParser):
-    """The arguments of the commands that ask a model."""
+def _add_common(command: argparse.ArgumentParser):
+    """Adds what every command that asks a model takes."""
     add = command.add_argument
     add("--model", required=True, help="folder or Hub id; with --endpoint, the model's name there")
     add("--name", help="name of the model in the results; default: the folder's name, or the Hub id")
     add("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
     add("--out", required=True, help="folder of results: one file for each model")
     add("--manifest", default=str(OFFICIAL), help="the items; default: the benchmark on PTB-XL's test fold")
+    add("--threads", type=int, default=1, help="of each process; another number may change the last digits")
+    add("--seed", type=int, default=0)
+    add("--device", help="cpu, cuda, ...; default: cuda where there is one")
+
+
+def _add_model(command: argparse.ArgumentParser):
+    """Adds the arguments of the commands that ask any model."""
+    _add_common(command)
+    add = command.add_argument
     add("--limit", type=int, help="number of items of each group, for a quick look")
     add(
         "--workers",
@@ -72,10 +81,7 @@ def _add_model(command: argparse.ArgumentParser):
         default=1,
         help="processes, each with a copy of the model; the scores are the same with any number",
     )
-    add("--threads", type=int, default=1, help="of each worker; another number may change the last digits")
     add("--batch-size", type=int, default=32, help="another size may change the last digits")
-    add("--seed", type=int, default=0)
-    add("--device", help="cpu, cuda, ...; default: cuda where there is one")
     add("--endpoint", metavar="URL", help="OpenAI-compatible server, for example http://localhost:8000/v1")
     add(
         "--alone",
@@ -86,17 +92,10 @@ def _add_model(command: argparse.ArgumentParser):
 
 
 def _add_voice(command: argparse.ArgumentParser):
-    """The arguments of `voice`, which asks a HeartcareGPT through its pipeline in one process."""
+    """Adds the arguments of `voice`, which asks a HeartcareGPT through its pipeline in one process."""
+    _add_common(command)
     add = command.add_argument
-    add("--model", required=True, help="folder or Hub id of a HeartcareGPT")
-    add("--name", help="name of the model in the results; default: the folder's name, or the Hub id")
-    add("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
-    add("--out", required=True, help="folder of results: one file for each model")
-    add("--manifest", default=str(OFFICIAL), help="the records; default: those of PTB-XL's test fold")
     add("--limit", type=int, default=VOICE_RECORDS, help="number of records for contradictions; a tenth for turns")
-    add("--threads", type=int, default=1, help="another number may change the last digits")
-    add("--seed", type=int, default=0)
-    add("--device", help="cpu, cuda, ...; default: cuda where there is one")
 
 
 def _add_run(command: argparse.ArgumentParser):

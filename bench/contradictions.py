@@ -1,4 +1,4 @@
-"""Whether the answers about one ECG contradict each other: report, open questions, yes or no, options, a second turn.
+"""Tells whether the answers about one ECG contradict each other: report, open questions, yes or no, options, turns.
 
 Only texts are compared: the statements of a report are those that HeartAgent's lexicon finds in it.
 """

@@ -328,7 +328,7 @@ class HeartcarePipeline(HeartcareModel):
         return np.array([answer.probabilities.get("Yes", 0.5) for answer in answers])
 
     def asked(self, question: str) -> Asked | None:
-        """What a question asks for, which is read once."""
+        """Returns what a question asks for; each question is read once."""
         if question not in self._asked:
             self._asked[question] = self.pipe.understand(question)
         return self._asked[question]

@@ -30,7 +30,6 @@ from transformers import (
 from heartcare.agent.build import Settings as BuildSettings
 from heartcare.agent.build import build
 from heartcare.agent.statements import SETS, SUPERCLASS, truth
-from heartcare.answering_heartcare import NO_ECG
 from heartcare.bench import items as items_module
 from heartcare.bench import worker as worker_module
 from heartcare.bench.__main__ import main
@@ -203,30 +202,6 @@ def test_yes_probabilities_as_branches_are_those_of_separate_prompts(tiny_folder
     with torch.no_grad():
         logits = [model.model(**model.inputs([Prompt(item.parts(), question)])).logits[:, -1] for question in questions]
     np.testing.assert_allclose(together, np.concatenate([model.yes_share(each) for each in logits]), atol=1e-5)
-
-
-def test_a_heartcare_model_is_asked_as_people_ask_it(items, root):
-    """Through its pipeline: statements by findings, refusals, and forecasts as signals."""
-    spec = ModelSpec(str(root))
-    model, pipe = load_model(spec, 0), pipeline(model=str(root), trust_remote_code=True)
-    assert describe(spec).get("alone") is None and describe(ModelSpec(str(root), alone=True))["alone"]
-    item = next(item for item in items if item.task == "classification" and item.subset == "S")
-    questions = list(QUESTIONS.values())[:12]
-    shares = model.yes_probabilities(item.parts(), questions)
-    found = [pipe({"ecgs": item.parts(), "question": question})["probabilities"]["Yes"] for question in questions]
-    np.testing.assert_allclose(shares, found, atol=1e-5)
-    noise = [{**item.parts()[0], "signal": np.random.default_rng(0).normal(0, 0.2, item.parts()[0]["signal"].shape)}]
-    assert (model.yes_probabilities(noise, questions) == 0.5).all()
-    prompts = [
-        Prompt(item.parts(), "What is the rhythm?"),
-        Prompt([], "What is the rhythm?"),
-        Prompt(item.parts(), "How does this ECG go on for 2 seconds?", seconds=2),
-        Prompt(noise, "What is the rhythm?"),
-    ]
-    open_answer, without, forecast, refused = model.answer(prompts, 32)
-    assert open_answer.text == pipe({"ecgs": item.parts(), "question": "What is the rhythm?"})["text"]
-    assert without.text == NO_ECG and "no ECG" in refused.text and refused.forecast is None
-    assert forecast.forecast.shape == (12, 200)
 
 
 def test_options_are_chosen_as_the_pipeline_chooses(data, manifest_file, items, root, tmp_path):
