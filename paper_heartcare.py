@@ -23,6 +23,8 @@ FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # of the distance of two lines, in pixels
 DARKEST = 0.3  # of the paper's brightness; lines of a grid are not darker, and what is counts as much
 BLACK = 0.42  # darkness of the ink of traces in all colours, which is no line of the grid
 STRONG = 12.0  # power of a line of the spectrum in powers around it, from which on it is one
+FEWEST_PERIODS = 4  # on a tile, of lines that can be told from others
+LOWEST_STRENGTH = 0.4  # of the strongest line of a spectrum, from which on a lower one counts more
 MOST_FIVES = 90  # lines on the width of a page, up to which they may be 5 mm apart
 SIGMA_MM = 2.5  # of the window in which the phase is taken
 CELL_MM = 2.5  # of the cells for which it is taken
@@ -188,7 +190,9 @@ def _peaks(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
         good = (strength >= STRONG) & (along >= size / MOST_PITCH) & (along <= size / FEWEST_PIXELS)
         if not good.any():
             return None
-        column = int(np.where(good, highest, 0).argmax())
+        # Thin lines have harmonics as strong as they are: the lowest counts.
+        is_top = highest == ndimage.maximum_filter1d(highest, 3)
+        column = int((good & is_top & (highest >= LOWEST_STRENGTH * highest[good].max())).argmax())
         row = int(part[:, column].argmax())
         if not 0 < column < size // 2 - 1 or not 0 < row < len(part) - 1:
             return None
@@ -213,8 +217,10 @@ def _spacing(spectra: list[np.ndarray], across: np.ndarray, down: np.ndarray, wi
 
     def is_strong(factor: float) -> bool:
         """Tells whether the spectrum has lines at a multiple of the frequencies."""
-        return all(np.median([_strength(each, carrier * factor, axis) for each in spectra]) > 3.0
-                   for axis, carrier in enumerate((across, down)))
+        return all(
+            np.median([_strength(each, carrier * factor, axis) for each in spectra]) > 3.0
+            for axis, carrier in enumerate((across, down))
+        )
 
     factor = 1.0
     for harmonic in (1, 2, 3, 4):
@@ -222,7 +228,17 @@ def _spacing(spectra: list[np.ndarray], across: np.ndarray, down: np.ndarray, wi
             factor = 1 / harmonic
             if sum(is_strong(factor * k / 5) for k in (1, 2, 3, 4)) >= 3:
                 return factor, 1
-    return factor, 1 if np.hypot(*across) * factor * width > MOST_FIVES else 5
+    if np.hypot(*across) * factor * width > MOST_FIVES:
+        return factor, 1
+    # Finer lines place a page better, if they are seen: they make the fifth harmonic stronger than those beside it.
+    fourth, fifth, sixth = (
+        min(
+            np.median([_strength(each, carrier * factor * k, axis) for each in spectra])
+            for axis, carrier in enumerate((across, down))
+        )
+        for k in (4, 5, 6)
+    )
+    return (5 * factor, 1) if fifth > max(12.0, 1.5 * fourth, 1.5 * sixth) else (factor, 5)
 
 
 def _strength(spectrum: np.ndarray, carrier: np.ndarray, axis: int) -> float:
@@ -231,7 +247,7 @@ def _strength(spectrum: np.ndarray, carrier: np.ndarray, axis: int) -> float:
     """
     size, place = len(spectrum), carrier * len(spectrum)
     reach = 1 + round(0.04 * np.hypot(*place))
-    if np.hypot(*place) > 0.45 * size or np.hypot(*place) < 2:
+    if not FEWEST_PERIODS <= np.hypot(*place) <= 0.45 * size:
         return 0.0
     column, row = (int(round(each)) for each in place)
 

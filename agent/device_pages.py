@@ -1,6 +1,6 @@
 """Pages as electrocardiographs of several makers print them: margins, grids, header, strips, pulses, separators.
 
-    signal, PageStyle --place_traces--> places in mm --draw_page--> picture, DrawnPage (what is where)
+signal, PageStyle --place_traces--> places in mm --draw_page--> picture, DrawnPage (what is where)
 """
 
 from collections.abc import Iterator
@@ -152,12 +152,13 @@ def draw_page(
     page = Image.new("RGB", (width, height), style.paper)
     _draw_grid(page, style, px)
     traces = tuple(place_traces(style, strips))
-    ink = Image.new("L", (2 * width, 2 * height), 0)
+    fine = 4 if dpi <= 200 else 2  # Pillow draws to whole pixels
+    ink = Image.new("L", (fine * width, fine * height), 0)
     for trace in traces:
-        _draw_trace(ink, trace, style, signal, sampling_rate, 2 * px)
+        _draw_trace(ink, trace, style, signal, sampling_rate, fine * px)
     for row in sorted({(trace.y, trace.height) for trace in traces}):
-        _draw_pulse(ink, row[0], style, 2 * px)
-    page.paste(style.ink, mask=ink.reduce(2))
+        _draw_pulse(ink, row[0], style, fine * px)
+    page.paste(style.ink, mask=ink.reduce(fine))
     _write(page, style, traces, px)
     return page, DrawnPage(style, traces, px)
 
@@ -189,7 +190,9 @@ def _draw_trace(ink: Image.Image, trace: Trace, style: PageStyle, signal: np.nda
     gap = 0.5 if style.separator == "gap" and not trace.is_strip else 0.0
     x = trace.x + np.arange(len(values)) / rate * style.speed
     y = trace.y - np.clip(values * style.gain, -trace.height, trace.height)
-    shown = np.isfinite(y) & (x >= trace.x + gap) & (x <= trace.x + (trace.stop - trace.start) * style.speed - gap)
+    first = trace.x + gap * (trace.start > 0)
+    last = trace.x + (trace.stop - trace.start) * style.speed - gap * (trace.stop < style.seconds)
+    shown = np.isfinite(y) & (x >= first) & (x <= last)
     for part in np.split(np.arange(len(values)), np.flatnonzero(~shown)):
         part = part[shown[part]]
         if len(part) > 1:
@@ -219,7 +222,7 @@ def _write(page: Image.Image, style: PageStyle, traces: tuple[Trace, ...], px: f
         place = {
             "above": (trace.x + 1, trace.y - min(trace.height / 2, 14) + 1),
             "line": (trace.x + 1, trace.y - 5),
-            "margin": (max(0.5, trace.x - 6), trace.y - 6),
+            "margin": (max(0.5, style.left - 12), trace.y - 2) if trace.start == 0 else (trace.x + 1, trace.y - 6),
         }.get(style.labels)
         if place:
             draw.text((place[0] * px, place[1] * px), trace.lead, fill=style.ink, font=font)
@@ -229,8 +232,16 @@ def _write(page: Image.Image, style: PageStyle, traces: tuple[Trace, ...], px: f
         draw.text((style.left * px, page.height - (style.bottom - 1 - 3.5 * number) * px), line, style.ink, font=small)
 
 
-RED, PINK, ORANGE = ((252, 214, 214), (240, 160, 160)), ((255, 228, 236), (250, 190, 208)), ((255, 226, 196), (246, 176, 120))
-GREEN, BLUE, GREY = ((214, 238, 214), (160, 208, 160)), ((214, 226, 248), (164, 188, 232)), ((224, 224, 224), (180, 180, 180))
+RED, PINK, ORANGE = (
+    ((252, 214, 214), (240, 160, 160)),
+    ((255, 228, 236), (250, 190, 208)),
+    ((255, 226, 196), (246, 176, 120)),
+)
+GREEN, BLUE, GREY = (
+    ((214, 238, 214), (160, 208, 160)),
+    ((214, 226, 248), (164, 188, 232)),
+    ((224, 224, 224), (180, 180, 180)),
+)
 PALE, BROWN = ((252, 240, 240), (248, 222, 222)), ((236, 222, 206), (206, 176, 146))
 
 _TABLE = ("Vent. rate      72 BPM", "PR interval    160 ms", "QRS duration    92 ms", "QT/QTc     392/418 ms")
@@ -255,12 +266,12 @@ DEVICES: dict[str, PageStyle] = {
         header=("HR 72   PR 160   QRS 92   QT 392   QTc 418", "ABNORMAL?   Unconfirmed"), footer=("25 mm/s  10 mm/mV  ~40 Hz",),
     ),
     "schiller": PageStyle(
-        PageLayout("6x2", 1), left=7, top=26, row=21, strip=20, minor=RED[0], major=RED[1], separator="gap",
+        PageLayout("6x2", 1), left=14, top=26, row=21, strip=20, minor=RED[0], major=RED[1], separator="gap",
         labels="margin", header=("Intervals:  RR 833 ms   P 104 ms   PQ 160 ms", "QRS 92 ms   QT 392 ms"),
         footer=("25 mm/s  10 mm/mV   LP 35 Hz  AC 50 Hz",),
     ),
     "schiller-cabrera": PageStyle(
-        PageLayout("6x2", 0, "Cabrera"), left=7, top=26, row=24, minor=ORANGE[0], major=ORANGE[1], separator="gap",
+        PageLayout("6x2", 0, "Cabrera"), left=16, top=26, row=24, minor=ORANGE[0], major=ORANGE[1], separator="gap",
         labels="margin", header=("HF 72/min   PQ 160 ms   QRS 92 ms",), footer=("25 mm/s  10 mm/mV",),
     ),
     "nihon-kohden": PageStyle(
@@ -324,5 +335,6 @@ def random_style(rng: np.random.Generator, devices: dict[str, PageStyle] = DEVIC
         "ink": ((20, 20, 30), (0, 0, 0), (40, 40, 60), (30, 20, 90))[int(rng.integers(4))],
     }
     if rng.random() < 0.1 and style.pulse != "none":
-        changed |= ({"gain": 5.0}, {"gain": 20.0}, {"speed": 50.0})[int(rng.integers(3))]
+        gains = ({"gain": 5.0}, {"speed": 50.0}, *([{"gain": 20.0}] if style.row >= 28 else []))
+        changed |= gains[int(rng.integers(len(gains)))]
     return replace(style, **changed)

@@ -1,6 +1,6 @@
 """What scanners, cameras, faxes and years in a folder make of a page.
 
-    clean picture --KINDS: paper, light, geometry, optics, file--> picture as people have it
+clean picture --KINDS: paper, light, geometry, optics, file--> picture as people have it
 """
 
 import io
