@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, A
 
 from .claims_heartcare import Claim, verify
 from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
+from .digitizing_heartcare import DigitizedPage, NotDigitized, digitize
 from .ecg_heartcare import ECG
 from .extraction_heartcare import BeatFeatureExtractor
 from .image_processing_heartcare import ECGImageProcessor
@@ -32,6 +33,7 @@ __all__ = [
     "BeatModel",
     "BeatStream",
     "Claim",
+    "DigitizedPage",
     "ECG",
     "ECGImageProcessor",
     "ECGInterpretationPipeline",
@@ -39,6 +41,8 @@ __all__ = [
     "HeartcareForConditionalGeneration",
     "HeartcareProcessor",
     "Measurements",
+    "NotDigitized",
+    "digitize",
     "measure_ecg",
     "read_ecg",
     "verify",

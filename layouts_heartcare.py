@@ -1,10 +1,20 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Where on a page each lead is: the usual arrangements of twelve leads in rows and columns."""
+"""Where on a page each lead is: the usual arrangements of twelve leads in rows and columns, and the one of a page.
+
+Which lead is where is not read but checked: I + III = II, aVR + aVL + aVF = 0, and a strip repeats a lead above it. An
+arrangement in which the laws do not hold is not taken, and where none is left the page is refused.
+"""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
 
 from .configuration_heartcare import LEADS
+from .paper_heartcare import PX, NotDigitized
 
 GRIDS = {"3x4": (3, 4), "4x3": (4, 3), "6x2": (6, 2), "12x1": (12, 1)}
 MOST_STRIPS = {"3x4": 3, "4x3": 1, "6x2": 1, "12x1": 0}
@@ -14,6 +24,25 @@ LAYOUT_NAMES = tuple(
     grid + ("" if not strips else "+R" if strips == 1 else f"+{strips}R")
     for grid, most in MOST_STRIPS.items()
     for strips in range(most + 1)
+)
+
+BESIDE_MM = 0.7  # on both sides of the border of two leads, where a line may part them
+SMOOTH_MM = 0.5  # deviation of the window in which leads are compared, since no row is exactly above another
+MOST_ERROR = 0.55  # of the laws of the limb leads, in parts of the leads
+MOST_STRIP_ERROR = 0.55  # of a strip against the lead that it repeats; above, it is left out
+CLEAR, LEAST_MARGINS = 0.3, (1.25, 1.6)  # of the second best error over the best, where that is below, and above
+UNKNOWN = 9.0  # error where too little of a trace is there
+LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
+WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
+MOST_LEFT_OVER = 2  # rows of a page that a layout may leave over
+
+# What the limb leads are to each other, as sums that are 0.
+LAWS: tuple[dict[str, float], ...] = (
+    {"I": 1, "III": 1, "II": -1},
+    {"aVR": 1, "aVL": 1, "aVF": 1},
+    {"aVR": 2, "I": 1, "II": 1},
+    {"aVL": 2, "aVR": -2, "I": -3},
+    {"aVF": 2, "II": -1, "III": -1},
 )
 
 
@@ -66,4 +95,152 @@ class PageLayout:
         return ORDERS[self.order][column * self.rows + row]
 
 
-__all__ = ["CABRERA", "GRIDS", "LAYOUT_NAMES", "ORDERS", "PageLayout"]
+@dataclass(frozen=True)
+class Arrangement:
+    """A layout that was tried on a page.
+
+    Attributes:
+        layout: The layout.
+        first: Number of the row, from the top, that is its first.
+        left_over: Number of rows of the page that it does not explain.
+        laws: Each law of the limb leads that can be checked -> its error, in parts of the leads.
+        repeats: Each other thing that it claims of the page -> its error.
+        strips: Leads of its strips, None for one that repeats no lead above it.
+    """
+
+    layout: PageLayout
+    first: int
+    left_over: int
+    laws: dict[str, float]
+    repeats: dict[str, float]
+    strips: tuple[str | None, ...]
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Its layout without the strips."""
+        return self.layout.grid, self.layout.order
+
+    @property
+    def holds(self) -> bool:
+        """Tells whether the limb leads are what they must be to each other."""
+        return _rms(self.laws.values()) <= MOST_ERROR
+
+    @property
+    def score(self) -> float:
+        """How badly it fits; a row that it does not explain is evidence against it."""
+        others = [min(error, 1.0) for error in self.repeats.values()]
+        return _rms(self.laws.values()) + 0.3 * _rms(others) + 0.5 * self.left_over
+
+
+def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: str | None = None) -> Arrangement:
+    """Finds the arrangement of a page in which the laws of the limb leads hold best.
+
+    Args:
+        rows: Trace of each row from the top, (width,) in mm for each pixel, NaN where there is none.
+        left, right: Pixels between which the rows have their leads.
+        given: Name of the layout, where it is known; its order is found, and it is taken if the laws hold or not.
+
+    Raises: `NotDigitized` where no arrangement holds, or two hold about as well; `ValueError` for an unknown layout.
+    """
+    smooth = [_smooth(row) for row in rows]
+    tried = []
+    for layout in _candidates(len(rows), given):
+        needed = layout.rows + layout.strips
+        for first in range(len(rows) - needed + 1):
+            tried.append(_try(layout, first, smooth, left, right))
+    tried.sort(key=lambda each: each.score)
+    good = [each for each in tried if each.holds or given]
+    if not good:
+        raise NotDigitized(
+            f"The layout is uncertain: {len(rows)} rows were found, and the limb leads fit in no usual arrangement; "
+            "give layout=, or a better picture."
+        )
+    best, rivals = good[0], [each for each in tried if each.kind != good[0].kind]
+    if not given and rivals and rivals[0].score < LEAST_MARGINS[best.score > CLEAR] * best.score:
+        names = " and ".join(f"{each.layout.name} ({each.layout.order})" for each in (best, rivals[0]))
+        raise NotDigitized(f"The layout is uncertain: {names} fit about as well; give layout=.")
+    # Of arrangements that differ in strips alone, the one that leaves the fewest rows over explains the page.
+    return min((each for each in good if each.kind == best.kind), key=lambda each: (each.left_over, each.score))
+
+
+def _candidates(count: int, given: str | None) -> list[PageLayout]:
+    """Returns the layouts that a page of so many rows may have."""
+    layouts = [PageLayout.named(name, order) for name in ([given] if given else LAYOUT_NAMES) for order in ORDERS]
+    usual = [layout for layout in layouts if layout.grid != "4x3" or layout.order == "standard"]
+    return [layout for layout in usual if count - MOST_LEFT_OVER <= layout.rows + layout.strips <= count or given]
+
+
+def _smooth(height: np.ndarray) -> np.ndarray:
+    """Returns a row's trace smoothed, NaN where there is none."""
+    there = np.isfinite(height)
+    if not there.any():
+        return height
+    filled = np.interp(np.arange(len(height)), np.flatnonzero(there), height[there])
+    return np.where(there, ndimage.gaussian_filter1d(filled, SMOOTH_MM * PX), np.nan)
+
+
+def _try(layout: PageLayout, first: int, rows: list[np.ndarray], left: float, right: float) -> Arrangement:
+    """Checks a layout on a page; see `find_layout`."""
+    margin = round(2 * BESIDE_MM * PX)
+    borders = np.linspace(left, right, layout.columns + 1)
+    spans = [slice(round(start) + margin, round(stop) - margin) for start, stop in zip(borders, borders[1:])]
+    parts = {}
+    for row, column in product(range(layout.rows), range(layout.columns)):
+        values, lead = _level(rows[first + row][spans[column]]), layout.lead(row, column)
+        parts[lead.removeprefix("-")] = (column, -values if lead.startswith("-") else values)
+    laws = {}
+    for law in LAWS:
+        if len({parts[lead][0] for lead in law}) == 1:
+            sides = [weight * parts[lead][1] for lead, weight in law.items()]
+            laws[" + ".join(f"{weight:g} {lead}" for lead, weight in law.items())] = _relative(sum(sides), sides)
+    strips, repeats = [], {}
+    for number in range(layout.strips):
+        strip, found = rows[first + layout.rows + number], {}
+        for lead in parts.keys() - set(strips):
+            column, values = parts[lead]
+            own = _level(strip[spans[column]])
+            found[lead] = _relative(own - values, [own, values])
+        lead = min(sorted(found), key=found.get)
+        strips.append(lead if found[lead] <= MOST_STRIP_ERROR else None)
+        repeats[f"strip {number + 1} = {lead}"] = found[lead]
+        repeats[f"strip {number + 1} is one lead"] = _unlike(strip[round(left) + margin : round(right) - margin])
+    if layout.columns < 3:
+        cells = [_unlike(rows[first + row][span]) for row, span in product(range(layout.rows), spans)]
+        repeats["rows are of few leads"] = float(np.mean(cells))
+    left_over = len(rows) - layout.rows - layout.strips
+    return Arrangement(layout, first, left_over, laws, repeats, tuple(strips))
+
+
+def _level(values: np.ndarray) -> np.ndarray:
+    return values - np.nanmedian(values) if np.isfinite(values).any() else values
+
+
+def _rms(errors: Iterable[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(list(errors) or [0.0]))))
+
+
+def _unlike(values: np.ndarray) -> float:
+    """Returns how much the two halves of a trace differ in the heights that they reach, relative to these: beats of one
+    lead are alike, those of two leads seldom are.
+    """
+    shares = np.linspace(0.01, 0.99, 50)
+    level = ndimage.median_filter(np.nan_to_num(values), round(WANDER_MM * PX) | 1, mode="nearest")
+    halves = [half[np.isfinite(half)] for half in np.array_split(values - level, 2)]
+    if min(map(len, halves)) < 2 * PX:
+        return UNKNOWN
+    first, second = (np.quantile(half, shares) - np.median(half) for half in halves)
+    size = (np.abs(first) + np.abs(second)).mean() / 2
+    return float(np.abs(first - second).mean() / max(size, 0.1))
+
+
+def _relative(rest: np.ndarray, sides: list[np.ndarray]) -> float:
+    """Returns the size of what should be 0, relative to what it is the sum of."""
+    good = np.isfinite(rest)
+    if good.mean() < 0.7:
+        return UNKNOWN
+    rest = rest - np.median(rest[good])
+    size = np.sqrt(sum(np.mean(np.square(side[good])) for side in sides) / len(sides))
+    return float(np.sqrt(np.mean(np.square(rest[good]))) / size) if size >= LEAST_SIZE_MM else UNKNOWN
+
+
+__all__ = ["BESIDE_MM", "CABRERA", "GRIDS", "LAYOUT_NAMES", "ORDERS", "Arrangement", "PageLayout", "find_layout"]

@@ -34,6 +34,10 @@ BEYOND_MM = 8.0  # of paper around the grid that is kept
 MOST_MM = 450.0  # of a page's side
 
 
+class NotDigitized(ValueError):
+    """A page cannot be digitised; the message names the reason and what helps."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The grid of a page as the picture shows it.
@@ -129,7 +133,7 @@ def find_grid(picture: Image.Image) -> Grid | None:
     v = spacing * (v / (2 * np.pi) + down[0] * x + down[1] * y)
     kept = trusted & np.isfinite(u) & np.isfinite(v)
     points = np.stack([u[kept], v[kept], x[kept], y[kept]])
-    angle = float(np.degrees(np.arctan2(-across[1], across[0])))
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
     return _net(points, picture.size, pitch, angle, spacing)
 
 
@@ -387,4 +391,4 @@ def fit_homography(points: np.ndarray):
     return project, kept
 
 
-__all__ = ["PX", "Grid", "darkness", "find_grid", "reduced"]
+__all__ = ["PX", "Grid", "NotDigitized", "darkness", "find_grid", "reduced"]

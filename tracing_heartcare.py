@@ -88,16 +88,24 @@ def grid_lines(dark: np.ndarray) -> np.ndarray:
     return ndimage.maximum_filter(result, 3) * 0.9
 
 
-def find_rows(ink: np.ndarray) -> list[float]:
-    """Finds the pixels, from the top, of the lines about which traces lie."""
+def find_rows(ink: np.ndarray, beside: float = 0.0) -> list[float]:
+    """Finds the pixels, from the top, of the lines about which traces lie.
+
+    Args:
+        ink: As `find_ink` returns it.
+        beside: Pixels at the upper and at the lower edge of the page in which there are none.
+    """
     lying = ndimage.grey_opening(ink, (1, round(LYING_MM * PX))) > LEAST_INK
     covered = ndimage.maximum_filter1d(lying, round(1.5 * PX), axis=0)
     profile = ndimage.gaussian_filter1d(lying.sum(axis=1).astype(float), 1.2 * PX)
     cover = ndimage.gaussian_filter1d(covered.mean(axis=1), 0.5 * PX)
     rows = []
+    inside = slice(round(beside), len(profile) - round(beside))
     for y in np.argsort(profile)[::-1]:
-        if profile[y] < 0.08 * profile.max():
+        if profile[y] < 0.08 * profile[inside].max():
             break
+        if not inside.start <= y < inside.stop:
+            continue
         if (
             all(abs(y - other) >= ROW_MM * PX for other in rows)
             and profile[y] == profile[max(0, y - PX) : y + PX].max()

@@ -262,8 +262,9 @@ DEVICES: dict[str, PageStyle] = {
         footer=("Dev:      Speed: 25 mm/sec    Limb: 10 mm/mV    Chest: 10 mm/mV      F 50~ 0.15-150 Hz",),
     ),
     "mortara": PageStyle(
-        PageLayout("6x2", 0), left=8, top=28, row=25, minor=GREEN[0], major=GREEN[1], separator="none", labels="line",
-        header=("HR 72   PR 160   QRS 92   QT 392   QTc 418", "ABNORMAL?   Unconfirmed"), footer=("25 mm/s  10 mm/mV  ~40 Hz",),
+        PageLayout("6x2", 0), left=8, top=28, row=25, minor=GREEN[0], major=GREEN[1], separator="none",
+        labels="line", header=("HR 72   PR 160   QRS 92   QT 392   QTc 418", "ABNORMAL?   Unconfirmed"),
+        footer=("25 mm/s  10 mm/mV  ~40 Hz",),
     ),
     "schiller": PageStyle(
         PageLayout("6x2", 1), left=14, top=26, row=21, strip=20, minor=RED[0], major=RED[1], separator="gap",
@@ -303,8 +304,9 @@ DEVICES: dict[str, PageStyle] = {
 # For tests alone: nothing is tuned on them.
 TEST_DEVICES: dict[str, PageStyle] = {
     "dots": PageStyle(
-        PageLayout("3x4", 1), left=11, top=28, right=9, row=33, strip=25, minor=(190, 120, 120), major=RED[1], dots=True,
-        separator="bars", pulse="first", labels="line", header=("PR 160  QRS 92  QT 392",), footer=("25mm/s 10mm/mV",),
+        PageLayout("3x4", 1), left=11, top=28, right=9, row=33, strip=25, minor=(190, 120, 120), major=RED[1],
+        dots=True, separator="bars", pulse="first", labels="line",
+        header=("PR 160  QRS 92  QT 392",), footer=("25mm/s 10mm/mV",),
     ),
     "portrait": PageStyle(
         PageLayout("4x3", 1), left=14, top=30, bottom=40, row=36, strip=30, minor=BROWN[0], major=BROWN[1], pen=0.45,

@@ -1,0 +1,198 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
+"""Calibration pulses of a flat page, and where its leads begin: 1 mV for 0.2 s tells gain and speed.
+
+row's trace --step up, flat, step down--> Pulse --width, height--> mm/s, mm/mV; behind it the leads begin
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
+
+from .paper_heartcare import PX, NotDigitized
+from .tracing_heartcare import LONGEST_GAP_MM, Row
+
+SPEEDS, GAINS = (25.0, 50.0), (10.0, 5.0, 20.0)  # mm/s and mm/mV that pages have, the commonest first
+PULSE_SECONDS = 0.2
+PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
+MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
+STEEP_MM = 3.5  # by which its edges rise within 1 mm
+MOST_UNEVEN_MM = 0.5  # of its top, but for a tenth of it, which something else may cross
+NEAR = 0.13  # by which a pulse may differ from one that is expected
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A calibration pulse.
+
+    Attributes:
+        start, stop: Pixels of its edges.
+        base, height: mm above the row's line of what is beside it, and of the pulse above that.
+    """
+
+    start: int
+    stop: int
+    base: float
+    height: float
+
+    @property
+    def width(self) -> float:
+        """mm between its edges."""
+        return (self.stop - self.start) / PX
+
+
+def find_pulses(rows: list[Row]) -> list[Pulse | None]:
+    """Finds the calibration pulse of each row, None for a row without one. Where few rows have one, none counts: a
+    beat may have the shape of a pulse.
+    """
+    pulses = [find_pulse(row) for row in rows]
+    heights = [pulse.height for pulse in pulses if pulse]
+    if len(heights) <= max(1, len(rows) / 3):
+        return [None] * len(rows)
+    usual = float(np.median(heights))
+    return [pulse if pulse and abs(pulse.height / usual - 1) < NEAR else None for pulse in pulses]
+
+
+def find_pulse(row: Row) -> Pulse | None:
+    """Finds the calibration pulse at the begin or the end of a row: a step up, flat, and down to where it began."""
+    there = np.flatnonzero(np.isfinite(row.height))
+    if len(there) < 20 * PX:
+        return None
+    filled = np.interp(np.arange(len(row.height)), there, row.height[there])
+    half = PX // 2
+    moved = np.zeros(len(filled))
+    moved[half:-half] = filled[2 * half :] - filled[: -2 * half]
+    found = {}
+    for rise, fall in product(_tops(moved, STEEP_MM), _tops(-moved, STEEP_MM)):
+        if PULSE_MM[0] * PX <= fall - rise <= PULSE_MM[1] * PX and rise >= 2 * half and fall + 2 * half < len(filled):
+            flat, foot = filled[rise + half : fall - half + 1], filled[rise - 2 * half : rise - half + 1]
+            foot_after = filled[fall + half : fall + 2 * half + 1]
+            level, bases = np.median(flat), (np.median(foot), np.median(foot_after))
+            is_flat = np.percentile(np.abs(flat - level), 90) < MOST_UNEVEN_MM
+            # Beside it are its foot and perhaps the lead's name, and no trace.
+            beside = min((there < rise).sum(), (there > fall).sum())
+            is_step = level - max(bases) > STEEP_MM and abs(bases[0] - bases[1]) < 1.5
+            if is_flat and is_step and beside < MOST_BESIDE_MM * PX:
+                base = float(np.median(np.concatenate([foot, foot_after])))
+                found[beside] = Pulse(rise, fall, base, float(level - base))
+    return found[min(found)] if found else None
+
+
+def _tops(values: np.ndarray, least: float) -> list[int]:
+    """Returns the places of the highest value of each stretch above a limit."""
+    labels, _ = ndimage.label(values >= least)
+    return [found.start + int(values[found].argmax()) for (found,) in ndimage.find_objects(labels)]
+
+
+def median_pulse(pulses: list[Pulse | None]) -> tuple[float, float] | None:
+    """Returns the median width and height of the pulses in mm, None where there are none."""
+    found = [(pulse.width, pulse.height) for pulse in pulses if pulse]
+    return tuple(np.median(found, axis=0).tolist()) if found else None
+
+
+def scale_of(pulses: list[Pulse | None], speed: float | None, gain: float | None) -> float:
+    """Returns how many of the mm that were assumed are a true one, by calibration pulses of 0.2 s and 1 mV.
+
+    Raises: `NotDigitized` where they do not tell.
+    """
+    if usual := median_pulse(pulses):
+        for fast, tall in product([speed] if speed else SPEEDS, [gain] if gain else GAINS):
+            if abs(usual[0] / usual[1] / (PULSE_SECONDS * fast / tall) - 1) < NEAR:
+                return usual[1] / tall
+    raise NotDigitized(
+        "The grid is not found, and no calibration pulses from which the scale could be read; give a scan or a "
+        "photograph in which the lines of the paper are seen."
+    )
+
+
+def read_calibration(
+    pulses: list[Pulse | None], speed: float | None, gain: float | None
+) -> tuple[float, float, tuple[str, ...]]:
+    """Returns mm/s, mm/mV, and warnings that say which of them was assumed.
+
+    Raises: `NotDigitized` for pulses of an unusual height.
+    """
+    width, height = median_pulse(pulses) or (0.0, 0.0)
+    warnings = []
+    if speed is None:
+        near = [each for each in SPEEDS if abs(width / (PULSE_SECONDS * each) - 1) < 2 * NEAR]
+        speed = near[0] if near else SPEEDS[0]
+        warnings += [] if near else [f"speed_assumed_{speed:g}"]
+    if gain is None:
+        near = [each for each in GAINS if abs(height / each - 1) < NEAR]
+        if height and not near:
+            raise NotDigitized(
+                f"The calibration pulses are {height:.1f} mm high, which is none of 5, 10 and 20 mm for 1 mV; give "
+                "gain=."
+            )
+        gain = near[0] if near else GAINS[0]
+        warnings += [] if near else [f"gain_assumed_{gain:g}"]
+    return speed, gain, tuple(warnings)
+
+
+def find_extent(rows: list[Row], pulses: list[Pulse | None]) -> tuple[float, float]:
+    """Returns the pixels between which the rows have their leads.
+
+    Raises: `NotDigitized` where there are no traces.
+    """
+    starts, stops = [], []
+    with_pulses = [(row, pulse) for row, pulse in zip(rows, pulses) if pulse]
+    # A pulse that was not seen would count as the trace's begin.
+    for row, pulse in with_pulses or zip(rows, pulses):
+        there = np.isfinite(row.top)
+        at = np.flatnonzero(there)
+        if not len(at):
+            continue
+        first, last = _ends(at)
+        if pulse and pulse.start - first < last - pulse.stop:
+            first = _after_gap(there, pulse.stop, 1)
+        elif pulse:
+            last = _after_gap(there, pulse.start, -1)
+        starts.append(_edge(row.mass, first))
+        stops.append(len(there) - _edge(row.mass[::-1], len(there) - 1 - last))
+    if not starts:
+        raise NotDigitized("The traces are not found.")
+    return float(np.median(starts)), float(np.median(stops))
+
+
+def _ends(at: np.ndarray) -> tuple[int, int]:
+    """Returns the first and the last column with ink, but for short pieces beside the trace, such as a lead's name."""
+    cuts = np.flatnonzero(np.diff(at) > LONGEST_GAP_MM * PX)
+    parts = np.split(at, cuts + 1)
+    while len(parts) > 1 and len(parts[0]) < MOST_BESIDE_MM * PX:
+        parts.pop(0)
+    while len(parts) > 1 and len(parts[-1]) < MOST_BESIDE_MM * PX:
+        parts.pop()
+    return int(parts[0][0]), int(parts[-1][-1])
+
+
+def _edge(mass: np.ndarray, first: int) -> float:
+    """Returns where ink begins, to a part of a pixel: blur spreads it, but keeps its mass.
+
+    Args:
+        mass: Ink of each column.
+        first: The first column that is counted as ink.
+    """
+    usual = np.median(mass[first + 2 : first + 18]) if first + 4 < len(mass) else 0
+    if not usual:
+        return float(first)
+    before = mass[max(0, first - 4) : first + 2].sum() / usual
+    return float(np.clip(first + 2 - before, first - 1, first + 1.5))
+
+
+def _after_gap(there: np.ndarray, start: int, step: int) -> int:
+    """Returns where the trace begins behind the foot of a pulse, which a gap in the ink may part from it."""
+    foot, farthest = round(0.5 * PX), round(6 * PX)
+    for away in range(foot, farthest):
+        at = start + step * away
+        if not 0 <= at < len(there):
+            break
+        if not there[at]:
+            while 0 <= at < len(there) and not there[at]:
+                at += step
+            return int(np.clip(at, 0, len(there) - 1))
+    return int(np.clip(start + step * PX, 0, len(there) - 1))
+
+
+__all__ = ["NEAR", "Pulse", "find_extent", "find_pulses", "read_calibration", "scale_of"]
