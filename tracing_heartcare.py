@@ -19,9 +19,13 @@ from .paper_heartcare import NET_MM, PX, darkness
 LEAST_INK = 0.35  # share of the usual darkness of a trace, from which on a point belongs to one
 GRID_CELLS = 3  # cells of the grid on each side of one, from which its lines are known
 THICK_MM, THICK = 1.6, 0.5  # what is dark all over so many mm is no stroke, nor is what is no darker beside it
+GRID_SHARE = 0.9  # of a line's usual darkness that is taken away
 LYING_MM = 1.2  # length of a line that lies
 ROW_MM = 11.0  # least distance of two rows
 REACH_MM = 34.0  # of a trace above and below its row
+SPREAD_MM = 1.2  # by which a trace wanders about its line
+LEAST_PROFILE = 0.08  # of the ink that lies along the strongest row, along another
+BAND_MM = 4.0  # above and below a row, in which its ink lies for the most part
 LEAST_COVER = 0.45  # share of the usual row's columns that a row has ink in
 HOME = 0.0006  # cost for each pixel and column away from the row's line
 RISE = 0.002  # cost of a pixel along ink, across the row
@@ -82,10 +86,9 @@ def grid_lines(dark: np.ndarray) -> np.ndarray:
             first = max(0, min(row, rows - size)), max(0, min(column, columns - size))
             some = cells[first[0] : first[0] + size, :, first[1] : first[1] + size]
             place = slice(row * cell, (row + size) * cell), slice(column * cell, (column + size) * cell)
-            result[place] = np.tile(np.median(some, axis=(0, 2)), (size, size))[
-                : result[place].shape[0], : result[place].shape[1]
-            ]
-    return ndimage.maximum_filter(result, 3) * 0.9
+            tiled, (height, width) = np.tile(np.median(some, axis=(0, 2)), (size, size)), result[place].shape
+            result[place] = tiled[:height, :width]
+    return ndimage.maximum_filter(result, 3) * GRID_SHARE
 
 
 def find_rows(ink: np.ndarray, beside: float = 0.0) -> list[float]:
@@ -96,31 +99,32 @@ def find_rows(ink: np.ndarray, beside: float = 0.0) -> list[float]:
         beside: Pixels at the upper and at the lower edge of the page in which there are none.
     """
     lying = ndimage.grey_opening(ink, (1, round(LYING_MM * PX))) > LEAST_INK
-    covered = ndimage.maximum_filter1d(lying, round(1.5 * PX), axis=0)
-    profile = ndimage.gaussian_filter1d(lying.sum(axis=1).astype(float), 1.2 * PX)
-    cover = ndimage.gaussian_filter1d(covered.mean(axis=1), 0.5 * PX)
-    rows = []
-    inside = slice(round(beside), len(profile) - round(beside))
-    for y in np.argsort(profile)[::-1]:
-        if profile[y] < 0.08 * profile[inside].max():
-            break
-        if not inside.start <= y < inside.stop:
-            continue
-        if (
-            all(abs(y - other) >= ROW_MM * PX for other in rows)
-            and profile[y] == profile[max(0, y - PX) : y + PX].max()
-        ):
-            rows.append(int(y))
-    if not rows:
+    profile = ndimage.gaussian_filter1d(lying.sum(axis=1).astype(float), SPREAD_MM * PX)
+    y = np.arange(len(profile))
+    inside = (y >= beside) & (y < len(profile) - beside)
+    if not inside.any():
         return []
-    band = round(4 * PX)
-    covers = {y: lying[max(0, y - band) : y + band].any(axis=0).mean() for y in rows}
-    usual = np.percentile(list(covers.values()), 75)
-    return sorted(float(y) for y in rows if covers[y] >= LEAST_COVER * usual and cover[y] > 0)
+    is_top = profile == ndimage.maximum_filter1d(profile, 2 * PX)
+    tops = np.flatnonzero(is_top & inside & (profile > LEAST_PROFILE * profile[inside].max()))
+    rows: list[int] = []
+    for top in tops[np.argsort(-profile[tops])]:
+        if all(abs(top - other) >= ROW_MM * PX for other in rows):
+            rows.append(int(top))
+    band = round(BAND_MM * PX)
+    covers = {row: lying[max(0, row - band) : row + band].any(axis=0).mean() for row in rows}
+    usual = np.percentile(list(covers.values()), 75) if covers else 0.0
+    return sorted(float(row) for row in rows if covers[row] >= LEAST_COVER * usual)
 
 
 def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
-    """Follows the trace of each row."""
+    """Follows the trace of each row; rows that turn out to be flat lines are left out.
+
+    Args:
+        ink: As `find_ink` returns it.
+        rows: As `find_rows` returns them.
+    """
+    if not rows:
+        return []
     reach = round(REACH_MM * PX)
     padded = np.pad(ink, ((reach, reach), (0, 0)))
     starts = [round(y) for y in rows]
