@@ -27,6 +27,7 @@ SPREAD_MM = 1.2  # by which a trace wanders about its line
 LEAST_PROFILE = 0.08  # of the ink that lies along the strongest row, along another
 BAND_MM = 4.0  # above and below a row, in which its ink lies for the most part
 LEAST_COVER = 0.45  # share of the usual row's columns that a row has ink in
+MOST_UNEVEN = 0.08  # by which steps from row to row may differ from multiples of the usual one
 HOME = 0.0006  # cost for each pixel and column away from the row's line
 RISE = 0.002  # cost of a pixel along ink, across the row
 LONGEST_GAP_MM = 3.0  # in the ink of a trace, that is bridged
@@ -113,11 +114,31 @@ def find_rows(ink: np.ndarray, beside: float = 0.0) -> list[float]:
     band = round(BAND_MM * PX)
     covers = {row: lying[max(0, row - band) : row + band].any(axis=0).mean() for row in rows}
     usual = np.percentile(list(covers.values()), 75) if covers else 0.0
-    return sorted(float(row) for row in rows if covers[row] >= LEAST_COVER * usual)
+    return with_missing_rows(sorted(float(row) for row in rows if covers[row] >= LEAST_COVER * usual))
+
+
+def with_missing_rows(rows: list[float]) -> list[float]:
+    """Returns rows and those between them that a strongly wandering trace has hidden: rows are as far apart from each
+    other as most of them are.
+
+    Args:
+        rows: Pixels from the top, ascending.
+    """
+    if len(rows) < 3:
+        return rows
+    steps = np.diff(rows)
+    usual, result = float(np.median(steps)), [rows[0]]
+    for row, step in zip(rows[1:], steps):
+        count = round(step / usual)
+        if count > 1 and abs(step / usual - count) < MOST_UNEVEN * count:
+            result += [row - step * (count - number) / count for number in range(1, count)]
+        result.append(row)
+    return result
 
 
 def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
-    """Follows the trace of each row; rows that turn out to be flat lines are left out.
+    """Follows the trace of each row; rows that turn out to be flat lines, or hardly there, are left
+    out.
 
     Args:
         ink: As `find_ink` returns it.
@@ -142,9 +163,10 @@ def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
         mass = bands[number][np.clip(beside, 0, 2 * reach), np.arange(ink.shape[1])]
         mass = np.maximum(mass - FAINT, 0).sum(axis=0)
         row = _row(float(y), top - reach + y, bottom - reach + y, mass)
-        if np.nanstd(row.height) >= FLATTEST_MM:
+        if np.isfinite(row.height).any() and np.nanstd(row.height) >= FLATTEST_MM:
             result.append(row)
-    return result
+    there = [float(np.isfinite(row.height).mean()) for row in result]
+    return [row for row, share in zip(result, there) if share >= LEAST_COVER * np.median(there)]
 
 
 def cheapest_paths(bands: np.ndarray, home: int) -> np.ndarray:
