@@ -16,6 +16,7 @@ from heartcare.digitizing_heartcare import NotDigitized
 from heartcare.layouts_heartcare import LAWS, LAYOUT_NAMES, ORDERS, PageLayout, find_layout
 from heartcare.paper_heartcare import PX, find_grid
 from heartcare.studies.evaluate_digitizing import aligned_decibels, decibels, shown
+from heartcare.tracing_heartcare import with_missing_rows
 
 WITHOUT_GRID = ("white",)
 
@@ -153,6 +154,22 @@ def test_an_order_in_which_the_laws_do_not_hold_is_refused(ecg):
         digitize(picture)
     found = digitize(picture, layout="3x4")
     assert "layout_not_confirmed" in found.ecg.warnings
+
+
+def test_rows_that_a_wandering_trace_hides_are_found_by_their_distance():
+    assert with_missing_rows([0, 100, 200, 500, 601]) == pytest.approx([0, 100, 200, 300, 400, 500, 601])
+    assert with_missing_rows([0, 240, 480, 676]) == [0, 240, 480, 676]  # a strip may be nearer
+    assert with_missing_rows([0, 240]) == [0, 240]
+
+
+def test_points_of_the_flat_page_are_found_in_the_picture(ecg):
+    picture, page = page_of(ecg, DEVICES["philips"], 150)
+    turned = picture.rotate(-2, Image.Resampling.BICUBIC, fillcolor=(255, 255, 255))
+    grid = find_grid(turned)
+    x, y = grid.to_picture(np.array([400.0, 800.0, 400.0]), np.array([400.0, 400.0, 800.0]))
+    assert np.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(400 / PX * page.px, rel=0.005)
+    assert np.degrees(np.arctan2(y[1] - y[0], x[1] - x[0])) == pytest.approx(2, abs=0.2)
+    assert np.degrees(np.arctan2(x[0] - x[2], y[2] - y[0])) == pytest.approx(2, abs=0.2)
 
 
 def test_rows_that_no_layout_has_are_refused():
