@@ -24,6 +24,11 @@ FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # of the distance of two lines, in pixels
 DARKEST = 0.3  # of the paper's brightness; lines of a grid are not darker, and what is counts as much
 BLACK = 0.42  # darkness of the ink of traces in all colours, which is no line of the grid
 STRONG = 12.0  # power of a line of the spectrum in powers around it, from which on it is one
+SEEN = 3.0  # the same, of a line whose place is known
+LEAST_TILES = 0.08  # share of the tiles that have such lines in both directions
+ALIKE = 0.06  # by which the logarithms of two pitches may differ, of one grid seen from aside
+# If the strongest frequency is the harmonic of a lower one, these multiples of the lower one are seen as well.
+HARMONICS = {1: (), 2: (1, 3), 3: (1, 2), 4: (1, 2, 3)}
 FEWEST_PERIODS = 4  # on a tile, of lines that can be told from others
 LOWEST_STRENGTH = 0.4  # of the strongest line of a spectrum, from which on a lower one counts more
 MOST_FIVES = 90  # lines on the width of a page, up to which they may be 5 mm apart
@@ -136,7 +141,7 @@ def find_grid(picture: Image.Image) -> Grid | None:
     kept = trusted & np.isfinite(u) & np.isfinite(v)
     points = np.stack([u[kept], v[kept], x[kept], y[kept]])
     angle = float(np.degrees(np.arctan2(across[1], across[0])))
-    return _net(points, picture.size, pitch, angle, spacing)
+    return _net(points, pitch, angle, spacing)
 
 
 def _find_pitch(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -153,28 +158,27 @@ def _find_pitch(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:
         for left in starts[1]:
             tile = lines[top : top + TILE, left : left + TILE]
             spectra.append(np.abs(np.fft.fft2((tile - tile.mean()) * window)) ** 2)
-    found = [peaks for peaks in map(_peaks, spectra) if peaks is not None]
-    if len(found) < max(4, 0.08 * len(spectra)):
+    all_peaks = [_peaks(spectrum) for spectrum in spectra]
+    spectra = [spectrum for spectrum, peaks in zip(spectra, all_peaks) if peaks is not None]
+    found = [peaks for peaks in all_peaks if peaks is not None]
+    if len(found) < max(4, LEAST_TILES * len(all_peaks)):
         return None
     powers = np.array([power for _, _, power in found])
     best = powers >= np.median(powers)
     # Grids are square: the pitch is the one that most tiles have in both directions.
     across, down = (np.array([peaks[axis] for peaks in found])[best] for axis in (0, 1))
     pitches = np.concatenate([np.hypot(*across.T), np.hypot(*down.T)])
-    usual = _mode(pitches)
-    near = [np.abs(np.hypot(*side.T) / usual - 1) < 0.12 for side in (across, down)]
+    near = [np.abs(np.hypot(*side.T) / _mode(pitches) - 1) < 2 * ALIKE for side in (across, down)]
     if min(each.sum() for each in near) < 3:
         return None
     across, down = (np.median(side[some], axis=0) for side, some in zip((across, down), near))
-    strongest = np.argsort(powers)[-24:]
-    kept = [spectrum for spectrum, peaks in zip(spectra, map(_peaks, spectra)) if peaks is not None]
-    factor, spacing = _spacing([kept[number] for number in strongest], across, down, width)
+    factor, spacing = _spacing([spectra[number] for number in np.argsort(powers)[-24:]], across, down, width)
     return across * factor, down * factor, spacing
 
 
 def _mode(values: np.ndarray) -> float:
-    """Returns the value that has most others within 6 percent."""
-    close = np.abs(np.log(values[:, None] / values)) < 0.06
+    """Returns the value that has most others near it."""
+    close = np.abs(np.log(values[:, None] / values)) < ALIKE
     return float(np.median(values[close[close.sum(1).argmax()]]))
 
 
@@ -221,30 +225,24 @@ def _spacing(spectra: list[np.ndarray], across: np.ndarray, down: np.ndarray, wi
     lines that have the product as theirs.
     """
 
-    def is_strong(factor: float) -> bool:
-        """Tells whether the spectrum has lines at a multiple of the frequencies."""
-        return all(
-            np.median([_strength(each, carrier * factor, axis) for each in spectra]) > 3.0
+    def strength(factor: float) -> float:
+        """How strong lines of the spectrum are at a multiple of the frequencies, in the weaker direction."""
+        return min(
+            float(np.median([_strength(each, carrier * factor, axis) for each in spectra]))
             for axis, carrier in enumerate((across, down))
         )
 
     factor = 1.0
-    for harmonic in (1, 2, 3, 4):
-        if all(is_strong(k / harmonic) for k in (*range(1, harmonic), *range(harmonic + 1, 2 * min(harmonic, 2)))):
+    for harmonic, beside in HARMONICS.items():
+        if all(strength(k / harmonic) > SEEN for k in beside):
             factor = 1 / harmonic
-            if sum(is_strong(factor * k / 5) for k in (1, 2, 3, 4)) >= 3:
+            if sum(strength(factor * k / 5) > SEEN for k in (1, 2, 3, 4)) >= 3:
                 return factor, 1
     if np.hypot(*across) * factor * width > MOST_FIVES:
         return factor, 1
     # Finer lines place a page better, if they are seen: they make the fifth harmonic stronger than those beside it.
-    fourth, fifth, sixth = (
-        min(
-            np.median([_strength(each, carrier * factor * k, axis) for each in spectra])
-            for axis, carrier in enumerate((across, down))
-        )
-        for k in (4, 5, 6)
-    )
-    return (5 * factor, 1) if fifth > max(12.0, 1.5 * fourth, 1.5 * sixth) else (factor, 5)
+    fourth, fifth, sixth = (strength(factor * k) for k in (4, 5, 6))
+    return (5 * factor, 1) if fifth > max(STRONG, 1.5 * fourth, 1.5 * sixth) else (factor, 5)
 
 
 def _strength(spectrum: np.ndarray, carrier: np.ndarray, axis: int) -> float:
@@ -308,12 +306,11 @@ def _unwrap(phase: np.ndarray, mask: np.ndarray, strength: np.ndarray) -> np.nda
     return result
 
 
-def _net(points: np.ndarray, size: tuple[int, int], pitch: float, angle: float, spacing: int) -> Grid | None:
+def _net(points: np.ndarray, pitch: float, angle: float, spacing: int) -> Grid | None:
     """Makes the net by which the page is flattened.
 
     Args:
         points: (4, points): u, v in mm on the page, x, y in pixels of the picture.
-        size: Width and height of the picture.
         pitch, angle, spacing: As in `Grid`.
     """
     u, v, x, y = points
