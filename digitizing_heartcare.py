@@ -17,7 +17,7 @@ from .calibration_heartcare import NEAR, Pulse, find_extent, find_pulses, read_c
 from .configuration_heartcare import LEADS
 from .ecg_heartcare import ECG
 from .image_processing_heartcare import as_rgb, open_picture
-from .layouts_heartcare import BESIDE_MM, Arrangement, PageLayout, find_layout
+from .layouts_heartcare import BESIDE_MM, CLEAR, Arrangement, PageLayout, find_layout
 from .pages_heartcare import not_a_page
 from .paper_heartcare import BEYOND_MM, NET_MM, PX, Grid, NotDigitized, darkness, find_grid, reduced
 from .tracing_heartcare import Row, find_ink, find_rows, follow
@@ -138,9 +138,13 @@ def digitize(
     for turned in TURNS.get(cause, (0, 180)):
         upright = picture.rotate(-turned, expand=True) if turned else picture
         try:
-            return _digitize_upright(upright, layout, speed, gain, turned)
+            page = _digitize_upright(upright, layout, speed, gain, turned)
         except NotDigitized as error:
             failed = failed or error
+            continue
+        # What looks upright is turned upside down for a clear reason alone.
+        if cause in TURNS or not turned or page.arrangement.error <= CLEAR:
+            return page
     if cause and cause not in TURNS:
         raise NotDigitized(f"The picture is no page of an ECG: {cause}.") from failed
     raise failed

@@ -30,7 +30,8 @@ BESIDE_MM = 0.7  # on both sides of the border of two leads, where a line may pa
 SMOOTH_MM = 0.5  # deviation of the window in which leads are compared, since no row is exactly above another
 MOST_ERROR = 0.55  # of the laws of the limb leads, in parts of the leads
 MOST_STRIP_ERROR = 0.55  # of a strip against the lead that it repeats; above, it is left out
-CLEAR, LEAST_MARGINS = 0.3, (1.25, 1.6)  # of the second best error over the best, where that is below, and above
+CLEAR = 0.3  # error of an arrangement that is sure, even of an order that few pages have
+LEAST_MARGINS = (1.25, 1.6)  # of the second best score over the best, where that is below `CLEAR`, and above
 UNKNOWN = 9.0  # error where too little of a trace is there
 LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
 WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
@@ -121,15 +122,20 @@ class Arrangement:
         return self.layout.grid, self.layout.order
 
     @property
+    def error(self) -> float:
+        """The root mean square of the errors of the laws."""
+        return _rms(self.laws.values())
+
+    @property
     def holds(self) -> bool:
         """Tells whether the limb leads are what they must be to each other."""
-        return _rms(self.laws.values()) <= MOST_ERROR
+        return self.error <= (MOST_ERROR if self.layout.order == "standard" else CLEAR)
 
     @property
     def score(self) -> float:
         """How badly it fits; a row that it does not explain is evidence against it."""
         others = [min(error, 1.0) for error in self.repeats.values()]
-        return _rms(self.laws.values()) + 0.3 * _rms(others) + 0.5 * self.left_over
+        return self.error + 0.3 * _rms(others) + 0.5 * self.left_over
 
 
 def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: str | None = None) -> Arrangement:
@@ -243,4 +249,14 @@ def _relative(rest: np.ndarray, sides: list[np.ndarray]) -> float:
     return float(np.sqrt(np.mean(np.square(rest[good]))) / size) if size >= LEAST_SIZE_MM else UNKNOWN
 
 
-__all__ = ["BESIDE_MM", "CABRERA", "GRIDS", "LAYOUT_NAMES", "ORDERS", "Arrangement", "PageLayout", "find_layout"]
+__all__ = [
+    "BESIDE_MM",
+    "CABRERA",
+    "CLEAR",
+    "GRIDS",
+    "LAYOUT_NAMES",
+    "ORDERS",
+    "Arrangement",
+    "PageLayout",
+    "find_layout",
+]
