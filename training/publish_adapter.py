@@ -9,6 +9,7 @@ trained with.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
-from heartcare.adapting_heartcare import WEIGHTS, load_public, merged, own_weights
+from heartcare.adapting_heartcare import WEIGHTS, load_public, merge, own_weights
 
 SHARED = ["beat", "vision_tower", "findings_head", "picture_head", "question_reader"]
 
@@ -49,12 +50,13 @@ def main(argv: list[str] | None = None) -> None:
         lora = {name: file.get_tensor(name) for name in file.keys()}
         scale = float(file.metadata()["scale"])
     adapter = {"base": args.base, "package": args.package, "scale": scale, "shared": SHARED}
-    words = load_public(adapter).get_input_embeddings().num_embeddings
-    own = own_weights(model.state_dict(), lora, SHARED, words)
-    check(model.state_dict(), merged(load_public_weights(adapter, model.state_dict()), own, scale))
+    public_words = load_public(adapter).get_input_embeddings().num_embeddings
+    own = own_weights(model.state_dict(), lora, SHARED, public_words)
+    check(model.state_dict(), merge(load_public_weights(adapter, model.state_dict()), own, scale))
     model.config.adapter, model.config.dtype = adapter, torch.float32
     for config in (model.config, model.config.beat_config, model.config.vision_config, model.config.text_config):
         config.name_or_path = ""  # a path of this machine means nothing to others
+        vars(config).pop("_model_name_or_path", None)  # what a GGUF file says of its origin
     args.output.mkdir(parents=True, exist_ok=True)
     before = set(args.output.iterdir())
     model.config.save_pretrained(args.output)
@@ -62,6 +64,9 @@ def main(argv: list[str] | None = None) -> None:
     HeartcareProcessor.from_pretrained(args.model).save_pretrained(args.output)
     for file in set(args.output.glob("*.py")) - before:  # the code is that at the root
         file.unlink()
+    words_file = args.output / "tokenizer.json"
+    words = json.loads(words_file.read_text(encoding="utf-8"))  # a third of the file is spaces
+    words_file.write_text(json.dumps(words, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     compact = {name: weight.half().contiguous() for name, weight in own.items()}
     save_file(compact, args.output / WEIGHTS, {"format": "pt"})
     size = sum(file.stat().st_size for file in args.output.iterdir())

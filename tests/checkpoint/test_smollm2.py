@@ -49,8 +49,8 @@ def test_it_is_of_one_opinion_with_the_root(root, whole):
 @torch.inference_mode()
 def test_its_language_model_writes_reports_of_its_own(root, whole):
     model, processor = whole
-    reports = set()
-    for name in EXAMPLES:
+    reports = {}
+    for name in ("atrial_fibrillation", "sinus_rhythm"):
         content = [
             {"type": "ecg", "path": str(root / "examples/ecgs" / name)},
             {"type": "text", "text": "Write a report of this ECG."},
@@ -59,6 +59,6 @@ def test_its_language_model_writes_reports_of_its_own(root, whole):
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         inputs = processor.apply_chat_template(chat, **options)
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=80)[0, inputs["input_ids"].shape[1] :]
-        reports.add(processor.decode(ids, skip_special_tokens=True))
-    assert len(reports) == len(EXAMPLES) and all(len(report.split()) > 8 for report in reports)
-    assert all("hythm" in report for report in reports)
+        reports[name] = processor.decode(ids, skip_special_tokens=True)
+    assert "Rhythm: atrial fibrillation." in reports["atrial_fibrillation"]
+    assert "Rhythm: sinus rhythm." in reports["sinus_rhythm"]

