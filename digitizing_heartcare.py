@@ -135,7 +135,7 @@ def digitize(
             "pixels for each mm, 1100 x 800 in all."
         )
     cause, failed = not_a_page(picture), None
-    for turned in TURNS.get(cause, (0, 180)):
+    for turned in TURNS.get(cause, (0,) if cause else (0, 180)):
         upright = picture.rotate(-turned, expand=True) if turned else picture
         try:
             page = _digitize_upright(upright, layout, speed, gain, turned)
