@@ -213,6 +213,8 @@ def level_net(picture: Image.Image, pitch: float, lean: float = 0.0) -> Grid:
         picture: RGB.
         pitch: Pixels for each mm.
         lean: By how much more to the right is what is below, for each pixel down.
+
+    Raises: `NotDigitized` for a blank picture.
     """
     small = darkness(picture.reduce(2), darkest=False)
     y, x = np.nonzero(ndimage.grey_opening(small, (1, 5)) > 0.3)

@@ -342,18 +342,19 @@ class ECGImageProcessor(BaseImageProcessor):
         return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 
 
+def paper_around(band: Image.Image) -> Image.Image:
+    """Returns the brightness of the paper around each point of one colour of a picture, at a reduced size."""
+    small = band.reduce(max(1, min(band.size) // 160))
+    return small.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(4))
+
+
 def even_light(image: Image.Image) -> Image.Image:
     """Turns an RGB picture into a grey one of the same size: each point in its brightest colour, relative to the
     paper around it.
     """
     ink = None
     for band in image.split():
-        small = (
-            band.reduce(max(1, min(image.size) // 160))
-            .filter(ImageFilter.MaxFilter(9))
-            .filter(ImageFilter.GaussianBlur(4))
-        )
-        gain = Image.fromarray(255 / np.maximum(np.asarray(small, np.float32), 1)).resize(
+        gain = Image.fromarray(255 / np.maximum(np.asarray(paper_around(band), np.float32), 1)).resize(
             image.size, Image.Resampling.BILINEAR
         )
         lit = np.asarray(gain) * np.asarray(band)

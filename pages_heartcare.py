@@ -254,7 +254,7 @@ class Stroke:
 
     @property
     def is_trace(self) -> bool:
-        """Whether it is the trace of one lead, of some in a row, or traces that cross each other."""
+        """Tells whether it is the trace of one lead, of some in a row, or traces that cross each other."""
         steep = float(np.mean(self.thickness >= np.median(self.thickness) + SPIKE))
         if np.median(self.thickness) > MOST_THICK or not STEEP[0] <= steep <= STEEP[1]:
             return False

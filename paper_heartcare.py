@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy import ndimage
+
+from .image_processing_heartcare import paper_around
 
 PX = 8  # pixels per mm of a flat page
 MOST_PIXELS = 2200  # of the longer side of a picture that is looked at
@@ -105,12 +107,7 @@ def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
     """
     result = None
     for band in picture.split():
-        small = (
-            band.reduce(max(1, min(picture.size) // 160))
-            .filter(ImageFilter.MaxFilter(9))
-            .filter(ImageFilter.GaussianBlur(4))
-        )
-        paper = np.asarray(small.resize(picture.size, Image.Resampling.BILINEAR), np.float32)
+        paper = np.asarray(paper_around(band).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
         share = np.asarray(band, np.float32) / np.maximum(paper, 1)
         result = share if result is None else (np.minimum if darkest else np.maximum)(result, share, out=result)
     return np.clip(1 - result, 0, 1)

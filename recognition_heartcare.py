@@ -203,12 +203,12 @@ class Complexes:
 
     @property
     def are_qrs(self) -> bool:
-        """Whether the complexes are those of an ECG."""
+        """Tells whether the complexes are those of an ECG."""
         return self.compared > 1 and self.alike >= LEAST_ALIKE and self.steep >= LEAST_STEEP and self._stands_out
 
     @property
     def may_be_qrs(self) -> bool:
-        """Whether the stretch is too short to tell these complexes from those of an ECG."""
+        """Tells whether the stretch is too short to tell these complexes from those of an ECG."""
         seconds = self.cleaned.shape[1] / self.rate
         if seconds >= SHORT_SECONDS or self.compared > FEW or (self.compared == 0 and seconds >= SHORTEST_SECONDS):
             return False

@@ -84,7 +84,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnPage:
-    """What is where on a page that was drawn.
+    """A page that was drawn, and the places of its traces.
 
     Attributes:
         style: Its style.

@@ -1,4 +1,4 @@
-"""What scanners, cameras, faxes and years in a folder make of a page.
+"""Makes of a page what scanners, cameras, faxes and years in a folder make of it.
 
 clean picture --KINDS: paper, light, geometry, optics, file--> picture as people have it
 """
