@@ -9,6 +9,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+MODEL =# of the command line alone, since the Space reads a variable of this name from the environment
 RUN = $(VENV)/bin/python
 # Most of the files that are installed are never imported, so that they are compiled when they are.
 INSTALL = $(RUN) -m pip install --quiet --no-compile --constraint constraints.txt
