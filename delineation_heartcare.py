@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft, ndimage
 from scipy import signal as scipy_signal
 
-from .cleaning_heartcare import kept_up_to, resample
+from .cleaning_heartcare import kept_up_to, resample, stretches
 from .marking_heartcare import RATE, Marks, Span, marks_of_beat, straight_line
 
 LEAST_SECONDS = 0.2  # of a recording; a shorter one holds no beat
@@ -28,6 +28,8 @@ SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is ano
 RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
 REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
+LEAST_SHARE = 0.25  # of the usual QRS; leads with a lower one do not count for more than that makes them
+CUT_SECONDS = 0.15  # from the border of a column, within which it may cut a QRS
 SPIKE_RATE = 250  # Hz, below which pacing spikes are not seen
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
 
@@ -49,6 +51,7 @@ class Delineation:
         r_peaks: float64 (beats,), seconds from the start of the recording.
         beats: The waves of each beat, seconds from the start of the recording.
         usual: bool (beats,), whether a beat has the commonest form; an ectopic beat has not.
+        led_up: bool (beats,), whether the time before a beat was recorded, in which its P wave may lie.
         median: The waves of the median beat of that form, seconds from its QRS complex; None without any beat.
         median_beat: float32 (leads, samples) mV at 500 Hz, from 0.45 s before its QRS complex; None without any beat.
         by_lead: Wave ("p", "qrs", "t") -> float64 (leads, 2), onset and end in each lead of the median beat, seconds
@@ -59,33 +62,46 @@ class Delineation:
     r_peaks: np.ndarray
     beats: list[Waves]
     usual: np.ndarray
+    led_up: np.ndarray
     median: Waves | None
     median_beat: np.ndarray | None
     by_lead: dict[str, np.ndarray]
     spikes: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
-def delineate(signal: np.ndarray, sampling_rate: float) -> Delineation:
+def delineate(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> Delineation:
     """Finds the waves of an ECG.
 
     Args:
         signal: (leads, samples) in mV, cleaned; absent leads are zeros.
         sampling_rate: Hz.
+        recorded: bool (leads, samples), where each lead was recorded. The waves of the beats are those of the leads
+            that were recorded all the time; the median beat has the others, too, where they show one of its beats
+            whole. By default, all were.
 
     Returns: a `Delineation`; without any beat where there is none.
     """
     signal = np.asarray(signal, np.float32)
     if not np.isfinite(signal).all():
         signal = np.nan_to_num(signal)
-    spikes = find_pacing_spikes(signal, sampling_rate)
-    signal = _without(spikes, signal, sampling_rate)
+    at_times = None
+    if recorded is None or (full := recorded.all(axis=1)).all():
+        recorded = None
+        spikes = find_pacing_spikes(signal, sampling_rate)
+        signal = every_lead = _without(spikes, signal, sampling_rate)
+    else:
+        every_lead, signal = np.where(recorded, signal, np.float32(0)), np.where(full[:, None], signal, np.float32(0))
+        at_times = resample(np.where(recorded & ~full[:, None], every_lead, np.nan), sampling_rate, RATE)
+        spikes = find_pacing_spikes(signal, sampling_rate)
+        signal = _without(spikes, signal, sampling_rate)
     enough = sampling_rate >= LEAST_RATE and signal.shape[-1] > LEAST_SECONDS * sampling_rate
-    peaks = find_r_peaks(signal, sampling_rate) if enough else np.empty(0)
+    peaks = find_r_peaks(every_lead, sampling_rate, recorded) if enough else np.empty(0)
     if not len(peaks):
         by_lead = {name: np.full((len(signal), 2), np.nan) for name in ("p", "qrs", "t")}
-        return Delineation(np.empty(0), [], np.empty(0, bool), None, None, by_lead, spikes / sampling_rate)
+        none = np.empty(0, bool)
+        return Delineation(np.empty(0), [], none, none, None, None, by_lead, spikes / sampling_rate)
     peaks = np.round(peaks * RATE / sampling_rate).astype(int)
-    found = _Beats(resample(signal, sampling_rate, RATE).astype(np.float32, copy=False), peaks).delineate()
+    found = _Beats(resample(signal, sampling_rate, RATE).astype(np.float32, copy=False), peaks, at_times).delineate()
     return replace(found, spikes=spikes / sampling_rate)
 
 
@@ -160,12 +176,42 @@ def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
 
 
-def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """The same where leads were recorded at different times: each stretch counts relative to its own usual QRS, since
+    chest leads are steeper than limb leads.
+    """
+    parts = []
+    for rows, start, stop in stretches(recorded):
+        if stop - start > 0.5 * sampling_rate:
+            steep = _steepness(signal[rows, start:stop], sampling_rate)
+            parts.append((steep, _usual_largest(steep, sampling_rate), len(rows), slice(start, stop)))
+    total, count = np.zeros(signal.shape[1]), np.zeros(signal.shape[1])
+    usual = float(np.median([each[1] for each in parts])) if parts else 0.0
+    at, far = np.arange(signal.shape[1]), CUT_SECONDS * sampling_rate
+    for steep, own, leads, span in parts:
+        # A QRS that the border of a column cuts counts less there than in the leads that show it whole.
+        before = at[span] - span.start if span.start else far
+        after = span.stop - 1 - at[span] if span.stop < len(at) else far
+        weight = leads**0.5 * np.clip(np.minimum(before, after) / far, 0.05, 1)
+        total[span] += weight * np.square(steep * (usual / max(own, LEAST_SHARE * usual, 1e-9)))
+        count[span] += weight
+    return np.sqrt(total / np.maximum(count, 1e-9))
+
+
+def _usual_largest(values: np.ndarray, sampling_rate: float) -> float:
+    """The median, over stretches of 1.5 s, of the largest value in each."""
+    parts = max(1, round(len(values) / sampling_rate / 1.5))
+    largest = np.maximum.reduceat(values, np.arange(parts) * len(values) // parts)
+    return float(np.median(largest))
+
+
+def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> np.ndarray:
     """QRS complexes of one ECG, found on all leads together.
 
     Args:
         signal: (leads, samples) in mV, without drift.
         sampling_rate: Hz.
+        recorded: bool (leads, samples), where each lead was recorded; everywhere by default.
 
     Returns: int64 (peaks,), samples at which the slopes of a QRS complex have their centre; empty where there is none.
     """
@@ -174,12 +220,15 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     if every > 1 and signal.shape[-1] >= 2 * every:
         whole = signal.shape[-1] // every
         means = sum(signal[:, first : whole * every : every] for first in range(every)) / np.float32(every)
-        return find_r_peaks(means, sampling_rate / every) * every + every // 2
+        there = None if recorded is None else recorded[:, : whole * every : every]
+        return find_r_peaks(means, sampling_rate / every, there) * every + every // 2
     window = np.hanning(max(3, round(0.12 * sampling_rate)) | 1)
-    energy = ndimage.convolve1d(_steepness(signal, sampling_rate), window / window.sum(), mode="constant")
-    # The usual QRS: the median over seconds of the largest energy in each.
-    parts = max(1, round(len(energy) / sampling_rate / 1.5))
-    usual = float(np.median(np.maximum.reduceat(energy, np.arange(parts) * len(energy) // parts)))
+    if recorded is None:
+        steep = _steepness(signal, sampling_rate)
+    else:
+        steep = _steepness_in_parts(signal, recorded, sampling_rate)
+    energy = ndimage.convolve1d(steep, window / window.sum(), mode="constant")
+    usual = _usual_largest(energy, sampling_rate)  # that of a QRS
     if usual < 1e-5:  # mV a sample: no more than rounding
         return np.empty(0, np.int64)
     peaks, _ = scipy_signal.find_peaks(
@@ -212,7 +261,7 @@ class _Beats:
     before its QRS.
     """
 
-    def __init__(self, signal: np.ndarray, peaks: np.ndarray):
+    def __init__(self, signal: np.ndarray, peaks: np.ndarray, at_times: np.ndarray | None = None):
         self.zero, length = round(BEFORE * RATE), round((BEFORE + AFTER) * RATE)
         self.signal, self.length = signal, length
         self.padded = np.pad(signal, ((0, 0), (length, length)), mode="edge")
@@ -225,6 +274,35 @@ class _Beats:
         away = np.abs(models[:, :, ::3] - self.median[:, ::3]).ravel()
         spread = np.partition(away, len(away) // 2)[len(away) // 2] / 0.6745 if len(models) > 2 else 0.0
         self.noise = spread * np.sqrt(len(signal))  # mV of a single beat, in the norm over the leads
+        self.shown, self.shown_noise = self.median, self.noise / np.sqrt(len(models))
+        if at_times is not None:
+            self._show_partly_recorded(at_times, spread)
+
+    def _show_partly_recorded(self, at_times: np.ndarray, spread: float) -> None:
+        """Adds to the median beat that is marked and returned the leads that were recorded for a part of the time, each
+        by the beats that it shows whole, or pieced together of those that it shows in part. Beats beside one of another
+        form count only where there are no others.
+
+        Args:
+            at_times: These leads at 500 Hz, NaN where they were not recorded and in all other leads.
+            spread: mV of noise of one lead.
+        """
+        around = np.pad(at_times, ((0, 0), (self.length, self.length)), constant_values=np.nan)
+        starts = (self.length + self.peaks[self.usual] - self.zero).tolist()
+        beats = np.stack([around[:, start : start + self.length] for start in starts])
+        beside = np.pad(self.usual, 1, constant_values=True)
+        before, after = beside[:-2][self.usual], beside[2:][self.usual]
+        self.shown, counts = self.median.copy(), np.full(len(at_times), len(self.models))
+        for row in np.flatnonzero(np.isfinite(at_times).any(axis=1)):
+            finite = np.isfinite(beats[:, row])
+            whole = finite.all(axis=1)
+            chosen = next((each for each in (whole & before & after, whole & after, whole) if each.any()), None)
+            if chosen is not None:
+                self.shown[row] = np.median(beats[chosen, row], axis=0)
+                counts[row] = chosen.sum()
+            elif finite.any(axis=0).all():
+                self.shown[row], counts[row] = np.nanmedian(beats[:, row], axis=0), 1
+        self.shown_noise = spread * np.sqrt(np.sum(1 / counts))
 
     def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
         """The signal around each peak: (beats, leads, samples)."""
@@ -259,9 +337,9 @@ class _Beats:
 
     def delineate(self) -> Delineation:
         rr = self._cycle()
-        marks = marks_of_beat(self.median, self.zero, rr, self.noise / np.sqrt(len(self.models)))
+        marks = marks_of_beat(self.shown, self.zero, rr, self.shown_noise)
         if marks["p"] is not None and not (self._recurs(marks["p"].span) and self._is_single(marks)):
-            marks = marks_of_beat(self.median, self.zero, rr, self.noise / np.sqrt(len(self.models)), p=False)
+            marks = marks_of_beat(self.shown, self.zero, rr, self.shown_noise, p=False)
         spans = {name: each and each.span for name, each in marks.items()}
         found = {name: np.full((len(self.peaks), 2), np.nan) for name in spans}
         for name, span in spans.items():
@@ -283,7 +361,8 @@ class _Beats:
         median = Waves(
             **{name: span and tuple((edge - self.zero) / RATE for edge in span) for name, span in spans.items()}
         )
-        return Delineation(tops / RATE, self._waves(found), self.usual, median, self.median, by_lead)
+        led_up = tops >= self.zero
+        return Delineation(tops / RATE, self._waves(found), self.usual, led_up, median, self.shown, by_lead)
 
     def _end_t(self, found: dict[str, np.ndarray]) -> None:
         """Ends each T wave no later than the next beat begins, at its P wave or, without one, its QRS complex."""

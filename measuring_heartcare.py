@@ -15,6 +15,7 @@ from .cleaning_heartcare import bridge, long_stretches
 from .configuration_heartcare import LEADS
 from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation, delineate
 from .marking_heartcare import RATE, Span
+from .stretches_heartcare import delineate_stretches
 
 WIDE_MS = 120  # of a QRS
 EARLY = 0.85  # of the usual distance from the beat before; less is early
@@ -112,8 +113,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         signal: (12, samples) in mV, cleaned, leads in standard order; 0 or NaN where a lead was not recorded.
         sampling_rate: Hz.
         recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
-            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. Of what has longer gaps,
-            the leads and the stretch of time that `best_stretch` chooses are measured.
+            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. What has longer gaps, as a
+            page has, is measured as `delineate_stretches` finds its waves.
 
     Raises: `ValueError` unless there are twelve leads.
     """
@@ -122,18 +123,15 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         raise ValueError(f"An ECG of shape (12, samples) is measured, got {signal.shape}; see BeatFeatureExtractor.")
     finite = np.isfinite(signal)
     recorded = finite if recorded is None else finite & np.asarray(recorded, bool)
-    start = 0
     if not recorded.all():
         signal, recorded = _without_short_gaps(signal, recorded, sampling_rate)
-        stretch = best_stretch(recorded)
-        signal, recorded, start = signal[:, stretch], recorded[:, stretch], stretch.start
-    present = recorded.all(axis=1) & signal.any(axis=1)
-    if not present.all():
-        signal = np.where(present[:, None], signal, 0.0)
+    if recorded.all():
+        found, present = delineate(signal, sampling_rate), signal.any(axis=1)
+    else:
+        found, present = delineate_stretches(signal, recorded, sampling_rate)
     slow = f"the sampling rate of {sampling_rate:g} Hz is too low; {LEAST_RATE} Hz are needed"
     nothing = slow if sampling_rate < LEAST_RATE else "no beat is seen"
-    measuring = Measuring(delineate(signal, sampling_rate), present, nothing, sampling_rate)
-    return _later(measuring.measurements(), start / sampling_rate)
+    return Measuring(found, present, nothing, sampling_rate).measurements()
 
 
 def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, ...]:
@@ -150,26 +148,6 @@ def _later(measured: Measurements, seconds: float) -> Measurements:
     ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
     spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
     return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
-
-
-def best_stretch(recorded: np.ndarray) -> slice:
-    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
-    that were recorded all through it.
-
-    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
-
-    Args:
-        recorded: bool (leads, samples).
-    """
-    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
-    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
-    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
-    # The edge from which on each lead was recorded without a gap up to the end of each part.
-    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
-    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
-    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
-    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
-    return slice(int(starts[count, last]), int(edges[last + 1]))
 
 
 def unmeasured(reason: str) -> Measurements:
@@ -231,9 +209,8 @@ class Measuring:
         few = "fewer than three usual beats in a row"
         self._set("rmssd", 1000 * np.sqrt(np.mean(np.square(steps))) if len(steps) else None, few)
         # A beat whose P wave may lie before the start of the recording is not judged.
-        start = self.found.r_peaks - BEFORE
-        judged = [wave.p is not None for wave, is_usual, first in zip(self.found.beats, usual, start)
-                  if is_usual and first >= 0]  # fmt: skip
+        judged = [wave.p is not None for wave, is_judged in zip(self.found.beats, usual & self.found.led_up)
+                  if is_judged]  # fmt: skip
         no_share = "no usual beat is recorded with the time before it: the median beat alone tells whether P is there"
         self._set("p_share", np.mean(judged) if judged else None, no_share)
         self.values["ectopic"] = tuple(self._ectopic(rr))

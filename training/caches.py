@@ -15,6 +15,7 @@ from heartcare import (
     findings_heartcare,
     marking_heartcare,
     measuring_heartcare,
+    stretches_heartcare,
 )
 
 # The modules that the measured numbers of an ECG come from.
@@ -24,6 +25,7 @@ MEASURING = (
     findings_heartcare,
     marking_heartcare,
     measuring_heartcare,
+    stretches_heartcare,
 )
 
 

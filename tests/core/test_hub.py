@@ -104,6 +104,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "quality_heartcare.py",
         "recognition_heartcare.py",
         "reading_heartcare.py",
+        "stretches_heartcare.py",
         "tables_heartcare.py",
         "wfdb_heartcare.py",
         "tokenization_beat.py",
