@@ -16,7 +16,7 @@ from typing import Any
 
 from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
-from .measuring_heartcare import MEASURED, as_plain, unmeasured
+from .measuring_heartcare import MEASURED
 from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
 from .scp_heartcare import NORMAL, RHYTHM
 from .statements_heartcare import statement_of
@@ -66,8 +66,7 @@ NO_ECG = f"No ECG is given, so there is nothing to answer about; give one with t
 NOT_UNDERSTOOD = f"This question was not understood. {CAN}"
 SURELY_BEYOND = 0.9  # certainty that a question with options cannot be answered, from which on it is not
 ONE_ECG = "Only one ECG is given; a comparison needs two."
-ONE_SIGNAL = "That is answered for one recording of a minute at most, and not for pictures."
-NOT_MEASURED = as_plain(unmeasured("pictures are not measured"))
+ONE_SIGNAL = "That is answered for one recording of a minute at most, and not for pictures alone."
 UNTOLD = "That cannot be told from these leads."
 
 
@@ -469,7 +468,6 @@ __all__ = [
     "CANNOT",
     "NOT_UNDERSTOOD",
     "ONE_ECG",
-    "NOT_MEASURED",
     "NO_ECG",
     "ONE_SIGNAL",
     "Answer",

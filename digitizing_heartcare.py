@@ -8,6 +8,7 @@ picture --paper_heartcare--> flat page --tracing_heartcare--> rows --calibration
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -71,6 +72,7 @@ class DigitizedPage:
         turned: Degrees by which the picture was turned clockwise to be upright: 0, 90, 180 or 270.
         places: Where the leads are on the flat page.
         rows: The traces.
+        picture: The picture, upright, with at most `MOST_PIXELS` on its longer side.
     """
 
     ecg: ECG
@@ -81,20 +83,28 @@ class DigitizedPage:
     turned: int
     places: tuple[Place, ...]
     rows: tuple[Row, ...] = field(repr=False)
+    picture: Image.Image = field(repr=False)
 
     @property
     def layout(self) -> PageLayout:
         """Arrangement of the leads in rows and columns."""
         return self.arrangement.layout
 
-    def draw_over(self, picture: Image.Image) -> Image.Image:
-        """Returns a picture, upright, with each lead that was read drawn over it in a colour of its row.
+    def as_plain(self) -> dict[str, Any]:
+        """Returns what was found of the page as plain values, for replies in JSON."""
+        return {
+            "layout": self.layout.name,
+            "order": self.layout.order,
+            "speed": self.speed,
+            "gain": self.gain,
+            "turned": self.turned,
+            "pixels_per_mm": round(self.grid.pitch, 2),
+            "warnings": list(self.ecg.warnings),
+        }
 
-        Args:
-            picture: The picture that was digitised.
-        """
-        page = as_rgb(picture).rotate(-self.turned, expand=True) if self.turned else as_rgb(picture)
-        page = reduced(page)
+    def draw_over(self) -> Image.Image:
+        """Returns the picture, upright, with each lead that was read drawn over it in a colour of its row."""
+        page = self.picture.copy()
         pen, width = ImageDraw.Draw(page), max(1, page.width // 1200)
         for place in self.places:
             row = self.rows[place.row]
@@ -176,7 +186,7 @@ def _digitize_upright(
     warnings += tuple(f"strip_unknown:{number}" for number, lead in enumerate(found.strips, 1) if lead is None)
     signal = _signal(rows, pulses, places, speed, gain)
     ecg = ECG(signal, RATE, LEADS, "picture", "picture", notes=tuple(notes), warnings=warnings)
-    return DigitizedPage(ecg, found, speed, gain, grid, turned, places, tuple(rows))
+    return DigitizedPage(ecg, found, speed, gain, grid, turned, places, tuple(rows), picture)
 
 
 def _read_rows(picture: Image.Image, grid: Grid) -> tuple[list[Row], list[Pulse | None]]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from .answering_heartcare import (
-    NOT_MEASURED,
     NOT_UNDERSTOOD,
     ONE_SIGNAL,
     Answer,
@@ -30,7 +29,10 @@ from .answering_heartcare import (
 from .configuration_heartcare import ABSENT
 from .explaining_heartcare import explain_findings
 from .findings_heartcare import FindingsOutput, numbers_of, recorded_part
+from .pictures_heartcare import EXPERTS
 
+# Weight of the logits of each expert where both read a page; chosen on PTB-XL's fold 9.
+PAGE_WEIGHTS = {"ecg": 0.7, "image": 0.3}
 SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
 
@@ -46,7 +48,7 @@ class DirectAnswersMixin:
 
     def _has_head(self, kind: str) -> bool:
         """Tells whether the model has a head that reads statements from recordings of a kind."""
-        return bool(self._wordings) and (kind == "ecg" or bool(self.model.config.picture_hidden_size))
+        return bool(self._wordings) and (kind != "image" or bool(self.model.config.picture_hidden_size))
 
     def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
         """The answer that needs no words of the language model; None where there is none."""
@@ -70,7 +72,9 @@ class DirectAnswersMixin:
             return answer(asked, [each for kind, each in whole if self._has_head(kind)])
         if asked.kind in ("why", "sure") and not asked.codes:
             asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
-        if asked.kind in ("predict", "why") and signal_asked(prepared) is None:
+        if asked.kind == "why" and signal_asked(prepared) is None:
+            return Answer(ONE_SIGNAL)
+        if asked.kind == "predict" and not self._is_forecast(prepared):
             return Answer(ONE_SIGNAL)
         if asked.kind == "predict":
             return forecast_of(seconds_of(prepared["question"]))
@@ -82,18 +86,25 @@ class DirectAnswersMixin:
         """Reads the statements of all signals and pictures once: the language model gets their codes and slots instead
         of samples and pixels, and each input its `logits` and `choices`, a dict for each recording.
         """
-        readers = {"ecg": self._read_signals, "image": self._read_pictures}
-        for kind, read in readers.items():
-            some = [each for each in batch if kind in each["kinds"]] if self._has_head(kind) else []
-            if not some:
+        read: dict[tuple[int, int], dict[str, tuple[list[float], list[float]]]] = {}
+        for expert, reader in {"ecg": self._read_signals, "image": self._read_pictures}.items():
+            places = [
+                (number, place)
+                for number, each in enumerate(batch)
+                for place, kind in enumerate(each["kinds"])
+                if expert in EXPERTS[kind]
+            ]
+            if not places or not self._has_head(expert):
                 continue
-            found = read(some)
-            rows = zip(found.logits.tolist(), found.choice_logits.tolist())
-            for each in some:
-                for place, of_kind in enumerate(each["kinds"]):
-                    if of_kind == kind:
-                        logits, choices = (dict(zip(self._wordings, row)) for row in next(rows))
-                        each["logits"][place], each["choices"][place] = logits, choices
+            found = reader([batch[number] for number in sorted({number for number, _ in places})])
+            for where, *rows in zip(places, found.logits.tolist(), found.choice_logits.tolist()):
+                read.setdefault(where, {})[expert] = tuple(rows)
+        for (number, place), experts in read.items():
+            logits, choices = (
+                dict(zip(self._wordings, weighted({name: rows[which] for name, rows in experts.items()})))
+                for which in (0, 1)
+            )
+            batch[number]["logits"][place], batch[number]["choices"][place] = logits, choices
         for each in batch:
             each["is_read"] = True
 
@@ -118,7 +129,7 @@ class DirectAnswersMixin:
         slots = self.model.get_image_slots(**self.ensure_tensor_on_device(**pixels))
         start = 0
         for each in batch:
-            stop = start + each["kinds"].count("image")
+            stop = start + len(each["pictures"])
             each["features"]["image_slots"] = slots[start:stop]
             start = stop
         return self.model.find_in_pictures(image_slots=slots)
@@ -134,16 +145,20 @@ class DirectAnswersMixin:
         ]
 
     def facts(self, prepared: dict[str, Any]) -> list[Facts]:
-        """Returns what is known of each recording and picture; a picture is not measured."""
-        measured = iter(prepared["measurements"])
+        """Returns what is known of each recording and picture; one that was not digitised is not measured."""
+        of_signals = iter(prepared["measurements"])
+        unmeasured = (picture.measured for picture in prepared["pictures"] if picture.kind == "image")
+        measured = [next(unmeasured if kind == "image" else of_signals) for kind in prepared["kinds"]]
         return [
-            facts_of(next(measured) if kind == "ecg" else NOT_MEASURED, logits or {}, choices or {}, self._wordings)
-            for kind, logits, choices in zip(prepared["kinds"], prepared["logits"], prepared["choices"])
+            facts_of(numbers, logits or {}, choices or {}, self._wordings)
+            for numbers, logits, choices in zip(measured, prepared["logits"], prepared["choices"])
         ]
 
     @staticmethod
     def _is_forecast(prepared: dict[str, Any]) -> bool:
-        return signal_asked(prepared) is not None and not prepared["refusal"]
+        """Tells whether one signal is asked about; a page does not show all leads at its end."""
+        is_signal = prepared["kinds"][slice(*prepared["about"])] == ["ecg"]
+        return is_signal and not prepared["refusal"]
 
     def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
         """Returns what follows the signal that is asked about, as plain values."""
@@ -192,13 +207,25 @@ class DirectAnswersMixin:
         return batch
 
 
+def weighted(rows: dict[str, list[float]]) -> list[float]:
+    """Returns the mean of the logits of one or both experts, by `PAGE_WEIGHTS`.
+
+    Args:
+        rows: Name of each expert that read -> its logits.
+    """
+    if len(rows) == 1:
+        (only,) = rows.values()
+        return only
+    return [sum(PAGE_WEIGHTS[name] * value for name, value in zip(rows, values)) for values in zip(*rows.values())]
+
+
 def signal_asked(prepared: dict[str, Any]) -> int | None:
-    """Returns the number, among the signals, of the one signal that a prepared input is about; None where it is about
-    several, or about a picture.
+    """Returns the number, among the signals, of the one signal or digitised page that a prepared input is about; None
+    where it is about several, or about a picture that was not digitised.
     """
     first, last = prepared["about"]
-    is_one = last - first == 1 and prepared["kinds"][first] == "ecg"
-    return prepared["kinds"][:first].count("ecg") if is_one else None
+    is_one = last - first == 1 and "ecg" in EXPERTS[prepared["kinds"][first]]
+    return sum("ecg" in EXPERTS[kind] for kind in prepared["kinds"][:first]) if is_one else None
 
 
 __all__ = ["DirectAnswersMixin", "signal_asked"]

@@ -21,7 +21,9 @@ from transformers.processing_utils import ImagesKwargs
 
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 
+# Rows, strips among them, and columns: of the layouts that are drawn and found, and of those that can be given as well.
 LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
+KNOWN_LAYOUTS = LAYOUTS | {"3x4+2R": (5, 4), "3x4+3R": (6, 4), "4x3": (4, 3), "4x3+R": (5, 3), "6x2+R": (7, 2)}
 DARK = 140  # ink is darker, where paper is 255
 MAX_PIXELS = 2**26  # of a picture, before it is loaded; a sheet of A4 scanned at 600 dpi has half as many
 
@@ -44,8 +46,8 @@ def checked_layout(layout: str) -> str:
 
     Raises: `ValueError` for an unknown one.
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout must be 'auto' or one of {sorted(LAYOUTS)}, got {layout!r}.")
+    if layout != "auto" and layout not in KNOWN_LAYOUTS:
+        raise ValueError(f"layout must be 'auto' or one of {sorted(KNOWN_LAYOUTS)}, got {layout!r}.")
     return layout
 
 
@@ -125,8 +127,8 @@ class ECGImageProcessor(BaseImageProcessor):
 
     Args:
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
-        layout (`str`): "3x4", "3x4+R", "6x2", "12x1", or "auto" to find it by the rows of ink. With a rhythm strip,
-            lead II is taken from the strip, which shows all of the recording.
+        layout (`str`): One of `KNOWN_LAYOUTS`, or "auto" to find one of `LAYOUTS` by the rows of ink. With rhythm
+            strips, lead II is taken from the first one, which shows all of the recording.
         do_convert_rgb (`bool`): Whether pictures that are not RGB are converted, on white where they are transparent;
             else they are refused. Those that are read from a file or URL are converted always.
         do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
@@ -249,16 +251,16 @@ class ECGImageProcessor(BaseImageProcessor):
 
     def lead_boxes(self, sheet: Image.Image, layout: str) -> list[tuple[float, float, float, float]]:
         """Returns the part of a sheet that shows each of the twelve leads: left, top, right and bottom in pixels."""
-        rows, columns = LAYOUTS[layout]
-        lead_rows = rows - layout.endswith("+R")
+        rows, columns = KNOWN_LAYOUTS[layout]
+        lead_rows = len(LEADS) // columns
         left, right = self.find_extent(sheet, rows)
         width, height = (right - left) / columns, sheet.height / rows
         boxes = []
         for i, lead in enumerate(LEADS):
             column, row = divmod(i, lead_rows)
             box = (left + column * width, row * height, left + (column + 1) * width, (row + 1) * height)
-            if lead == "II" and layout.endswith("+R"):
-                box = (left, sheet.height - height, right, sheet.height)
+            if lead == "II" and rows > lead_rows:
+                box = (left, lead_rows * height, right, (lead_rows + 1) * height)
             boxes.append(box)
         return boxes
 

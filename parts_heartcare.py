@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .digitizing_heartcare import DigitizedPage
 from .image_processing_heartcare import open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
@@ -23,15 +24,15 @@ def as_part(given: Any, **options: Any) -> dict[str, Any]:
     """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
 
     Args:
-        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `ECG`, or a dict with
-            "signal", "path", "image", "bytes" or "base64", and what is known beside it.
+        given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `DigitizedPage`, `ECG`, or a
+            dict with "signal", "path", "image", "bytes" or "base64", and what is known beside it.
         options: sampling_rate (Hz), lead_names, units of arrays and of files that do not say them.
 
     Raises: `ValueError`, `TypeError`, `FileNotFoundError`, and `ImportError` where the file needs an extra.
     """
     if isinstance(given, dict):
         return part_of_dict(given, options)
-    if isinstance(given, Image.Image):
+    if isinstance(given, (Image.Image, DigitizedPage)):
         return {"type": "image", "image": given}
     if isinstance(given, str):
         if given.startswith(("http://", "https://")):

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from threading import Thread
 from typing import Any
 
+import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
@@ -25,7 +26,6 @@ from .configuration_heartcare import TASK, refuse_unknown
 from .direct_heartcare import DirectAnswersMixin, signal_asked
 from .findings_heartcare import CalibratedHead
 from .image_processing_heartcare import checked_layout
-from .pages_heartcare import not_a_page
 from .parts_heartcare import (
     ECG_KEYS,
     about_of,
@@ -37,12 +37,15 @@ from .parts_heartcare import (
     text_of,
     without_question,
 )
+from .pictures_heartcare import EXPERTS, Picture, kinds_of, read_pictures, tiles_of
 from .statements_heartcare import asked_statement
 from .understanding_heartcare import Asked
 from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long, plain_windows, summary_of
 
 REPORT = "Write a report of this ECG."
-PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, "layout", "coverage", "explain")
+PAGE_KEYWORDS = ("layout", "speed", "gain", "digitize")
+PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, *PAGE_KEYWORDS, "coverage", "explain")
+NOT_DIGITIZED = "Nothing was measured, since the picture was not digitised; the ViT alone read it."
 LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
@@ -62,13 +65,16 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         print(piece, end="")
     ```
 
-    What a question asks for is understood in any wording, in English and German. All answers about a signal follow
-    from its measurements and from one set of findings, and those about a picture from its findings, so that none
-    contradicts another; a question that cannot be answered is told so. Beat continues signals. What the heads of a
-    checkpoint do not answer, its language model does. A question is about the ECGs of the last message that has any. A
-    recording of more than a minute is answered about some windows of it, which the answer names. Nothing is said of a
-    recording that is no ECG: the answer is a refusal that names what the leads hold, and there are no findings. Nor is
-    anything said of a picture that is blank, shows no ECG, or is not upright.
+    What a question asks for is understood in any wording, in English and German. All answers about an ECG follow from
+    its measurements and from one set of findings, so that none contradicts another; a question that cannot be answered
+    is told so. Beat continues signals. What the heads of a checkpoint do not answer, its language model does. A
+    question is about the ECGs of the last message that has any.
+
+    A picture is digitised, so that Beat reads its signal beside what the ViT sees of it, and it is measured; one that
+    cannot be digitised is read by the ViT alone, and a report says so. A recording of more than a minute is answered
+    about some windows of it, which the answer names. Nothing is said of a recording that is no ECG: the answer is a
+    refusal that names what the leads hold, and there are no findings. Nor is anything said of a picture that is blank
+    or shows no ECG, or of one that is neither upright nor can be digitised.
 
     Input: one ECG or picture in any form that `as_part` takes. A dict may also have "ecgs", a list of several that one
     question is about, and "question" and "options" of its own. A list is many inputs, unless it is a chat.
@@ -94,9 +100,12 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         - **tokens** (`dict`): Number of tokens of the "prompt", its ECGs and pictures included, and of the "answer",
           0 for one that the language model did not write; "finished" is False for an answer that a limit of tokens or
           time cut off.
-        - **measurements** (`list[dict]`): Numbers of each signal, as devices print them: rate, intervals, axes, ST
-          levels, ectopic beats; and the "reasons" of those that cannot be measured.
-        - **quality** (`list[dict]`): Quality record of each signal: its leads and named warnings.
+        - **measurements** (`list[dict]`): Numbers of each signal and digitised page, as devices print them: rate,
+          intervals, axes, ST levels, ectopic beats; and the "reasons" of those that cannot be measured.
+        - **quality** (`list[dict]`): Quality record of each signal and digitised page: its leads and named warnings.
+        - **pages** (`list[dict]`): Where there are pictures, for each whether it was "digitized": its "layout",
+          "order", "speed" (mm/s), "gain" (mm/mV), degrees by which it was "turned" clockwise, "pixels_per_mm" and
+          "warnings"; or the "reason" why not.
         - **provenance** (`dict`): Model, revision (the commit on the Hub), dtype, and the source of each ECG.
     """
 
@@ -124,24 +133,23 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         inputs: Any,
         question: str | None = None,
         options: list[str] | None = None,
-        layout: str | None = None,
         coverage: float | None = None,
         explain: bool = False,
         **given: Any,
     ) -> dict[str, Any]:
         """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `explain`; `measurements`; `quality`; `kinds`, "ecg" or "image" for each recording, window of a
-        long one, and picture in their order; `given`, the same for each that was given; `windows` of each of these,
-        none for a whole one; `summary` of the long ones that are asked about; `refusal`, why nothing is said, or an
-        empty text; `about`, which of the `kinds` are asked about, and `about_given`, which of the given ones (see
-        `about_of`); `asked`, what is asked, and `earlier`, what was asked before, the latest first; and `direct`,
-        whether the language model is not asked.
+        `coverage`; `explain`; `measurements`; `quality`; `pictures`, how each picture is read; `kinds`, "ecg", "image"
+        or, for a digitised picture, "page", for each recording, window of a long one, and picture in their order;
+        `given`, the same for each that was given; `windows` of each of these, none for a whole one; `summary` of the
+        long ones that are asked about; `refusal`, why nothing is said, or an empty text; `about`, which of the `kinds`
+        are asked about, and `about_given`, which of the given ones (see `about_of`); `asked`, what is asked, and
+        `earlier`, what was asked before, the latest first; and `direct`, whether the language model is not asked.
         """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs, own = without_question(inputs)
             question, options = own.get("question", question), own.get("options", options)
-        if layout is not None:
-            checked_layout(layout)
+        page = {name: given.pop(name, None) for name in PAGE_KEYWORDS}
+        check_page(**page)
         check_options(options)
         messages = self._messages(inputs, question, options, given)
         if coverage is not None:
@@ -151,9 +159,40 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         given_parts = recordings_of(messages)
         windows, scans = self._cut_long(messages)
         recordings = recordings_of(messages)
-        pictures = [part for parts in recordings for part in parts if part["type"] == "image"]
-        for part in pictures:
-            part["image"] = self.processor.image_processor.fetch_images(part["image"])
+        pictures = self._digitize(messages, **page)
+        features, measurements, quality = self._process(messages, page["layout"])
+        for number, picture in enumerate(pictures):
+            if picture.page is not None:
+                tiles = tiles_of(picture.page, self.processor.image_processor)
+                features["pixel_values"][number] = torch.from_numpy(tiles)
+        prepared = {
+            "features": features,
+            "question": question or text_of(messages[-1]),  # as it was given, without options that were added
+            "options": list(options or ()),
+            "coverage": coverage,
+            "explain": explain,
+            "measurements": measurements,
+            "quality": quality,
+            "pictures": pictures,
+            "kinds": kinds_of(recordings, pictures),
+            "given": kinds_of(given_parts, pictures),
+            "windows": windows,
+            "about": about_of(recordings),
+            "about_given": about_of(given_parts),
+            "asked": self.understand(question or text_of(messages[-1]), options),
+            "earlier": [self.understand(text_of(each)) for each in messages[-2::-1] if each["role"] == "user"],
+        }
+        first, last = prepared["about_given"]
+        prepared["summary"] = summary_of(scans[first:last])
+        prepared["refusal"] = self._refusal(prepared) if any(recordings) else NO_ECG
+        # Whether there is a direct answer does not depend on what is found.
+        unread = dict.fromkeys(self._wordings, 0.0)
+        found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
+        prepared |= {"logits": found, "choices": list(found)}
+        return prepared | {"direct": self._direct_answer(prepared) is not None}
+
+    def _process(self, messages: list[dict], layout: str | None) -> tuple[dict, list[dict], list[dict]]:
+        """The processor's outputs for a chat, and the measurements and quality of its signals."""
         features = self.processor.apply_chat_template(
             messages,
             add_generation_prompt=True,
@@ -168,30 +207,20 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         )
         measurements, quality = features.pop("ecg_measurements", []), features.pop("ecg_quality", [])
         self._check_length(features["input_ids"].shape[1])
-        prepared = {
-            "features": dict(features),
-            "question": question or text_of(messages[-1]),  # as it was given, without options that were added
-            "options": list(options or ()),
-            "coverage": coverage,
-            "explain": explain,
-            "measurements": measurements,
-            "quality": quality,
-            "kinds": [part["type"] for parts in recordings for part in parts],
-            "given": [part["type"] for parts in given_parts for part in parts],
-            "windows": windows,
-            "about": about_of(recordings),
-            "about_given": about_of(given_parts),
-            "asked": self.understand(question or text_of(messages[-1]), options),
-            "earlier": [self.understand(text_of(each)) for each in messages[-2::-1] if each["role"] == "user"],
-        }
-        first, last = prepared["about_given"]
-        prepared["summary"] = summary_of(scans[first:last])
-        prepared["refusal"] = self._refusal(prepared, pictures) if any(recordings) else NO_ECG
-        # Whether there is a direct answer does not depend on what is found.
-        unread = dict.fromkeys(self._wordings, 0.0)
-        found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
-        prepared |= {"logits": found, "choices": list(found)}
-        return prepared | {"direct": self._direct_answer(prepared) is not None}
+        return dict(features), measurements, quality
+
+    def _digitize(
+        self, messages: list[dict], layout: str | None, speed: float | None, gain: float | None, digitize: bool | None
+    ) -> list[Picture]:
+        """Digitises the pictures in the messages; see `read_pictures`."""
+        stated, pictures = {"layout": None if layout == "auto" else layout, "speed": speed, "gain": gain}, []
+        for message in messages:
+            if not isinstance(message["content"], str):
+                message["content"], found = read_pictures(
+                    message["content"], self.processor.image_processor, digitize is not False, **stated
+                )
+                pictures += found
+        return pictures
 
     def _cut_long(self, messages: list[dict]) -> tuple[list[list[Window]], list[Scan | None]]:
         """Replaces long recordings in the messages by windows; see `cut_long`."""
@@ -210,13 +239,13 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
 
     @staticmethod
-    def _refusal(prepared: dict[str, Any], pictures: list[dict]) -> str:
+    def _refusal(prepared: dict[str, Any]) -> str:
         quality, causes = iter(prepared["quality"]), []
         for kind, windows in zip(prepared["given"], prepared["windows"]):
-            if kind == "ecg":
+            if "ecg" in EXPERTS[kind]:
                 # All windows of a long recording are ECGs, or it has one alone.
                 causes.append([next(quality)["not_an_ecg"] for _ in windows or [None]][0])
-        return refusal_of(causes, [not_a_page(part["image"]) for part in pictures])
+        return refusal_of(causes, [picture.refusal for picture in prepared["pictures"]])
 
     def understand(self, question: str, options: list[str] | None = None) -> Asked | None:
         """Reads what a question asks for. It returns None where that is not understood, or where the model has no
@@ -240,7 +269,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         return found if found.certainty >= LEAST_CERTAINTY else None
 
     def _head(self, kind: str) -> CalibratedHead:
-        return self.model.findings_head if kind == "ecg" else self.model.picture_head
+        return self.model.picture_head if kind == "image" else self.model.findings_head
 
     def _findings_head(self, keyword: str) -> Any:
         if not self._wordings:
@@ -299,7 +328,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
                 each["explanations"] = self._explain(each)
             if each["direct"]:
                 given = self._direct_answer(each)
-                text = self.numbered(each, given.text) if is_prose(each) else with_summary(each, given.text)
+                text = self.numbered(each, given.text) if is_prose(each) else with_notes(each, given.text)
                 if each["asked"] is not None and each["asked"].kind == "predict" and self._is_forecast(each):
                     each["forecast"] = self._forecast(each)
                 count = generate_kwargs.get("num_return_sequences") or 1
@@ -344,7 +373,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         """
         if (number := signal_asked(prepared)) is not None:
             return numbered(text, prepared["measurements"][number], finished)
-        return with_summary(prepared, text if finished else text[: text.rfind(" ") + 1])
+        return with_notes(prepared, text) if finished else with_notes(prepared, text[: text.rfind(" ") + 1], False)
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Probabilities of the options, each as a whole answer."""
@@ -375,7 +404,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "pictures": outputs["kinds"].count("image"),
+            "pictures": len(outputs["pictures"]),
             "ecgs": [
                 {name: quality[name] for name in ("source", "sampling_rate", "seconds")}
                 for quality in outputs["quality"]
@@ -385,6 +414,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         if number is not None and isinstance(outputs["text"], str) and is_prose(outputs):
             claims = verify_claims(outputs["text"], outputs["measurements"][number])
             reply["checks"] = [asdict(claim) for claim in claims]
+        if outputs["pictures"]:
+            reply["pages"] = [picture.as_plain() for picture in outputs["pictures"]]
         kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
         return reply | kept | {"provenance": provenance}
 
@@ -454,11 +485,34 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             raise failed[0]
 
 
-def with_summary(prepared: dict[str, Any], text: str) -> str:
-    """Returns an answer about long recordings behind what was measured in all of them; any other answer as it is."""
+def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> str:
+    """Returns an answer about long recordings behind what was measured in all of them; and a report on a picture that
+    was not digitised before the sentence that says so. Any other answer is returned as it is.
+
+    Args:
+        prepared: Result of `preprocess`.
+        text: The answer, or its beginning.
+        finished: Whether the text is the whole answer.
+    """
     asked = prepared["asked"]
     is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")
-    return f"{prepared['summary']} {text}" if prepared["summary"] and is_factual else text
+    if not is_factual:
+        return text
+    is_report = asked is not None and asked.kind in ("report", "summary")
+    if finished and is_report and "image" in prepared["kinds"][slice(*prepared["about"])]:
+        text = f"{text} {NOT_DIGITIZED}"
+    return f"{prepared['summary']} {text}" if prepared["summary"] else text
+
+
+def check_page(layout: str | None, speed: float | None, gain: float | None, digitize: bool | None) -> None:
+    """Raises `ValueError` for what cannot be true of a page."""
+    if layout is not None:
+        checked_layout(layout)
+    for name, value, unit in (("speed", speed, "mm/s"), ("gain", gain, "mm/mV")):
+        if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
+            raise ValueError(f"{name} must be a number of {unit} above 0, got {value!r}.")
+    if digitize not in (None, True, False):
+        raise ValueError(f"digitize must be True or False, got {digitize!r}.")
 
 
 def is_prose(prepared: dict[str, Any]) -> bool:

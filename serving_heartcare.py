@@ -4,8 +4,9 @@ servers in `examples/` and Inference Endpoints use it.
 
     request   {"inputs": an ECG or picture, a list of them that one question is about, or {"messages": [...]},
                "parameters": {"question", "options", "max_new_tokens", "sampling_rate", "lead_names", "units",
-               "layout", "coverage", "explain"}}
-    reply     {"text", "probabilities", "findings", "tokens", "measurements", "quality", "provenance"} of the pipeline
+               "layout", "speed", "gain", "digitize", "coverage", "explain"}}
+    reply     {"text", "probabilities", "findings", "tokens", "measurements", "quality", "pages",
+              "provenance"} of the pipeline
 
 An ECG is base64 of a file, or {"signal": [[...], ...], "sampling_rate": 500, "lead_names": [...], "units": "mV"}. Files
 and addresses on the server's side are not read. Beside either, "source" is the client's own name of the ECG, one line
@@ -24,12 +25,16 @@ from transformers.generation import BaseStreamer
 
 CONTENT = ("base64", "signal", "ecg", "image")
 # What stands beside the input, for `preprocess`.
-STATED = ("question", "options", "sampling_rate", "lead_names", "units", "layout", "coverage", "explain")
+PAGE = ("layout", "speed", "gain", "digitize")
+STATED = ("question", "options", "sampling_rate", "lead_names", "units", *PAGE, "coverage", "explain")
 PARAMETERS = (*STATED, "max_new_tokens")
 KINDS = {
     **{name: (str, "a text") for name in ("question", "units", "layout")},
     **{name: (list, "a list of texts") for name in ("options", "lead_names")},
     "sampling_rate": ((int, float), "a number in Hz"),
+    "speed": ((int, float), "a number in mm/s"),
+    "gain": ((int, float), "a number in mm/mV"),
+    "digitize": (bool, "true or false"),
     "coverage": (float, "a number from 0.5 to 0.99"),
     "explain": (bool, "true or false"),
 }
@@ -164,7 +169,7 @@ class DynamicBatcher:
             on_text: Called with each piece of the answer, from another thread.
             generate_kwargs: Keywords of `generate`.
             stated: Keywords of the pipeline's `preprocess`: question, options, sampling_rate, lead_names, units,
-                layout, coverage, explain.
+                layout, speed, gain, digitize, coverage, explain.
 
         Returns: the future of the reply.
 

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         names = ",".join(page.ecg.lead_names)
         np.savetxt(args.csv, page.ecg.signal.T, fmt="%.4f", delimiter=",", header=names, comments="")
     if args.picture:
-        page.draw_over(picture).save(args.picture)
+        page.draw_over().save(args.picture)
 
 
 if __name__ == "__main__":
