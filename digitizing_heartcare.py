@@ -31,6 +31,7 @@ ASSUMED_WIDTH_MM = 275.0  # of a page without a grid, before its calibration pul
 MOST_SKEW = 6.0  # degrees by which traces may be turned on it
 BORDER_MM = 2.0  # inside of the grid, in which no trace lies
 FAR_MM = 3.0  # from a trace; what is farther is not shown
+STEEP_MV = 0.3  # change of a lead in its first or last mm, from which on it is on a slope there
 COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
 LABEL_MM = 7.0  # of a lead's name above its row
 # What `not_a_page` says -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
@@ -119,6 +120,13 @@ class DigitizedPage:
                 (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=8 * width
             )
         return page
+
+
+def is_page(given: Any) -> bool:
+    """Tells whether something is a `DigitizedPage`, of this code or of another copy of it: a model that is loaded with
+    `trust_remote_code` brings its own.
+    """
+    return type(given).__name__ == DigitizedPage.__name__
 
 
 def digitize(
@@ -276,6 +284,7 @@ def _signal(
         at = place.start + (np.arange(samples.start, samples.stop) / RATE - place.seconds) * per_second
         values = np.interp(at, columns[there], height[there]) / gain
         far = np.abs(columns[there][np.searchsorted(columns[there], at).clip(0, there.sum() - 1)] - at) > FAR_MM * PX
+        far |= _beyond_slopes(at, columns[there], height[there] / gain)
         if place.lead.startswith("-"):
             values = -values
         own = signal[LEADS.index(place.lead.removeprefix("-")), samples]
@@ -283,4 +292,21 @@ def _signal(
     return signal
 
 
-__all__ = ["DigitizedPage", "NotDigitized", "Place", "digitize"]
+def _beyond_slopes(at: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Tells which points lie beyond the first or the last column of a trace that is on a slope there, so that its level
+    does not go on: bool (points,).
+
+    Args:
+        at: Pixels of the points.
+        columns: Pixels of the trace, ascending.
+        values: mV of the trace.
+    """
+    near = int(BESIDE_MM * PX) + 1
+    beyond = np.zeros(len(at), bool)
+    for part, outside in ((values[:near], at < columns[0]), (values[-near:], at > columns[-1])):
+        if np.ptp(part) > STEEP_MV:
+            beyond |= outside
+    return beyond
+
+
+__all__ = ["DigitizedPage", "NotDigitized", "Place", "digitize", "is_page"]

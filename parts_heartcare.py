@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .digitizing_heartcare import DigitizedPage
+from .digitizing_heartcare import is_page
 from .image_processing_heartcare import open_picture
 from .reading_heartcare import PICTURES, as_ecg, decode_base64, detect_format, is_record
 
@@ -32,7 +32,7 @@ def as_part(given: Any, **options: Any) -> dict[str, Any]:
     """
     if isinstance(given, dict):
         return part_of_dict(given, options)
-    if isinstance(given, (Image.Image, DigitizedPage)):
+    if isinstance(given, Image.Image) or is_page(given):
         return {"type": "image", "image": given}
     if isinstance(given, str):
         if given.startswith(("http://", "https://")):

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .configuration_heartcare import LEADS
-from .digitizing_heartcare import DigitizedPage, digitize
+from .digitizing_heartcare import DigitizedPage, digitize, is_page
 from .image_processing_heartcare import ECGImageProcessor, even_light
 from .measuring_heartcare import as_plain, unmeasured
 from .pages_heartcare import not_a_page
@@ -79,7 +79,7 @@ def read_pictures(
         if part["type"] != "image":
             new.append(part)
             continue
-        if isinstance(part["image"], DigitizedPage):
+        if is_page(part["image"]):
             picture, seen = part["image"].picture, Picture(part["image"])
         else:
             picture = processor.fetch_images(part["image"])

@@ -34,6 +34,7 @@ LONGEST_GAP_MM = 3.0  # in the ink of a trace, that is bridged
 FLATTEST_MM = 0.2  # deviation of a trace; a line of the grid or a frame is flatter
 SHARED_MM = 1.5  # of ink that two rows may share, where they cross
 FAINT = 0.15  # of the usual darkness of a trace; what is left of the grid is fainter
+PEN = 2  # pixels from a path, which its stroke covers
 BESIDE = 4  # pixels above and below a path in which its ink is weighed
 
 
@@ -156,9 +157,11 @@ def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
         if not taken:
             break
         paths[taken] = cheapest_paths(bands[taken], reach)
+    owners = np.pad(_owners(ink, paths + np.array(starts)[:, None] - reach), ((reach, reach), (0, 0)))
     result = []
     for number, y in enumerate(starts):
-        top, bottom = edges(bands[number], paths[number])
+        owner = owners[y : y + 2 * reach + 1]
+        top, bottom = edges(bands[number], paths[number], (owner > 0) & (owner != number + 1))
         beside = paths[number] + np.arange(-BESIDE, BESIDE + 1)[:, None]
         mass = bands[number][np.clip(beside, 0, 2 * reach), np.arange(ink.shape[1])]
         mass = np.maximum(mass - FAINT, 0).sum(axis=0)
@@ -220,21 +223,51 @@ def _take_back(bands: np.ndarray, paths: np.ndarray, starts: list[int]) -> list[
     return sorted(taken)
 
 
-def edges(band: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _owners(ink: np.ndarray, paths: np.ndarray) -> np.ndarray:
+    """Returns whose each pixel of ink is, int (height, width): 1 for the first row, 0 for nobody's. What a path goes
+    along is its row's; a tip that no path goes to, since both strokes of a wave touch each other below it, is that
+    row's which it touches most.
+
+    Args:
+        ink: As `find_ink` returns it.
+        paths: int (rows, width), pixels of the page.
+    """
+    result = np.zeros(ink.shape, np.int64)
+    rows = np.arange(len(ink))[:, None]
+    for number, path in enumerate(paths, 1):
+        first, last = _way(path)
+        way = ndimage.maximum_filter1d((rows >= first - PEN) & (rows <= last + PEN), 2 * PEN + 1, axis=1)
+        result[way & (result == 0)] = number
+    tips, count = ndimage.label((ink > LEAST_INK) & (result == 0), np.ones((3, 3)))
+    near = ndimage.maximum_filter(tips, 3)
+    touched = np.stack([np.bincount(near[result == number], minlength=count + 1) for number in range(len(paths) + 1)])
+    touched[0] = 0
+    of_tip = np.where(touched.any(axis=0), touched.argmax(axis=0), 0)
+    of_tip[0] = 0
+    return np.where(result > 0, result, of_tip[tips])
+
+
+def _way(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first and the last pixel in each column, (width,) both, of the way from the column before."""
+    before = np.concatenate([path[:1], path[:-1]])
+    return np.minimum(path, before), np.maximum(path, before)
+
+
+def edges(band: np.ndarray, path: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the upper and the lower edge of the ink that a path goes over, in pixels of the band, (width,) each, NaN
     where it goes over paper.
 
     Args:
         band: Ink, float (height, width).
         path: int (width,).
+        others: bool (height, width), where other paths go; a stroke ends there.
     """
     height, width = band.shape
     columns = np.arange(width)
-    before = np.concatenate([path[:1], path[:-1]])
-    first, last = np.minimum(path, before), np.maximum(path, before)
-    is_ink = band > LEAST_INK
-    # The way from the column before, as far as it is ink, belongs to the stroke of this column.
+    first, last = _way(path)
     rows = np.arange(height)[:, None]
+    is_ink = (band > LEAST_INK) & (~others | (rows >= first - BESIDE) & (rows <= last + BESIDE))
+    # The way from the column before, as far as it is ink, belongs to the stroke of this column.
     way = is_ink & (rows >= first) & (rows <= last)
     start = np.where(is_ink[path, columns], path, np.where(way.any(axis=0), way.argmax(axis=0), -1))
     paper_above = np.maximum.accumulate(np.where(~is_ink, rows, -1), axis=0)
@@ -278,11 +311,14 @@ def _row(y: float, top: np.ndarray, bottom: np.ndarray, mass: np.ndarray) -> Row
 
 
 def _shrunk(high: np.ndarray, radius: float) -> np.ndarray:
-    """Returns the curve whose upper edge, drawn by a round pen of this radius, is `high`."""
+    """Returns the curve whose upper edge, drawn by a round pen of this radius, is `high`. Its tops are as high as that
+    edge less the radius, however narrow they are.
+    """
     columns = np.arange(len(high))
     shifts = np.linspace(-radius, radius, 2 * int(np.ceil(2 * radius)) + 1)
     shrunk = [np.interp(columns + dx, columns, high) - np.sqrt(max(0.0, radius**2 - dx**2)) for dx in shifts]
-    return np.min(shrunk, axis=0)
+    is_top = high == ndimage.maximum_filter1d(high, 2 * int(np.ceil(radius)) + 1)
+    return np.where(is_top, np.maximum(np.min(shrunk, axis=0), high - radius), np.min(shrunk, axis=0))
 
 
 __all__ = ["Row", "find_ink", "find_rows", "follow"]

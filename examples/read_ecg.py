@@ -3,7 +3,7 @@
 python examples/read_ecg.py examples/ecgs/right_bundle_branch_block
 python examples/read_ecg.py my_ecg.csv --sampling-rate 500 --units uV --question "Is there atrial fibrillation?"
 python examples/read_ecg.py hospital.dcm
-python examples/read_ecg.py scanned.tif --layout 3x4+R
+python examples/read_ecg.py scanned.tif --output over.png
 python examples/read_ecg.py my_ecg.hea --subfolder smollm2
 """
 
@@ -12,9 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+from PIL import Image
 from transformers import AutoModel, AutoProcessor, Pipeline, pipeline
 
+from heartcare import NotDigitized, digitize
 from heartcare.agent.render import add_text, draw_ecg
+from heartcare.layouts_heartcare import LAYOUT_NAMES
 from heartcare.parts_heartcare import as_part
 from heartcare.pipeline_heartcare import REPORT
 
@@ -30,7 +33,9 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sampling-rate", type=float, help="Hz, for files that do not say it")
     parser.add_argument("--lead-names", help="comma-separated, for files that do not say them")
     parser.add_argument("--units", help="mV, uV or V, for files that do not say it")
-    parser.add_argument("--layout", help="of a picture: 3x4, 3x4+R, 6x2 or 12x1, where it is not found rightly")
+    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="of a picture, where it is not found")
+    parser.add_argument("--speed", type=float, help="mm/s of a picture, where it has no calibration pulse")
+    parser.add_argument("--gain", type=float, help="mm/mV of a picture, where it has no calibration pulse")
     parser.add_argument("--model", default=str(ROOT))
     parser.add_argument("--subfolder", default="", help="of the model's repository, for its other checkpoints")
     parser.add_argument("--output", default="out/ecg.png", help="the drawing")
@@ -51,6 +56,22 @@ def check_line(claim: dict) -> str:
     return f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
 
 
+def draw(part: dict, pipe: Pipeline, args: argparse.Namespace) -> tuple[dict, Image.Image, list[str]]:
+    """Returns the ECG as the pipeline takes it, its drawing, and what is to be noted. A picture is digitised, and what
+    was read is drawn over it; one that cannot be digitised is drawn as it is.
+    """
+    if part["type"] != "image":
+        extractor = pipe.processor.feature_extractor
+        signal, lead_mask, quality, _ = extractor.prepare(part)
+        page = draw_ecg(signal, extractor.sampling_rate, header=Path(args.record).name, lead_mask=lead_mask)
+        return part, page, quality["warnings"]
+    try:
+        page = digitize(part["image"], args.layout, args.speed, args.gain)
+    except NotDigitized as error:
+        return part, part["image"], [f"The picture was not digitised: {error}"]
+    return {"type": "image", "image": page}, page.draw_over(), [*page.ecg.notes, *page.ecg.warnings]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     args = read_arguments(argv)
@@ -60,16 +81,10 @@ def main(argv: list[str] | None = None) -> None:
     pipe = load(args.model, args.subfolder)
     loaded = time.perf_counter()
 
-    answers, warnings = [], []
+    answers = []
     try:
         part = as_part(Path(args.record), **{name: value for name, value in stated.items() if value is not None})
-        if part["type"] == "image":
-            page = part["image"]
-        else:
-            extractor = pipe.processor.feature_extractor
-            signal, lead_mask, quality, _ = extractor.prepare(part)
-            warnings = quality["warnings"]
-            page = draw_ecg(signal, extractor.sampling_rate, header=Path(args.record).name, lead_mask=lead_mask)
+        part, page, warnings = draw(part, pipe, args)
         for question in [REPORT, *(args.question or QUESTIONS)]:
             reply = pipe({**part, "question": question}, max_new_tokens=120, layout=args.layout)
             checked = [check_line(claim) for claim in reply.get("checks", ()) if claim["verdict"] == "contradicted"]

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +19,14 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
+from heartcare import NotDigitized, digitize
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.signal import Optimizer
 from heartcare.claims_heartcare import verify_claims
 from heartcare.configuration_heartcare import LEADS
 from heartcare.ecg_heartcare import ECG
 from heartcare.image_processing_heartcare import open_picture
+from heartcare.layouts_heartcare import LAYOUT_NAMES
 from heartcare.measuring_heartcare import Measurements
 from heartcare.reading_heartcare import PICTURES, detect_format, read_ecg
 
@@ -44,6 +46,7 @@ QUESTIONS = [
 ]
 COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG? Consider the {}."
 TOPICS = ["rhythm", "waveform", "diagnosis", "electrical axis"]
+AUTO = "found by itself"  # the layout of a picture
 RED = (200, 30, 45)
 MAX_BYTES = 20_000_000
 
@@ -78,14 +81,16 @@ NOTICE = (
 
 @dataclass
 class Loaded:
-    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing or the picture itself; and of a signal,
-    the cleaned signal with its rate and mask, its measurements as plain values, and tables of its quality and its
-    measurements.
+    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing, or the picture with what was read of it
+    over it; `note`, what was read of a picture; and of a signal or a digitised picture, the `recording`, the cleaned
+    signal with its rate and mask, its measurements as plain values, and tables of its quality and its measurements.
     """
 
     part: dict
     page: Image.Image
     name: str
+    note: str = ""
+    recording: dict | None = None
     signal: np.ndarray | None = None
     rate: float = 0.0
     lead_mask: np.ndarray = field(default_factory=lambda: np.ones(12, bool))
@@ -105,8 +110,12 @@ def pipe():
     return _pipes[0]
 
 
-def load(paths: list[str]) -> Loaded:
+def load(paths: list[str], layout: str = AUTO) -> Loaded:
     """Loads one ECG of one file, or of several that belong together (WFDB's header and signals).
+
+    Args:
+        paths: The files.
+        layout: Layout of a picture.
 
     Raises: `ValueError` that a user understands.
     """
@@ -119,7 +128,7 @@ def load(paths: list[str]) -> Loaded:
         first = next((file for file in files if file.suffix == ".hea"), files[0])
         try:
             if len(paths) == 1 and detect_format(first).name in PICTURES:
-                return load_picture(first)
+                return load_picture(first, layout)
             return load_signal(read_ecg(first), first.name)
         except FileNotFoundError as error:
             message = str(error).replace(f"{folder}/", "")
@@ -128,17 +137,19 @@ def load(paths: list[str]) -> Loaded:
             raise ValueError(str(error).replace(f"{folder}/", "")) from None
 
 
-def load_picture(path: Path) -> Loaded:
-    """Loads a picture, and refuses one that is no page of leads."""
+def load_picture(path: Path, layout: str) -> Loaded:
+    """Digitises a picture, or loads it as it is, and refuses one that is no page of leads."""
     picture = open_picture(path)
     pipe().processor.image_processor.tiles(picture)
-    return Loaded(
-        {"type": "image", "image": picture},
-        picture,
-        path.name,
-        numbers="<p>Of a picture nothing is measured.</p>",
-        quality="<p>Picture.</p>",
-    )
+    try:
+        page = digitize(picture, None if layout == AUTO else layout)
+    except NotDigitized as error:
+        note = f"Nothing is measured, since the picture was not digitised. {error}"
+        table = f"<p>{html.escape(note)}</p>"
+        return Loaded({"type": "image", "image": picture}, picture, path.name, note, numbers=table, quality=table)
+    loaded = load_signal(page.ecg, path.name)
+    note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."
+    return replace(loaded, part={"type": "image", "image": page}, page=page.draw_over(), note=note)
 
 
 def load_signal(ecg: ECG, name: str) -> Loaded:
@@ -149,7 +160,7 @@ def load_signal(ecg: ECG, name: str) -> Loaded:
     part = ecg.as_input() | {"type": "ecg"}
     measured = pipe().processor.feature_extractor.prepare(ecg, measure=True).measurements
     tables = quality_table(optimized), measurements(measured)
-    return Loaded(part, page, name, signal, rate, mask, measured, *tables)
+    return Loaded(part, page, name, "", part, signal, rate, mask, measured, *tables)
 
 
 def quality_table(optimized) -> str:
@@ -193,7 +204,7 @@ def in_red(page: Image.Image, signal: np.ndarray, rate: float, **drawn) -> Image
 def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
     """The signal with what its tokens give back in red, and how near that is."""
     processor, beat = pipe().processor, pipe().model.beat
-    inputs = processor.feature_extractor(loaded.part, return_tensors="pt").to(pipe().device)
+    inputs = processor.feature_extractor(loaded.recording, return_tensors="pt").to(pipe().device)
     found = beat.encode(**inputs)
     length = inputs["input_values"].shape[-1]
     decoded = beat.decode(found.codes, found.gain)[0, :, -length:].cpu().numpy()
@@ -215,8 +226,10 @@ def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
 @torch.no_grad()
 def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
     """The last seconds of the signal, and how Beat sees it go on, in red."""
+    if loaded.part["type"] == "image":
+        return loaded.page, "A page does not show all leads at its end, so it is not continued."
     processor = pipe().processor
-    inputs = processor.feature_extractor(loaded.part, return_tensors="pt").to(pipe().device)
+    inputs = processor.feature_extractor(loaded.recording, return_tensors="pt").to(pipe().device)
     ahead = pipe().model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
     rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
     past = inputs["input_values"][0].cpu().numpy()[:, -round((10 - seconds) * rate) :]
@@ -249,7 +262,7 @@ def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
         marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"]]
         leads, waves = (", ".join(each[kind] for each in first[f"{kind}s"][:2]) for kind in ("lead", "wave"))
         why = f"Shaded: what “{first['finding']}” rests on, most of all {waves} in {leads or 'the one lead'}."
-    inputs = pipe().processor.feature_extractor(loaded.part, return_tensors="np")
+    inputs = pipe().processor.feature_extractor(loaded.recording, return_tensors="np")
     rate = pipe().processor.feature_extractor.sampling_rate
     signal, mask = (inputs[name][0][:, : 10 * rate] for name in ("input_values", "lead_mask"))
     return draw_ecg(signal, rate, lead_mask=mask, marks=marks), "\n".join([*lines, "", why])
@@ -289,20 +302,20 @@ def problem(error: Exception) -> str:
 # What the page does.
 
 
-def on_second(paths):
+def on_second(paths, layout=AUTO):
     """Returns state, message and page of a second ECG."""
     if not paths:
         return None, "", None
     try:
-        loaded = load(paths if isinstance(paths, list) else [paths])
+        loaded = load(paths if isinstance(paths, list) else [paths], layout)
     except Exception as error:
         return None, problem(error), None
-    return loaded, f"<p><strong>{html.escape(loaded.name)}</strong></p>", loaded.page
+    return loaded, f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>", loaded.page
 
 
-def on_first(paths):
+def on_first(paths, layout=AUTO):
     """Returns state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
-    loaded, message, page = on_second(paths)
+    loaded, message, page = on_second(paths, layout)
     numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
     return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", "", *([None, ""] * 3)
 
@@ -338,7 +351,7 @@ def on_compare(first, second, question):
 def on_signal(what):
     def show(loaded):
         if loaded is None or loaded.signal is None:
-            return None, "This needs a signal; a picture has none." if loaded else "Choose an ECG first."
+            return None, "This needs a signal; this picture was not digitised." if loaded else "Choose an ECG first."
         try:
             return what(loaded)
         except Exception as error:
@@ -373,11 +386,14 @@ def upload_row() -> SimpleNamespace:
             gr.Markdown("or an example")
             with gr.Row():
                 buttons = [gr.Button(name, size="sm", min_width=130) for name in EXAMPLES]
+            layout = gr.Dropdown([AUTO, *LAYOUT_NAMES], value=AUTO, label="Layout of a picture", elem_id="layout")
             message = gr.HTML(elem_id="message")
         with gr.Column(scale=2, min_width=320):
             drawing = paper("The ECG on paper", elem_id="drawing", buttons=["fullscreen"])
             numbers = gr.HTML(elem_id="numbers")
-    return SimpleNamespace(files=files, buttons=buttons, message=message, drawing=drawing, numbers=numbers)
+    return SimpleNamespace(
+        files=files, buttons=buttons, layout=layout, message=message, drawing=drawing, numbers=numbers
+    )
 
 
 def ask_tab() -> SimpleNamespace:
@@ -459,7 +475,8 @@ def build() -> gr.Blocks:
         first += [each for tab in (found, decoded, ahead) for each in (tab.page, tab.text)]
         second = [other, compare.message, compare.right]
         quick = {"show_progress": "minimal"}
-        upload.files.change(on_first, upload.files, first, **quick)
+        for given in (upload.files, upload.layout):
+            given.change(on_first, [upload.files, upload.layout], first, **quick)
         compare.files.change(on_second, compare.files, second, **quick)
         for k, name in enumerate(EXAMPLES):
             upload.buttons[k].click(lambda name=name: on_first(example_path(name)), None, first, **quick)

@@ -44,7 +44,7 @@ def test_a_page_is_measured_and_answered_like_its_signal(pipe, block, picture):
         assert page[name] == pytest.approx(signal[name], abs=most), name
     assert list(page["st"]) == list(signal["st"]) and by_page["quality"][0]["not_an_ecg"] == {}
     assert by_page["text"].startswith("The QRS axis is ")
-    for question in ("Is there a right bundle branch block?", "Is this a normal ECG?", "Is this atrial fibrillation?"):
+    for question in ("Is there a conduction disturbance?", "Is this a normal ECG?", "Is this atrial fibrillation?"):
         texts = [pipe({**each, "question": question})["text"] for each in ({"ecgs": [block]}, {"image": picture})]
         assert texts[0].split(":")[0].rstrip(".") == texts[1].split(":")[0].rstrip("."), question
     report = pipe(picture, explain=True)
