@@ -32,6 +32,7 @@ MOST_SKEW = 6.0  # degrees by which traces may be turned on it
 BORDER_MM = 2.0  # inside of the grid, in which no trace lies
 FAR_MM = 3.0  # from a trace; what is farther is not shown
 STEEP_MV = 0.3  # change of a lead in its first or last mm, from which on it is on a slope there
+CUT_OFF = "rows_cut_off"  # warning of a page whose rows the picture shows in part, or with more beside them
 COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
 LABEL_MM = 7.0  # of a lead's name above its row
 # What `not_a_page` says -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
@@ -161,7 +162,7 @@ def digitize(
             failed = failed or error
             continue
         # What looks upright is turned upside down for a clear reason alone.
-        if cause in TURNS or not turned or page.arrangement.error <= CLEAR:
+        if cause in TURNS or not turned or page.arrangement.error <= CLEAR and CUT_OFF not in page.ecg.warnings:
             return page
     if cause and cause not in TURNS:
         raise NotDigitized(f"The picture is no page of an ECG: {cause}.") from failed
@@ -184,13 +185,14 @@ def _digitize_upright(
     found = find_layout([row.height for row in rows], left, right, layout)
     shown = slice(found.first, found.first + found.layout.rows + found.layout.strips)
     rows, pulses = rows[shown], pulses[shown]
-    places = tuple(_places(found, left, right, speed))
+    places = tuple(_places(found, speed))
     notes = [
         f"digitised from a picture: layout {found.layout.name}, {found.layout.order} order, {speed:g} mm/s, {gain:g} "
         f"mm/mV, {grid.pitch:.2f} pixels per mm, lines turned by {grid.angle:.1f} degrees"
     ]
     notes += [f"turned the picture by {turned} degrees clockwise"] if turned else []
     warnings += assumed + (() if found.holds else ("layout_not_confirmed",))
+    warnings += (CUT_OFF,) if (found.left, found.right) != (left, right) else ()
     warnings += tuple(f"strip_unknown:{number}" for number, lead in enumerate(found.strips, 1) if lead is None)
     signal = _signal(rows, pulses, places, speed, gain)
     ecg = ECG(signal, RATE, LEADS, "picture", "picture", notes=tuple(notes), warnings=warnings)
@@ -253,8 +255,8 @@ def level_net(picture: Image.Image, pitch: float, lean: float = 0.0) -> Grid:
     return Grid(x, y, pitch, float(np.degrees(np.arctan(slope))), 0)
 
 
-def _places(found: Arrangement, left: float, right: float, speed: float) -> list[Place]:
-    layout = found.layout
+def _places(found: Arrangement, speed: float) -> list[Place]:
+    layout, left, right = found.layout, found.left, found.right
     borders = np.linspace(left, right, layout.columns + 1)
     seconds = (borders - left) / PX / speed
     places = [

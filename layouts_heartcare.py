@@ -35,6 +35,12 @@ LEAST_MARGINS = (1.25, 1.6)  # of the second best score over the best, where tha
 UNKNOWN = 9.0  # error where too little of a trace is there
 LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
 WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
+ROW_MM = 250.0  # that a row takes: ten seconds at 25 mm/s, or five at 50 mm/s
+SLIDE_MM = 0.5  # steps in which leads are tried farther left and right
+MOST_BEFORE_MM = 25.0  # of a pulse, a lead's name and the like before the leads
+LEAST_SEEN = 0.5  # of the last column, that a picture shows
+LIKE_BEST = 1.15  # times the error of the best place, in which the laws hold about as well
+LEAST_COMPARED_MM = 15.0  # of leads that are compared
 MOST_LEFT_OVER = 2  # rows of a page that a layout may leave over
 
 # What the limb leads are to each other, as sums that are 0.
@@ -107,6 +113,7 @@ class Arrangement:
         laws: Each law of the limb leads that can be checked -> its error, in parts of the leads.
         repeats: Each other thing that it claims of the page -> its error.
         strips: Leads of its strips, None for one that repeats no lead above it.
+        left, right: Pixels between which the rows have their leads.
     """
 
     layout: PageLayout
@@ -115,6 +122,8 @@ class Arrangement:
     laws: dict[str, float]
     repeats: dict[str, float]
     strips: tuple[str | None, ...]
+    left: float
+    right: float
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -139,7 +148,9 @@ class Arrangement:
 
 
 def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: str | None = None) -> Arrangement:
-    """Finds the arrangement of a page in which the laws of the limb leads hold best.
+    """Finds the arrangement of a page in which the laws of the limb leads hold best: with all rows from the first pixel
+    to the last, or else, where a picture shows more or less of them, as wide as ten seconds at 25 mm/s, wherever the
+    laws hold.
 
     Args:
         rows: Trace of each row from the top, (width,) in mm for each pixel, NaN where there is none.
@@ -149,13 +160,18 @@ def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: st
     Raises: `NotDigitized` where no arrangement holds, or two hold about as well; `ValueError` for an unknown layout.
     """
     smooth = [_smooth(row) for row in rows]
-    tried = []
-    for layout in _candidates(len(rows), given):
-        needed = layout.rows + layout.strips
-        for first in range(len(rows) - needed + 1):
-            tried.append(_try(layout, first, smooth, left, right))
-    tried.sort(key=lambda each: each.score)
+    places = [
+        (layout, first)
+        for layout in _candidates(len(rows), given)
+        for first in range(len(rows) - layout.rows - layout.strips + 1)
+    ]
+    tried = sorted((_try(*place, smooth, left, right) for place in places), key=lambda each: each.score)
     good = [each for each in tried if each.holds or given]
+    if not any(each.holds for each in good):
+        usual = (place for place in places if place[0].order == "standard")
+        slid = sorted((_slide(*place, smooth, left, right) for place in usual), key=lambda each: each.score)
+        if found := [each for each in slid if each.error <= CLEAR]:
+            tried, good = slid, found
     if not good:
         raise NotDigitized(
             f"The layout is uncertain: {len(rows)} rows were found, and the limb leads fit in no usual arrangement; "
@@ -185,10 +201,38 @@ def _smooth(height: np.ndarray) -> np.ndarray:
     return np.where(there, ndimage.gaussian_filter1d(filled, SMOOTH_MM * PX), np.nan)
 
 
-def _try(layout: PageLayout, first: int, rows: list[np.ndarray], left: float, right: float) -> Arrangement:
-    """Checks a layout on a page; see `find_layout`."""
+def _slide(layout: PageLayout, first: int, rows: list[np.ndarray], left: float, right: float) -> Arrangement:
+    """Checks a layout whose leads begin farther left, since the picture cuts a part of them off, or farther right,
+    since something else stands before them. Of the places where the laws hold about as well as in the best one, the one
+    in the middle is taken.
+    """
+    width = ROW_MM * PX
+    farthest = right - width / layout.columns * LEAST_SEEN - width, left + MOST_BEFORE_MM * PX
+    starts = np.arange(max(left - width / layout.columns, farthest[0]), farthest[1], SLIDE_MM * PX)
+    tried = [_try(layout, first, rows, start, start + width, (left, right)) for start in starts.tolist()]
+    best = min(each.error for each in tried)
+    near = [each for each in tried if each.error <= LIKE_BEST * best]
+    return near[len(near) // 2]
+
+
+def _try(
+    layout: PageLayout,
+    first: int,
+    rows: list[np.ndarray],
+    left: float,
+    right: float,
+    seen: tuple[float, float] | None = None,
+) -> Arrangement:
+    """Checks a layout on a page; see `find_layout`.
+
+    Args:
+        layout, first, rows, left, right: As of `find_layout` and `Arrangement`.
+        seen: Pixels between which the picture shows the rows, where that is not all of them.
+    """
     margin = round(2 * BESIDE_MM * PX)
     borders = np.linspace(left, right, layout.columns + 1)
+    if seen:
+        borders = np.clip(borders, *seen)
     spans = [slice(round(start) + margin, round(stop) - margin) for start, stop in zip(borders, borders[1:])]
     parts = {}
     for row, column in product(range(layout.rows), range(layout.columns)):
@@ -209,12 +253,12 @@ def _try(layout: PageLayout, first: int, rows: list[np.ndarray], left: float, ri
         lead = min(sorted(found), key=found.get)
         strips.append(lead if found[lead] <= MOST_STRIP_ERROR else None)
         repeats[f"strip {number + 1} = {lead}"] = found[lead]
-        repeats[f"strip {number + 1} is one lead"] = _unlike(strip[round(left) + margin : round(right) - margin])
+        repeats[f"strip {number + 1} is one lead"] = _unlike(strip[spans[0].start : spans[-1].stop])
     if layout.columns < 3:
         cells = [_unlike(rows[first + row][span]) for row, span in product(range(layout.rows), spans)]
         repeats["rows are of few leads"] = float(np.mean(cells))
     left_over = len(rows) - layout.rows - layout.strips
-    return Arrangement(layout, first, left_over, laws, repeats, tuple(strips))
+    return Arrangement(layout, first, left_over, laws, repeats, tuple(strips), left, right)
 
 
 def _level(values: np.ndarray) -> np.ndarray:
@@ -242,7 +286,7 @@ def _unlike(values: np.ndarray) -> float:
 def _relative(rest: np.ndarray, sides: list[np.ndarray]) -> float:
     """Returns the size of what should be 0, relative to what it is the sum of."""
     good = np.isfinite(rest)
-    if good.mean() < 0.7:
+    if len(good) < LEAST_COMPARED_MM * PX or good.mean() < 0.7:
         return UNKNOWN
     rest = rest - np.median(rest[good])
     size = np.sqrt(sum(np.mean(np.square(side[good])) for side in sides) / len(sides))

@@ -1,0 +1,137 @@
+"""Scores what is said of pages against what is said of their signals: findings, and answers that change.
+
+    python -m heartcare.studies.evaluate_pages --ptbxl PTBXL_FOLDER --model . --fold 9 --records 200
+
+Each record is drawn as a device prints it (agent/device_pages.py), at 150, 200 or 300 dpi, and seen by a scanner or a
+camera of one kind (agent/scans.py), one kind after the other. --test-only takes the devices and kinds on which nothing
+was tuned. The pipeline reads the picture, digitised where that can be done, and once more by the ViT alone; and it
+reads the signal. An answer is the same where yes or no is, of each statement that the model knows; those of the five
+superclasses, which are the hardest, stand beside. Intervals are 95 % by bootstrap of patients. Prints Markdown tables.
+"""
+
+import argparse
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from heartcare.agent.device_pages import DEVICES, TEST_DEVICES, draw_page, random_style
+from heartcare.agent.scans import KINDS, TEST_KINDS
+from heartcare.agent.sources import read_ptbxl_table
+from heartcare.agent.statements import NAMES, truth
+from heartcare.bench.metrics.probability import macro_auc
+from heartcare.bench.metrics.statistics import interval, mean_interval, patient_draws
+from heartcare.opinion_heartcare import STATED
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.reading_heartcare import read_ecg
+
+from .evaluate_digitizing import DPI
+from .loading import load_pipeline
+
+READINGS = ("the signal", "the picture", "the picture, by the ViT alone")
+SUPERCLASSES = 5  # the first of NAMES
+
+
+@dataclass
+class Seen:
+    """What was said of some pictures.
+
+    Attributes:
+        patients, kinds: Patient and kind of each picture.
+        digitized: Whether it was digitised.
+        labels: bool (76,) for each, the cardiologists' statements.
+        shares: Reading -> probabilities (76,) for each.
+    """
+
+    patients: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    digitized: list[bool] = field(default_factory=list)
+    labels: list[np.ndarray] = field(default_factory=list)
+    shares: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in READINGS})
+
+
+def shares_of(pipe: ECGInterpretationPipeline, given: Any, **stated: Any) -> tuple[np.ndarray, bool]:
+    """Returns the probabilities of all statements, and whether a picture was digitised."""
+    prepared = pipe.forward(pipe.preprocess(given, **stated))
+    opinion = pipe.facts(prepared)[0].opinion
+    return np.array([opinion.shares.get(code, np.nan) for code in NAMES]), "page" in prepared["kinds"]
+
+
+def evaluate(pipe: ECGInterpretationPipeline, folder: Path, rows: list[dict], kinds: dict, devices: dict) -> Seen:
+    """Reads each record as a signal and as a picture of one kind."""
+    seen = Seen()
+    for number, row in enumerate(tqdm(rows, desc="pages")):
+        rng = np.random.default_rng([int(row["ecg_id"])])
+        ecg = read_ecg(folder / row["filename_lr"])
+        style = random_style(rng, devices)
+        page, _ = draw_page(ecg.signal, ecg.sampling_rate, style, DPI[int(rng.integers(len(DPI)))])
+        kind = list(kinds)[number % len(kinds)]
+        picture = kinds[kind](page, rng)
+        found = [shares_of(pipe, ecg), shares_of(pipe, picture), shares_of(pipe, picture, digitize=False)]
+        for name, (shares, _) in zip(READINGS, found):
+            seen.shares[name].append(shares)
+        seen.patients.append(row["patient_id"])
+        seen.kinds.append(kind)
+        seen.digitized.append(found[1][1])
+        seen.labels.append(truth(ast.literal_eval(row["scp_codes"])))
+    return seen
+
+
+def auc_text(seen: Seen, name: str, chosen: np.ndarray, columns: np.ndarray | slice, seed: int) -> str:
+    """Returns the macro AUC of some statements in some pictures as text, with its interval."""
+    labels = np.stack(seen.labels)[chosen][:, columns]
+    if not labels.size:
+        return "–"
+    shares = np.nan_to_num(np.stack(seen.shares[name])[chosen][:, columns], nan=0.0)
+    weights = patient_draws(np.array(seen.patients)[chosen], seed=seed)
+    low, high = interval(macro_auc(labels, shares, weights))
+    return f"{float(macro_auc(labels, shares)):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def print_tables(seen: Seen, seed: int) -> None:
+    """Prints AUC of each reading, and by kind of picture how many answers are those of the signal."""
+    digitized, kinds = np.array(seen.digitized), np.array(seen.kinds)
+    frequent = np.stack(seen.labels).sum(axis=0) >= 10
+    print("\n| read | superclasses, all pictures | digitised ones | statements with 10 and more, digitised ones |")
+    print("|---|---|---|---|")
+    superclasses = slice(0, SUPERCLASSES)
+    for name in READINGS:
+        parts = (np.ones(len(kinds), bool), superclasses), (digitized, superclasses), (digitized, frequent)
+        print(f"| {name} | {' | '.join(auc_text(seen, name, *part, seed) for part in parts)} |")
+    print(
+        "\n| kind | pictures | digitised | same answer, all statements | superclasses | ViT alone, all | superclasses |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    stated = {name: np.stack(shares) >= STATED for name, shares in seen.shares.items()}
+    same = {name: stated[name] == stated[READINGS[0]] for name in READINGS[1:]}
+    for kind in dict.fromkeys(seen.kinds):
+        own = (kinds == kind) & digitized
+        patients, cells = np.array(seen.patients)[own], []
+        for name in READINGS[1:]:
+            for columns in (slice(None), superclasses):
+                shares = same[name][own][:, columns].mean(axis=1)
+                cells.append("{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * x for x in mean_interval(shares, patients))))
+        print(f"| {kind} | {(kinds == kind).sum()} | {own.sum()} | {' | '.join(cells)} |")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", type=Path, required=True)
+    parser.add_argument("--model", default=".")
+    parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--records", type=int, default=200, help="at most, spread over the fold")
+    parser.add_argument("--test-only", action="store_true", help="devices and pictures on which nothing was tuned")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    rows = read_ptbxl_table(args.ptbxl, [args.fold])
+    rows = rows[:: max(1, len(rows) // args.records)][: args.records]
+    devices, kinds = (TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS)
+    print_tables(evaluate(load_pipeline(args.model), args.ptbxl, rows, kinds, devices), args.seed)
+
+
+if __name__ == "__main__":
+    main()
