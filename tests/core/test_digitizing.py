@@ -139,6 +139,37 @@ def test_a_fax_without_any_grid_is_read_by_its_pulses(ecg):
         digitize(no_pulses)
 
 
+@pytest.mark.parametrize("left, right", [(30, 0), (0, 40), (45, 0)])
+def test_a_page_that_is_cut_off_is_read_as_far_as_it_is_shown(ecg, left, right):
+    """All that is left lies at its own time, and what was cut off is NaN."""
+    style = dataclasses.replace(DEVICES["philips"], pulse="none", labels="none", separator="none")
+    picture, page = page_of(ecg, style, 150)
+    cut = picture.crop((round(left * page.px), 0, picture.width - round(right * page.px), picture.height))
+    found = digitize(cut)
+    assert found.layout == style.layout and "rows_cut_off" in found.ecg.warnings
+    true, signal = shown(ecg, page), found.ecg.signal
+    samples = min(true.shape[1], signal.shape[1])
+    true, signal = true[:, :samples], signal[:, :samples]
+    first, last = page.traces[0].x - left, page.traces[0].x + 250 - (picture.width / page.px - right)  # mm
+    gone = round(max(-first, last) * 20)  # samples: 25 mm/s at 500 Hz
+    assert gone > 200
+    edge = signal[:3, : gone - 90] if left else signal[9:, len(true[0]) - gone + 90 :]
+    assert not np.isfinite(edge).any()
+    there = np.isfinite(signal)
+    assert there.mean() > 0.7 * np.isfinite(true).mean()
+    assert aligned_decibels(np.where(there, true, np.nan), signal) > 8
+
+
+def test_what_slides_is_not_turned_upside_down(ecg):
+    """A page that is refused upright is not read upside down for laws that hold somewhere."""
+    shuffled = ecg.signal[[6, 1, 3, 0, 4, 2, 5, *range(7, 12)]]
+    for device in ("philips", "schiller", "nihon-kohden"):
+        picture, _ = draw_page(shuffled, ecg.sampling_rate, DEVICES[device], 150)
+        for turned in (picture, picture.rotate(180)):
+            with pytest.raises(NotDigitized):
+                digitize(turned)
+
+
 def test_a_layout_that_is_given_is_taken(ecg):
     picture, _ = page_of(ecg, DEVICES["philips"])
     assert digitize(picture, layout="3x4+R").layout == digitize(picture).layout
