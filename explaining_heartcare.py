@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import Delineation, delineate
+from .delineation_heartcare import Delineation
 from .findings_heartcare import numbers_of
 from .measuring_heartcare import as_plain, measure_ecg
+from .stretches_heartcare import delineate_stretches
 
 # Seconds before and after an R peak that are taken out as one beat; at most half the RR interval to either neighbour.
 BEFORE_BEAT = 0.3
@@ -153,7 +154,7 @@ def explain_findings(
     """
     rate, known = model.config.beat_config.sampling_rate, list(model.config.wordings)
     present = [lead for lead, row in zip(LEADS, mask) if row.any()]
-    found = delineate(np.where(mask, signal, 0), rate)
+    found, _ = delineate_stretches(np.where(mask, signal, 0), mask, rate)
     parts = parts_of(found, signal.shape[1], rate, present)
     variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
     measured = [as_plain(measure_ecg(each, rate, recorded)) for each, recorded in variants]

@@ -13,7 +13,7 @@ import numpy as np
 
 from .cleaning_heartcare import bridge, long_stretches
 from .configuration_heartcare import LEADS
-from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation, delineate
+from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation
 from .marking_heartcare import RATE, Span
 from .stretches_heartcare import delineate_stretches
 
@@ -125,10 +125,7 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
     recorded = finite if recorded is None else finite & np.asarray(recorded, bool)
     if not recorded.all():
         signal, recorded = _without_short_gaps(signal, recorded, sampling_rate)
-    if recorded.all():
-        found, present = delineate(signal, sampling_rate), signal.any(axis=1)
-    else:
-        found, present = delineate_stretches(signal, recorded, sampling_rate)
+    found, present = delineate_stretches(signal, recorded, sampling_rate)
     slow = f"the sampling rate of {sampling_rate:g} Hz is too low; {LEAST_RATE} Hz are needed"
     nothing = slow if sampling_rate < LEAST_RATE else "no beat is seen"
     return Measuring(found, present, nothing, sampling_rate).measurements()

@@ -52,10 +52,10 @@ def best_stretch(recorded: np.ndarray) -> slice:
 def delineate_stretches(
     signal: np.ndarray, recorded: np.ndarray, sampling_rate: float
 ) -> tuple[Delineation, np.ndarray]:
-    """Finds the waves of an ECG of which leads are absent for a part of the time.
+    """Finds the waves of an ECG of which leads may be absent, all the time or for a part of it.
 
-    The beats are those of the best stretch, and of columns of leads before and after it. The median beat has all leads
-    that show a beat whole.
+    Where some are, the beats are those of the best stretch, and of columns of leads before and after it. The median
+    beat has all leads that show a beat whole.
 
     Args:
         signal: float64 (leads, samples) in mV, cleaned.
@@ -64,6 +64,8 @@ def delineate_stretches(
 
     Returns: the waves, their times from the start of the recording; and bool (leads,), which leads the median beat has.
     """
+    if recorded.all():
+        return delineate(signal, sampling_rate), signal.any(axis=1)
     best = best_stretch(recorded)
     part = recorded[:, best]
     found = delineate(np.where(part, signal[:, best], 0.0), sampling_rate, part)

@@ -26,6 +26,7 @@ from .loading import load_pipeline
 
 QUESTION = "Is this a normal ECG?"
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # of a photograph's artefacts
+TURNED = "turned pages that are not digitised, which would turn them back"
 TURNS = {
     "turned by 90 degrees": Image.Transpose.ROTATE_270,
     "turned by 180 degrees": Image.Transpose.ROTATE_180,
@@ -48,23 +49,23 @@ def main(argv: list[str] | None = None) -> None:
     groups = {
         "signals that are no ECG": other_signals(args.repeats),
         "pictures that are no ECG": other_pictures(args.repeats),
-        "turned pages": turned_pages(records[: args.repeats]),
+        TURNED: turned_pages(records[: args.repeats]),
         "ECGs": ((path.name, str(path)) for path in records),
         "pages": pages(records[: args.pages]),
     }
     print("| given | number | refused | answered | the fewer of the two |\n|---|---|---|---|---|")
     for name, given in groups.items():
-        replies = [(of, is_refused(pipe, each)) for of, each in tqdm(given, desc=name)]
+        replies = [(of, is_refused(pipe, each, digitize=name != TURNED)) for of, each in tqdm(given, desc=name)]
         refused = [of for of, was_refused in replies if was_refused]
         answered = [of for of, was_refused in replies if not was_refused]
         shown = min(refused, answered, key=len)
         print(f"| {name} | {len(replies)} | {len(refused)} | {len(answered)} | {', '.join(shown[:20])} |")
 
 
-def is_refused(pipe: ECGInterpretationPipeline, given: Any) -> bool:
+def is_refused(pipe: ECGInterpretationPipeline, given: Any, digitize: bool) -> bool:
     """Tells whether nothing is said of an input: by the answer, or by an error where no lead can be used."""
     try:
-        return "nothing is said of it" in pipe(given, question=QUESTION)["text"]
+        return "nothing is said of it" in pipe(given, question=QUESTION, digitize=digitize)["text"]
     except ValueError:
         return True
 

@@ -225,16 +225,18 @@ def test_nothing_is_said_of_pictures_without_an_upright_ecg(pipe, ecgs, kind, tm
         text = "\n".join(["Dear colleague, we saw this patient on Monday."] * 20)
         ImageDraw.Draw(refused).text((110, 110), text, fill="black", font=load_font(28))
     refused.save(tmp_path / "page.png")
+    stated = {"digitize": kind != "turned"}  # a turned page that is digitised is turned back, and answered
     for given in (refused, tmp_path / "page.png", (tmp_path / "page.png").read_bytes()):
         for options in ({}, {"question": "Is this AF?"}, {"question": "?", "options": ["a", "b"]}, {"layout": "3x4"}):
-            reply = pipe(given, **options)
+            reply = pipe(given, **options, **stated)
             assert reply["text"] == PAGES[kind] and not {"findings", "probabilities", "checks"} & set(reply)
-    assert list(pipe.stream(refused)) == [PAGES[kind]]
+    assert list(pipe.stream(refused, **stated)) == [PAGES[kind]]
     question = {"question": "What is different in the second ECG?"}
-    two = pipe({"ecgs": [page, refused]} | question)
+    two = pipe({"ecgs": [page, refused]} | question, **stated)
     assert two["text"].startswith("Picture 2 ") and two["provenance"]["pictures"] == 2
-    assert pipe({"ecgs": [ecgs[0], refused]} | question)["text"] == PAGES[kind]
-    for replies in pipe([page, refused], batch_size=2, max_new_tokens=3), [pipe(page, max_new_tokens=3), pipe(refused)]:
+    assert pipe({"ecgs": [ecgs[0], refused]} | question, **stated)["text"] == PAGES[kind]
+    alone = [pipe(each, max_new_tokens=3, **stated) for each in (page, refused)]
+    for replies in pipe([page, refused], batch_size=2, max_new_tokens=3, **stated), alone:
         assert "nothing is said" not in replies[0]["text"] and replies[1]["text"] == PAGES[kind]
 
 
