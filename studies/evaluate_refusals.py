@@ -26,7 +26,7 @@ from .loading import load_pipeline
 
 QUESTION = "Is this a normal ECG?"
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # of a photograph's artefacts
-TURNED = "turned pages that are not digitised, which would turn them back"
+TURNED = "turned pages"  # are not digitised here, which would turn them back
 TURNS = {
     "turned by 90 degrees": Image.Transpose.ROTATE_270,
     "turned by 180 degrees": Image.Transpose.ROTATE_180,
