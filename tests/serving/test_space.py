@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.paths import ROOT
 
 from heartcare.measuring_heartcare import MEASURED, Measurements
@@ -215,3 +216,18 @@ def test_what_the_page_s_functions_do(app, tmp_path):
     assert red > 500 and "bits/s" in words
     assert app.on_ask(None, "x", "").__next__()[0] == "Choose an ECG first."
     assert "two options" in list(app.on_ask(loaded, "x", "one"))[-1][0]
+
+
+def test_a_picture_is_digitised_or_said_not_to_be(app, tmp_path):
+    """What was read is drawn over it and measured, in the layout that is given; a page is not continued."""
+    picture = ROOT / "examples/ecgs/right_bundle_branch_block.png"
+    loaded, message, drawn, *_ = app.on_first(str(picture))
+    assert "what was read, as 3x4+R, 25 mm/s and 10 mm/mV" in message and loaded.measured["qrs"] > 120
+    assert (np.asarray(drawn) != np.asarray(Image.open(picture).convert("RGB"))).any()
+    image, words = app.on_signal(app.findings)(loaded)
+    assert "| statement | probability |" in words and image.size[0] > 500
+    assert "not continued" in app.on_signal(app.forecast)(loaded)[1]
+    Image.open(picture).resize((420, 280)).save(tmp_path / "small.png")
+    loaded, message, drawn, _, numbers, *_ = app.on_first([str(tmp_path / "small.png")], "3x4+R")
+    assert "was not digitised" in message and "too small" in numbers and loaded.signal is None
+    assert "was not digitised" in app.on_signal(app.tokens)(loaded)[1]
