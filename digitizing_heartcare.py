@@ -18,14 +18,13 @@ from .calibration_heartcare import NEAR, Pulse, find_extent, find_pulses, read_c
 from .configuration_heartcare import LEADS
 from .ecg_heartcare import ECG
 from .image_processing_heartcare import as_rgb, open_picture
-from .layouts_heartcare import BESIDE_MM, CLEAR, Arrangement, PageLayout, find_layout
+from .layouts_heartcare import BESIDE_MM, CLEAR, WIDTH_MM, Arrangement, PageLayout, find_layout
 from .pages_heartcare import not_a_page
 from .paper_heartcare import BEYOND_MM, NET_MM, PX, Grid, NotDigitized, darkness, find_grid, reduced
 from .tracing_heartcare import Row, find_ink, find_rows, follow
 
 RATE = 500  # Hz of the ECG
 FEWEST_PIXELS = 300  # of the shorter side of a picture
-USUAL_WIDTH_MM = 250.0  # of the traces of a row
 LEAST_WIDTH_MM = 90.0
 ASSUMED_WIDTH_MM = 275.0  # of a page without a grid, before its calibration pulses are seen
 MOST_SKEW = 6.0  # degrees by which traces may be turned on it
@@ -217,7 +216,7 @@ def _read_without_grid(
     rows, pulses = _read_rows(picture, grid)
     pitch = grid.pitch * scale_of(pulses, speed, gain)
     left, right = find_extent(rows, pulses)
-    width = (right - left) / PX * grid.pitch / pitch / USUAL_WIDTH_MM
+    width = (right - left) / PX * grid.pitch / pitch / WIDTH_MM
     if abs(width - 1) < NEAR / 2:  # nearly all pages show ten seconds at 25 mm/s, which is surer than the pulses
         pitch *= width
     points = [(row.y, pulse.start) for row, pulse in zip(rows, pulses) if pulse]

@@ -35,7 +35,7 @@ LEAST_MARGINS = (1.25, 1.6)  # of the second best score over the best, where tha
 UNKNOWN = 9.0  # error where too little of a trace is there
 LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
 WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
-ROW_MM = 250.0  # that a row takes: ten seconds at 25 mm/s, or five at 50 mm/s
+WIDTH_MM = 250.0  # of a row: ten seconds at 25 mm/s, or five at 50 mm/s
 USUAL_MM = 4.0  # by which the width of rows may differ from that
 BETTER = 0.7  # times the error of equal parts of what is shown, below which leads that begin elsewhere are taken
 SLIDE_MM = 0.5  # steps in which leads are tried farther left and right
@@ -169,7 +169,7 @@ def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: st
     ]
     tried = sorted((_try(*place, smooth, left, right) for place in places), key=lambda each: each.score)
     good = [each for each in tried if each.holds or given]
-    is_usual = abs((right - left) / PX - ROW_MM) <= USUAL_MM
+    is_usual = abs((right - left) / PX - WIDTH_MM) <= USUAL_MM
     if not any(each.holds for each in good) or not is_usual:
         usual = (place for place in places if place[0].order == "standard")
         slid = sorted((_slide(*place, smooth, left, right) for place in usual), key=lambda each: each.score)
@@ -210,7 +210,7 @@ def _slide(layout: PageLayout, first: int, rows: list[np.ndarray], left: float, 
     since something else stands before them. Of the places where the laws hold about as well as in the best one, the one
     in the middle is taken.
     """
-    width = ROW_MM * PX
+    width = WIDTH_MM * PX
     farthest = right - width / layout.columns * LEAST_SEEN - width, left + MOST_BEFORE_MM * PX
     starts = np.arange(max(left - width / layout.columns, farthest[0]), farthest[1], SLIDE_MM * PX)
     tried = [_try(layout, first, rows, start, start + width, (left, right)) for start in starts.tolist() or [left]]
@@ -304,6 +304,7 @@ __all__ = [
     "GRIDS",
     "LAYOUT_NAMES",
     "ORDERS",
+    "WIDTH_MM",
     "Arrangement",
     "PageLayout",
     "find_layout",

@@ -113,7 +113,8 @@ def tiles_of(page: DigitizedPage, processor: ECGImageProcessor) -> np.ndarray:
     half = TILE_MM[page.layout.grid] * page.gain / 10 * PX / 2
     # Ink is 255 and what lies beyond the page 0, until it is turned round again.
     flat = page.grid.flatten(ImageOps.invert(even_light(page.picture)))
-    beyond = round(half)
+    # Room for what a tile shows beyond the page: above and below it, and where the picture cuts a row off.
+    beyond = round(max(half, *(max(-place.start, place.stop - flat.width) for place in page.places))) + 1
     flat = ImageOps.invert(ImageOps.expand(flat, beyond, fill=0))
     tiles = []
     for lead in LEADS:
@@ -123,7 +124,6 @@ def tiles_of(page: DigitizedPage, processor: ECGImageProcessor) -> np.ndarray:
         level = float(np.nanmedian(shown)) if np.isfinite(shown).any() else 0.0
         middle = row.y - level * PX + beyond
         box = place.start + beyond, middle - half, place.stop + beyond, middle + half
-        box = max(0.0, box[0]), max(0.0, box[1]), min(box[2], flat.width), min(box[3], flat.height)
         tile = flat.resize(size, Image.Resampling.BILINEAR, box=box)
         if place.lead.startswith("-"):
             tile = ImageOps.flip(tile)

@@ -318,7 +318,7 @@ def _shrunk(high: np.ndarray, radius: float) -> np.ndarray:
     shifts = np.linspace(-radius, radius, 2 * int(np.ceil(2 * radius)) + 1)
     shrunk = [np.interp(columns + dx, columns, high) - np.sqrt(max(0.0, radius**2 - dx**2)) for dx in shifts]
     is_top = high == ndimage.maximum_filter1d(high, 2 * int(np.ceil(radius)) + 1)
-    return np.where(is_top, np.maximum(np.min(shrunk, axis=0), high - radius), np.min(shrunk, axis=0))
+    return np.maximum(np.min(shrunk, axis=0), np.where(is_top, high - radius, -np.inf))
 
 
 __all__ = ["Row", "find_ink", "find_rows", "follow"]

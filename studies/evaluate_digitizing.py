@@ -168,19 +168,30 @@ def other_pictures(repeats: int, seed: int) -> list[str]:
     return digitized
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of_pages(description: str) -> argparse.ArgumentParser:
+    """Returns a parser of the options that say which pages are drawn."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--records", type=int, default=100, help="at most, spread over the fold")
-    parser.add_argument("--repeats", type=int, default=0, help="pictures of each kind that are no ECG")
     parser.add_argument("--test-only", action="store_true", help="devices and pictures on which nothing was tuned")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def pages_asked_for(args: argparse.Namespace) -> tuple[list[dict[str, str]], dict, dict]:
+    """Returns the rows of PTB-XL's table, the devices and the kinds of picture that the options name."""
     rows = read_ptbxl_table(args.ptbxl, [args.fold])
     rows = rows[:: max(1, len(rows) // args.records)][: args.records]
-    devices, kinds = (TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS)
+    return rows, *((TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = parser_of_pages(__doc__)
+    parser.add_argument("--repeats", type=int, default=0, help="pictures of each kind that are no ECG")
+    args = parser.parse_args(argv)
+    rows, devices, kinds = pages_asked_for(args)
     table = evaluate([args.ptbxl / row["filename_lr"] for row in rows], devices, kinds, args.seed)
     print_table(table)
     for name, row in table.items():

@@ -9,7 +9,6 @@ reads the signal. An answer is the same where yes or no is, of each statement th
 superclasses, which are the hardest, stand beside. Intervals are 95 % by bootstrap of patients. Prints Markdown tables.
 """
 
-import argparse
 import ast
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from heartcare.agent.device_pages import DEVICES, TEST_DEVICES, draw_page, random_style
-from heartcare.agent.scans import KINDS, TEST_KINDS
-from heartcare.agent.sources import read_ptbxl_table
+from heartcare.agent.device_pages import draw_page, random_style
 from heartcare.agent.statements import NAMES, truth
 from heartcare.bench.metrics.probability import macro_auc
 from heartcare.bench.metrics.statistics import interval, mean_interval, patient_draws
@@ -28,7 +25,7 @@ from heartcare.opinion_heartcare import STATED
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.reading_heartcare import read_ecg
 
-from .evaluate_digitizing import DPI
+from .evaluate_digitizing import DPI, pages_asked_for, parser_of_pages
 from .loading import load_pipeline
 
 READINGS = ("the signal", "the picture", "the picture, by the ViT alone")
@@ -37,7 +34,7 @@ SUPERCLASSES = 5  # the first of NAMES
 
 @dataclass
 class Seen:
-    """What was said of some pictures.
+    """Holds what was said of some pictures.
 
     Attributes:
         patients, kinds: Patient and kind of each picture.
@@ -119,17 +116,10 @@ def print_tables(seen: Seen, seed: int) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
+    parser = parser_of_pages(__doc__)
     parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--records", type=int, default=200, help="at most, spread over the fold")
-    parser.add_argument("--test-only", action="store_true", help="devices and pictures on which nothing was tuned")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    rows = read_ptbxl_table(args.ptbxl, [args.fold])
-    rows = rows[:: max(1, len(rows) // args.records)][: args.records]
-    devices, kinds = (TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS)
+    rows, devices, kinds = pages_asked_for(args)
     print_tables(evaluate(load_pipeline(args.model), args.ptbxl, rows, kinds, devices), args.seed)
 
 

@@ -49,7 +49,7 @@ def test_frames_are_in_one_split_each():
 
 
 def test_a_frame_has_one_meaning():
-    """What stands around questions aside, no frame is in two groups of a language."""
+    """Tests that no frame is in two groups of a language, but for what stands around questions."""
     for keys in wordings("frames").values():
         of_frame: dict[str, set[str]] = {}
         for key, frames in keys.items():

@@ -101,7 +101,7 @@ def test_beat_of_four_times_the_bits(root, real, beat):
 
 @torch.no_grad()
 def test_beat_restores_what_a_page_does_not_show(real, beat):
-    """Of a printed page it restores the parts of leads that are not on it, of 20 real ECGs of the validation fold."""
+    """Tests on printed pages of 20 real ECGs of the validation fold that the parts which leads lack come back."""
     assert beat.config.core_level == "parallel" and beat.config.num_levels * 9 * 5 == 135
     ecgs = cleaned(real[1], range(20))
     page = torch.from_numpy(PATTERNS["3x4+II"](np.random.default_rng(0), 1000)).expand(20, -1, -1)

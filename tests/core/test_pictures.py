@@ -1,5 +1,6 @@
 """Pictures in the pipeline: digitised, so that Beat and measuring read the page beside the ViT, or by the ViT alone."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -122,6 +123,21 @@ def test_the_tiles_of_a_page_show_each_lead(processor, block, device):
         upwards = highest - np.nanmedian(lead) > np.nanmedian(lead) - lowest
         above = (np.median(dark[row]) - dark[row].min()) > 4
         assert above or not upwards, row
+
+
+@pytest.mark.parametrize("cut", [30, 45])
+def test_the_tiles_of_a_page_that_is_cut_off_keep_their_scale(processor, block, cut):
+    """The tiles of later columns are those of the whole page; what was cut off is paper."""
+    style = dataclasses.replace(DEVICES["philips"], pulse="none", labels="none", separator="none")
+    picture, page = draw_page(block.signal, block.sampling_rate, style, 150)
+    whole = digitize(picture)
+    part = digitize(picture.crop((round(cut * page.px), 0, picture.width, picture.height)))
+    tiles, expected = (tiles_of(each, processor.image_processor) for each in (part, whole))
+    assert "rows_cut_off" in part.ecg.warnings and tiles.shape == expected.shape
+    for row in (3, 6, 8, 11):
+        assert np.corrcoef(tiles[row].ravel(), expected[row].ravel())[0, 1] > 0.8, row
+    gone = (cut - page.traces[0].x) / 62.5  # of the first column
+    assert tiles[0, 0, :, : int((gone - 0.1) * tiles.shape[-1])].min() > 0.9
 
 
 def test_what_is_not_digitised_is_said(pipe, picture):
