@@ -423,11 +423,11 @@ def without_options(question: str, options: Sequence[str]) -> str:
 def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
     """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
     it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
-    alone is true, so that one which is stated elsewhere is chosen here as well.
+    alone is true, so that the one that is named elsewhere, as certain or as possible, is chosen here as well.
     """
-    least = STATED if all(code in RHYTHM for code in codes) else SURE
     shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
-    if max(shares) >= least:
+    is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
+    if is_named or max(shares) >= SURE:
         return [math.log(share / (1 - share)) for share in shares]
     return [facts.choices[code] for code in codes]
 

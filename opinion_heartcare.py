@@ -21,7 +21,8 @@ AXIS_ERROR = 5.0
 # measured above the limit of left axis deviation (AHA/ACCF/HRS recommendations, 2009), other words say so.
 RIGHTMOST_LEFT, LEFT_AXIS, LEFTWARD = 30.0, -30.0, "a leftward axis"
 NO_DIAGNOSIS = "no certain diagnosis"
-IN_LISTS = {"super:STTC": "changes of repolarization"}  # words of a statement in a list, where its own hold an "or"
+# Words of a statement in a list, where its own hold an "or".
+IN_LISTS = {"super:STTC": "changes of repolarization", "EL": "electrolytic/drug effect"}
 NO_FORM = f"waveform:{NORMAL['waveform'][0]}"
 # Diagnoses that change the QRS, beside which "no abnormality of the waveform" would be untrue.
 SHAPES_QRS = ("CLBBB", "CRBBB", "ILBBB", "IRBBB", "IVCD", "WPW", "LAFB", "LPFB")
@@ -178,14 +179,14 @@ class Opinion:
 
     def stated(self, topic: str) -> list[str]:
         """Returns the codes of the statements of a topic that are made, the likeliest first. Where a superclass is
-        certain and no statement of it, that superclass is stated. Of an infarction's stage only the likeliest is, and
-        nothing where there is no infarction.
+        certain and no statement of it, that superclass is stated; but a normal ECG has one statement, and is stated
+        where that is made. Of an infarction's stage only the likeliest is, and nothing where there is no infarction.
         """
         found = [code for code in self.codes_of(topic) if code in self]
         if topic == "diagnosis":
             for name in SUPERCLASS:
-                members = {*DIAGNOSTIC_CLASS[name], *(("NORM",) if name == "NORM" else ())}
-                if f"super:{name}" in self and not members & set(found):
+                is_known = name == "NORM" and "NORM" in self.shares
+                if f"super:{name}" in self and not is_known and not set(DIAGNOSTIC_CLASS[name]) & set(found):
                     found.append(f"super:{name}")
         if topic == "stage" and "super:MI" not in self:
             return []

@@ -21,7 +21,8 @@ from heartcare.answering_heartcare import (
 )
 from heartcare.bench.contradictions import contradictions, questions_about
 from heartcare.opinion_heartcare import EXCLUSIVE, FAMILIES, INCLUDES, Opinion, as_tuple, coherent, difference
-from heartcare.scp_heartcare import DIAGNOSIS, TOPICS
+from heartcare.scp_heartcare import DIAGNOSIS, RHYTHM, TOPICS
+from heartcare.statements_heartcare import asked_statement
 from heartcare.training.findings import LABELS
 from heartcare.understanding_heartcare import KINDS, REASONS, Asked
 from heartcare.windows_heartcare import Window
@@ -182,6 +183,33 @@ def test_the_rhythm_that_is_stated_is_chosen():
     options = ["sinus rhythm", "atrial fibrillation"]
     assert choose("Which rhythm is it", options, None, [facts]).text == "sinus rhythm"
     assert "Rhythm: sinus rhythm." in facts.opinion.report()
+
+
+def test_the_rhythm_that_is_called_possible_is_chosen():
+    """A report that is not certain of a rhythm names the likeliest, and so does the choice among options."""
+    facts = facts_of(SR=0.46, SBRAD=0.3)
+    facts.choices.update(SBRAD=3.0)
+    assert choose("Which rhythm is it", ["sinus bradycardia", "sinus rhythm"], None, [facts]).text == "sinus rhythm"
+    assert facts.opinion.report().startswith("Rhythm: possible sinus rhythm.")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_opinion_contradicts_itself(seed):
+    """Whatever the head for findings gives, report, options, open questions and yes or no agree."""
+    rng = np.random.default_rng(seed)
+    questions, rhythms = questions_about(LABELS), [RHYTHM[code] for code in RHYTHM if code in LABELS]
+    asked = {
+        code: Asked("which", topic=code.removeprefix("open "))
+        if code.startswith("open")
+        else Asked("is", (asked_statement(words, LABELS),))
+        for code, words in questions.items()
+    }
+    for _ in range(20):
+        logits = dict(zip(LABELS, rng.normal(-1.5, 2.5, len(LABELS)).tolist()))
+        facts = Facts(MEASURED, Opinion(logits, LABELS), dict(zip(LABELS, rng.normal(0, 3, len(LABELS)).tolist())))
+        answers = {code: answer(each, [facts]).text for code, each in asked.items()}
+        chosen = choose("Which rhythm is it", rhythms, None, [facts]).text
+        assert contradictions(facts.opinion.report(), answers, chosen, answers["open rhythm"]) == set()
 
 
 def test_an_option_that_denies_is_no_denial_by_the_question():
