@@ -15,6 +15,7 @@ import numpy as np
 
 from .configuration_heartcare import LEADS
 from .files_heartcare import without_ending
+from .limits_heartcare import most_values
 
 # Other names of the twelve leads, in the form that `canonical_lead` compares.
 LEAD_ALIASES = {
@@ -32,7 +33,6 @@ MILLIVOLTS = {
 }
 
 MIN_RATE, MAX_RATE = 10, 20_000  # Hz
-MAX_VALUES = 2**28  # values of one recording: 24 h of twelve leads at 250 Hz
 MAX_NAMES_SHOWN = 12  # lead names in a message
 
 
@@ -218,8 +218,8 @@ class ECG:
         signal = as_array(self.signal, self.source)
         if signal.ndim != 2:
             raise ValueError(f"{self.source}: an ECG must have shape (leads, samples), got {signal.shape}.")
-        if signal.size > MAX_VALUES:
-            raise ValueError(f"{self.source} holds {signal.size} values; at most {MAX_VALUES} are read at a time.")
+        if signal.size > most_values():
+            raise ValueError(f"{self.source} holds {signal.size} values; at most {most_values()} are read at a time.")
         if len(self.lead_names) != len(signal):
             raise ValueError(
                 f"{self.source}: {len(self.lead_names)} lead names for {len(signal)} leads, shape {signal.shape}."
@@ -416,7 +416,6 @@ __all__ = [
     "ECG",
     "LEADS",
     "MAX_RATE",
-    "MAX_VALUES",
     "MIN_RATE",
     "age_between",
     "as_array",

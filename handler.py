@@ -1,6 +1,7 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """`EndpointHandler` for Hugging Face Inference Endpoints, as their toolkit loads it; see `serving_heartcare.py` for
-requests and replies. The reply also has "seconds", the time that it took.
+requests and replies. A body that is a picture comes as a PIL image, and one that is any other file as bytes. The reply
+also has "seconds", the time that it took.
 """
 
 import json
@@ -35,5 +36,7 @@ class EndpointHandler:
             raise BadRequest(f"A request may have {self.limits.bytes} bytes.")
         request = read_request(data, self.limits)
         started = time.monotonic()
-        future = self.batcher.submit(request.inputs, generate_kwargs=request.generate_kwargs, **request.stated)
+        future = self.batcher.submit(
+            request.inputs, generate_kwargs=request.generate_kwargs, stop=request.stop, **request.stated
+        )
         return future.result() | {"seconds": round(time.monotonic() - started, 3)}

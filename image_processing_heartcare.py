@@ -20,12 +20,12 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ImagesKwargs
 
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
+from .limits_heartcare import most_pixels
 
 # Rows, strips among them, and columns: of the layouts that are drawn and found, and of those that can be given as well.
 LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
 KNOWN_LAYOUTS = LAYOUTS | {"3x4+2R": (5, 4), "3x4+3R": (6, 4), "4x3": (4, 3), "4x3+R": (5, 3), "6x2+R": (7, 2)}
 DARK = 140  # ink is darker, where paper is 255
-MAX_PIXELS = 2**26  # of a picture, before it is loaded; a sheet of A4 scanned at 600 dpi has half as many
 
 
 COLOUR_KEYWORDS = ("do_convert_rgb", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -54,7 +54,7 @@ def checked_layout(layout: str) -> str:
 def open_picture(file: str | Path | bytes) -> Image.Image:
     """Opens a picture, given as a path or as its content, in RGB.
 
-    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `MAX_PIXELS`
+    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `most_pixels()`
         pixels, which are counted before they are loaded.
     """
     name = "The picture" if isinstance(file, bytes) else str(file)
@@ -62,8 +62,8 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
+            if picture.width * picture.height > most_pixels():
+                raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {most_pixels()}")
             return as_rgb(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None

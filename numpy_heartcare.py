@@ -10,8 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from .ecg_heartcare import MAX_VALUES
 from .files_heartcare import open_regular
+from .limits_heartcare import most_values
 
 SIGNALS = ("signal", "ecg")
 WORDS = ("sampling_rate", "lead_names", "units")
@@ -21,7 +21,7 @@ DIRECTORY_END = b"PK\5\6"
 
 
 def read_npy(path: Path) -> dict:
-    """Reads a numpy file, .npy or .npz, with at most `MAX_VALUES` values.
+    """Reads a numpy file, .npy or .npz, with at most `most_values()` values.
 
     An .npz has the array `signal` or `ecg`, (leads, samples), and, where known, `sampling_rate`, `lead_names`, `units`.
 
@@ -103,8 +103,8 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
     count = math.prod(shape)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are not read")
-    if count > MAX_VALUES or count * dtype.itemsize > size:
-        raise ValueError(f"{name} claims {count} values, more than it holds or than {MAX_VALUES}")
+    if count > most_values() or count * dtype.itemsize > size:
+        raise ValueError(f"{name} claims {count} values, more than it holds or than {most_values()}")
     content = bytearray(count * dtype.itemsize)
     view, filled = memoryview(content), 0
     while filled < len(content) and (number := file.readinto(view[filled:])):

@@ -7,10 +7,10 @@ A question that measurements and findings decide is answered from them; the lang
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, TextIteratorStreamer
@@ -26,6 +26,7 @@ from .configuration_heartcare import TASK, refuse_unknown
 from .direct_heartcare import DirectAnswersMixin, signal_asked
 from .findings_heartcare import CalibratedHead
 from .image_processing_heartcare import checked_layout
+from .limits_heartcare import Budget
 from .parts_heartcare import (
     ECG_KEYS,
     about_of,
@@ -48,6 +49,30 @@ PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, *PAGE_KEYWORDS, "covera
 NOT_DIGITIZED = "Nothing was measured, since the picture was not digitised; the ViT alone read it."
 LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
+
+
+class Reading(NamedTuple):
+    """One input whose files were read, whose long recordings were cut, and whose pictures were digitised.
+
+    Attributes:
+        messages: The chat that the processor takes.
+        question, options: As they were given.
+        given: Parts of each message that are no text, as they were given.
+        recordings: The same, with the windows of a long recording in its place.
+        windows, scans: As `cut_long` returns them.
+        pictures: How each picture is read.
+        layout: The layout of the pictures, if it was given.
+    """
+
+    messages: list[dict[str, Any]]
+    question: str | None
+    options: list[str] | None
+    given: list[list[dict[str, Any]]]
+    recordings: list[list[dict[str, Any]]]
+    windows: list[list[Window]]
+    scans: list[Scan | None]
+    pictures: list[Picture]
+    layout: str | None
 
 
 class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
@@ -145,45 +170,71 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         are asked about, and `about_given`, which of the given ones (see `about_of`); `asked`, what is asked, and
         `earlier`, what was asked before, the latest first; and `direct`, whether the language model is not asked.
         """
+        return self.encode(self.read(inputs, question, options, **given), coverage, explain)
+
+    def read(
+        self,
+        inputs: Any,
+        question: str | None = None,
+        options: list[str] | None = None,
+        limits: Mapping[str, Any] | None = None,
+        **given: Any,
+    ) -> Reading:
+        """Reads the files of one input, cuts long recordings into windows, and digitises pictures. It uses neither the
+        model nor a tokenizer, so that many threads may read at a time.
+
+        Args:
+            inputs, question, options: As those of a call.
+            limits: "values", "pixels" and "seconds" of all recordings and pictures together; see `Budget`.
+            given: sampling_rate, lead_names, units, layout, speed, gain, digitize, as those of a call.
+
+        Raises: the errors of a call that are about the input.
+        """
         if isinstance(inputs, dict) and not ({"role", "content"} <= inputs.keys()):
             inputs, own = without_question(inputs)
             question, options = own.get("question", question), own.get("options", options)
         page = {name: given.pop(name, None) for name in PAGE_KEYWORDS}
         check_page(**page)
         check_options(options)
-        messages = self._messages(inputs, question, options, given)
-        if coverage is not None:
-            self._findings_head("coverage").threshold(coverage)
-        if explain:
-            self._findings_head("explain")
+        messages = self._messages(inputs, question, options, given, Budget(**limits) if limits else None)
         given_parts = recordings_of(messages)
         windows, scans = self._cut_long(messages)
         recordings = recordings_of(messages)
         pictures = self._digitize(messages, **page)
-        features, measurements, quality = self._process(messages, page["layout"])
+        return Reading(messages, question, options, given_parts, recordings, windows, scans, pictures, page["layout"])
+
+    def encode(self, reading: Reading, coverage: float | None = None, explain: bool = False) -> dict[str, Any]:
+        """Cleans, measures and tokenises what was read; see `preprocess`."""
+        if coverage is not None:
+            self._findings_head("coverage").threshold(coverage)
+        if explain:
+            self._findings_head("explain")
+        messages, recordings, pictures = reading.messages, reading.recordings, reading.pictures
+        features, measurements, quality = self._process(messages, reading.layout)
         for number, picture in enumerate(pictures):
             if picture.page is not None:
                 tiles = tiles_of(picture.page, self.processor.image_processor)
                 features["pixel_values"][number] = torch.from_numpy(tiles)
+        question = reading.question or text_of(messages[-1])  # as it was given, without options that were added
         prepared = {
             "features": features,
-            "question": question or text_of(messages[-1]),  # as it was given, without options that were added
-            "options": list(options or ()),
+            "question": question,
+            "options": list(reading.options or ()),
             "coverage": coverage,
             "explain": explain,
             "measurements": measurements,
             "quality": quality,
             "pictures": pictures,
             "kinds": kinds_of(recordings, pictures),
-            "given": kinds_of(given_parts, pictures),
-            "windows": windows,
+            "given": kinds_of(reading.given, pictures),
+            "windows": reading.windows,
             "about": about_of(recordings),
-            "about_given": about_of(given_parts),
-            "asked": self.understand(question or text_of(messages[-1]), options),
+            "about_given": about_of(reading.given),
+            "asked": self.understand(question, reading.options),
             "earlier": [self.understand(text_of(each)) for each in messages[-2::-1] if each["role"] == "user"],
         }
         first, last = prepared["about_given"]
-        prepared["summary"] = summary_of(scans[first:last])
+        prepared["summary"] = summary_of(reading.scans[first:last])
         prepared["refusal"] = self._refusal(prepared) if any(recordings) else NO_ECG
         # Whether there is a direct answer does not depend on what is found.
         unread = dict.fromkeys(self._wordings, 0.0)
@@ -292,32 +343,39 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         )
 
     def _messages(
-        self, inputs: Any, question: str | None, options: list[str] | None, given: dict[str, Any]
+        self,
+        inputs: Any,
+        question: str | None,
+        options: list[str] | None,
+        given: dict[str, Any],
+        budget: Budget | None,
     ) -> list[dict[str, Any]]:
         """The chat of an input: its own, or one message with the ECGs and the question."""
+
+        def read(part: Any) -> dict[str, Any]:
+            if budget is None:
+                return as_part(part, **given)
+            with budget.held():
+                read = as_part(part, **given)
+            budget.spend(read)
+            return read
+
         if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
             messages = inputs.messages if isinstance(inputs, Chat) else inputs
             if question is not None and question not in str(messages[-1]["content"]):
                 raise ValueError("A chat asks its own question in its last message; leave question= out.")
-            messages = [self._read_message(message, **given) for message in messages]
+            messages = [read_message(message, read) for message in messages]
             if messages[-1]["role"] != "user":
                 raise ValueError(
                     f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
                 )
         else:
-            parts = [as_part(each, **given) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+            parts = [read(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
             if not parts:
                 raise ValueError(NO_ECG)
             text = {"type": "text", "text": name_options(question or REPORT, options)}
             messages = [{"role": "user", "content": [*parts, text]}]
         return messages
-
-    @staticmethod
-    def _read_message(message: dict, **given) -> dict:
-        content = message["content"]
-        if not isinstance(content, str):
-            content = [part if part.get("type") == "text" else as_part(part, **given) for part in content]
-        return {"role": message["role"], "content": content}
 
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
@@ -502,6 +560,14 @@ def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> st
     if finished and is_report and "image" in prepared["kinds"][slice(*prepared["about"])]:
         text = f"{text} {NOT_DIGITIZED}"
     return f"{prepared['summary']} {text}" if prepared["summary"] else text
+
+
+def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a message with each of its ECGs and pictures read by `read`."""
+    content = message["content"]
+    if not isinstance(content, str):
+        content = [part if part.get("type") == "text" else read(part) for part in content]
+    return {"role": message["role"], "content": content}
 
 
 def check_page(layout: str | None, speed: float | None, gain: float | None, digitize: bool | None) -> None:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ecg_heartcare import MAX_VALUES, age_between, canonical_lead, parse_age, to_millivolts
+from .ecg_heartcare import age_between, canonical_lead, parse_age, to_millivolts
 from .files_heartcare import decode, encoding_of, open_regular
+from .limits_heartcare import most_values
 
 MAX_CSV_BYTES = 2**28
 MAX_HEADER_BYTES = 2**16  # the lines before the numbers
@@ -255,8 +256,8 @@ def read_columns(
         for stamp, column in zip(stamps, times):
             unit = layout.units[column].lower() or TIME_COLUMNS[layout.names[column].lower()]
             stamp.append(table[:, column] * seconds_of(path, unit))
-        if (held := held + blocks[-1].size) > MAX_VALUES:
-            raise ValueError(f"{path} holds more than {MAX_VALUES} values, the most that are read at a time.")
+        if (held := held + blocks[-1].size) > most_values():
+            raise ValueError(f"{path} holds more than {most_values()} values, the most that are read at a time.")
     if not blocks:
         raise ValueError(
             f"{path}: expected {len(layout.names)} numbers in each line, as the header has names, got no lines."
@@ -337,7 +338,7 @@ def placed_in_time(path: Path, signal: np.ndarray, columns: list[np.ndarray]) ->
     length = int(places[-1]) + 1
     if length == signal.shape[1]:
         return {"sampling_rate": rate}
-    if length > MAX_GAPS * signal.shape[1] or length * len(signal) > MAX_VALUES:
+    if length > MAX_GAPS * signal.shape[1] or length * len(signal) > most_values():
         raise ValueError(
             f"{path}: the times claim {length} samples but there are {signal.shape[1]} lines; the times may be damaged."
         )

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .cleaning_heartcare import resample
-from .ecg_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, parse_age, parse_sex, to_millivolts
+from .ecg_heartcare import MAX_RATE, MIN_RATE, canonical_lead, parse_age, parse_sex, to_millivolts
 from .files_heartcare import beside, encoding_of, read_bytes
+from .limits_heartcare import most_values
 from .privacy_heartcare import REASON
 
 MAX_HEADER_BYTES = 2**20
@@ -219,7 +220,7 @@ def read_plain_wfdb(header: Path, lines: list[str]) -> dict | None:
     name, offset, unit = signals[0].group(1, 2, 5)
     gains = np.array([[float(match[3])] for match in signals])
     shape, offset = (int(record[3]), len(signals)), int(offset or 0)
-    if not (gains > 0).all() or not 0 < math.prod(shape) <= MAX_VALUES or not 0 < float(record[2]) <= MAX_RATE:
+    if not (gains > 0).all() or not 0 < math.prod(shape) <= most_values() or not 0 < float(record[2]) <= MAX_RATE:
         return None
     data = beside(header, name)
     if data.stat().st_size != offset + 2 * math.prod(shape):
@@ -251,7 +252,7 @@ def join_segments(header: Path, parsed: Any) -> dict:
     frames = np.concatenate([[0], np.cumsum([length for length, _ in parts])])
     edges = np.round(frames * rate / parsed.fs).astype(int)
     held = sum(part["signal"].shape[1] * rate / part["sampling_rate"] for part in read)
-    if edges[-1] * len(names) > MAX_VALUES or edges[-1] > 100 * held:
+    if edges[-1] * len(names) > most_values() or edges[-1] > 100 * held:
         raise ValueError(
             f"{header} claims {edges[-1]} samples of {len(names)} leads, of which {held:.0f} are there; it may be "
             "damaged."
@@ -290,9 +291,10 @@ def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False) -> 
     names = list(dict.fromkeys(name for name in segments or parsed.file_name or [] if name and name != "~"))
     per_frame = max([number or 1 for number in getattr(parsed, "samps_per_frame", None) or [1]])
     claimed = int(parsed.sig_len or 0) * int(parsed.n_sig or 0) * per_frame
-    if not 0 <= claimed <= MAX_VALUES:
+    if not 0 <= claimed <= most_values():
         raise ValueError(
-            f"{header} claims {claimed} values; at most {MAX_VALUES} are read at a time. Cut the recording into parts."
+            f"{header} claims {claimed} values; at most {most_values()} are read at a time. Cut the recording into "
+            "parts."
         )
     if not (parsed.fs is None or MIN_RATE <= parsed.fs * per_frame <= MAX_RATE):
         raise ValueError(
@@ -309,9 +311,9 @@ def checked_header(wfdb: ModuleType, header: Path, is_segment: bool = False) -> 
 
 def check_segments(wfdb: ModuleType, header: Path, parsed: Any, names: list[str], is_segment: bool) -> None:
     """Raises what `checked_header` does for the segments that a header names."""
-    if not all(0 <= length <= MAX_VALUES for length in parsed.seg_len):
+    if not all(0 <= length <= most_values() for length in parsed.seg_len):
         raise ValueError(
-            f"{header} claims segments of {max(parsed.seg_len)} samples; at most {MAX_VALUES} are read at a time."
+            f"{header} claims segments of {max(parsed.seg_len)} samples; at most {most_values()} are read at a time."
         )
     if is_segment:
         raise ValueError(f"{header} is a segment that has segments itself, which WFDB does not allow.")
@@ -323,8 +325,8 @@ def check_segments(wfdb: ModuleType, header: Path, parsed: Any, names: list[str]
 def check_files(header: Path, names: list[str], claimed: int) -> None:
     """Raises what `checked_header` does for the signal files that a header names."""
     held = sum(beside(header, name).stat().st_size for name in names)
-    if not claimed and held > 2 * MAX_VALUES:  # without a length in the header, the files are read to their ends
-        raise ValueError(f"{header} names files of {held} bytes; at most {MAX_VALUES} values are read at a time.")
+    if not claimed and held > 2 * most_values():  # without a length in the header, the files are read to their ends
+        raise ValueError(f"{header} names files of {held} bytes; at most {most_values()} values are read at a time.")
     if names and claimed > 16 * held:
         raise ValueError(
             f"{header} claims {claimed} values but its files hold {held} bytes; they are truncated or damaged."

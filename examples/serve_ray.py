@@ -11,7 +11,6 @@ Answers of `stream: true` come in one piece.
 
 import argparse
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import uvicorn
 from ray import serve as ray_serve
 from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
-from heartcare.examples.serve import create_app
+from heartcare.examples.serve import create_app, run
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits
 
 RETRIES = 6
@@ -114,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--token", help="bearer token that requests must have")
+    parser.add_argument("--cors", action="append", default=[], help="web page whose scripts may ask, or *; repeatable")
     parser.add_argument("--max-batch", type=int, default=16, help="requests that a replica answers together")
     args = parser.parse_args(argv)
     model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
@@ -122,10 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     ray_serve.start(proxy_location="Disabled")  # requests come in here
     bound = Replica.options(num_replicas=args.replicas).bind(model, args.max_batch, args.threads)
     handle = ray_serve.run(bound, name=args.name, route_prefix=None)
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.run(
-            create_app(Replicas(handle), args.name, args.token), host=args.host, port=args.port, log_level="warning"
-        )
+    run(create_app(Replicas(handle), args.name, args.token, args.cors), args.host, args.port)
     ray_serve.shutdown()
     ray.shutdown()
 

@@ -25,11 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default=".")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--limit", type=int, default=100, help="number of records")
+    parser.add_argument("--skip", type=int, default=0, help="number of the fold's first records that are left out")
     parser.add_argument("--show", action="store_true", help="print the contradictions")
     args = parser.parse_args(argv)
     pipe = load_pipeline(args.model)
     questions, counts = questions_about(pipe.model.config.wordings), Counter()
-    affirmed, rows = [], read_ptbxl_table(args.ptbxl, [args.fold], args.limit)
+    affirmed, rows = [], read_ptbxl_table(args.ptbxl, [args.fold], args.skip + args.limit)[args.skip :]
     for row in tqdm(rows, desc="records"):
         report, answers, closed, second = answers_about(pipe, str(args.ptbxl / row["filename_lr"]), questions)
         found = contradictions(report, answers, closed, second)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ecg_heartcare import LEADS, MAX_VALUES, parse_age, parse_sex, pseudonym
+from ...ecg_heartcare import LEADS, parse_age, parse_sex, pseudonym
+from ...limits_heartcare import most_values
 from .pdf_content import LIMITS, Amount, count_page
 from .pdf_geometry import Lines, Trace, calibrate, find_lines, group_rows, measure_gain
 from .pdf_labels import Label, Word, check_repeats, find_labels, name_rows, name_strips
@@ -271,6 +272,6 @@ def measure_time(lines: Lines, points_per_second: float) -> TimeAxis:
     else:
         rate = 500
     samples = round((right - left) / points_per_second * rate) + 1
-    if samples * len(LEADS) > MAX_VALUES or samples > MAX_SAMPLES:
+    if samples * len(LEADS) > most_values() or samples > MAX_SAMPLES:
         raise ValueError(f"traces of {(right - left) / points_per_second:.0f} s cannot be.")
     return TimeAxis(left, points_per_second, rate, samples, sampled)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...cleaning_heartcare import resample
-from ...ecg_heartcare import MAX_RATE, MAX_VALUES, MIN_RATE, canonical_lead, parse_age, parse_sex, pseudonym
+from ...ecg_heartcare import MAX_RATE, MIN_RATE, canonical_lead, parse_age, parse_sex, pseudonym
+from ...limits_heartcare import most_values
 from ...reading_heartcare import detect_format
 from .device_findings import device_measurements, device_statements, people_of, without_people
 from .limits import check_limits
@@ -180,8 +181,8 @@ def after_silence(samples: np.ndarray, count: int) -> np.ndarray:
 
     Raises: `ValueError` where that is more than can be read.
     """
-    if count + len(samples) > MAX_VALUES:
-        raise ValueError(f"a lead begins after {count} samples; at most {MAX_VALUES} are read at a time")
+    if count + len(samples) > most_values():
+        raise ValueError(f"a lead begins after {count} samples; at most {most_values()} are read at a time")
     return np.concatenate([np.full(count, np.nan), samples]) if count else samples
 
 
@@ -194,8 +195,10 @@ def place_records(channel: Channel, lead: Any, number: int, metadata: dict) -> C
         return channel
     if np.any(np.diff(starts) < size):
         raise ValueError("the start times of the data records overlap or fall")
-    if starts[-1] + size > MAX_VALUES:
-        raise ValueError(f"the data records end after {starts[-1] + size:.0f} samples; at most {MAX_VALUES} are read")
+    if starts[-1] + size > most_values():
+        raise ValueError(
+            f"the data records end after {starts[-1] + size:.0f} samples; at most {most_values()} are read"
+        )
     samples = np.full(int(starts[-1]) + size, np.nan)
     samples[(starts.astype(int)[:, None] + np.arange(size)).ravel()] = channel.samples
     return channel._replace(samples=samples)
@@ -255,15 +258,15 @@ def choose_channels(path: Path, channels: list[Channel]) -> tuple[list[Channel],
     leads = [channel for channel in possible if canonical_lead(channel.label)]
     rates = {channel.rate for channel in leads or possible}
     chosen = [channel for channel in possible if channel.rate in rates]
-    if values_at_one_rate(chosen) > MAX_VALUES:
+    if values_at_one_rate(chosen) > most_values():
         chosen = leads
     if not chosen:
         rates = sorted({channel.rate for channel in channels})
         raise ValueError(
             f"{path} holds no voltage at sampling rates of {MIN_RATE} to {MAX_RATE} Hz, but {len(channels)} at {rates}."
         )
-    if (values := values_at_one_rate(chosen)) > MAX_VALUES:
-        raise ValueError(f"{path} holds {values} values; at most {MAX_VALUES} are read at a time.")
+    if (values := values_at_one_rate(chosen)) > most_values():
+        raise ValueError(f"{path} holds {values} values; at most {most_values()} are read at a time.")
     kept = {id(channel) for channel in chosen}
     notes = [
         f"left out {channel.label!r} at {channel.rate:g} Hz, which does not fit beside the leads"

@@ -97,6 +97,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "ecg_heartcare.py",
         "files_heartcare.py",
         "json_heartcare.py",
+        "limits_heartcare.py",
         "marking_heartcare.py",
         "measuring_heartcare.py",
         "numpy_heartcare.py",

@@ -15,6 +15,7 @@ CORE = sorted(file.stem for file in ROOT.glob("*.py") if file.stem not in ("setu
 LIBRARY = {
     *("HeartcareProcessor.prepare_inputs_layout", "HeartcareProcessor.validate_inputs", "eager_attention"),
     *("HeartcareProcessor.replace_image_token", "HeartcareForConditionalGeneration.save_pretrained"),
+    "NobodyWaits.__call__",
     *(
         "CheckedConfig.save_pretrained",
         "CheckedConfig.from_dict",
@@ -118,6 +119,7 @@ def callers(model, processor, beat, root):
         "as_part": lambda **wrong: as_part(given["signal"], sampling_rate=500, **wrong),
         "ECGInterpretationPipeline.__call__": lambda **wrong: pipe(given, **wrong),
         "ECGInterpretationPipeline.preprocess": lambda **wrong: pipe.preprocess(given, **wrong),
+        "ECGInterpretationPipeline.read": lambda **wrong: pipe.read(given, **wrong),
         "ECGInterpretationPipeline.stream": lambda **wrong: list(pipe.stream(given, **wrong)),
     }
 

@@ -1,11 +1,8 @@
 """Answers over a network: the handler of Inference Endpoints, and the server, asked by OpenAI's own client."""
 
 import base64
-import importlib.util
-import io
 import json
 import re
-import sys
 import threading
 import time
 import urllib.error
@@ -14,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import uvicorn
 from openai import APIStatusError, OpenAI
+from support.requests import message, packed
 
-from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
-from heartcare.examples.serve import create_app
 from heartcare.handler import EndpointHandler
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
@@ -33,37 +28,6 @@ DOUBTFUL = [
     "ST elevation",
     "a waveform of another kind",
 ]
-
-
-def packed(ecg) -> str:
-    """base64 of a .npz."""
-    file = io.BytesIO()
-    np.savez(file, signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-@pytest.fixture(scope="module")
-def pipe(model, processor):
-    return ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def ecgs():
-    """Thirty, no two alike."""
-    return [simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k % len(FORMS)], seed=500 + k) for k in range(30)]
-
-
-@pytest.fixture(scope="module")
-def handler(root):
-    """As the toolkit loads it: handler.py out of the repository's folder, by its path, with the folder on sys.path."""
-    sys.path.insert(0, str(root))
-    spec = importlib.util.spec_from_file_location("handler", root / "handler.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["handler"] = module
-    spec.loader.exec_module(module)
-    yield module.EndpointHandler(str(root))
-    del sys.modules["handler"]
-    sys.path.remove(str(root))
 
 
 def test_the_handler_answers_as_the_pipeline(handler, pipe, ecgs):
@@ -121,7 +85,12 @@ MALFORMED = [
     {"inputs": base64.b64encode(b"\x89PNG\r\n\x1a\nno picture").decode()},
     {"inputs": base64.b64encode(b"PK\x03\x04 no zip").decode()},
     {"inputs": base64.b64encode(b"\x93NUMPY\x01\x00 no array").decode()},
-    {"inputs": "x", "parameters": {"temperature": 2}},
+    {"inputs": "x", "parameters": {"temperature": 3}},
+    {"inputs": "x", "parameters": {"temperature": True}},
+    {"inputs": "x", "parameters": {"top_p": -1}},
+    {"inputs": "x", "parameters": {"stop": ["a"] * 5}},
+    {"inputs": "x", "parameters": {"seed": 2}},
+    {"inputs": {"image": "x", "text": "a", "question": "b"}},
     {"inputs": "x", "parameters": ["question"]},
     {"inputs": "x", "parameters": {"max_new_tokens": 10**9}},
     {"inputs": "x", "parameters": {"max_new_tokens": True}},
@@ -129,7 +98,7 @@ MALFORMED = [
     {"inputs": "x", "parameters": {"options": "yes"}},
     {"inputs": ["x"] * 9},
     {"inputs": {"messages": []}},
-    {"inputs": {"messages": [{"role": "user", "content": "No ECG at all"}]}},
+    {"inputs": {"messages": [{"role": "user", "content": None}]}},
     {"inputs": {"messages": [{"role": "pirate", "content": "x"}]}},
     {"inputs": {"messages": [{"role": "user", "content": [{"type": "video", "video": "x"}]}]}},
     {"inputs": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}]}},
@@ -224,7 +193,8 @@ def test_limits_are_kept(handler, model, processor, ecgs, speaking, monkeypatch)
 def test_more_than_wait_are_turned_away(pipe, ecgs):
     class Stuck:
         processor = pipe.processor
-        preprocess = staticmethod(lambda inputs, **given: {"options": []})
+        read = staticmethod(lambda inputs, **given: inputs)
+        encode = staticmethod(lambda *given: {"options": [], "direct": True})
         gate = threading.Event()
 
         begun = threading.Event()
@@ -234,7 +204,7 @@ def test_more_than_wait_are_turned_away(pipe, ecgs):
             self.gate.wait(10)
             return [{"options": []} for _ in batch]
 
-        postprocess = staticmethod(lambda outputs: {"text": "done"})
+        postprocess = staticmethod(lambda outputs: {"text": "done", "tokens": {"finished": True}})
 
     stuck = Stuck()
     batcher = DynamicBatcher(stuck, max_batch=1, limits=Limits(waiting=2))
@@ -250,7 +220,7 @@ def test_more_than_wait_are_turned_away(pipe, ecgs):
 def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
     class Fragile:
         processor, postprocess = pipe.processor, staticmethod(pipe.postprocess)
-        preprocess = staticmethod(pipe.preprocess)
+        read, encode = staticmethod(pipe.read), staticmethod(pipe.encode)
 
         @staticmethod
         def forward(batch, **options):
@@ -280,7 +250,8 @@ def test_what_was_streamed_is_not_sent_again(pipe, ecgs, speaking):
 
     class Fails:
         processor = pipe.processor
-        preprocess, postprocess = staticmethod(pipe.preprocess), staticmethod(pipe.postprocess)
+        read, encode = staticmethod(pipe.read), staticmethod(pipe.encode)
+        postprocess = staticmethod(pipe.postprocess)
         numbered = staticmethod(pipe.numbered)
 
         @staticmethod
@@ -340,29 +311,6 @@ def test_two_hundred_at_once(handler, pipe, ecgs):
     print(f"200 parallel requests: p50 {np.median(seconds):.2f} s, p99 {np.percentile(seconds, 99):.2f} s")
 
 
-@pytest.fixture(scope="module")
-def server(pipe):
-    """(address, batcher) of the server, which wants a token."""
-    batcher = DynamicBatcher(pipe, limits=Limits(bytes=2_000_000))
-    running = uvicorn.Server(uvicorn.Config(create_app(batcher, "heartcare", "secret"), port=0, log_level="error"))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}", batcher
-    running.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    return OpenAI(base_url=f"{server[0]}/v1", api_key="secret", max_retries=0)
-
-
-def message(ecg, text: str) -> list[dict]:
-    return [{"role": "user", "content": [{"type": "ecg", "base64": packed(ecg)}, {"type": "text", "text": text}]}]
-
-
 def test_openai_s_client_gets_the_pipeline_s_answers(client, pipe, ecgs):
     given = {"signal": ecgs[1].signal, "sampling_rate": 500, "units": "mV"}
     found = client.chat.completions.create(model="heartcare", messages=message(ecgs[1], "Write a report of this ECG."))
@@ -420,9 +368,9 @@ def test_answers_are_streamed(client, pipe, ecgs, speaking):
 
 def test_what_is_wrong_is_said_in_openai_s_way(client, server, ecgs):
     for options, status, words in (
-        ({"messages": [{"role": "user", "content": "No ECG"}]}, 400, "1 to 8 ECGs"),
+        ({"messages": [{"role": "user", "content": [{"type": "ecg", "base64": "x"}] * 9}]}, 400, "0 to 8 ECGs"),
         ({"messages": message(ecgs[0], "x"), "n": 2}, 400, "n must be 1"),
-        ({"messages": message(ecgs[0], "x"), "temperature": 1.5}, 400, "temperature"),
+        ({"messages": message(ecgs[0], "x"), "temperature": 2.5}, 400, "temperature"),
         ({"messages": message(ecgs[0], "x"), "max_tokens": 100000}, 400, "max_new_tokens"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a" * 2_100_000}]}]},
