@@ -17,7 +17,7 @@ from typing import Any
 from .asking_heartcare import answer_numbers
 from .findings_heartcare import shares_of
 from .measuring_heartcare import MEASURED
-from .opinion_heartcare import FAMILIES, STATED, SURE, Opinion, as_sentence, difference
+from .opinion_heartcare import FAMILIES, NO_FORM, STATED, SURE, Opinion, as_sentence, difference
 from .scp_heartcare import NORMAL, RHYTHM
 from .statements_heartcare import statement_of
 from .understanding_heartcare import Asked
@@ -41,6 +41,7 @@ DECIDED: dict[str, tuple[str, float, float, float]] = {
 URGENT = ("3AVB", "2AVB", "SVTAC", "PSVT", "AFLT", "STE_", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL")
 # Statements about the whole of a recording, which are true of a long one where they are true of all its windows.
 OF_ALL_WINDOWS = frozenset({"NORM", "super:NORM", *(f"{topic}:{codes[0]}" for topic, codes in NORMAL.items())})
+OF_NORMAL = ("SR", NO_FORM)  # rhythm and waveform of a normal ECG
 COMPARED = ("rhythm", "axis", "waveform", "diagnosis")
 # Numbers whose change is told where it is larger than this, in their unit.
 CHANGES = {"heart_rate": 10.0, "pr": 20.0, "qrs": 12.0, "qtc_fridericia": 25.0, "qrs_axis": 20.0}
@@ -255,6 +256,9 @@ def confirm(asked: Asked, facts: Facts) -> Answer:
     text = "Yes" if yes >= STATED else "No"
     names_more = len(asked.codes) > 1 or asked.codes[0] in (*FAMILIES, *DECIDED)
     named = f": {', '.join(found)}" if found and (names_more or asked.negated) and (share >= STATED) else ""
+    if asked.codes == ("NORM",) and share >= STATED:
+        others = beside_normal(facts.opinion, ("rhythm", "waveform"))
+        named = f", apart from {', '.join(others)}" if others else ""
     return Answer(f"{text}{named}.", {"Yes": yes, "No": no})
 
 
@@ -272,6 +276,16 @@ def share_of(code: str, facts: Facts) -> float | None:
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * beyond))))
 
 
+def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
+    """Returns the words of what is stated beside a normal ECG, which a report of it may hold, such as premature beats.
+
+    Args:
+        opinion: What is said of the ECG.
+        topics: Topics that are looked at.
+    """
+    return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
+
+
 def words_of(code: str, facts: Facts) -> str:
     """Returns the words of a statement that is true; of a family, those of its statements that are, or its number."""
     if code in DECIDED:
@@ -285,10 +299,11 @@ def gist(facts: Facts) -> str:
     """Returns the main points in a sentence or two."""
     opinion, rate = facts.opinion, facts.measured.get("heart_rate")
     rhythm = opinion.answer("rhythm").rstrip(".")
-    text = f"{rhythm} at {round(rate)} beats/min" if rate is not None else rhythm
+    text = f"{rhythm} at a rate of {round(rate)} beats/min" if rate is not None else rhythm
     diagnoses = opinion.diagnoses()
     if "NORM" in opinion.stated("diagnosis") or "super:NORM" in opinion.stated("diagnosis"):
-        return f"{text}: a normal ECG."
+        others = beside_normal(opinion, ("waveform",))
+        return f"{text}: a normal ECG{' apart from ' + ', '.join(others) if others else ''}."
     if diagnoses:
         return f"{text}. Main findings: {', '.join(diagnoses)}."
     forms = [opinion.spoken[code] for code in opinion.stated("waveform") if not code.startswith("waveform:")]

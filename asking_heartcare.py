@@ -239,6 +239,12 @@ _MEANING = re.compile(
     r"(?!(?:this|the|that|my|his|her) (?:e[ck]g|tracing|strip|trace|recording)\b)"
     r".*\b(?:mean|tell|represent|reflect|indicate|show|stand for)\b"
 )
+# What P waves are like is told by their numbers.
+_P_WAVES = re.compile(
+    r"(?:(?:please )?(?:describe|comment on|tell me about)|(?:bitte )?beschreib\w*(?: sie)?|(?:what|how) about"
+    r"|was ist mit|(?:how|what) (?:do|are)|wie (?:sehen|sind)) (?:(?:the|die|den) )?p (?:waves?|wellen?)"
+    r"(?: (?:look like|look|like|aus|(?:in|on|of|auf) (?:this|the|diesem|dem) (?:ecg|ekg)))*[ .?!]*$"
+)
 _YES_NO = re.compile(
     r"(?:^|[.?!] )(?:is|are|was(?! (?:ist|sind|betraegt|misst))|were|does|do(?! you (?:know|have))|did|has|have|had|any"
     r"|should|isn'?t|doesn'?t|ist|sind|hat|gibt es|liegt|besteht|would it|could it|may|might)\b"
@@ -332,6 +338,8 @@ def asked_numbers(question: str) -> tuple[str, ...]:
     if len(question) > LONGEST:
         return ()
     text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
+    if _P_WAVES.match(text):
+        return ("p_share", "pr", "p_axis")
     if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
         return ()
     text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))

@@ -260,4 +260,4 @@ def as_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-__all__ = ["FAMILIES", "STATED", "SURE", "Opinion", "as_sentence", "coherent", "difference"]
+__all__ = ["FAMILIES", "NO_FORM", "STATED", "SURE", "Opinion", "as_sentence", "coherent", "difference"]

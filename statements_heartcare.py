@@ -115,6 +115,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "RAO/RAE": ("rae", "p pulmonale"),
     "WPW": ("wpw", "wpw syndrome", "wolff parkinson white", "preexcitation", "pre excitation", "delta wave"),
 }  # fmt: skip
+# Words that mean any statement of a family where a yes/no question asks for them, as `_SAME` leaves them: "premature
+# beats" are there where ventricular ones are, and "ischemia" where that of one wall is.
+_OF_FAMILIES = {"premature complex": "PREMATURE", "ischemia": "ISCHEMIA", "myocardial ischemia": "ISCHEMIA"}
 _LONGEST_FINDING = 10  # words
 _RECORD = r"e[ck]g|tracing|recording|strip|trace|record|electrocardiogram|elektrokardiogramm|picture"
 _SUBJECT = (
@@ -157,8 +160,9 @@ _NO_ECG = re.compile(r"\b(?:patient|pt|heart|rhythm|he|she|i)$")
 
 
 def asked_statement(question: str, wordings: Mapping[str, str]) -> str | None:
-    """Returns the code of the one statement that a question asks to confirm: a yes/no question, or its words with a
-    question mark. It returns None for every other question, such as one about two statements, or one with a negation.
+    """Returns the code of the one statement that a question asks to confirm, or the name of the family that its words
+    mean (see `opinion_heartcare.FAMILIES`): a yes/no question, or its words with a question mark. It returns None for
+    every other question, such as one about two statements, or one with a negation.
 
     Args:
         question: A question in English or German; a sentence about the patient may stand before or behind it.
@@ -167,8 +171,10 @@ def asked_statement(question: str, wordings: Mapping[str, str]) -> str | None:
     if len(question) > LONGEST:
         return None
     text = re.sub(r"\ba (?=fib\b|flutter\b)", "atrial ", without_patient(normalize(question)).strip(" ."))
+    by_words = _by_words(tuple(wordings.items()))
+    by_words = by_words | {words: family for words, family in _OF_FAMILIES.items() if words in by_words}
     for match in filter(None, (frame.match(text) for frame in _FRAMES)):
-        if code := _meant(_ARTICLE.sub("", match["finding"]), _by_words(tuple(wordings.items()))):
+        if code := _meant(_ARTICLE.sub("", match["finding"]), by_words):
             subject = match.groupdict().get("subject") or ""
             return None if code == "NORM" and _NO_ECG.search(subject) else code
     return None

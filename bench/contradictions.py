@@ -7,12 +7,14 @@ from typing import Any
 
 from ..agent.lexicon import find_mentions
 from ..agent.qa import CHOICES, CLOSED, OPEN, VERIFY, ask
+from ..opinion_heartcare import FAMILIES
 from ..parts_heartcare import as_part
 from ..pipeline_heartcare import ECGInterpretationPipeline
 from ..scp_heartcare import RHYTHM, SUPERCLASS, TOPICS
 
 PROBABLE = 80.0  # likelihood in percent, as the lexicon counts it, from which on a report makes a statement
-ALSO = {"LPR": "1AVB"}  # what the report's words may mean as well
+# Statement -> those of the report of which any means it as well.
+ALSO = {"LPR": ("1AVB",), "PRC(S)": FAMILIES["PREMATURE"]}
 KINDS = {
     "affirmed but not reported": "a statement is affirmed that the report does not make",
     "reported but denied": "a statement of the report is denied",
@@ -49,7 +51,7 @@ def contradictions(report: str, answers: dict[str, str], closed: str, second: st
     statements = {code for code in yes if not code.startswith("super:")}
     known = {code for code in answers if not code.startswith(("super:", "open"))}
     # The report names a normal ECG, and words that two statements share, once.
-    if statements - said - {"NORM"} - {code for code, other in ALSO.items() if other in said}:
+    if statements - said - {"NORM"} - {code for code, others in ALSO.items() if said & {*others}}:
         found.add("affirmed but not reported")
     if (said & known) - statements:
         found.add("reported but denied")

@@ -78,6 +78,7 @@ NUMERIC = {
     ("qtc_bazett", "qtc_fridericia"): ("QTc by Bazett and by Fridericia?",),
     ("qt", "qtc_bazett"): ("QT and QTc (Bazett)",),
     ("heart_rate", "pr"): ("Rate? And the PR?",),
+    ("p_share", "pr", "p_axis"): ("Describe the P waves.", "What do the P waves look like?", "Beschreibe die P-Wellen"),
     tuple(MEASURED): ("measurements please", "all measurements", "Give me all the numbers"),
     ("pr", "qrs", "qt", "qtc_fridericia"): ("all intervals", "What are the intervals?"),
 }  # fmt: skip
@@ -187,7 +188,9 @@ STATEMENTS = {
     "AFLT": ("Is this a flutter?", "Vorhofflattern?", "flutter, yes or no?"),
     "SBRAD": ("Sinusbradykardie?", "sinus bradicardia?"),
     "PAC": ("APBs?", "Are there premature atrial depolarisations?"),
-    "PRC(S)": ("premature beats?",),
+    "PREMATURE": ("premature beats?", "Are there any premature beats?", "Any premature contractions?"),
+    "ISCHEMIA": ("Any signs of ischemia?", "Is there myocardial ischaemia?"),
+    "ISC_": ("Is there non-specific ischemia?",),
     "3AVB": ("AV-Block III. Grades?", "Is there complete heart block?", "3rd degree block?"),
     "STD_": ("Is the ST segment depressed?", "Is ST depressed?", "ST-Senkung?"),
     "INVT": ("Are the T waves negative?", "Is there T-wave inversion?"),
@@ -262,6 +265,8 @@ def test_other_questions_ask_for_no_number():
 def test_questions_for_one_statement():
     expected = {ask(template, words): code for template in (*VERIFY, *WORDINGS) for code, words in WORDING.items()}
     expected |= {question: code for code, questions in STATEMENTS.items() for question in questions}
+    # Premature complexes of any kind.
+    expected |= {question: "PREMATURE" for question, code in expected.items() if code == "PRC(S)"}
     expected["Is this a normal ECG?"] = "NORM"  # the superclass has the same words
     found = {
         patient.format(question): asked_statement(patient.format(question), WORDING)

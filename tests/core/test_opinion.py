@@ -76,7 +76,31 @@ def test_every_answer_follows_from_the_same_statements():
         if code in LABELS:
             said = answer(Asked("is", (code,)), [facts])
             assert (said.text == "Yes.") == (LABELS[code] in report), code
-    assert gist(facts) == "Sinus rhythm at 112 beats/min. Main findings: complete right bundle branch block."
+    assert gist(facts) == "Sinus rhythm at a rate of 112 beats/min. Main findings: complete right bundle branch block."
+
+
+def test_a_normal_ecg_is_affirmed_with_what_is_stated_beside_it():
+    """Premature beats and another rhythm do not vanish behind a "Yes.": the report names them as well."""
+    plain = facts_of(SR=0.9, NORM=0.8, super__NORM=0.8, **{"waveform__no-form": 0.9})
+    ectopic = facts_of(STACH=0.9, NORM=0.8, super__NORM=0.8, PVC=0.8, ectopy__VES=0.8)
+    ask = Asked("is", ("NORM",))
+    assert answer(ask, [plain]).text == "Yes." and gist(plain).endswith(": a normal ECG.")
+    words = "ventricular premature complexes"
+    assert answer(ask, [ectopic]).text == f"Yes, apart from sinus tachycardia, {words}."
+    assert gist(ectopic).endswith(f": a normal ECG apart from {words}.")
+    assert answer(Asked("is", ("NORM",), negated=True), [facts_of(NORM=0.1, PVC=0.9)]).text == "Yes."
+
+
+def test_premature_beats_are_there_where_those_of_one_kind_are():
+    """The words of a family mean any of its statements, also where one statement has the same words."""
+    for words, shown in (
+        ("premature beats", {"PVC": 0.8, "ectopy__VES": 0.8}),
+        ("ischemia", {"ISCAL": 0.8, "super__STTC": 0.9}),
+    ):
+        asked = Asked("is", (asked_statement(f"Is there {words}?", LABELS),))
+        code = next(iter(shown))
+        assert answer(asked, [facts_of(SR=0.9, **shown)]).text == f"Yes: {LABELS[code]}."
+        assert answer(asked, [facts_of(SR=0.9)]).text == "No."
 
 
 def test_a_superclass_without_a_statement_is_stated():
