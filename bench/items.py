@@ -213,7 +213,8 @@ def read_items(
     if not items:
         raise ValueError(
             f"{data} has none of the items of {manifest['name']} in the subsets {', '.join(subsets)} and tasks "
-            f"{', '.join(tasks)}."
+            f"{', '.join(tasks)}. Its own items are chosen by `python -m heartcare.bench freeze --data {data} --out "
+            "items.json`, and asked with --manifest items.json."
         )
     if gone := [item_id for item_id in wanted - {item.id for item in items} if _asked_for(item_id, subsets, tasks)]:
         raise ValueError(f"{data} lacks {len(gone)} items of {manifest['name']}, for example {min(gone)}.")
