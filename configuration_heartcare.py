@@ -77,19 +77,29 @@ def misspelt_name(name: str, known: Iterable[str]) -> str | None:
     return nearest_name(name, (other for other in known if abs(len(other) - len(name)) <= 2), cutoff=0.85)
 
 
-def refuse_unknown(kwargs: Mapping[str, object], known: Iterable[str], where: str) -> None:
+def refuse_unknown(
+    kwargs: Mapping[str, object], known: Iterable[str], where: str, meant: Mapping[str, str] | None = None
+) -> None:
     """Refuses keywords that `where` (the name of the called function or class) does not know.
+
+    Args:
+        kwargs: The keywords.
+        known: Names of the known ones; those that begin with "_" are not told.
+        where: Name of what was called.
+        meant: Unknown name -> the known one that its users mean, where their letters are not alike.
 
     Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
     """
-    known = sorted(set(known))
+    known, meant = sorted(set(known)), meant or {}
     unknown = [key for key in kwargs if key not in known]
     if not unknown:
         return
     hints = ", ".join(
-        f"{key!r} (did you mean {near!r}?)" if (near := nearest_name(key, known)) else repr(key) for key in unknown
+        f"{key!r} (did you mean {near!r}?)" if (near := meant.get(key) or nearest_name(key, known)) else repr(key)
+        for key in unknown
     )
-    raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {', '.join(known)}.")
+    told = ", ".join(name for name in known if not name.startswith("_"))
+    raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {told}.")
 
 
 # Keys that transformers adds to the saved settings of a feature extractor or an image processor.

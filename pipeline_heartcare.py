@@ -46,6 +46,12 @@ from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long, plain_wi
 REPORT = "Write a report of this ECG."
 PAGE_KEYWORDS = ("layout", "speed", "gain", "digitize")
 PREPROCESS_KEYWORDS = ("question", "options", *ECG_KEYS, *PAGE_KEYWORDS, "coverage", "explain")
+# Keywords of other pipelines -> those of this one.
+MEANT = {
+    **dict.fromkeys(("text", "prompt", "query", "instruction"), "question"),
+    **dict.fromkeys(("candidate_labels", "choices", "answers", "labels"), "options"),
+    **dict.fromkeys(("fs", "sr", "frequency"), "sampling_rate"),
+}
 NOT_DIGITIZED = "Nothing was measured, since the picture was not digitised; the ViT alone read it."
 LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
@@ -139,18 +145,20 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
     _pipeline_calls_generate = True
     _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, question: str | None = None, **kwargs: Any) -> Any:
         """Answers one input, or each of a list of inputs; see the class for both, and for the keywords.
 
         Raises: `TypeError` for unknown keywords; `ValueError`, `TypeError`, `FileNotFoundError` and `ImportError` that
             say what is wrong with an input.
         """
+        if question is not None:
+            kwargs["question"] = question
         return super().__call__(inputs, **kwargs) if not isinstance(inputs, list) or inputs else []
 
     def _sanitize_parameters(self, generate_kwargs: dict[str, Any] | None = None, **kwargs: Any):
         given = {name: kwargs.pop(name) for name in PREPROCESS_KEYWORDS if name in kwargs}
         generate_kwargs = {**kwargs, **(generate_kwargs or {})}
-        refuse_unknown(generate_kwargs, (*PREPROCESS_KEYWORDS, *GENERATE_KEYWORDS), type(self).__name__)
+        refuse_unknown(generate_kwargs, (*PREPROCESS_KEYWORDS, *GENERATE_KEYWORDS), type(self).__name__, MEANT)
         return {name: value for name, value in given.items() if value is not None}, generate_kwargs, {}
 
     def preprocess(

@@ -8,7 +8,7 @@ ONNX = ["onnx", "onnxscript", "onnxruntime"]
 SERVE = ["fastapi", "uvicorn"]
 RAY_SERVE = [*SERVE, "ray[serve]"]
 SPACE = ["gradio>=6"]
-QUANTIZE = ["torchao", "bitsandbytes"]
+QUANTIZE = ["accelerate", "torchao", "bitsandbytes"]
 GGUF = ["gguf", "accelerate"]
 TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
 
@@ -27,6 +27,7 @@ setup(
         "heartcare.bench.metrics",
         "heartcare.examples",
         "heartcare.studies",
+        "heartcare.studies.first_try",
         "heartcare.training",
     ],
     package_data={
