@@ -202,8 +202,8 @@ def _separate(page: Image.Image, sheet: Sheet):
     draw = ImageDraw.Draw(page)
     for cell in sheet.cells():
         if cell.start > 0:
-            x, *ends = (round(mm * sheet.px) for mm in (cell.x, *(cell.y + side * sheet.row_mm for side in (-0.4, 0.4))))
-            draw.line([(x, ends[0]), (x, ends[1])], SEPARATOR, 2)
+            x, half = cell.x * sheet.px, 0.4 * sheet.row_mm
+            draw.line([(x, (cell.y - half) * sheet.px), (x, (cell.y + half) * sheet.px)], SEPARATOR, 2)
 
 
 def _name_leads(page: Image.Image, sheet: Sheet, ink: Image.Image):
@@ -249,9 +249,7 @@ def _shade_behind(page: Image.Image, sheet: Sheet, cell: Cell, spans: list[tuple
         )
 
 
-def _traces(
-    sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, pulses: bool = True
-) -> Image.Image:
+def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, pulses: bool = True) -> Image.Image:
     """The ink of the traces and of the calibration pulses, as a mask of the sheet's size.
 
     They are drawn twice as large and reduced, which gives smooth edges.

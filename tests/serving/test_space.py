@@ -33,9 +33,7 @@ def app():
 @pytest.fixture(scope="module")
 def address(app):
     page = app.build()
-    _, url, _ = page.queue().launch(
-        prevent_thread_lock=True, server_name="127.0.0.1", css=app.CSS, quiet=True, max_file_size=app.MAX_BYTES
-    )
+    _, url, _ = app.launch(page, prevent_thread_lock=True, server_name="127.0.0.1", quiet=True)
     yield url
     page.close()
 
