@@ -56,9 +56,10 @@ AUTO = "found by itself"  # the layout of a picture
 MAX_BYTES, MAX_FILES = 20_000_000, 20
 MAX_SAMPLES = 12 * 500 * 3600  # an hour of twelve leads at 500 Hz
 MAX_WORDS, MAX_OPTIONS = 500, 20  # letters of a question, and of an option; number of options
-# What was asked may be answered below what a phone shows.
-SHOW = """() => {{const place = document.querySelector('{}');
-  if (innerWidth < 640) {{document.activeElement?.blur(); place.scrollIntoView()}}}}"""
+# What was asked may be answered below what the screen shows; on a phone, the keyboard hides it too.
+SHOW = """() => {{const place = document.querySelector('{}'), narrow = innerWidth < 640;
+  if (narrow) document.activeElement?.blur();
+  place.scrollIntoView({{block: narrow ? 'start' : 'nearest'}})}}"""
 
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1280px !important; margin: 0 auto !important}
@@ -165,7 +166,7 @@ def load_picture(path: Path, layout: str) -> Loaded:
     )
     if found.page is None:
         refusal = refusal_of([], [found.refusal])
-        note = "" if refusal else f"Nothing is measured, since the picture was not digitised. {found.reason}."
+        note = f"Nothing is measured, since the picture was not digitised. {found.reason}."
         return Loaded({"type": "image", "image": picture}, picture, path.name, note, refusal)
     page, loaded = found.page, load_signal(found.page.ecg, path.name)
     note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."
@@ -306,7 +307,11 @@ def on_second(paths, layout=AUTO):
     except Exception as error:
         return None, problem(error), None
     title = f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>"
-    return loaded, title + (problem(loaded.refusal, "This is no ECG.") if loaded.refusal else ""), loaded.page
+    return (
+        loaded,
+        title + (problem(loaded.refusal, "This was not recognised as an ECG.") if loaded.refusal else ""),
+        loaded.page,
+    )
 
 
 def on_first(paths, layout=AUTO):

@@ -63,9 +63,8 @@ def quality_table(optimized: OptimizedECG) -> str:
     """Returns the quality of each lead, below a list of all that is worth noting."""
     quality, rows = optimized.quality, []
     for i, lead in enumerate(LEADS):
-        faults = ", ".join(words_of(quality.faults[i])).lower() or (
-            "good" if optimized.lead_mask[i].any() else "absent"
-        )
+        is_there = optimized.lead_mask[i].any()
+        faults = ", ".join(words_of(quality.faults[i])).lower() or "good" if is_there else WORDS["absent"]
         numbers = (quality.noise[i], 0, "µV"), (quality.hum[i], 0, "µV"), (quality.drift[i], 2, "mV")
         shown = [
             f"{value:.{digits}f}\N{NO-BREAK SPACE}{unit}" if np.isfinite(value) else "–"
