@@ -25,7 +25,7 @@ from heartcare.agent.signal import Optimizer
 from heartcare.answering_heartcare import refusal_of
 from heartcare.configuration_heartcare import LEADS
 from heartcare.ecg_heartcare import ECG
-from heartcare.examples.space.showing import changes, checks, measurements, problem, quality_table, shares_table
+from heartcare.examples.showing import changes, checks, measurements, problem, quality_table, shares_table
 from heartcare.image_processing_heartcare import open_picture
 from heartcare.layouts_heartcare import LAYOUT_NAMES
 from heartcare.pictures_heartcare import read_pictures
@@ -166,7 +166,8 @@ def load_picture(path: Path, layout: str) -> Loaded:
     )
     if found.page is None:
         refusal = refusal_of([], [found.refusal])
-        note = f"Nothing is measured, since the picture was not digitised. {found.reason}."
+        reason = found.reason.replace("give layout=", "choose its layout above")
+        note = f"Nothing is measured, since the picture was not digitised. {reason}."
         return Loaded({"type": "image", "image": picture}, picture, path.name, note, refusal)
     page, loaded = found.page, load_signal(found.page.ecg, path.name)
     note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."

@@ -15,6 +15,7 @@ from support.paths import ROOT
 from heartcare.agent.measure import repeat_last_beat
 from heartcare.agent.render import NAME_MM, VIEW_DPI
 from heartcare.configuration_heartcare import LEADS
+from heartcare.examples import showing
 from heartcare.measuring_heartcare import MEASURED, Measurements
 from heartcare.reading_heartcare import read_ecg
 
@@ -31,13 +32,6 @@ def app():
     app.MODEL = str(ROOT)
     app.pipe()
     return app
-
-
-@pytest.fixture(scope="module")
-def showing(app):
-    from heartcare.examples.space import showing
-
-    return showing
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +214,7 @@ def test_examples_quality_tokens_and_forecast(page):
     page.get_by_role("option", name="12x1", exact=True).click()
     again = sync_api.expect(page.locator("#message"))  # the example is read again
     again.not_to_contain_text("as 3x4+R", timeout=60_000)
+    again.to_contain_text("choose its layout above")
     sync_api.expect(page.locator("#message")).to_contain_text(".png")
     open_tab(page, "Ask")
     page.get_by_role("button", name="What is the rhythm?").click()
@@ -363,7 +358,7 @@ def test_what_a_finding_rests_on_is_seen_on_the_page(app):
     assert "shaded below" in words and shaded.sum() > 100
 
 
-def test_words_for_quality_and_probabilities(showing):
+def test_words_for_quality_and_probabilities():
     """Plain words instead of names in code; no probability is certain; an angle changes by the shorter way."""
     warnings = ["baseline:V3", "noise:V1", "baseline:V5", "units_assumed_mV", "strip_unknown:1"]
     assert showing.words_of(warnings) == [
