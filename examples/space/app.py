@@ -264,8 +264,10 @@ def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image | None, str]:
         return None, "<p>This checkpoint has no head for findings.</p>"
     extractor, why = pipe().processor.feature_extractor, ""
     inputs, marks = extractor(loaded.recording, return_tensors="np"), []
-    rate, (signal, mask) = extractor.sampling_rate, (inputs[name][0] for name in ("input_values", "lead_mask"))
-    if reply["explanations"]:
+    rate, window = extractor.sampling_rate, (reply.get("windows") or [None])[0]
+    start = round(window["start"] * rate) if window else 0
+    signal, mask = (inputs[name][0][:, start : start + 10 * rate] for name in ("input_values", "lead_mask"))
+    if reply.get("explanations"):  # of one signal that is read as a whole
         abnormal = (each for each in reply["explanations"] if each["finding"] not in ("a normal ECG", "sinus rhythm"))
         first = next(abnormal, reply["explanations"][0])
         marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"] if each["start"] < 10]
@@ -273,7 +275,8 @@ def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image | None, str]:
         leads, waves = ", ".join(most[1]) or "no single lead", ", ".join(most[0]) or "no single wave"
         why = f"“{first['finding']}” rests most of all on {waves}, and on {leads}{'; shaded below' if marks else ''}."
     listed = shares_table(dict([*reply["findings"][0].items()][:shown]))
-    words = f"<p>The likeliest statements, with calibrated probabilities. {why}</p>"
+    which = f" of the {window['seconds']:g} s from {window['start']:g} s on" if window else ""
+    words = f"<p>The likeliest statements{which}, with calibrated probabilities. {why}</p>"
     return view_ecg(signal, rate, "12x1", lead_mask=mask, marks=marks), words + listed
 
 

@@ -358,6 +358,13 @@ def test_what_a_finding_rests_on_is_seen_on_the_page(app):
     assert "shaded below" in words and shaded.sum() > 100
 
 
+def test_findings_of_a_long_recording_are_those_of_a_window(app, tmp_path):
+    """They are not explained, and the words name the window that is drawn."""
+    signal = np.tile(read_ecg(ROOT / "examples/ecgs/sinus_rhythm.hea").signal, 8)
+    page, words = app.findings(app.load(save_ecg(tmp_path / "long.npz", signal)))
+    assert page is not None and re.search(r"statements of the 10 s from \d+ s on", words) and "rests" not in words
+
+
 def test_words_for_quality_and_probabilities():
     """Plain words instead of names in code; no probability is certain; an angle changes by the shorter way."""
     warnings = ["baseline:V3", "noise:V1", "baseline:V5", "units_assumed_mV", "strip_unknown:1"]
