@@ -62,11 +62,14 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-            if picture.width * picture.height > most_pixels():
-                raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {most_pixels()}")
-            return as_rgb(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            width, height = picture.size
+            if width * height <= most_pixels():
+                return as_rgb(picture)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is far too large: {most_pixels()} pixels are the most; make it smaller.") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
+    raise ValueError(f"{name} has {width} x {height} pixels, and {most_pixels()} are the most; make it smaller.")
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

@@ -171,9 +171,8 @@ def print_memory(model: str, requests: int, lengths: int) -> None:
             memory[until] = resident_mib(process)
     before, after = memory.values()
     change = 100 * (after / before - 1)
-    print(
-        f"memory after {FIRST} and {requests} requests of {lengths} lengths: {before:.0f}, {after:.0f} MiB, {change:+.1f} %"
-    )
+    memory_of = f"{before:.0f}, {after:.0f} MiB, {change:+.1f} %"
+    print(f"memory after {FIRST} and {requests} requests of {lengths} lengths: {memory_of}")
 
 
 if __name__ == "__main__":
