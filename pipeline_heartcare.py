@@ -523,11 +523,18 @@ def is_prose(prepared: dict[str, Any]) -> bool:
     return not prepared["direct"] or (asked is not None and asked.kind in ("report", "summary", "which"))
 
 
-# The task is answered by the code of the model that was loaded last: another copy of this code, that of the package or
-# of another revision on the Hub, is taken out first, since the registry warns when it replaces one.
-PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
-)
+def register_task() -> None:
+    """Makes this copy of the code answer the task "ecg-interpretation".
 
-__all__ = ["ECGInterpretationPipeline"]
+    Loading a model calls it. Another copy, that of the package or of another revision on the Hub, is taken out first,
+    since the registry warns when it replaces one.
+    """
+    PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
+    )
+
+
+register_task()
+
+__all__ = ["ECGInterpretationPipeline", "register_task"]
