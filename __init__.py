@@ -3,6 +3,7 @@
 import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
 
+from .base_heartcare import HeartcareModel
 from .claims_heartcare import Claim, verify
 from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig, InstalledPipelines
 from .digitizing_heartcare import DigitizedPage, NotDigitized, digitize
@@ -49,6 +50,7 @@ __all__ = [
     "ECGInterpretationPipeline",
     "HeartcareConfig",
     "HeartcareForConditionalGeneration",
+    "HeartcareModel",
     "HeartcareProcessor",
     "Measurements",
     "NotDigitized",

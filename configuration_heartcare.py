@@ -394,6 +394,11 @@ class HeartcareConfig(CheckedConfig):
                 raise ValueError(f"{name} {getattr(self, name)} needs findings, and there are none.")
 
     @property
+    def max_position_embeddings(self) -> int:
+        """Number of tokens that the language model can read: those of one ECG can be no more, as vLLM asks for."""
+        return self.text_config.max_position_embeddings
+
+    @property
     def wordings(self) -> dict[str, str]:
         """Code of each statement that the model finds -> its words, in the order of the head's labels."""
         return {code: words for code, words in self.findings or ()}
