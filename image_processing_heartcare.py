@@ -334,10 +334,14 @@ class ECGImageProcessor(BaseImageProcessor):
         at = np.flatnonzero(ndimage.binary_opening(drawn, np.ones(7)))
         return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
 
+    def takes(self, width: int, height: int) -> bool:
+        """Tells whether a picture of so many pixels can be a 12-lead ECG."""
+        return min(width, height) >= self.min_pixels and max(width, height) <= self.max_aspect * min(width, height)
+
     def _checked(self, image) -> Image.Image:
         """Returns a picture at most `max_pixels` on its longer side."""
         width, height = image.size
-        if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
+        if not self.takes(width, height):
             raise ValueError(
                 f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels "
                 f"on the shorter side and sides of at most {self.max_aspect:g} to 1."

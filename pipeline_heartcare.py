@@ -561,11 +561,18 @@ def check_page(layout: str | None, speed: float | None, gain: float | None, digi
         raise ValueError(f"digitize must be True or False, got {digitize!r}.")
 
 
-# The task is answered by the code of the model that was loaded last: another copy of this code, that of the package or
-# of another revision on the Hub, is taken out first, since the registry warns when it replaces one.
-PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
-)
+def register_task() -> None:
+    """Makes this copy of the code answer the task "ecg-interpretation".
 
-__all__ = ["ECGInterpretationPipeline"]
+    Loading a model calls it. Another copy, that of the package or of another revision on the Hub, is taken out first,
+    since the registry warns when it replaces one.
+    """
+    PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
+    )
+
+
+register_task()
+
+__all__ = ["ECGInterpretationPipeline", "register_task"]
