@@ -228,7 +228,7 @@ def load_apart(model: str) -> None:
     """Loads the pipeline of a process that prepares requests."""
     global _pipe
     torch.set_num_threads(1)  # there is a process for each core
-    _pipe = pipeline(model=model, trust_remote_code=True)
+    _pipe = pipeline(model=model)  # by the code of the package, of which this module is a part
 
 
 def prepare_apart(inputs: Any, stated: dict[str, Any], extras: tuple[float | None, bool]) -> dict[str, Any]:

@@ -321,7 +321,7 @@ def main(argv: list[str] | None = None) -> None:
 
     limits = Limits(bytes=args.max_bytes)
     preparers = preparers_of(args.model, args.preparers) if args.preparers else None
-    batcher = DynamicBatcher(pipeline(model=args.model, trust_remote_code=True), args.max_batch, limits, preparers)
+    batcher = DynamicBatcher(pipeline(model=args.model), args.max_batch, limits, preparers)
     run(create_app(batcher, args.name, args.token, args.cors), args.host, args.port)
 
 
