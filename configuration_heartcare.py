@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, GenerationConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+from transformers.models.auto import modeling_auto
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -328,6 +329,17 @@ class BeatConfig(CheckedConfig):
         return self.segment_length // self.num_queries
 
 
+class InstalledPipelines(dict):
+    """Entry "custom_pipelines" of a configuration that the installed package read.
+
+    `pipeline(model=REPO)` still finds the task in it, and then takes the pipeline that the package registered, as the
+    auto classes take its model: transformers asks for trust in the repository's code for a task that is `in` here.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        return False
+
+
 @strict
 class HeartcareConfig(CheckedConfig):
     r"""
@@ -356,6 +368,7 @@ class HeartcareConfig(CheckedConfig):
     """
 
     model_type = "heartcare"
+    pipelines_type: ClassVar[type[dict]] = dict  # `InstalledPipelines` in the package, once it has registered its own
     sub_configs_defaults = {
         "beat_config": SubConfigSpec(config_class=BeatConfig),
         "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="siglip_vision_model"),
@@ -382,11 +395,18 @@ class HeartcareConfig(CheckedConfig):
     def __post_init__(self, **kwargs: Any):
         self._check_names(kwargs)
         super().__post_init__(**kwargs)
+        if getattr(self, "custom_pipelines", None):
+            self.custom_pipelines = self.pipelines_type(self.custom_pipelines)
         # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         for name in ("evidence_tokens", "picture_hidden_size"):
             if getattr(self, name) and not self.findings:
                 raise ValueError(f"{name} {getattr(self, name)} needs findings, and there are none.")
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """Number of tokens that the language model can read: those of one ECG can be no more, as vLLM asks for."""
+        return self.text_config.max_position_embeddings
 
     @property
     def wordings(self) -> dict[str, str]:
@@ -396,6 +416,14 @@ class HeartcareConfig(CheckedConfig):
 
 BeatConfig.register_for_auto_class()
 HeartcareConfig.register_for_auto_class()
+
+# `transformers serve` and the library's own pipelines look the model's class up by its name in these two, to which
+# neither auto_map nor `register` adds it. They read the configuration first, by which it is in time.
+for _names in (
+    modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+):
+    _names[HeartcareConfig.model_type] = "HeartcareForConditionalGeneration"
 
 __all__ = [
     "CHATML_TEMPLATE",
@@ -408,6 +436,7 @@ __all__ = [
     "TASK",
     "BeatConfig",
     "HeartcareConfig",
+    "InstalledPipelines",
     "misspelt_name",
     "nearest_name",
     "refuse_misspelt",

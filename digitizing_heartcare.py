@@ -106,7 +106,7 @@ class DigitizedPage:
     def draw_over(self) -> Image.Image:
         """Returns the picture, upright, with each lead that was read drawn over it in a colour of its row."""
         page = self.picture.copy()
-        pen, width = ImageDraw.Draw(page), max(1, page.width // 1200)
+        pen, width, font_size = ImageDraw.Draw(page), max(1, page.width // 1200), max(8, page.width // 72)
         for place in self.places:
             row = self.rows[place.row]
             columns = np.arange(max(0, int(place.start)), min(len(row.height), int(place.stop)))
@@ -117,7 +117,7 @@ class DigitizedPage:
                 pen.line(line, fill=COLOURS[place.row % len(COLOURS)], width=width)
             label = self.grid.to_picture(np.array([place.start]), np.array([row.y - LABEL_MM * PX]))
             pen.text(
-                (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=8 * width
+                (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=font_size
             )
         return page
 

@@ -33,6 +33,7 @@ from .pictures_heartcare import EXPERTS
 
 # Weight of the logits of each expert where both read a page; chosen on PTB-XL's fold 9.
 PAGE_WEIGHTS = {"ecg": 0.7, "image": 0.3}
+NOT_DIGITIZED = "Nothing was measured, since the picture was not digitised; the ViT alone read it."
 SIGNAL_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
 
@@ -45,6 +46,14 @@ class DirectAnswersMixin:
     def _wordings(self) -> dict[str, str]:
         """Code of each statement that the model finds -> its words."""
         return self.model.config.wordings
+
+    def _ensure_tensor_on_device(self, inputs: Any, device: torch.device) -> Any:
+        """Moves the features alone, since nothing else of a prepared input is a tensor."""
+        if isinstance(inputs, list):
+            return [self._ensure_tensor_on_device(each, device) for each in inputs]
+        if isinstance(inputs, dict) and "features" in inputs:
+            return inputs | {"features": super()._ensure_tensor_on_device(inputs["features"], device)}
+        return super()._ensure_tensor_on_device(inputs, device)
 
     def _has_head(self, kind: str) -> bool:
         """Tells whether the model has a head that reads statements from recordings of a kind."""
@@ -228,4 +237,31 @@ def signal_asked(prepared: dict[str, Any]) -> int | None:
     return sum("ecg" in EXPERTS[kind] for kind in prepared["kinds"][:first]) if is_one else None
 
 
-__all__ = ["DirectAnswersMixin", "signal_asked"]
+def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> str:
+    """Returns an answer about long recordings behind what was measured in all of them; and a report on a picture that
+    was not digitised before the sentence that says so. Any other answer is returned as it is.
+
+    Args:
+        prepared: Result of `preprocess`.
+        text: The answer, or its beginning.
+        finished: Whether the text is the whole answer.
+    """
+    asked = prepared["asked"]
+    is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")
+    if not is_factual:
+        return text
+    is_report = asked is not None and asked.kind in ("report", "summary")
+    if finished and is_report and "image" in prepared["kinds"][slice(*prepared["about"])]:
+        text = f"{text} {NOT_DIGITIZED}"
+    return f"{prepared['summary']} {text}" if prepared["summary"] else text
+
+
+def is_prose(prepared: dict[str, Any]) -> bool:
+    """Tells whether the answer is a text that makes statements: the language model's, a report, or a topic's."""
+    if prepared["refusal"] or (prepared["direct"] and prepared["options"]):
+        return False
+    asked = prepared["asked"]
+    return not prepared["direct"] or (asked is not None and asked.kind in ("report", "summary", "which"))
+
+
+__all__ = ["DirectAnswersMixin", "is_prose", "signal_asked", "with_notes"]

@@ -62,11 +62,14 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-            if picture.width * picture.height > most_pixels():
-                raise ValueError(f"it has {picture.width} x {picture.height} pixels, more than {most_pixels()}")
-            return as_rgb(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            width, height = picture.size
+            if width * height <= most_pixels():
+                return as_rgb(picture)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is far too large: {most_pixels()} pixels are the most; make it smaller.") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
+    raise ValueError(f"{name} has {width} x {height} pixels, and {most_pixels()} are the most; make it smaller.")
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
@@ -331,10 +334,14 @@ class ECGImageProcessor(BaseImageProcessor):
         at = np.flatnonzero(ndimage.binary_opening(drawn, np.ones(7)))
         return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
 
+    def takes(self, width: int, height: int) -> bool:
+        """Tells whether a picture of so many pixels can be a 12-lead ECG."""
+        return min(width, height) >= self.min_pixels and max(width, height) <= self.max_aspect * min(width, height)
+
     def _checked(self, image) -> Image.Image:
         """Returns a picture at most `max_pixels` on its longer side."""
         width, height = image.size
-        if min(width, height) < self.min_pixels or max(width, height) > self.max_aspect * min(width, height):
+        if not self.takes(width, height):
             raise ValueError(
                 f"A picture of {width}x{height} pixels is no 12-lead ECG; expected at least {self.min_pixels} pixels "
                 f"on the shorter side and sides of at most {self.max_aspect:g} to 1."

@@ -171,7 +171,8 @@ class BeatEncoder(nn.Module):
         patches = self.cut_overlapping(self.stem(segments)).transpose(1, 2).flatten(2)
         patch_mask = sample_mask.unflatten(-1, (t, -1)).any(-1)  # (B*S, t)
         recorded = lead_mask.unflatten(-1, (t, -1)).any(-1).transpose(1, 2)  # (B*S, t, L)
-        e = self.patch_embedding(patches) + self.lead_embedding(recorded.to(segments.dtype))
+        # Contiguous, since vLLM's matrix product on a CPU takes nothing else, and one segment's transpose is not.
+        e = self.patch_embedding(patches) + self.lead_embedding(recorded.to(segments.dtype).contiguous())
         e = (e + self.position_embedding) * patch_mask[..., None]
         if self.patch_layers:
             attention_mask = create_bidirectional_mask(self.config, e, patch_mask)

@@ -23,7 +23,7 @@ from .asking_heartcare import asked_numbers
 from .branching_heartcare import answer_lengths, option_shares
 from .claims_heartcare import numbered, verify_claims
 from .configuration_heartcare import TASK, refuse_unknown
-from .direct_heartcare import DirectAnswersMixin, signal_asked
+from .direct_heartcare import DirectAnswersMixin, is_prose, signal_asked, with_notes
 from .findings_heartcare import CalibratedHead
 from .image_processing_heartcare import checked_layout
 from .limits_heartcare import Budget
@@ -52,7 +52,6 @@ MEANT = {
     **dict.fromkeys(("candidate_labels", "choices", "answers", "labels"), "options"),
     **dict.fromkeys(("fs", "sr", "frequency"), "sampling_rate"),
 }
-NOT_DIGITIZED = "Nothing was measured, since the picture was not digitised; the ViT alone read it."
 LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
@@ -551,25 +550,6 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             raise failed[0]
 
 
-def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> str:
-    """Returns an answer about long recordings behind what was measured in all of them; and a report on a picture that
-    was not digitised before the sentence that says so. Any other answer is returned as it is.
-
-    Args:
-        prepared: Result of `preprocess`.
-        text: The answer, or its beginning.
-        finished: Whether the text is the whole answer.
-    """
-    asked = prepared["asked"]
-    is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")
-    if not is_factual:
-        return text
-    is_report = asked is not None and asked.kind in ("report", "summary")
-    if finished and is_report and "image" in prepared["kinds"][slice(*prepared["about"])]:
-        text = f"{text} {NOT_DIGITIZED}"
-    return f"{prepared['summary']} {text}" if prepared["summary"] else text
-
-
 def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """Returns a message with each of its ECGs and pictures read by `read`."""
     content = message["content"]
@@ -589,19 +569,18 @@ def check_page(layout: str | None, speed: float | None, gain: float | None, digi
         raise ValueError(f"digitize must be True or False, got {digitize!r}.")
 
 
-def is_prose(prepared: dict[str, Any]) -> bool:
-    """Tells whether the answer is a text that makes statements: the language model's, a report, or a topic's."""
-    if prepared["refusal"] or (prepared["direct"] and prepared["options"]):
-        return False
-    asked = prepared["asked"]
-    return not prepared["direct"] or (asked is not None and asked.kind in ("report", "summary", "which"))
+def register_task() -> None:
+    """Makes this copy of the code answer the task "ecg-interpretation".
+
+    Loading a model calls it. Another copy, that of the package or of another revision on the Hub, is taken out first,
+    since the registry warns when it replaces one.
+    """
+    PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
+    )
 
 
-# The task is answered by the code of the model that was loaded last: another copy of this code, that of the package or
-# of another revision on the Hub, is taken out first, since the registry warns when it replaces one.
-PIPELINE_REGISTRY.supported_tasks.pop(TASK, None)
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, ECGInterpretationPipeline, pt_model=AutoModelForImageTextToText, type="multimodal"
-)
+register_task()
 
-__all__ = ["ECGInterpretationPipeline"]
+__all__ = ["ECGInterpretationPipeline", "register_task"]

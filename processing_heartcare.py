@@ -11,12 +11,12 @@ This is the only preprocessing there is: training, benchmark and serving call it
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
+from transformers.processing_utils import MultiModalData, ProcessingKwargs, ProcessorMixin, TextKwargs
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from .configuration_heartcare import (
@@ -197,7 +197,7 @@ class HeartcareProcessor(ProcessorMixin):
         sampling_rate: float | Sequence[float] | None = None,
         lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
         units: str | Sequence[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[HeartcareProcessorKwargs],
     ) -> BatchFeature:
         """Turns ECGs, images and text into `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`,
         `lead_mask` (see [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]); for a model with
@@ -276,7 +276,26 @@ class HeartcareProcessor(ProcessorMixin):
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs: Any) -> str:
         """Returns the placeholders of one picture."""
-        return self.image_token * (len(LEADS) * self.image_slots_per_tile)
+        return self.image_token * self.tokens_per_image
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Number of placeholders of one picture."""
+        return len(LEADS) * self.image_slots_per_tile
+
+    def _get_num_multimodal_tokens(
+        self, image_sizes: Sequence[Sequence[int]] | None = None, **kwargs: Any
+    ) -> MultiModalData:
+        """Numbers of placeholders and of rows of `pixel_values` for pictures of these sizes (height, width), which vLLM
+        plans its memory with: none for a picture that is refused for its size, so that none such is tried.
+        """
+        if image_sizes is None:
+            return MultiModalData()
+        taken = [self.image_processor.takes(width, height) for height, width in image_sizes]
+        return MultiModalData(
+            num_image_tokens=[self.tokens_per_image * each for each in taken],
+            num_image_patches=[int(each) for each in taken],
+        )
 
     def _process_audio(self, audio: list[tuple[PreparedECG, str]], **kwargs):
         features = self.feature_extractor.pad([ecg.signal for ecg, _ in audio], [ecg.lead_mask for ecg, _ in audio])

@@ -17,16 +17,21 @@ are sampled; those that follow from measurements and findings are not.
 The cost of a request is bounded before it is paid: `Limits` has the bounds.
 """
 
+import multiprocessing
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
+from transformers import pipeline
 from transformers.generation import BaseStreamer, StoppingCriteria, StoppingCriteriaList
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 CONTENT = ("base64", "signal", "ecg", "image")
 # What stands beside the input, for `preprocess`.
@@ -209,6 +214,30 @@ def before_stop(text: str, stop: Sequence[str], final: bool = True) -> tuple[str
     return text, False
 
 
+def preparers_of(model: str, number: int) -> Executor:
+    """Starts processes that prepare requests, each with a pipeline of its own.
+
+    Args:
+        model: Repository or folder of the model.
+        number: Number of processes; each takes as much memory as the model.
+    """
+    return ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), load_apart, (model,))
+
+
+def load_apart(model: str) -> None:
+    """Loads the pipeline of a process that prepares requests."""
+    global _pipe
+    torch.set_num_threads(1)  # there is a process for each core
+    _pipe = pipeline(model=model)  # by the code of the package, of which this module is a part
+
+
+def prepare_apart(inputs: Any, stated: dict[str, Any], extras: tuple[float | None, bool]) -> dict[str, Any]:
+    """Prepares a request in a process that `load_apart` made ready."""
+    prepared = _pipe.encode(_pipe.read(inputs, **stated), *extras)
+    # As numpy arrays the features are copied; of tensors, a handle of shared memory would be sent.
+    return prepared | {"features": {name: value.numpy() for name, value in prepared["features"].items()}}
+
+
 class DynamicBatcher:
     """Runs one pipeline for many threads: requests that wait at the same time are answered as one batch.
 
@@ -216,10 +245,12 @@ class DynamicBatcher:
         pipe: An `ECGInterpretationPipeline`.
         max_batch: Number of requests of a batch; 1 answers one after the other.
         limits: Its `waiting` and `seconds` hold here.
+        preparers: Processes that read, clean and measure what is asked about; without them, the threads of the callers
+            do, which share one interpreter.
     """
 
-    def __init__(self, pipe: Any, max_batch: int = 16, limits: Limits = Limits()):
-        self.pipe, self.max_batch, self.limits = pipe, max_batch, limits
+    def __init__(self, pipe: Any, max_batch: int = 16, limits: Limits = Limits(), preparers: Executor | None = None):
+        self.pipe, self.max_batch, self.limits, self.preparers = pipe, max_batch, limits, preparers
         self.jobs: queue.Queue[Job] = queue.Queue(limits.waiting)
         self.batches = self.answered = 0
         self._encoding = threading.Lock()
@@ -259,9 +290,7 @@ class DynamicBatcher:
             raise Busy(f"{self.limits.waiting} requests are waiting; try again later.")
         try:
             stated = {name: value for name, value in stated.items() if value is not None}
-            reading = self.pipe.read(inputs, limits=self.limits.of_reading, **stated)
-            with self._encoding:  # tokenizers are not for two threads at a time
-                prepared = self.pipe.encode(reading, coverage, bool(explain))
+            prepared = self._prepare(inputs, {"limits": self.limits.of_reading, **stated}, (coverage, bool(explain)))
         except (ValueError, TypeError, FileNotFoundError, OverflowError, ImportError) as error:
             raise BadRequest(str(error)) from error
         job = Job(prepared, generate_kwargs or {}, tuple(stop), on_text=on_text)
@@ -270,6 +299,19 @@ class DynamicBatcher:
         except queue.Full:
             raise Busy(f"{self.limits.waiting} requests are waiting; try again later.") from None
         return job.done
+
+    def _prepare(self, inputs: Any, stated: dict[str, Any], extras: tuple[float | None, bool]) -> dict[str, Any]:
+        if self.preparers is not None:
+            try:
+                prepared = self.preparers.submit(prepare_apart, inputs, stated, extras).result()
+                features = {name: torch.from_numpy(value) for name, value in prepared["features"].items()}
+                return prepared | {"features": features}
+            except BrokenExecutor:
+                logger.warning("A process that prepares requests ended; this one prepares them from now on.")
+                self.preparers = None
+        reading = self.pipe.read(inputs, **stated)
+        with self._encoding:  # tokenizers are not for two threads at a time
+            return self.pipe.encode(reading, *extras)
 
     def _next(self) -> list[Job]:
         """Waits for a request, and adds those that wait as well and have the same keywords of `generate`."""
@@ -527,4 +569,4 @@ def read_part(part: Any) -> dict[str, Any]:
     raise BadRequest(f"A part of a message is text, ecg, image, image_url or file, got {str(kind)[:40]!r}.")
 
 
-__all__ = ["BadRequest", "Busy", "DynamicBatcher", "Limits", "Request", "read_request"]
+__all__ = ["BadRequest", "Busy", "DynamicBatcher", "Limits", "Request", "preparers_of", "read_request"]

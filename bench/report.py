@@ -17,6 +17,7 @@ from .scorers import ACCURACY, ENTITY_F1
 INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
 COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
 ROWS = (MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM, LAST_VALUE, LAST_BEAT)
+LETTER = 6.8  # width of a letter of a drawing's words, in its units
 WORST = 2  # of each table
 METRICS = {
     "answers without a single option": "invalid",
@@ -57,7 +58,7 @@ p { margin: 6px 0; max-width: 75ch; }
 .quiet { color: #5d6773; font-size: 13px; overflow-wrap: anywhere; }
 section.card { background: #fff; border: 1px solid #dde2e8; border-radius: 8px; padding: 16px 18px;
   margin: 0 0 16px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 16px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); gap: 16px; }
 .grid > section.card { margin: 0; min-width: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; width: 100%; }
@@ -73,7 +74,7 @@ li.yes::before { content: "\\2713"; color: #2c7a4b; }
 li.no::before { content: "\\2717"; color: #b5482f; }
 li.no b { color: #9c3620; }
 li.yes b { color: #22663d; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: 100%; height: auto; display: block; margin: 0 auto; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1c2530; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; border: 1px solid #dde2e8; border-radius: 4px; display: block;
@@ -81,6 +82,11 @@ figure img { width: 100%; height: auto; border: 1px solid #dde2e8; border-radius
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 8px 0 0; font-size: 14px; }
 dt { color: #5d6773; }
 dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 520px) {
+  main { padding: 20px 10px 40px; }
+  section.card { padding: 14px 12px; }
+  th, td { padding: 5px 4px; white-space: normal; }
+}
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 12px;
   vertical-align: -1px; }
 """
@@ -201,9 +207,18 @@ def _radars(results: list[dict]) -> list[str]:
     return cards
 
 
+def _svg(parts: list[str], width: float, height: float) -> str:
+    """A drawing that is as wide as a phone, and not larger than its words should be on a wide page."""
+    return (
+        f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
+        f"{''.join(parts)}</svg>"
+    )
+
+
 def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
-    width, height, radius = 480, 330, 115
-    x0, y0 = width / 2, height / 2
+    longest = max(len(word) for axis in axes for word in axis.removesuffix(" closed").split(" "))
+    radius = 92
+    x0, y0 = 1.12 * radius + LETTER * longest + 4, 1.12 * radius + 22
 
     def point(k: int, value: float) -> tuple[float, float]:
         angle = 2 * math.pi * k / len(axes) - math.pi / 2
@@ -225,15 +240,15 @@ def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
             parts.append(f"<text x='{x:.1f}' y='{height_of_line:.1f}' text-anchor='{anchor}'>{_text(word)}</text>")
     for colour, values in reversed(series):
         parts.append(polygon(values, f"fill='{colour}' fill-opacity='.10' stroke='{colour}' stroke-width='2'"))
-    return f"<svg viewBox='0 0 {width} {height}' role='img'>{''.join(parts)}</svg>"
+    return _svg(parts, 2 * x0, 2 * y0)
 
 
 def _bars(table: dict) -> str:
     """Every row of a table as a bar with its interval."""
     rows = [(row, table["rows"][row]["score"]) for row in ROWS if table["rows"].get(row, {}).get("score")]
     top = max(1.0, *(score[2] or 0 for _, score in rows)) if rows else 1.0
-    width, left, step = 480, 150, 25
-    scale = (width - left - 60) / top
+    width, left, step = 340, 12 + LETTER * max(len(row) for row, _ in rows) if rows else 0, 25
+    scale = (width - left - 50) / top
     parts = []
     for k, (row, (value, low, high)) in enumerate(rows):
         y, colour = 8 + k * step, COLOURS[0] if row == MODEL else "#b9c2cc"
@@ -245,7 +260,7 @@ def _bars(table: dict) -> str:
         parts.append(f"<path d='M{ends[0]:.1f} {y + 8.5}H{ends[1]:.1f}' stroke='{INK}' stroke-width='1.4'/>")
         parts += [f"<path d='M{end:.1f} {y + 4}v9' stroke='{INK}' stroke-width='1.4'/>" for end in ends]
         parts.append(f"<text x='{max(ends[1], left + value * scale) + 7:.1f}' y='{y + 13}'>{value:.3f}</text>")
-    return f"<svg viewBox='0 0 {width} {12 + step * len(rows)}' role='img'>{''.join(parts)}</svg>"
+    return _svg(parts, width, 12 + step * len(rows))
 
 
 def _model_section(result: dict) -> list[str]:

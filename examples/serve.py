@@ -4,7 +4,8 @@
     python examples/serve.py --model . --port 8000
 
 --token SECRET asks for a bearer token; --cors https://example.org lets that page's scripts ask; --max-batch 1 answers
-one request after the other.
+one request after the other; --preparers 2 has two processes read, clean and measure, which is worth it from two cores
+and eight clients on.
 
 POST /v1/chat/completions takes what OpenAI's clients send; a message's content may have, beside text, image_url (data:
 URIs) and file (`file_data`: any ECG file or picture),
@@ -49,7 +50,7 @@ from heartcare.examples.chat_completions import (
     schema_of,
     usage,
 )
-from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, preparers_of, read_request
 
 LOOKING = 0.5  # seconds between two looks at whether a client is still there
 GRACE = 60  # seconds that answers may take when the server is told to stop
@@ -314,11 +315,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--token", help="bearer token that requests must have")
     parser.add_argument("--cors", action="append", default=[], help="web page whose scripts may ask, or *; repeatable")
     parser.add_argument("--max-batch", type=int, default=16, help="number of requests answered together at most")
+    parser.add_argument("--preparers", type=int, default=0, help="processes that read, clean and measure")
     parser.add_argument("--max-bytes", type=int, default=Limits.bytes, help="size of a request at most")
     args = parser.parse_args(argv)
 
     limits = Limits(bytes=args.max_bytes)
-    batcher = DynamicBatcher(pipeline(model=args.model, trust_remote_code=True), args.max_batch, limits)
+    preparers = preparers_of(args.model, args.preparers) if args.preparers else None
+    batcher = DynamicBatcher(pipeline(model=args.model), args.max_batch, limits, preparers)
     run(create_app(batcher, args.name, args.token, args.cors), args.host, args.port)
 
 

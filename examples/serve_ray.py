@@ -37,7 +37,7 @@ class Replica:
         from transformers import pipeline
 
         torch.set_num_threads(threads)
-        self.batcher = DynamicBatcher(pipeline(model=model, trust_remote_code=True), max_batch, Limits())
+        self.batcher = DynamicBatcher(pipeline(model=model), max_batch, Limits())
 
     async def __call__(self, inputs: Any, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
         """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no

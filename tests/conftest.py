@@ -3,6 +3,7 @@ import csv
 import http.server
 import json
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -35,6 +36,19 @@ def pytest_collection_modifyitems(items):
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     tests_of_file = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, tests_of_file[item.path] if item.path in slow else 0))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium, which the tests of what is looked at drive."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if (path := next((found for name in names if (found := shutil.which(name))), None)) is None:
+        pytest.skip("there is no Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from .recordings import CONTENT_TYPE, BeatTokens, CleanedSignal, ImageSlots, Lea
 
 # Stand for question and answer while the chat template is rendered; of Unicode's private use area.
 QUESTION, ANSWER = "\ue000", "\ue001"
+LENGTH_STEP = 32  # tokens; the lengths of rows are multiples of it
 PLACEHOLDERS = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
 
 
@@ -63,7 +64,8 @@ class QuestionPacker:
 
     Several items share a row of the batch, where there is room for them beside the longest; they do not see each other
     either. With one question in each item, the batch is an ordinary one, an item a row, padded on the right, for
-    attention kernels that take no mask of four dimensions.
+    attention kernels that take no mask of four dimensions. Rows are padded to few lengths, since the memory that
+    libraries keep for one shape is not used for another.
 
     Where items have others that are only probed, the batch also has `probe_positions`, bool (rows, tokens), True at the
     last token of each of those, and `statements`, float32 (probed items, statements) in their order.
@@ -102,7 +104,7 @@ class QuestionPacker:
 
         def batch(values: list[list[int]], fill: int) -> torch.Tensor:
             lines = [[value for i in row for value in values[i]] for row in rows]
-            longest = max(map(len, lines))
+            longest = -(-max(map(len, lines)) // LENGTH_STEP) * LENGTH_STEP
             return torch.tensor([line + [fill] * (longest - len(line)) for line in lines])
 
         ids = batch([p.input_ids for p in prompts], self.tokenizer.pad_token_id)

@@ -13,12 +13,24 @@ import json
 from pathlib import Path
 
 import torch
+from huggingface_hub import ModelCardData
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.adapting_heartcare import WEIGHTS, load_public, merge, own_weights
 
+CARD = """---
+{metadata}
+---
+
+# HeartcareGPT over {base}
+
+The language model is `{base}` with an adapter (LoRA).
+This folder has the adapter and the projectors to it. Beat, the ViT and the heads are those of the checkpoint at the
+root of [the repository](../README.md), whose card tells what the model does, how it was made, and how well it answers.
+**Not for clinical use.**
+"""
 SHARED = ["beat", "vision_tower", "findings_head", "picture_head", "question_reader"]
 
 
@@ -35,6 +47,20 @@ def check(trained: dict[str, torch.Tensor], stood_for: dict[str, torch.Tensor]) 
         other = stood_for.get(name)
         if other is None or other.shape != weight.shape or not torch.allclose(other, weight, atol=1e-3, rtol=1e-3):
             raise ValueError(f"{name} is not what the adapter makes of the public language model.")
+
+
+def card(base: str) -> str:
+    """The card of a checkpoint with an adapter of the language model that is called `base` on the Hub."""
+    metadata = ModelCardData(
+        base_model=base,
+        base_model_relation="adapter",
+        language="en",
+        library_name="transformers",
+        license="apache-2.0",
+        pipeline_tag="image-text-to-text",
+        tags=["ecg", "custom_code"],
+    )
+    return CARD.format(metadata=metadata.to_yaml(), base=base)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,6 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     words_file = args.output / "tokenizer.json"
     words = json.loads(words_file.read_text(encoding="utf-8"))  # a third of the file is spaces
     words_file.write_text(json.dumps(words, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    (args.output / "README.md").write_text(card(args.base), encoding="utf-8")
     compact = {name: weight.half().contiguous() for name, weight in own.items()}
     save_file(compact, args.output / WEIGHTS, {"format": "pt"})
     size = sum(file.stat().st_size for file in args.output.iterdir())

@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from heartcare import NotDigitized, digitize
-from heartcare.agent.render import draw_ecg
+from heartcare.agent.measure import repeat_last_beat
+from heartcare.agent.render import view_ecg
 from heartcare.agent.signal import Optimizer
-from heartcare.claims_heartcare import verify_claims
+from heartcare.answering_heartcare import refusal_of
 from heartcare.configuration_heartcare import LEADS
 from heartcare.ecg_heartcare import ECG
+from heartcare.examples.showing import changes, checks, measurements, problem, quality_table, shares_table
 from heartcare.image_processing_heartcare import open_picture
 from heartcare.layouts_heartcare import LAYOUT_NAMES
-from heartcare.measuring_heartcare import Measurements
+from heartcare.pictures_heartcare import read_pictures
 from heartcare.reading_heartcare import PICTURES, detect_format, read_ecg
 
 MODEL, REVISION = os.environ.get("MODEL", "USER/HeartcareGPT"), os.environ.get("REVISION")
@@ -44,34 +45,56 @@ QUESTIONS = [
     "What is the diagnosis?",
     "Which abnormalities of the waveform are there?",
 ]
-COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG? Consider the {}."
-TOPICS = ["rhythm", "waveform", "diagnosis", "electrical axis"]
+COMPARE = "Two ECGs of one patient, the earlier one first. What is different in the second ECG?"
+TOPICS = {
+    "All": COMPARE,
+    **{words.capitalize(): f"{COMPARE} Consider the {words}." for words in ("rhythm", "waveform", "diagnosis")},
+    "Electrical axis": f"{COMPARE} Consider the electrical axis.",
+}
 AUTO = "found by itself"  # the layout of a picture
-RED = (200, 30, 45)
-MAX_BYTES = 20_000_000
+# Anyone may upload to the Space: what one upload may hold.
+MAX_BYTES, MAX_FILES = 20_000_000, 20
+MAX_SAMPLES = 12 * 500 * 3600  # an hour of twelve leads at 500 Hz
+MAX_WORDS, MAX_OPTIONS = 500, 20  # letters of a question, and of an option; number of options
+# What was asked may be answered below what the screen shows; on a phone, the keyboard hides it too.
+SHOW = """() => {{const place = document.querySelector('{}'), narrow = innerWidth < 640;
+  if (narrow) document.activeElement?.blur();
+  place.scrollIntoView({{block: narrow ? 'start' : 'nearest'}})}}"""
 
 CSS = """
-.gradio-container {max-width: 1280px !important; margin: 0 auto !important}
-# notice {border-left: 4px solid #b3261e; padding: .5rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px;
-# font-size: .95rem}
+.gradio-container {width: 100% !important; max-width: 1280px !important; margin: 0 auto !important}
+#notice {border-left: 4px solid #b3261e; padding: .5rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px;
+  font-size: .95rem}
 #title h1 {margin-bottom: .1rem}
 table.ecg {border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums}
-table.ecg th, table.ecg td {padding: .28rem .5rem; border-bottom: 1px solid #d8d8de; text-align: left;
-  white-space: nowrap}
-table.ecg td.number {text-align: right}
+table.ecg :is(th, td) {padding: .28rem .5rem !important; border: 0 !important; text-align: left;
+  border-bottom: 1px solid #d8d8de !important}
+table.ecg tr {border: 0 !important}
+table.ecg tbody th {font-weight: 400}
+table.ecg td.number {text-align: right !important; white-space: nowrap}
+table.ecg td.share {width: 45%}
+table.ecg td.share span {display: block; height: .6rem; min-width: 2px; border-radius: 2px; background: #55708c}
 table.ecg .bad {color: #b3261e; font-weight: 600}
 table.ecg .good {color: #1b6e3c}
-.numbers {display: grid; grid-template-columns: repeat(auto-fit, minmax(7.2rem, 1fr)); gap: .5rem}
+.numbers {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .5rem}
 .numbers div {border: 1px solid #d8d8de; border-radius: 6px; padding: .45rem .6rem}
-.numbers b {display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums}
+.numbers b {display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; white-space: nowrap}
+.numbers small {font-size: .8rem; font-weight: 400; opacity: .8}
 .numbers span {font-size: .8rem; opacity: .8}
 .scroll {overflow-x: auto}
 #checks ul {list-style: none; padding: 0; margin: 0}
 #checks .contradicted {color: #8c1d18; font-weight: 600}
-:is(#drawing, #first, #second, #findings, #tokens, #forecast) img {padding-top: 1.8rem}
-@media (max-width: 480px) {
-  button[role=tab] {padding-inline: .4rem !important; font-size: .84rem !important; margin: 0 !important}}
+.paper img {padding-top: 1.8rem}
 .problem {border-left: 4px solid #b3261e; padding: .6rem .9rem; background: #fbeceb; color: #5f1412; border-radius: 4px}
+@media (max-width: 640px) {
+  .tab-container button {padding-inline: .25rem !important; font-size: .8rem !important; margin: 0 !important}
+  table.ecg :is(th, td) {padding: .28rem .3rem !important}
+  table.ecg td.share {width: 28%}
+  :is(#answer, #compared) {scroll-margin-top: 4rem}
+  .paper :is(.image-container button, .image-frame) {justify-content: flex-start !important}
+  .paper .image-frame {overflow-x: auto !important}
+  .paper img {width: 820px !important; max-width: none !important; height: auto !important}
+  .paper:has(img)::after {content: "Swipe to see the whole page."; font-size: .8rem; padding: .2rem .6rem; opacity: .8}}
 """
 NOTICE = (
     "<div id='notice' role='note'><strong>Not for clinical use.</strong> Research software, wrong often. Remove names "
@@ -82,18 +105,16 @@ NOTICE = (
 @dataclass
 class Loaded:
     """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing, or the picture with what was read of it
-    over it; `note`, what was read of a picture; and of a signal or a digitised picture, the `recording`, the cleaned
-    signal with its rate and mask, its measurements as plain values, and tables of its quality and its measurements.
+    over it; `note`, what was read of a picture; `refusal`, why nothing is said of what is no ECG; and of a signal or a
+    digitised picture, the `recording`, its measurements as plain values, and tables of its quality and measurements.
     """
 
     part: dict
     page: Image.Image
     name: str
     note: str = ""
+    refusal: str = ""
     recording: dict | None = None
-    signal: np.ndarray | None = None
-    rate: float = 0.0
-    lead_mask: np.ndarray = field(default_factory=lambda: np.ones(12, bool))
     measured: dict = field(default_factory=dict)
     quality: str = ""
     numbers: str = ""
@@ -119,8 +140,8 @@ def load(paths: list[str], layout: str = AUTO) -> Loaded:
 
     Raises: `ValueError` that a user understands.
     """
-    if sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
-        raise ValueError(f"Files up to {MAX_BYTES // 1_000_000} MB are read.")
+    if len(paths) > MAX_FILES or sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
+        raise ValueError(f"Up to {MAX_FILES} files of {MAX_BYTES // 1_000_000} MB in all are read.")
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             shutil.copy(path, folder)
@@ -131,73 +152,43 @@ def load(paths: list[str], layout: str = AUTO) -> Loaded:
                 return load_picture(first, layout)
             return load_signal(read_ecg(first), first.name)
         except FileNotFoundError as error:
-            message = str(error).replace(f"{folder}/", "")
+            message = str(error).replace(f"{folder}{os.sep}", "")
             raise ValueError(f"{message} Upload a WFDB record's .hea and .dat files together.") from None
         except Exception as error:
-            raise ValueError(str(error).replace(f"{folder}/", "")) from None
+            raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from None
 
 
 def load_picture(path: Path, layout: str) -> Loaded:
     """Digitises a picture, or loads it as it is, and refuses one that is no page of leads."""
-    picture = open_picture(path)
-    pipe().processor.image_processor.tiles(picture)
-    try:
-        page = digitize(picture, None if layout == AUTO else layout)
-    except NotDigitized as error:
-        note = f"Nothing is measured, since the picture was not digitised. {error}"
-        table = f"<p>{html.escape(note)}</p>"
-        return Loaded({"type": "image", "image": picture}, picture, path.name, note, numbers=table, quality=table)
-    loaded = load_signal(page.ecg, path.name)
+    picture, processor = open_picture(path), pipe().processor.image_processor
+    _, [found] = read_pictures(
+        [{"type": "image", "image": picture}], processor, layout=None if layout == AUTO else layout
+    )
+    if found.page is None:
+        refusal = refusal_of([], [found.refusal])
+        reason = found.reason.replace("give layout=", "choose its layout above")
+        note = f"Nothing is measured, since the picture was not digitised. {reason}."
+        return Loaded({"type": "image", "image": picture}, picture, path.name, note, refusal)
+    page, loaded = found.page, load_signal(found.page.ecg, path.name)
     note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."
     return replace(loaded, part={"type": "image", "image": page}, page=page.draw_over(), note=note)
 
 
 def load_signal(ecg: ECG, name: str) -> Loaded:
-    """Cleans, draws and measures a recording."""
+    """Cleans, draws and measures a recording, and refuses one that is no ECG."""
+    if ecg.signal.size > MAX_SAMPLES:
+        raise ValueError(
+            f"{name} has {ecg.signal.size} samples. The Space reads up to {MAX_SAMPLES}, an hour of twelve leads at "
+            "500 Hz; cut the recording."
+        )
     optimized = Optimizer()(ecg)
-    signal, rate, mask = optimized.signal, optimized.sampling_rate, optimized.lead_mask
-    page = draw_ecg(signal, rate, lead_mask=mask)
+    page = view_ecg(optimized.signal, optimized.sampling_rate, lead_mask=optimized.lead_mask)
     part = ecg.as_input() | {"type": "ecg"}
-    measured = pipe().processor.feature_extractor.prepare(ecg, measure=True).measurements
-    tables = quality_table(optimized), measurements(measured)
-    return Loaded(part, page, name, "", part, signal, rate, mask, measured, *tables)
-
-
-def quality_table(optimized) -> str:
-    quality = optimized.quality
-    rows = []
-    for i, lead in enumerate(LEADS):
-        faults = ", ".join(quality.faults[i]) or ("absent" if not optimized.lead_mask[i].any() else "good")
-        kind = "good" if faults == "good" else "bad"
-        numbers = (quality.noise[i], 0, "µV"), (quality.hum[i], 0, "µV"), (quality.drift[i], 2, "mV")
-        shown = [f"{value:.{digits}f} {unit}" if np.isfinite(value) else "–" for value, digits, unit in numbers]
-        cells = "".join(f"<td class='number'>{number}</td>" for number in shown)
-        rows.append(f"<tr><th scope='row'>{lead}</th>{cells}<td class='{kind}'>{html.escape(faults)}</td></tr>")
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in optimized.ecg.warnings)
-    titles = "".join(f"<th scope='col'>{title}</th>" for title in ("Lead", "Noise", "Hum", "Drift", "Quality"))
-    table = f"<table class='ecg'><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f"<div class='scroll'>{table}</div>{f'<ul>{notes}</ul>' if notes else ''}"
-
-
-def measurements(measured: dict) -> str:
-    """Returns measurements, given as plain values, as HTML."""
-    shown = "".join(
-        f"<div><span>{name[0].upper()}{name[1:]}</span><b>{value}</b><span>{unit}</span></div>"
-        for name, value, unit in Measurements(**measured).as_rows()
-    )
-    return f"<div class='numbers'>{shown}</div>"
-
-
-def in_red(page: Image.Image, signal: np.ndarray, rate: float, **drawn) -> Image.Image:
-    """`page` with the traces of another signal over it, in red; `drawn` as the page itself was."""
-    ink, without = (
-        np.asarray(draw_ecg(each, rate, **drawn)).max(axis=2).astype(np.float32)
-        for each in (signal, np.full(signal.shape, np.nan))
-    )
-    mask = Image.fromarray(np.uint8(np.clip((200 - ink) * 1.6, 0, 255) * (without > 200)))
-    page = page.copy()
-    page.paste(RED, mask=mask)
-    return page
+    prepared = pipe().processor.feature_extractor.prepare(ecg, measure=True)
+    refusal = refusal_of([prepared.quality["not_an_ecg"]])
+    numbers = "" if refusal else measurements(prepared.measurements)
+    measured = prepared.measurements
+    return Loaded(part, page, name, "", refusal, part, measured, quality_table(optimized), numbers)
 
 
 @torch.no_grad()
@@ -210,93 +201,102 @@ def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
     decoded = beat.decode(found.codes, found.gain)[0, :, -length:].cpu().numpy()
     before = inputs["input_values"][0].cpu().numpy()
     rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
-    shown = slice(0, 10 * rate)
-    drawn = {"lead_mask": mask[:, shown]}
-    page = in_red(draw_ecg(before[:, shown], rate, **drawn), decoded[:, shown], rate, **drawn)
+    page = view_ecg(before, rate, lead_mask=mask, over=decoded)
     prd = 100 * np.linalg.norm((decoded - before)[mask]) / max(1e-9, np.linalg.norm(before[mask]))
     rmse = 1000 * np.sqrt(np.square((decoded - before)[mask]).mean())
     count = int((found.codes >= 0).sum())
     return (
         page,
-        f"{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, "
-        f"RMSE {rmse:.0f} µV; decoded in red.",
+        f"<p>{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, "
+        f"RMSE {rmse:.0f} µV; decoded in red.</p>",
     )
 
 
 @torch.no_grad()
-def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image, str]:
-    """The last seconds of the signal, and how Beat sees it go on, in red."""
+def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image | None, str]:
+    """The last seconds of the signal, and how Beat sees it go on, in red; no drawing where Beat does not forecast the
+    last seconds, held back, better than two forecasts that need no model.
+    """
     if loaded.part["type"] == "image":
-        return loaded.page, "A page does not show all leads at its end, so it is not continued."
-    processor = pipe().processor
-    inputs = processor.feature_extractor(loaded.recording, return_tensors="pt").to(pipe().device)
-    ahead = pipe().model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
-    rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
-    past = inputs["input_values"][0].cpu().numpy()[:, -round((10 - seconds) * rate) :]
-    parts = [
-        np.concatenate(
-            [np.full(each.shape, np.nan) if k != kept else each for k, each in enumerate((past, ahead))], axis=1
+        return None, "<p>A page does not show all leads at its end, so it is not continued.</p>"
+    extractor, model = pipe().processor.feature_extractor, pipe().model
+    rate, inputs = extractor.sampling_rate, extractor(loaded.recording, return_tensors="pt").to(pipe().device)
+    signal, mask = (inputs[name][0].cpu().numpy() for name in ("input_values", "lead_mask"))
+    held = round(seconds * rate)
+    if signal.shape[1] < 3 * held or not mask[:, -held:].any():
+        return None, f"<p>A forecast needs {3 * seconds:g} s of recording, to be tried on the last {seconds:g} s.</p>"
+    known = {name: values[..., :-held] for name, values in inputs.items()}
+    tried = model.forecast(**known, seconds=seconds)[0].cpu().numpy()
+    forecasts = {
+        "Beat": tried,
+        "a copy of the last beat": repeat_last_beat(signal[:, :-held], held, rate),
+        "a flat line": np.zeros_like(tried),
+    }
+    kept, last = mask[:, -held:].astype(bool), signal[:, -held:]
+    errors = {name: 1000 * np.sqrt(np.square((each - last)[kept]).mean()) for name, each in forecasts.items()}
+    found = ", ".join(f"{name} by {error:.0f} µV" for name, error in errors.items())
+    found = f"From its last {seconds:g} s, which were held back, these forecasts differ (RMSE): {found}."
+    best = min(errors, key=errors.get)
+    if best != "Beat":
+        return (
+            None,
+            f"<p>Beat cannot forecast this recording. {found} Since {best} is nearer, no forecast is drawn.</p>",
         )
-        for kept in (0, 1)
-    ]
-    drawn = {"layout": "12x1", "lead_mask": mask.any(axis=1)}
-    page = in_red(draw_ecg(parts[0], rate, **drawn), parts[1], rate, **drawn)
-    return (
-        page,
-        f"{past.shape[1] / rate:.0f} s of the recording, and {seconds:g} s of forecast in red. Beat's forecast fades "
-        "to the mean where it is unsure.",
+    ahead = model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
+    past = signal[:, -round(10 * rate - held) :]
+    empty = np.full((len(LEADS), past.shape[1] - held), np.nan)
+    page = view_ecg(
+        np.concatenate([past, np.full_like(ahead, np.nan)], axis=1),
+        rate,
+        "12x1",
+        lead_mask=mask.any(axis=1),
+        over=np.concatenate([empty, tried, ahead], axis=1),
+        marks=[(lead, past.shape[1] / rate, past.shape[1] / rate + seconds) for lead in LEADS],
     )
+    words = f"Red on black: Beat's forecast of what was held back. Shaded: the {seconds:g} s after the recording's end."
+    return page, f"<p>{found} {words} A forecast fades where Beat is unsure.</p>"
 
 
-def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image, str]:
+def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image | None, str]:
     """The likeliest statements, and the page with the waves shaded that the first abnormal one of them rests on."""
     reply = pipe()({**loaded.part, "question": RATE}, explain=True)
     if "findings" not in reply:
-        return loaded.page, "This checkpoint has no head for findings."
-    lines = ["| statement | probability |", "|---|---|"]
-    lines += [f"| {words} | {100 * share:.0f} % |" for words, share in [*reply["findings"][0].items()][:shown]]
-    marks, why = [], ""
-    if reply["explanations"]:
+        return None, "<p>This checkpoint has no head for findings.</p>"
+    extractor, why = pipe().processor.feature_extractor, ""
+    inputs, marks = extractor(loaded.recording, return_tensors="np"), []
+    rate, window = extractor.sampling_rate, (reply.get("windows") or [None])[0]
+    start = round(window["start"] * rate) if window else 0
+    signal, mask = (inputs[name][0][:, start : start + 10 * rate] for name in ("input_values", "lead_mask"))
+    if reply.get("explanations"):  # of one signal that is read as a whole
         abnormal = (each for each in reply["explanations"] if each["finding"] not in ("a normal ECG", "sinus rhythm"))
         first = next(abnormal, reply["explanations"][0])
-        marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"]]
-        leads, waves = (", ".join(each[kind] for each in first[f"{kind}s"][:2]) for kind in ("lead", "wave"))
-        why = f"Shaded: what “{first['finding']}” rests on, most of all {waves} in {leads or 'the one lead'}."
-    inputs = pipe().processor.feature_extractor(loaded.recording, return_tensors="np")
-    rate = pipe().processor.feature_extractor.sampling_rate
-    signal, mask = (inputs[name][0][:, : 10 * rate] for name in ("input_values", "lead_mask"))
-    return draw_ecg(signal, rate, lead_mask=mask, marks=marks), "\n".join([*lines, "", why])
+        marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"] if each["start"] < 10]
+        most = [[each[kind] for each in first[f"{kind}s"] if each["effect"] > 0][:2] for kind in ("wave", "lead")]
+        leads, waves = ", ".join(most[1]) or "no single lead", ", ".join(most[0]) or "no single wave"
+        why = f"“{first['finding']}” rests most of all on {waves}, and on {leads}{'; shaded below' if marks else ''}."
+    listed = shares_table(dict([*reply["findings"][0].items()][:shown]))
+    which = f" of the {window['seconds']:g} s from {window['start']:g} s on" if window else ""
+    words = f"<p>The likeliest statements{which}, with calibrated probabilities. {why}</p>"
+    return view_ecg(signal, rate, "12x1", lead_mask=mask, marks=marks), words + listed
 
 
-def checks(loaded: Loaded, text: str) -> str:
-    """Returns which words of an answer agree with the measurements, as HTML; it is empty where no number decides."""
-    marks = {"verified": "✓", "contradicted": "✗", "unmeasurable": "–"}
-    rows = [
-        f"<li class='{claim.verdict}'>{marks[claim.verdict]} {html.escape(claim.text)}: {claim.verdict}"
-        f"{'' if claim.measured is None else f', measured {claim.measured:g} {claim.unit}'} "
-        f"({html.escape(claim.reason)})</li>"
-        for claim in (verify_claims(text, loaded.measured) if loaded.measured else ())
-    ]
-    return f"<ul>{''.join(rows)}</ul>" if rows else ""
-
-
-def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict | None]]:
+def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict]]:
     """The answer as it is written; with options, all at once with their probabilities."""
     choices = list(dict.fromkeys(each.strip() for each in options.replace("\n", ",").split(",") if each.strip()))
+    if max(map(len, (question, *choices))) > MAX_WORDS or len(choices) > MAX_OPTIONS:
+        raise ValueError(
+            f"Questions and options have up to {MAX_WORDS} letters, and {MAX_OPTIONS} options are the most."
+        )
     if len(choices) == 1:
         raise ValueError("Give two options or more, with commas between them, or none.")
     if choices:
         found = pipe()({**loaded.part, "question": question}, options=choices)
-        yield found["text"], found["probabilities"]
+        yield found["text"], found.get("probabilities", {})
         return
     text = ""
     for piece in pipe().stream(loaded.part, question=question):
         text += piece
-        yield text, None
-
-
-def problem(error: Exception) -> str:
-    return f"<div class='problem' role='alert'><strong>This cannot be read.</strong> {html.escape(str(error))}</div>"
+        yield text, {}
 
 
 # What the page does.
@@ -307,55 +307,83 @@ def on_second(paths, layout=AUTO):
     if not paths:
         return None, "", None
     try:
-        loaded = load(paths if isinstance(paths, list) else [paths], layout)
+        loaded = load(paths, layout)
     except Exception as error:
         return None, problem(error), None
-    return loaded, f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>", loaded.page
+    title = f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>"
+    return (
+        loaded,
+        title + (problem(loaded.refusal, "This was not recognised as an ECG.") if loaded.refusal else ""),
+        loaded.page,
+    )
 
 
 def on_first(paths, layout=AUTO):
-    """Returns state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
+    """Returns the files, state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
     loaded, message, page = on_second(paths, layout)
     numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
-    return loaded, message, page, page, numbers, quality, "", gr.update(visible=False), "", "", *([None, ""] * 3)
+    return (
+        paths,
+        loaded,
+        message,
+        page,
+        page,
+        numbers,
+        quality,
+        *[""] * 5,
+        *([gr.update(value=None, visible=False), ""] * 3),
+    )
 
 
 def on_ask(loaded, question, options):
     """Yields the answer as it is written, the probabilities of its options, and at the end what the check says."""
     if loaded is None:
-        yield "Choose an ECG first.", gr.update(visible=False), ""
+        yield "Choose an ECG first.", "", ""
         return
     try:
         for text, shares in answer(loaded, question.strip() or QUESTIONS[0], options or ""):
-            yield text, gr.update(value=shares, visible=shares is not None), ""
-        yield text, gr.update(), checks(loaded, text)
+            yield text, shares_table(shares) if shares else "", ""
+        yield text, shares_table(shares) if shares else "", checks(loaded.measured, text)
     except Exception as error:
-        yield f"This did not work: {error}", gr.update(visible=False), ""
+        yield f"This did not work: {error}", "", ""
 
 
 def on_compare(first, second, question):
+    """Yields the answer as it is written, and how the measurements change."""
     if first is None or second is None:
-        yield "Choose two ECGs: one above, one here."
+        yield "Choose two ECGs: one above, one here.", ""
         return
+    refused = first.refusal or second.refusal
+    changed = "" if refused or not (first.measured and second.measured) else changes(first.measured, second.measured)
     text = ""
     try:
-        for piece in pipe().stream(
-            {"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE.format(TOPICS[0])
-        ):
+        if len(question) > MAX_WORDS:
+            raise ValueError(f"Questions have up to {MAX_WORDS} letters.")
+        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE):
             text += piece
-            yield text
+            yield text, changed
     except Exception as error:
-        yield f"This did not work: {error}"
+        yield f"This did not work: {error}", ""
 
 
 def on_signal(what):
-    def show(loaded):
-        if loaded is None or loaded.signal is None:
-            return None, "This needs a signal; this picture was not digitised." if loaded else "Choose an ECG first."
+    """Returns what a button of a tab does: it shows the picture, if there is one, and the words that `what` makes of
+    the loaded ECG.
+    """
+
+    def shown(loaded):
+        if loaded is None:
+            return None, "<p>Choose an ECG first.</p>"
+        if loaded.refusal or loaded.recording is None:
+            return None, f"<p>{html.escape(loaded.refusal or loaded.note)}</p>"
         try:
             return what(loaded)
         except Exception as error:
-            return None, f"This did not work: {error}"
+            return None, problem(error, "This did not work.")
+
+    def show(loaded):
+        page, words = shown(loaded)
+        return gr.update(value=page, visible=page is not None), words
 
     return show
 
@@ -372,8 +400,9 @@ def example_path(name: str) -> list[str]:
 
 
 def paper(what: str, **options) -> gr.Image:
-    """A place for an ECG on paper; `what` is said by screen readers."""
-    return gr.Image(label=what, alt_text=what, show_label=False, type="pil", format="png", interactive=False, **options)
+    """A place for an ECG on paper; `what` is said by screen readers. Nobody is led to share an ECG, a patient's."""
+    shown = {"show_label": False, "type": "pil", "format": "png", "interactive": False, "buttons": ["fullscreen"]}
+    return gr.Image(label=what, alt_text=what, elem_classes="paper", **shown, **options)
 
 
 def upload_row() -> SimpleNamespace:
@@ -389,7 +418,7 @@ def upload_row() -> SimpleNamespace:
             layout = gr.Dropdown([AUTO, *LAYOUT_NAMES], value=AUTO, label="Layout of a picture", elem_id="layout")
             message = gr.HTML(elem_id="message")
         with gr.Column(scale=2, min_width=320):
-            drawing = paper("The ECG on paper", elem_id="drawing", buttons=["fullscreen"])
+            drawing = paper("The ECG on paper", elem_id="drawing")
             numbers = gr.HTML(elem_id="numbers")
     return SimpleNamespace(
         files=files, buttons=buttons, layout=layout, message=message, drawing=drawing, numbers=numbers
@@ -404,7 +433,7 @@ def ask_tab() -> SimpleNamespace:
         question = gr.Textbox(label="Question", value=QUESTIONS[0], max_lines=3, elem_id="question", submit_btn="Ask")
         options = gr.Textbox(label="Options to choose from, with commas between them (optional)", elem_id="options")
         text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="answer")
-        shares = gr.Label(label="Probabilities", visible=False, elem_id="shares")
+        shares = gr.HTML(elem_id="shares")
         checked = gr.HTML(elem_id="checks")
     return SimpleNamespace(
         presets=presets, question=question, options=options, text=text, shares=shares, checked=checked
@@ -422,15 +451,16 @@ def compare_tab() -> SimpleNamespace:
                 message = gr.HTML()
             with gr.Column(min_width=300):
                 with gr.Row():
-                    topics = [gr.Button(words.capitalize(), size="sm", min_width=100) for words in TOPICS]
+                    topics = [gr.Button(words, size="sm", min_width=100) for words in TOPICS]
                 question = gr.Textbox(
                     label="Question",
-                    value=COMPARE.format(TOPICS[0]),
+                    value=COMPARE,
                     max_lines=4,
                     elem_id="compare-question",
                     submit_btn="Compare",
                 )
                 text = gr.Textbox(label="Answer", lines=3, interactive=False, elem_id="compared")
+                changed = gr.HTML(elem_id="changes")
         with gr.Row():
             left = paper("The first ECG on paper", min_width=300, elem_id="first")
             right = paper("The second ECG on paper", min_width=300, elem_id="second")
@@ -441,6 +471,7 @@ def compare_tab() -> SimpleNamespace:
         topics=topics,
         question=question,
         text=text,
+        changed=changed,
         left=left,
         right=right,
     )
@@ -450,15 +481,25 @@ def signal_tab(title: str, action: str, picture: str, name: str) -> SimpleNamesp
     """Lays out a tab with one button, which draws something of a signal."""
     with gr.Tab(title):
         button = gr.Button(action, elem_id=f"show-{name}")
-        text = gr.Markdown(elem_id=f"{name}-text")
-        page = paper(picture, elem_id=name)
+        text = gr.HTML(elem_id=f"{name}-text")
+        page = paper(picture, elem_id=name, visible=False)
     return SimpleNamespace(button=button, text=text, page=page)
+
+
+def answers(question, buttons, questions, answer, inputs, outputs, place: str):
+    """Answers what is asked by hand or by a button, and brings the answer, which stands at `place`, into view."""
+    asked = [question.submit]
+    for button, words in zip(buttons, questions):
+        asked.append(button.click(lambda words=words: words, None, question, show_progress="hidden").then)
+    for ask in asked:
+        ask(None, js=SHOW.format(place))
+        ask(answer, inputs, outputs, show_progress="minimal").then(None, js=SHOW.format(place))
 
 
 def build() -> gr.Blocks:
     """Builds the page."""
     with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        state, other = gr.State(), gr.State()
+        given, state, other = (gr.State(time_to_live=3600) for _ in range(3))
         gr.Markdown("# HeartcareGPT\nQuestions about ECGs: files of any format, and photographs.", elem_id="title")
         gr.HTML(NOTICE)
         upload = upload_row()
@@ -470,39 +511,42 @@ def build() -> gr.Blocks:
             decoded = signal_tab("Tokens", "Decode Beat's tokens", "Original, and decoded in red", "tokens")
             ahead = signal_tab("Forecast", "Forecast two seconds", "Recording, and forecast in red", "forecast")
 
-        first = [state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text, ask.shares]
-        first += [ask.checked, compare.text]
+        first = [given, state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text]
+        first += [ask.shares, ask.checked, compare.text, compare.changed]
         first += [each for tab in (found, decoded, ahead) for each in (tab.page, tab.text)]
         second = [other, compare.message, compare.right]
         quick = {"show_progress": "minimal"}
-        for given in (upload.files, upload.layout):
-            given.change(on_first, [upload.files, upload.layout], first, **quick)
-        compare.files.change(on_second, compare.files, second, **quick)
-        for k, name in enumerate(EXAMPLES):
-            upload.buttons[k].click(lambda name=name: on_first(example_path(name)), None, first, **quick)
-            compare.buttons[k].click(lambda name=name: on_second(example_path(name)), None, second, **quick)
+        sources = (upload, on_first, [upload.layout], first), (compare, on_second, [], second)
+        for row, change, options, shown in sources:
+            # No change of the files, since it is also one when an example empties them.
+            events = [row.files.upload, row.files.delete, row.files.clear]
+            gr.on(events, change, [row.files, *options], shown, **quick)
+            for button, name in zip(row.buttons, EXAMPLES):
+                example = button.click(lambda: None, None, row.files, show_progress="hidden")
+                example.then(lambda change=change, name=name: change(example_path(name)), None, shown, **quick)
+        upload.layout.input(on_first, [given, upload.layout], first, **quick)
         asked = [state, ask.question, ask.options], [ask.text, ask.shares, ask.checked]
-        ask.question.submit(on_ask, *asked, **quick)
-        for button, words in zip(ask.presets, QUESTIONS):
-            put = button.click(lambda words=words: words, None, ask.question, show_progress="hidden")
-            put.then(on_ask, *asked, **quick)
-        compared = [state, other, compare.question], compare.text
-        compare.question.submit(on_compare, *compared, **quick)
-        for button, words in zip(compare.topics, TOPICS):
-            question = COMPARE.format(words)
-            put = button.click(lambda question=question: question, None, compare.question, show_progress="hidden")
-            put.then(on_compare, *compared, **quick)
-        found.button.click(on_signal(findings), state, [found.page, found.text])
-        decoded.button.click(on_signal(tokens), state, [decoded.page, decoded.text])
-        ahead.button.click(on_signal(forecast), state, [ahead.page, ahead.text])
+        answers(ask.question, ask.presets, QUESTIONS, on_ask, *asked, "#answer")
+        compared = [state, other, compare.question], [compare.text, compare.changed]
+        answers(compare.question, compare.topics, TOPICS.values(), on_compare, *compared, "#compared")
+        for tab, what in ((found, findings), (decoded, tokens), (ahead, forecast)):
+            tab.button.click(on_signal(what), state, [tab.page, tab.text])
     return page
+
+
+def launch(page: gr.Blocks, **options):
+    """Starts the server, which keeps nothing of a run, and no more at a time than a small machine holds."""
+    return page.queue(max_size=64, default_concurrency_limit=2).launch(
+        css=CSS,
+        theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"),
+        max_file_size=MAX_BYTES,
+        state_session_capacity=200,
+        run_history=False,
+        footer_links=[],
+        **options,
+    )
 
 
 if __name__ == "__main__":
     pipe()
-    build().queue(default_concurrency_limit=2).launch(
-        css=CSS,
-        theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"),
-        max_file_size=MAX_BYTES,
-        footer_links=[],
-    )
+    launch(build())

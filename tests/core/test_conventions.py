@@ -25,6 +25,9 @@ It departs on purpose from:
   padding keeps the first of each prompt. The pipeline "ecg-interpretation" takes them.
 """
 
+import inspect
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,10 @@ def test_typed_keywords_are_named_after_their_class(processor):
     assert processor.valid_processor_kwargs is processing_heartcare.HeartcareProcessorKwargs
     assert processor.image_processor.valid_kwargs is image_processing_heartcare.ECGImageProcessorKwargs
     assert processor.valid_processor_kwargs.__annotations__["images_kwargs"] is processor.image_processor.valid_kwargs
+    # As vLLM tells keywords of a call from those of a processor.
+    (kwargs,) = get_args(inspect.signature(type(processor).__call__).parameters["kwargs"].annotation)
+    assert kwargs is processor.valid_processor_kwargs
+    assert {"images_kwargs", "return_quality"} <= get_type_hints(kwargs).keys()
 
 
 def test_the_refusals(tiny, processor, root):

@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw
 
 from heartcare.agent import render
 from heartcare.agent.not_ecgs import OTHER_PICTURES
-from heartcare.agent.render import add_artefacts, draw_ecg
+from heartcare.agent.render import OVER, SEPARATOR, SHADE, add_artefacts, draw_ecg, view_ecg
 from heartcare.agent.simulate import FORMS, RHYTHMS, simulate_ecg
+from heartcare.configuration_heartcare import LEADS
 from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.pages_heartcare import not_a_page
 
@@ -114,3 +115,39 @@ def test_the_example_pages_are_ecgs(root):
         assert not_a_page(path) is None
         with Image.open(path) as picture:
             assert not_a_page(picture.rotate(180)) == "turned by 180 degrees"
+
+
+def test_a_page_for_people_names_leads_where_no_wave_is(monkeypatch):
+    """R waves of 2 mV stand in every lead where devices write its name; a page of a device has the name over them."""
+    signal, boxes = np.zeros((12, 1000)), {}
+    for column in range(4):
+        signal[:, 250 * column + 15 : 250 * column + 25] = 2.0
+
+    def note_place(pen, xy, text, font, **options):
+        boxes[text] = [round(edge) for edge in pen.textbbox(xy, text, font=font)]
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note_place)
+    inked = {}
+    for draw in (draw_ecg, view_ecg):
+        dark = np.asarray(draw(signal, 100, "3x4")).max(axis=2) < 100
+        inked[draw] = {lead for lead in LEADS for x, y, end, bottom in [boxes[lead]] if dark[y:bottom, x:end].any()}
+    assert len(inked[draw_ecg]) > 6 and not inked[view_ecg]
+
+
+@pytest.mark.parametrize("layout, columns", [("3x4", 4), ("3x4+R", 4), ("6x2", 2), ("12x1", 1)])
+def test_a_page_for_people_has_a_line_where_leads_change(layout, columns):
+    """A page for a model has none, since devices' pages differ in it."""
+    lines = [
+        (np.asarray(draw(np.zeros((12, 1000)), 100, layout)) == SEPARATOR).all(axis=2) for draw in (view_ecg, draw_ecg)
+    ]
+    per_column = lines[0].sum(axis=0)
+    assert not lines[1].any() and (np.diff((per_column > 100).astype(int)) == 1).sum() == columns - 1
+
+
+def test_a_second_signal_is_red_and_marks_may_be_an_iterator():
+    signal = np.zeros((12, 1000))
+    marks = iter([("I", 1.0, 2.0), ("V6", 1.0, 2.0)])
+    page = np.asarray(view_ecg(signal, 100, "12x1", over=signal + 0.5, marks=marks))
+    assert (page == OVER).all(axis=2).sum() > 12 * 900
+    shaded = (page == SHADE).all(axis=2).any(axis=1)
+    assert shaded[: len(page) // 4].any() and shaded[-len(page) // 4 :].any()

@@ -11,10 +11,10 @@ from PIL import Image
 from heartcare import digitize
 from heartcare.agent.device_pages import DEVICES, draw_page
 from heartcare.agent.not_ecgs import OTHER_PICTURES
-from heartcare.direct_heartcare import PAGE_WEIGHTS
+from heartcare.direct_heartcare import NOT_DIGITIZED, PAGE_WEIGHTS
 from heartcare.layouts_heartcare import LAYOUT_NAMES
 from heartcare.pictures_heartcare import kinds_of, read_pictures, tiles_of
-from heartcare.pipeline_heartcare import NOT_DIGITIZED, ECGInterpretationPipeline
+from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.reading_heartcare import read_ecg
 from heartcare.serving_heartcare import BadRequest, DynamicBatcher, Limits, read_request
 

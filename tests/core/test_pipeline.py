@@ -3,6 +3,7 @@ wherever the model goes.
 """
 
 import base64
+import copy
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from transformers import Trainer, TrainingArguments, pipeline
 
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.claims_heartcare import numbered
+from heartcare.configuration_heartcare import TASK, HeartcareConfig, InstalledPipelines
 from heartcare.ecg_heartcare import ECG
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.parts_heartcare import as_part, name_of_repository
@@ -336,6 +338,57 @@ def test_a_loaded_model_brings_its_task_along(bare_clone, root, pipe, tmp_path):
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stdout == 2 * f"{pipe(ecg)['text']}\n" and run.stderr == ""
+
+
+INSTALLED = """
+import sys
+import heartcare
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+from transformers.utils import logging
+logging.disable_progress_bar()
+repo, ecg = sys.argv[1:]
+task, ours = "ecg-interpretation", heartcare.ECGInterpretationPipeline
+model, processor = (auto.from_pretrained(repo) for auto in (AutoModelForImageTextToText, AutoProcessor))
+ways = {"task": task, "model": model, "processor": processor}, {"model": repo}, {"task": task, "model": repo}
+for trust in ({}, {"trust_remote_code": True}):
+    for way in ways:
+        pipe = pipeline(**way, **trust, device="cpu")
+        assert type(pipe) is ours and type(pipe.model) is type(model) is heartcare.HeartcareForConditionalGeneration
+        assert type(pipe.processor) is heartcare.HeartcareProcessor
+        print(pipe(ecg)["text"])
+assert not any(name.startswith("transformers_modules") for name in sys.modules)
+other = get_class_from_dynamic_module("pipeline_heartcare.ECGInterpretationPipeline", repo)
+assert type(pipeline(**ways[0], device="cpu")) is other
+heartcare.register()
+assert type(pipeline(**ways[1], device="cpu")) is ours
+"""
+
+
+def test_the_installed_package_needs_no_trust(bare_clone, root, pipe, tmp_path):
+    """With the package imported: a loaded model, a folder, and a folder and the task; with trust, its code is the same.
+    Another copy of the code takes the task, and `register` takes it back.
+    """
+    ecg = root / "examples/ecgs/atrial_fibrillation"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INSTALLED, str(bare_clone), str(ecg)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout == 6 * f"{pipe(ecg)['text']}\n" and run.stderr == ""
+
+
+def test_the_place_of_the_pipeline_is_saved_as_it_was(root, tmp_path):
+    """The mark of the installed package stays in its process."""
+    config = HeartcareConfig.from_pretrained(root)
+    assert isinstance(config.custom_pipelines, InstalledPipelines) and TASK not in config.custom_pipelines
+    assert isinstance(copy.deepcopy(config).custom_pipelines, InstalledPipelines)
+    config.save_pretrained(tmp_path)
+    saved, was = (json.loads((folder / "config.json").read_text()) for folder in (tmp_path, root))
+    assert saved["custom_pipelines"] == was["custom_pipelines"] and list(saved["custom_pipelines"]) == [TASK]
 
 
 def test_what_is_none_was_not_said(pipe, records):

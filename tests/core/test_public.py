@@ -23,9 +23,9 @@ LIBRARY = {
         "ECGImageProcessor.from_dict",
     ),
     *("StrictLoadingMixin.from_pretrained", "BeatModel.from_pretrained", "HeartcareProcessor.from_backbones"),
-    *("HeartcareForConditionalGeneration.from_backbones", "HeartcareForConditionalGeneration.from_pretrained"),
+    *("HeartcareForConditionalGeneration.from_backbones", "HeartcareModel.from_pretrained"),
     # The language model takes further keywords of the library; `generate` checks its own before it calls forward.
-    "HeartcareForConditionalGeneration.forward",
+    *("HeartcareForConditionalGeneration.forward", "HeartcareModel.forward"),
 }
 
 
@@ -101,11 +101,9 @@ def callers(model, processor, beat, root):
         "ECGImageProcessor.tiles": lambda **wrong: images.tiles(picture, **wrong),
         "HeartcareProcessor.__call__": lambda **wrong: processor(text="Is it?", **wrong),
         "HeartcareProcessor.apply_chat_template": lambda **wrong: processor.apply_chat_template(chat, **wrong),
-        "HeartcareForConditionalGeneration.get_ecg_features": lambda **wrong: model.get_ecg_features(**ecg, **wrong),
-        "HeartcareForConditionalGeneration.get_image_features": lambda **wrong: model.get_image_features(
-            **pixels, **wrong
-        ),
-        "HeartcareForConditionalGeneration.get_prompt_embeds": lambda **wrong: model.get_prompt_embeds(**text, **wrong),
+        "HeartcareModel.get_ecg_features": lambda **wrong: model.get_ecg_features(**ecg, **wrong),
+        "HeartcareModel.get_image_features": lambda **wrong: model.get_image_features(**pixels, **wrong),
+        "HeartcareModel.get_prompt_embeds": lambda **wrong: model.get_prompt_embeds(**text, **wrong),
         "HeadsMixin.find": lambda **wrong: model.find(**ecg, **wrong),
         "HeadsMixin.find_in_pictures": lambda **wrong: model.find_in_pictures(**pixels, **wrong),
         "HeartcareForConditionalGeneration.forecast": lambda **wrong: model.forecast(**ecg, **wrong),

@@ -16,7 +16,7 @@ from support.requests import message, packed
 
 from heartcare.handler import EndpointHandler
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
-from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, read_request
+from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, preparers_of, read_request
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
@@ -241,6 +241,26 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
                 future.result(60)
         else:
             assert future.result(60)["probabilities"]
+
+
+@pytest.mark.slow
+def test_processes_prepare_the_same_and_may_die(pipe, ecgs, root):
+    """Requests that other processes prepared are answered as all others, errors are told, and when the processes are
+    killed, the server itself goes on.
+    """
+    given = {"signal": ecgs[2].signal, "sampling_rate": 500, "units": "mV"}
+    alone = DynamicBatcher(pipe)
+    picture = str(root / "examples/ecgs/sinus_rhythm.png")
+    with preparers_of(str(root), 1) as processes:
+        batcher = DynamicBatcher(pipe, preparers=processes)
+        for inputs, stated in ((given, {"options": OPTIONS, "question": QUESTION}), (given, {}), (picture, {})):
+            assert batcher.submit(inputs, **stated).result(60) == alone.submit(inputs, **stated).result(60)
+        with pytest.raises(BadRequest, match="base64"):
+            batcher.submit({"base64": "x"})
+        for process in processes._processes.values():
+            process.kill()
+        found = batcher.submit(given, options=OPTIONS, question=QUESTION).result(60)
+        assert found == alone.submit(given, options=OPTIONS, question=QUESTION).result(60) and not batcher.preparers
 
 
 def test_what_was_streamed_is_not_sent_again(pipe, ecgs, speaking):

@@ -32,7 +32,7 @@ from heartcare.processing_heartcare import CHATML_TEMPLATE
 from heartcare.training.data import HeartcareData, StreamedQuestions, notes_of
 from heartcare.training.drill import WORDINGS, drill, drill_pair
 from heartcare.training.items import ECGQuestions
-from heartcare.training.packing import QuestionPacker, fill_rows
+from heartcare.training.packing import LENGTH_STEP, QuestionPacker, fill_rows
 from heartcare.training.ptbxl import PTBXL
 from heartcare.training.recipe import StageRecipe, read_recipe
 from heartcare.training.recordings import BeatTokens, CleanedSignal, ImageSlots, LeadTiles, TrainingItem
@@ -192,7 +192,7 @@ def test_ecgs_without_questions_are_probed_and_change_nothing_else(data, tiny, p
             kinds.add(type(recording))
             single = packer([probed])
             inputs = {k: v for k, v in single.items() if k not in ("labels", "probe_positions", "statements")}
-            last = tiny(**inputs, output_hidden_states=True).hidden_states[-1][0, -1]
+            last = tiny(**inputs, output_hidden_states=True).hidden_states[-1][single["probe_positions"]]
             same = (states - last).abs().amax(1) < 1e-4
             expected = torch.from_numpy(probed.statements).float()
             assert any(torch.equal(statements[k], expected) for k in same.nonzero().flatten())
@@ -289,10 +289,11 @@ def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, items
         for k, question in enumerate(item.questions, 1):
             single = pack([replace(item, questions=[question])])
             assert single["attention_mask"].ndim == 2
-            alone = tiny(**{name: value for name, value in single.items() if name != "labels"}).logits[0]
+            end = int(single["attention_mask"].sum())
+            alone = tiny(**{name: value for name, value in single.items() if name != "labels"}).logits[0, :end]
             places = [i for i, each in enumerate(branch) if each == k]
-            assert [ids[i] for i in places] == single["input_ids"][0, shared:].tolist()
-            assert [labels[i] for i in places] == single["labels"][0, shared:].tolist()
+            assert [ids[i] for i in places] == single["input_ids"][0, shared:end].tolist()
+            assert [labels[i] for i in places] == single["labels"][0, shared:end].tolist()
             assert_close(logits[row, start:][places], alone[shared:], atol=1e-4, rtol=1e-4)
 
 
@@ -324,9 +325,11 @@ def test_labels_are_the_assistant_mask_of_the_chat_template(tiny_processor, item
         inputs = tiny_processor.apply_chat_template(
             conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
-        ids, mask = torch.tensor(inputs["input_ids"]), torch.tensor(inputs["assistant_masks"])
-        assert torch.equal(batch["input_ids"], ids.view(1, -1)) and mask.sum() > 2
-        assert torch.equal(batch["labels"], ids.masked_fill(mask == 0, -100).view(1, -1))
+        ids, mask = (torch.tensor(inputs[name]).view(-1) for name in ("input_ids", "assistant_masks"))
+        assert torch.equal(batch["input_ids"][0, : len(ids)], ids) and mask.sum() > 2
+        assert torch.equal(batch["labels"][0, : len(ids)], ids.masked_fill(mask == 0, -100))
+        assert (batch["labels"][0, len(ids) :] == -100).all() and batch["attention_mask"].sum() == len(ids)
+        assert batch["input_ids"].shape[1] % LENGTH_STEP == 0 and batch["input_ids"].shape[1] - len(ids) < LENGTH_STEP
 
 
 def test_signals_are_shown_with_their_numbers_now_and_then_with_others(data):
