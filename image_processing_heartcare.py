@@ -192,7 +192,10 @@ class ECGImageProcessor(BaseImageProcessor):
         return self.preprocess(images, **kwargs)
 
     def fetch_images(self, images: Any) -> Any:
-        """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does."""
+        """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does.
+
+        Raises: as `open_picture`; `ValueError` for a URL of which no picture comes.
+        """
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
         if (
@@ -201,7 +204,16 @@ class ECGImageProcessor(BaseImageProcessor):
             and not images.startswith(("http://", "https://", "data:"))
         ):
             return open_picture(images)
-        return super().fetch_images(images)
+        if not isinstance(images, str):
+            return super().fetch_images(images)
+        try:
+            return super().fetch_images(images)
+        except Exception as error:  # of whichever client of the network the library has
+            name = images.partition(",")[0] if images.startswith("data:") else images
+            raise ValueError(
+                f"{name[:200]} gives no picture ({type(error).__name__}: {str(error)[:200]}). Pictures alone are "
+                "read from a URL: download any other file, and give its path or bytes."
+            ) from error
 
     def preprocess(self, images: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
         """Cuts pictures into `pixel_values` float32 (images, 12, 3, height, width).

@@ -29,6 +29,7 @@ from .metrics.text import answer_set_match_each, bleu, exact_match_each, rouge_l
 ACCURACY, ENTITY_F1, AUC = "accuracy", "ECG-entity F1", "macro AUC"
 FORECAST_METRICS = ("rmse_uv", "prd", "correlation", "dtw_uv", "r_peak_f1", "hr_error")
 OFTEN_INVALID = 0.05  # share of answers without a single option from which on a verdict names it
+LEAST_PATIENTS = 20  # with which a model is said to read the ECG
 Answers = Sequence[ItemAnswer | None]
 
 
@@ -152,13 +153,20 @@ class AnswerScorer(Scorer):
         test = paired_test([sign * control[k] for k in both], [sign * scores[k] for k in both], patients, seed=seed)
         value, low, high = row["score"]
         numbers = f"{self.primary} {value:.3f} [{low:.3f}, {high:.3f}] against {controls[best]:.3f}"
-        return [f"{name}: {numbers} of the strongest control ({best}). {self.words(test['low'] > 0, row)}"]
+        beats, count = test["low"] > 0, len({*patients})
+        words = _too_few(count) if beats and count < LEAST_PATIENTS else self.words(beats, row)
+        return [f"{name}: {numbers} of the strongest control ({best}). {words}"]
 
     def words(self, beats: bool, row: dict) -> str:
         """The conclusion of a verdict."""
         if beats:
             return "It beats every control: it reads the ECG."
         return "It does NOT beat that control: here it is not reading the ECG."
+
+
+def _too_few(patients: int) -> str:
+    """The conclusion where a model is ahead of every control on few patients: their bootstrap knows no others."""
+    return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
 
 
 def _mean_with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] | None:
@@ -350,6 +358,8 @@ class ClassificationScorer(Scorer):
         beats = score[1] > controls[best][2]
         own, other = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in (score, controls[best]))
         words = "It beats every control: it reads the ECG." if beats else "It does NOT beat that control."
+        if beats and (count := len({item.patients[0] for item in items})) < LEAST_PATIENTS:
+            words = _too_few(count)
         return [
             f"{name}: macro AUC of the superclasses {own} against {other} of the strongest control ({best}). {words}"
         ]

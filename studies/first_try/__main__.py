@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from .rows import BY_TEST, FAIL, OK, Given, Row, cell, outcome
 from .serving import SERVING
 from .speaking import SPEAKING
 
-ROWS = [row for rows in (LOADING, ASKING, GENERATING, COMMANDS, SERVING, SPEAKING) for row in rows.all]
+ROWS = [row for rows in (LOADING, ASKING, GENERATING, SERVING, COMMANDS, SPEAKING) for row in rows.all]
 REPOSITORY = "me/heartcare"  # its name on the copy of the Hub
 HUB_FILES = ("*.py", "*.json", "*.jinja", "*.safetensors", "README.md", "beat360/*")
 # What a process without this package runs: the rows of loading, by the modules of this folder alone.
@@ -116,7 +117,7 @@ def served(clone: Path, space: Path) -> Iterator[str]:
         for file in clone.glob(pattern):
             target = root / REPOSITORY / file.relative_to(clone)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(file)
+            shutil.copy(file, target)
     command = [sys.executable, "-c", HUB, str(clone / "tests"), str(root)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,7 +1,14 @@
 """Rows of asking: chats, general pipelines, forms of input, and what cannot be read."""
 
 import base64
+import contextlib
+import functools
+import http.server
 import io
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .rows import Given, Rows, expect, refused, stopped, user
@@ -129,7 +136,26 @@ def any_to_any(given: Given) -> str:
     def load() -> object:
         return pipeline("any-to-any", model=given.model, processor=given.processor, device="cpu")
 
-    return stopped(load, "torchvision") if find_spec("torchvision") is None else type(load()).__name__
+    return stopped(load, "Torchvision") if find_spec("torchvision") is None else type(load()).__name__
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serves a folder over HTTP, and yields the address."""
+    handler = functools.partial(Silent, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    """A server of files that prints no line for each request."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Prints nothing."""
 
 
 def forms_of_input(given: Given) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -168,7 +194,7 @@ def inputs_of_a_signal(given: Given) -> str:
     return f"{len(forms)} forms, one report"
 
 
-@ASKING.row("pipeline inputs: path of a picture, bytes, base64, PIL, page=, a folder's URL form")
+@ASKING.row("pipeline inputs: path of a picture, bytes, base64, PIL, dict")
 def inputs_of_a_picture(given: Given) -> str:
     import torch
     from PIL import Image
@@ -201,18 +227,14 @@ def ways_of_calling(given: Given) -> str:
 
 @ASKING.row('`pipe(ecg, "What is the rhythm?")`: the question is not dropped in silence')
 def positional_question(given: Given) -> str:
-    try:
-        text = given.pipe(given.ecg(), RHYTHM)["text"]
-    except TypeError as error:
-        expect("question" in str(error) or "positional" in str(error), str(error))
-        return f"TypeError: {error}"
+    text = given.pipe(given.ecg(), RHYTHM)["text"]
     expect(text == "Sinus rhythm.", text)
     return text
 
 
 @ASKING.row('`pipe(ecg, text="...")`: the error names question=')
 def misspelt_question(given: Given) -> str:
-    return refused(lambda: given.pipe(given.ecg(), text=RHYTHM), "text", "question")
+    return refused(lambda: given.pipe(given.ecg(), text=RHYTHM), "did you mean 'question'?")
 
 
 @ASKING.row("missing files, .txt, bad csv, no rate, zeros, NaN, one option, a folder")
@@ -267,14 +289,16 @@ def pdf(given: Given) -> str:
     return refused(lambda: heartcare.read_ecg(path), "page.pdf" if has_extra else "heartcare[pdf]")
 
 
-@ASKING.row("damaged .png by path; URL of a .hea; `pipe([])`")
+@ASKING.row("damaged .png by path; URL of a .hea; `pipe([])`; and the URL of a picture, which is read")
 def damaged(given: Given) -> str:
     path = given.space / "damaged.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     text = refused(lambda: given.pipe(str(path)), "ValueError", "damaged.png")
-    address = refused(lambda: given.pipe("http://127.0.0.1:9/record.hea"))
-    expect("UnidentifiedImage" not in address and given.pipe([]) == [], address)
-    return f"{text}; {address}; []"
+    with served(given.folder / "examples/ecgs") as address:
+        wrong = refused(lambda: given.pipe(f"{address}/sinus_rhythm.hea"), "ValueError", "sinus_rhythm.hea")
+        right = given.pipe(f"{address}/right_bundle_branch_block.png", question=RHYTHM)["text"]
+    expect(right == "Sinus rhythm." and given.pipe([]) == [], right)
+    return f"{text}; {wrong}; []; {right}"
 
 
 @ASKING.row("white page, noise picture: refused")
@@ -316,6 +340,19 @@ def second_call(given: Given) -> str:
         texts[name] = found["text"]
         expect(found["text"] == truth and abs(sum(found["probabilities"].values()) - 1) < 1e-3, found["text"])
     return str(texts)
+
+
+@ASKING.row("README: what `import heartcare` and the Trainer need is named before their first block")
+def readme_needs(given: Given) -> str:
+    page = (given.folder / "README.md").read_text(encoding="utf-8")
+    needs = {"import heartcare": r"pip install (?:-e )?\.|git\+", "Trainer(model": r"accelerate|\[train\]"}
+    missing = []
+    for block, needed in needs.items():
+        before = page[: page.index(block)]
+        if not re.search(needed, before):
+            missing.append(f"before `{block}`: {needed}")
+    expect(not missing, missing)
+    return "named"
 
 
 ASKING.by_test("README quick start, processor, Beat, 360, stream, agent, Trainer blocks",

@@ -1,25 +1,21 @@
-"""Rows of the card, metrics, commands, and of what the wheel holds."""
+"""Rows of the commands, and of what the wheel holds."""
 
 import ast
 import contextlib
 import io
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
-from .rows import EXAMPLES, Given, Rows, expect, user
+from .rows import EXAMPLES, Given, Rows, expect, setup_of, user
 
 COMMANDS = Rows()
-METRICS = 14
-# Names of `evaluate`'s own measures that the card may use.
-HUB_METRICS = {"accuracy", "f1", "roc_auc", "rouge", "bleu", "bertscore", "mse", "mae"}
 # Modules that Windows does not have.
 NOT_ON_WINDOWS = {"resource", "fcntl", "pwd", "grp", "termios", "posix"}
 ROOMS = ("agent", "bench", "console", "examples", "studies", "training")
@@ -38,44 +34,9 @@ def ran(main: Callable[[list[str]], Any], *words: object, cwd: Path) -> tuple[in
     return status, printed.getvalue()
 
 
-def setup_of(folder: Path) -> dict[str, Any]:
-    """Returns what setup.py of a folder hands to setuptools."""
-    with mock.patch("setuptools.setup") as setup, contextlib.chdir(folder):
-        runpy.run_path(str(folder / "setup.py"))
-    return setup.call_args.kwargs
-
-
 def modules_of(folder: Path) -> list[Path]:
     """Returns the Python files of the product."""
     return [*folder.glob("*.py"), *(file for room in ROOMS for file in (folder / room).rglob("*.py"))]
-
-
-@COMMANDS.row("evaluate.load of 14 metrics, compute, combine")
-def metrics(given: Given) -> str:
-    import evaluate
-
-    folders = sorted(file.parent for file in (given.folder / "bench/metrics").glob("*/*.py")
-                     if file.stem == file.parent.name)  # fmt: skip
-    loaded = {folder.name: evaluate.load(str(folder), cache_dir=str(given.space)) for folder in folders}
-    texts = {"predictions": ["Sinus rhythm.", "LVH."], "references": ["Sinus rhythm.", "LVH."]}
-    found = loaded["rouge_l"].compute(**texts) | loaded["entity_f1"].compute(**texts)
-    both = evaluate.combine([loaded["rouge_l"], loaded["bleu"]]).compute(**texts)
-    expect(len(loaded) == METRICS and all(each == 1 for each in found.values() if isinstance(each, float)), found)
-    return f"{len(loaded)} metrics; combined: {sorted(both)}"
-
-
-@COMMANDS.row("model card: load, eval_results; ids, metrics and widget as the Hub has them")
-def card(given: Given) -> str:
-    from huggingface_hub import ModelCard
-    from huggingface_hub.utils import validate_repo_id
-
-    metadata = ModelCard.load(given.folder / "README.md", ignore_metadata_errors=False).data
-    for name in metadata.datasets or ():
-        validate_repo_id(name)
-        expect(name.count("/") == 1, name)
-    expect(metadata.eval_results and set(metadata.metrics or ()) <= HUB_METRICS, metadata.metrics)
-    expect(metadata.metrics and all(set(each) == {"messages"} for each in metadata.widget), metadata.widget)
-    return f"{len(metadata.eval_results)} results, data sets {metadata.datasets}, metrics {metadata.metrics}"
 
 
 COMMANDS.by_test("walkthroughs 1-5", "tests/docs/test_walkthroughs.py")
@@ -142,12 +103,17 @@ COMMANDS.by_test("CLI bench report on few items",
 
 @COMMANDS.row("bench verdicts at n = 1 to 6: none is given")
 def verdicts(given: Given) -> str:
-    import inspect as inspection
+    from heartcare.bench.controls import MAJORITY, MODEL
+    from heartcare.bench.scorers import SCORERS, RowScores
 
-    from heartcare.bench import scorers
-
-    expect("LEAST" in inspection.getsource(scorers), "no least number of items before a verdict")
-    return "a least number of items"
+    sentences = {}
+    for count in (1, 6, 60):
+        items = [SimpleNamespace(patients=(f"p{number}",)) for number in range(count)]
+        rows = {row: RowScores({"score": 3 * [score], "n": count}, count * [score])
+                for row, score in ((MODEL, 1.0), (MAJORITY, 0.0))}  # fmt: skip
+        sentences[count] = SCORERS["report"].verdict("report", items, rows, seed=0)[0]
+    expect(all(("it reads the ECG" in text) == (count > 6) for count, text in sentences.items()), sentences)
+    return sentences[6]
 
 
 @COMMANDS.row("examples/read_ecg.py; missing or damaged .png: one line")
@@ -231,7 +197,7 @@ def relative_path(given: Given) -> str:
     import torch
 
     with contextlib.chdir(os.path.dirname(given.ecg())):
-        inputs = given.chat_inputs([user({"type": "ecg", "path": EXAMPLES[2]}, "What is the rhythm?")])
+        inputs = given.chat_inputs([user({"type": "ecg", "path": EXAMPLES[2]}, "Write a report of this ECG.")])
     same = all(torch.equal(value, given.inputs[name]) for name, value in inputs.items())
     expect(same, sorted(inputs))
     return "the same"

@@ -1,10 +1,13 @@
-"""Rows of the model itself: options of generate, number formats, attention, saving, training and export."""
+"""Rows of the model itself: options of generate, number formats, saving, training, export, metrics and card."""
 
 from typing import Any
 
-from .rows import Given, Rows, StoppedByLibrary, expect, refused, stopped, user
+from .rows import Given, Rows, StoppedByLibrary, expect, refused, setup_of, stopped, user
 
 GENERATING = Rows()
+METRICS = 14
+# Names of `evaluate`'s own measures that the card may use.
+HUB_METRICS = {"accuracy", "f1", "roc_auc", "rouge", "bleu", "bertscore", "mse", "mae"}
 GREEDY = {"do_sample": False, "max_new_tokens": 12}
 
 
@@ -128,7 +131,10 @@ def device_maps(given: Given) -> str:
         answer(given, AutoModel.from_pretrained(given.repo, **given.trusted, **options).eval())
         for options in ({"device_map": "auto"}, {"device_map": "cpu"}, {"low_cpu_mem_usage": True})
     ]
-    expect({*texts} == {answer(given)}, texts)
+    offload = {"device_map": "auto", "max_memory": {"cpu": "8MB"}, "offload_folder": given.space / "offload"}
+    offloaded = AutoModel.from_pretrained(given.repo, **given.trusted, **offload).eval()
+    texts.append(answer(given, offloaded))
+    expect({*texts} == {answer(given)} and "disk" in offloaded.hf_device_map.values(), texts)
     return texts[0]
 
 
@@ -182,8 +188,6 @@ GENERATING.by_test("examples/quantize.py int8, 4 bits",
 
 @GENERATING.row("examples/quantize.py 4 bits: the extra `quantize` has all that it needs")
 def quantize_extra(given: Given) -> str:
-    from .commands import setup_of
-
     extra = setup_of(given.folder)["extras_require"]["quantize"]
     expect({"bitsandbytes", "accelerate"} <= {*extra}, extra)
     return ", ".join(extra)
@@ -194,6 +198,34 @@ GENERATING.by_test("torch.compile(model)", "tests/core/test_model.py::test_the_w
 GENERATING.by_test("CUDA, by reading: codebooks stay float32",
                    "tests/core/test_beat.py::test_bfloat16_keeps_codebooks_in_float32")  # fmt: skip
 GENERATING.by_test("datasets.load_dataset of a build", "tests/agent/test_build.py::test_load_dataset_and_chat")
+
+
+@GENERATING.row("evaluate.load of 14 metrics, compute, combine")
+def metrics(given: Given) -> str:
+    import evaluate
+
+    folders = sorted(file.parent for file in (given.folder / "bench/metrics").glob("*/*.py")
+                     if file.stem == file.parent.name)  # fmt: skip
+    loaded = {folder.name: evaluate.load(str(folder), cache_dir=str(given.space)) for folder in folders}
+    texts = {"predictions": ["Sinus rhythm.", "LVH."], "references": ["Sinus rhythm.", "LVH."]}
+    found = loaded["rouge_l"].compute(**texts) | loaded["entity_f1"].compute(**texts)
+    both = evaluate.combine([loaded["rouge_l"], loaded["bleu"]]).compute(**texts)
+    expect(len(loaded) == METRICS and all(each == 1 for each in found.values() if isinstance(each, float)), found)
+    return f"{len(loaded)} metrics; combined: {sorted(both)}"
+
+
+@GENERATING.row("model card: load, eval_results; ids, metrics and widget as the Hub has them")
+def card(given: Given) -> str:
+    from huggingface_hub import ModelCard
+    from huggingface_hub.utils import validate_repo_id
+
+    metadata = ModelCard.load(given.folder / "README.md", ignore_metadata_errors=False).data
+    for name in metadata.datasets or ():
+        validate_repo_id(name)
+        expect(name.count("/") == 1, name)
+    expect(metadata.eval_results and set(metadata.metrics or ()) <= HUB_METRICS, metadata.metrics)
+    expect(metadata.metrics and all(set(each) == {"messages"} for each in metadata.widget), metadata.widget)
+    return f"{len(metadata.eval_results)} results, data sets {metadata.datasets}, metrics {metadata.metrics}"
 
 
 @GENERATING.row("processor: a misspelt keyword is refused and the right one is named")

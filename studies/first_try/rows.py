@@ -4,12 +4,15 @@ A module of rows imports nothing of the package at its top, so that the rows of 
 package is not installed.
 """
 
+import contextlib
 import re
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 OK, LIB, FAIL, BY_TEST = "OK", "LIB", "FAIL", "by test"
 EXAMPLES = ("sinus_rhythm", "atrial_fibrillation", "right_bundle_branch_block")
@@ -72,8 +75,8 @@ class Given:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Inputs of the model for one ECG and a question."""
-        return self.chat_inputs([user({"type": "ecg", "path": self.ecg()}, "What is the rhythm?")])
+        """Inputs of the model for one ECG and the request for a report."""
+        return self.chat_inputs([user({"type": "ecg", "path": self.ecg()}, "Write a report of this ECG.")])
 
     def written(self, inputs: dict[str, Any], ids: Any) -> list[str]:
         """Returns the answers that follow the prompts in `ids`."""
@@ -116,6 +119,13 @@ class Rows:
         self.all.append(Row(name, tests=tests))
 
 
+def setup_of(folder: Path) -> dict[str, Any]:
+    """Returns what setup.py of a folder hands to setuptools."""
+    with mock.patch("setuptools.setup") as setup, contextlib.chdir(folder):
+        runpy.run_path(str(folder / "setup.py"))
+    return setup.call_args.kwargs
+
+
 def user(*parts: Any) -> dict[str, Any]:
     """Returns a message of a user, with its texts as parts."""
     return {"role": "user", "content": [as_part(part) for part in parts]}
@@ -133,7 +143,7 @@ def expect(is_right: object, found: object) -> None:
 
 
 def refused(call: Callable[[], object], *words: str) -> str:
-    """Returns the first line of the error that a call is refused with.
+    """Returns the error that a call is refused with, on one line.
 
     Args:
         call: What is refused.
@@ -146,7 +156,7 @@ def refused(call: Callable[[], object], *words: str) -> str:
     except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
         expect(all(each in text for each in words), text)
-        return text.strip().splitlines()[0]
+        return " ".join(text.split())
     raise AssertionError(f"is not refused: {found!r}")
 
 

@@ -108,7 +108,7 @@ def whole_sentences(given: Given) -> str:
     for question in QUESTIONS:
         for name, answer in texts(each(given, question)).items():
             count += 1
-            words = re.findall(r"[a-z]+", answer.lower())
+            words = re.findall(r"[a-z]{2,}", answer.lower())
             repeated = any(len({*words[k : k + 3]}) == 1 for k in range(len(words) - 2))
             if not SENTENCE.fullmatch(answer) or repeated:
                 wrong[name, question] = answer

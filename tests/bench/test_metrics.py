@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.bench.controls import MAJORITY, MODEL
 from heartcare.bench.metrics import (
     RUBRIC,
     Choice,
@@ -45,6 +47,7 @@ from heartcare.bench.metrics import (
     signal_prediction,
     token_f1_each,
 )
+from heartcare.bench.scorers import SCORERS, RowScores
 from heartcare.scp_heartcare import TOPICS
 
 WORDS = (
@@ -393,6 +396,17 @@ def slow_dtw(one, other):
         for j in range(len(other)):
             table[i + 1, j + 1] = abs(one[i] - other[j]) + min(table[i, j], table[i, j + 1], table[i + 1, j])
     return table[-1, -1] / len(one)
+
+
+@pytest.mark.parametrize(("count", "is_said"), [(1, False), (6, False), (19, False), (20, True)])
+def test_of_few_patients_no_verdict_is_given(count, is_said):
+    """From one record alone, whose interval has no width, no model is said to read ECGs."""
+    items = [SimpleNamespace(patients=(f"p{number}",)) for number in range(count)]
+    rows = {name: RowScores({"score": 3 * [score]}, count * [score]) for name, score in ((MODEL, 1.0), (MAJORITY, 0.0))}
+    (verdict,) = SCORERS["report"].verdict("S/report", items, rows, seed=0)
+    (of_classes,) = SCORERS["classification"].verdict("S/classification", items, rows, seed=0)
+    for each in (verdict, of_classes):
+        assert ("it reads the ECG" in each) == is_said and (f"got {count}." in each) != is_said
 
 
 def test_signal_prediction():

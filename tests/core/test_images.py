@@ -1,5 +1,8 @@
+import functools
+import http.server
 import io
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +14,30 @@ from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpe
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import LEADS
 from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, open_picture, picture_of, upright
+
+
+@pytest.fixture
+def address(root):
+    """The URL that the example ECGs are under, on a server of this machine."""
+    folder = functools.partial(http.server.SimpleHTTPRequestHandler, directory=root / "examples/ecgs")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), folder)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_of_a_url_pictures_alone_are_read(image_processor, address, root):
+    """A recording, nothing at all, and a server that is not there are told in words of our own."""
+    page = root / "examples/ecgs/sinus_rhythm.png"
+    assert np.array_equal(image_processor.fetch_images(f"{address}/{page.name}"), open_picture(page))
+    for url in (
+        f"{address}/sinus_rhythm.hea",
+        f"{address}/none.png",
+        "http://127.0.0.1:9/a.png",
+        "data:image/png;base64,x",
+    ):
+        with pytest.raises(ValueError, match=rf"^{re.escape(url.partition(',')[0])} gives no picture .*give its path"):
+            image_processor.fetch_images([url])
 
 
 @pytest.fixture

@@ -406,6 +406,14 @@ def test_no_input_gives_no_answer_and_no_keyword_is_swallowed(pipe, records):
     for wrong, near in (("samplng_rate", "sampling_rate"), ("layot", "layout"), ("max_new_token", "max_new_tokens")):
         with pytest.raises(TypeError, match=f"{wrong}.*did you mean '{near}'"):
             pipe(records[0], **{wrong: 500}, options=RHYTHMS, question="Which rhythm is it?")
+    for other, ours in (("text", "question"), ("prompt", "question"), ("candidate_labels", "options")):
+        with pytest.raises(TypeError, match=rf"'{other}' \(did you mean '{ours}'\?\).*keywords: [a-z]"):
+            pipe(records[0], **{other: "What is the rhythm?"})
+
+
+def test_a_question_may_stand_behind_the_ecg(pipe, records):
+    assert pipe(records[1], "What is the rhythm?") == pipe(records[1], question="What is the rhythm?")
+    assert pipe([records[0]] * 2, "Is it normal?", batch_size=2) == 2 * [pipe(records[0], question="Is it normal?")]
 
 
 def test_the_layout_of_a_picture_can_be_given_everywhere(pipe, processor, root):

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", SHA)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +35,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.split("?")[0]
+        named = re.search(r"/(?:resolve|revision|tree)/([^/]+)", path)
+        if named and named[1] not in REVISIONS:
+            return self.reply(404, X_Error_Code="RevisionNotFound")
         if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             repo, _, name = match.groups()
             file = (self.server.root / repo / name).resolve()
