@@ -236,7 +236,7 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
     loader.times["ask"] += time.perf_counter() - clock
     llm = _rephrase(samples, settings)
     clock = time.perf_counter()
-    partial = out / WORK / f"{unit['name']}.partial"
+    partial = _partial(out, unit["name"])
     write_shard(partial, samples)
     loader.times["write"] += time.perf_counter() - clock
     report = _report(unit["name"], partial, samples, loader, llm)
@@ -391,8 +391,13 @@ def _fingerprint(unit: dict) -> str:
     return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _partial(out: Path, name: str) -> Path:
+    """Path of a file that is being written, in the work folder: another process may write the same at the same time."""
+    return out / WORK / f"{name}.{os.getpid()}.partial"
+
+
 def _write(path: Path, text: str):
-    """Writes all of a text or nothing."""
-    partial = path.with_name(path.name + ".partial")
+    """Writes all of a text or nothing, to a file of the data set or of its work folder."""
+    partial = _partial(path.parent.parent if path.parent.name == WORK else path.parent, path.name)
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
