@@ -1,49 +1,25 @@
 """HeartcareGPT: an ECG language model native to the Hugging Face ecosystem."""
 
-import transformers
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .claims_heartcare import Claim, verify
-from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig
-from .digitizing_heartcare import DigitizedPage, NotDigitized, digitize
-from .ecg_heartcare import ECG
-from .extraction_heartcare import BeatFeatureExtractor
-from .image_processing_heartcare import ECGImageProcessor
-from .measuring_heartcare import Measurements, measure_ecg
-from .modeling_heartcare import HeartcareForConditionalGeneration
-from .pipeline_heartcare import ECGInterpretationPipeline
-from .processing_heartcare import HeartcareProcessor
-from .reading_heartcare import read_ecg
-from .streaming_beat import BeatStream
-from .tokenization_beat import BeatModel
 
-# With the package installed, the auto classes know it, and no remote code has to be trusted.
-AutoConfig.register("heartcare_beat", BeatConfig)
-AutoConfig.register("heartcare", HeartcareConfig)
-AutoModel.register(BeatConfig, BeatModel)
-for _auto_class in AUTO_CLASSES:
-    getattr(transformers, _auto_class).register(HeartcareConfig, HeartcareForConditionalGeneration)
-AutoProcessor.register(HeartcareConfig, HeartcareProcessor)
-AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor)
-AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor)
+def _is_command() -> bool:
+    """Tells whether Python was started as the command `heartcare` or as `python -m heartcare`."""
+    words = sys.orig_argv
+    module = words[words.index("-m") + 1 : words.index("-m") + 2] if "-m" in words else []
+    return Path(sys.argv[0]).stem == "heartcare" or sys.argv[0] == "-m" and module == ["heartcare"]
 
-__all__ = [
-    "BeatConfig",
-    "BeatFeatureExtractor",
-    "BeatModel",
-    "BeatStream",
-    "Claim",
-    "DigitizedPage",
-    "ECG",
-    "ECGImageProcessor",
-    "ECGInterpretationPipeline",
-    "HeartcareConfig",
-    "HeartcareForConditionalGeneration",
-    "HeartcareProcessor",
-    "Measurements",
-    "NotDigitized",
-    "digitize",
-    "measure_ecg",
-    "read_ecg",
-    "verify",
-]
+
+if TYPE_CHECKING or not _is_command():
+    from .public_heartcare import *  # noqa: F403
+    from .public_heartcare import __all__ as __all__
+else:
+    # The command's help and its errors do not wait for torch and transformers, which take seconds to import.
+    def __getattr__(name: str) -> Any:
+        """Imports the public names as soon as one of them is asked for."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(".public_heartcare", __name__), name)
