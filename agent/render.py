@@ -86,19 +86,19 @@ class Sheet:
         if rhythm:
             yield Cell("II", MARGIN_MM + CALIBRATION_MM, self.row_centre(rows - 1), 0.0, self.seconds)
 
-
-    def trace(self, cell: "Cell", lead: np.ndarray, sampling_rate: float) -> Iterator[np.ndarray]:
-        """The lines of one trace, (points, 2) in mm from the left and the top: one for each stretch without a gap.
+    def trace(self, cell: "Cell", lead: np.ndarray, sampling_rate: float, scale: float = 1.0) -> Iterator[np.ndarray]:
+        """The lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
 
         Args:
             cell: Place of the trace.
             lead: (samples,) in mV, NaN in gaps, from the beginning of the recording on.
             sampling_rate: Hz.
+            scale: Units of the points in a mm.
         """
         start, stop = round(cell.start * sampling_rate), round(cell.stop * sampling_rate)
         trace = lead[start : stop + 1]
-        x = cell.x + np.arange(len(trace)) / sampling_rate * self.speed
-        y = cell.y - np.clip(trace * self.gain, -self.row_mm, self.row_mm)
+        x = (cell.x + np.arange(len(trace)) / sampling_rate * self.speed) * scale
+        y = (cell.y - np.clip(trace * self.gain, -self.row_mm, self.row_mm)) * scale
         for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
             part = part[np.isfinite(trace[part])]
             if len(part) > 1:
@@ -217,8 +217,8 @@ def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float) 
     pen, scale = ImageDraw.Draw(ink), 2 * sheet.px
     stroke = max(2, round(0.35 * scale))
     for cell in sheet.cells():
-        for line in sheet.trace(cell, signals[cell.lead], sampling_rate):
-            pen.line((line * scale).ravel().tolist(), fill=255, width=stroke, joint="curve")
+        for line in sheet.trace(cell, signals[cell.lead], sampling_rate, scale):
+            pen.line(line.ravel().tolist(), fill=255, width=stroke, joint="curve")
     for row in range(sheet.rows):
         pen.line((sheet.pulse(row) * scale).ravel().tolist(), fill=255, width=stroke)
     return ink.reduce(2)

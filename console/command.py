@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .models import default_model
 
+ALL = "heartcare.public_heartcare"  # what `import heartcare` imports elsewhere, and commands of other rooms count on
 Run = Callable[[list[str]], int | None]
 
 
@@ -26,7 +27,13 @@ class Subcommand(NamedTuple):
 
 def of_module(name: str, *first: str) -> Run:
     """Returns the command that a module's `main` is, with the words `first` before those of the user."""
-    return lambda words: import_module(f"heartcare.{name}").main([*first, *words])
+
+    def run(words: list[str]) -> int | None:
+        if not name.startswith("console."):
+            import_module(ALL)
+        return import_module(f"heartcare.{name}").main([*first, *words])
+
+    return run
 
 
 def serve(words: list[str]) -> int | None:
@@ -42,6 +49,7 @@ def space(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="heartcare space", description="Starts the Space on this machine.")
     parser.add_argument("--model", help="folder or Hub id")
     os.environ["MODEL"] = parser.parse_args(words).model or default_model()
+    import_module(ALL)
     runpy.run_module("heartcare.examples.space.app", run_name="__main__")
 
 

@@ -48,9 +48,11 @@ def load_pipeline(model: str, subfolder: str = "") -> "ECGInterpretationPipeline
     """
     from transformers.utils import logging
 
-    from ..modeling_heartcare import HeartcareForConditionalGeneration
-    from ..pipeline_heartcare import ECGInterpretationPipeline
-    from ..processing_heartcare import HeartcareProcessor
+    from ..public_heartcare import (
+        ECGInterpretationPipeline,
+        HeartcareForConditionalGeneration,
+        HeartcareProcessor,
+    )
 
     logging.disable_progress_bar()  # of loading, which takes a moment
     return ECGInterpretationPipeline(

@@ -1,0 +1,53 @@
+"""Drawings of the command line: a page of the kind that the name of its file asks for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..agent.render import add_text, draw_ecg
+from ..agent.vector import VECTOR_ENDINGS, draw_vector, of_picture
+
+ENDINGS = (".png", *VECTOR_ENDINGS)
+NOT_CLINICAL = "Not for clinical use."
+
+
+def page_file(text: str) -> Path:
+    """Returns the path of a drawing. Raises `ValueError` for an ending that is none of `ENDINGS`."""
+    if Path(text).suffix.lower() not in ENDINGS:
+        raise ValueError(f"A drawing is written as {', '.join(ENDINGS)}, got {text!r}.")
+    return Path(text)
+
+
+def save_signal(path: Path, signal: np.ndarray, rate: float, lines: list[tuple[str, str]], **options: Any) -> None:
+    """Draws an ECG on paper, with answers below it, and writes it as the ending of the file's name says.
+
+    Args:
+        path: File to write; its folder is made.
+        signal: (12, samples) in mV.
+        rate: Hz.
+        lines: (question, answer) pairs; none for the paper alone.
+        options: layout, speed, gain, header and lead_mask of `draw_ecg`.
+
+    Raises: `ValueError` of `draw_ecg`; `ImportError` for a PDF without the extra.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() in VECTOR_ENDINGS:
+        page = draw_vector(signal, rate, **options)
+        (page.with_text(lines) if lines else page).save(path)
+    else:
+        page = draw_ecg(signal, rate, **options)
+        (add_text(page, lines) if lines else page).save(path)
+
+
+def save_picture(path: Path, picture: Image.Image, lines: list[tuple[str, str]]) -> None:
+    """Writes a picture with answers below it, as the ending of the file's name says; in vector graphics they are text.
+
+    Raises: `ImportError` for a PDF without the extra.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() in VECTOR_ENDINGS:
+        of_picture(picture).with_text(lines).save(path)
+    else:
+        add_text(picture.convert("RGB"), lines).save(path)
