@@ -8,20 +8,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from .files import STATED, UNREADABLE, add_stated, given
+from .files import STATED, UNREADABLE, add_stated, given, one_of
 from .pages import page_file, save_signal
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
-    from ..image_processing_heartcare import LAYOUTS
-
     parser = argparse.ArgumentParser(
         prog="heartcare draw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="ECG of any known format")
     parser.add_argument("--out", required=True, help="the drawing: .png, .svg or .pdf")
-    parser.add_argument("--layout", choices=LAYOUTS, default="3x4+R")
+    parser.add_argument("--layout", type=one_of("image_processing_heartcare", "LAYOUTS"), default="3x4+R")
     parser.add_argument("--speed", type=float, default=25.0, help="mm/s")
     parser.add_argument("--gain", type=float, default=10.0, help="mm/mV")
     parser.add_argument("--start", type=float, default=0.0, help="second of the recording with which the page begins")

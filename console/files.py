@@ -1,18 +1,17 @@
 """ECG files and page pictures of the command line: one way to open them, and the options that say what they do not."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
-from ..digitizing_heartcare import DigitizedPage, digitize
-from ..ecg_heartcare import ECG
-from ..image_processing_heartcare import open_picture
-from ..layouts_heartcare import LAYOUT_NAMES
-from ..paper_heartcare import NotDigitized
-from ..reading_heartcare import PICTURES, detect_format, read_ecg
+    from ..digitizing_heartcare import DigitizedPage
+    from ..ecg_heartcare import ECG
 
 UNREADABLE = (ValueError, TypeError, OSError, ImportError)  # errors that say what is wrong with a file
 STATED = ("sampling_rate", "lead_names", "units")
@@ -31,9 +30,9 @@ class Opened:
         notes: Sentences on how a picture was digitised, or why it was not.
     """
 
-    ecg: ECG | None
-    page: DigitizedPage | None
-    picture: Image.Image | None
+    ecg: "ECG | None"
+    page: "DigitizedPage | None"
+    picture: "Image.Image | None"
     format: str
     notes: tuple[str, ...] = ()
 
@@ -54,9 +53,23 @@ def add_stated(parser: argparse.ArgumentParser) -> None:
 
 def add_of_pages(parser: argparse.ArgumentParser) -> None:
     """Adds the options for what is known of a picture."""
-    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="of a picture, where it is not found")
+    parser.add_argument(
+        "--layout", type=one_of("layouts_heartcare", "LAYOUT_NAMES"), help="of a picture, where it is not found"
+    )
     parser.add_argument("--speed", type=float, help="mm/s of a picture, where it has no calibration pulse")
     parser.add_argument("--gain", type=float, help="mm/mV of a picture, where it has no calibration pulse")
+
+
+def one_of(module: str, constant: str) -> Callable[[str], str]:
+    """Returns the check of an option by a constant of the core, which is not imported for the command's help."""
+
+    def check(text: str) -> str:
+        choices = list(getattr(import_module(f"heartcare.{module}"), constant))
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
+        return text
+
+    return check
 
 
 def names(text: str) -> list[str]:
@@ -79,6 +92,10 @@ def open_file(path: Path, stated: dict[str, Any], of_pages: dict[str, Any]) -> O
 
     Raises: one of `UNREADABLE`.
     """
+    from ..digitizing_heartcare import NotDigitized, digitize
+    from ..image_processing_heartcare import open_picture
+    from ..reading_heartcare import PICTURES, detect_format, read_ecg
+
     format = detect_format(path).name
     if format not in PICTURES:
         return Opened(read_ecg(path, **stated), None, None, format)

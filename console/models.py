@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..extraction_heartcare import BeatFeatureExtractor
     from ..pipeline_heartcare import ECGInterpretationPipeline
+    from ..tokenization_beat import BeatModel
 
 VARIABLE = "HEARTCARE_MODEL"
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -59,3 +61,22 @@ def load_pipeline(model: str, subfolder: str = "") -> "ECGInterpretationPipeline
         model=HeartcareForConditionalGeneration.from_pretrained(model, subfolder=subfolder),
         processor=HeartcareProcessor.from_pretrained(model, subfolder=subfolder),
     )
+
+
+@lru_cache(maxsize=1)
+def load_beat(model: str, subfolder: str = "") -> "tuple[BeatModel, BeatFeatureExtractor]":
+    """Returns Beat of a model, and its feature extractor; those of the last one are kept.
+
+    Args:
+        model: Folder or Hub id of a HeartcareGPT or of a Beat.
+        subfolder: Of the repository, where the checkpoint lies in one.
+
+    Raises: as `from_pretrained`.
+    """
+    from transformers.utils import logging
+
+    from ..public_heartcare import BeatFeatureExtractor, BeatModel
+
+    logging.disable_progress_bar()
+    beat = BeatModel.from_pretrained(model, subfolder=subfolder).eval()
+    return beat, BeatFeatureExtractor.from_pretrained(model, subfolder=subfolder)

@@ -1,15 +1,14 @@
 """Drawings of the command line: a page of the kind that the name of its file asks for."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
-from ..agent.render import add_text, draw_ecg
-from ..agent.vector import VECTOR_ENDINGS, draw_vector, of_picture
-
-ENDINGS = (".png", *VECTOR_ENDINGS)
+PIXELS = ".png"
+ENDINGS = (PIXELS, ".svg", ".pdf")
 NOT_CLINICAL = "Not for clinical use."
 
 
@@ -20,7 +19,7 @@ def page_file(text: str) -> Path:
     return Path(text)
 
 
-def save_signal(path: Path, signal: np.ndarray, rate: float, lines: list[tuple[str, str]], **options: Any) -> None:
+def save_signal(path: Path, signal: "np.ndarray", rate: float, lines: list[tuple[str, str]], **options: Any) -> None:
     """Draws an ECG on paper, with answers below it, and writes it as the ending of the file's name says.
 
     Args:
@@ -32,22 +31,28 @@ def save_signal(path: Path, signal: np.ndarray, rate: float, lines: list[tuple[s
 
     Raises: `ValueError` of `draw_ecg`; `ImportError` for a PDF without the extra.
     """
+    from ..agent.render import add_text, draw_ecg
+    from ..agent.vector import draw_vector
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in VECTOR_ENDINGS:
-        page = draw_vector(signal, rate, **options)
-        (page.with_text(lines) if lines else page).save(path)
-    else:
+    if path.suffix.lower() == PIXELS:
         page = draw_ecg(signal, rate, **options)
         (add_text(page, lines) if lines else page).save(path)
+    else:
+        page = draw_vector(signal, rate, **options)
+        (page.with_text(lines) if lines else page).save(path)
 
 
-def save_picture(path: Path, picture: Image.Image, lines: list[tuple[str, str]]) -> None:
+def save_picture(path: Path, picture: "Image.Image", lines: list[tuple[str, str]]) -> None:
     """Writes a picture with answers below it, as the ending of the file's name says; in vector graphics they are text.
 
     Raises: `ImportError` for a PDF without the extra.
     """
+    from ..agent.render import add_text
+    from ..agent.vector import of_picture
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in VECTOR_ENDINGS:
-        of_picture(picture).with_text(lines).save(path)
-    else:
+    if path.suffix.lower() == PIXELS:
         add_text(picture.convert("RGB"), lines).save(path)
+    else:
+        of_picture(picture).with_text(lines).save(path)
