@@ -86,3 +86,7 @@ def main(argv: list[str] | None = None) -> int:
             return COMMANDS[args.subcommand].run(args.words) or 0
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough of it; Python would try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

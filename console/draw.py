@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .files import STATED, UNREADABLE, add_stated, given, one_of
-from .pages import page_file, save_signal
+from .pages import page_file, save_ecg
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -37,7 +37,6 @@ def draw(args: argparse.Namespace) -> None:
 
     Raises: one of `UNREADABLE`.
     """
-    from ..extraction_heartcare import BeatFeatureExtractor
     from ..reading_heartcare import read_ecg
 
     ecg = read_ecg(args.file, **given(args, STATED))
@@ -45,10 +44,8 @@ def draw(args: argparse.Namespace) -> None:
         raise ValueError(f"--start must be from 0 to {ecg.seconds:g} s, the length of the recording, got {args.start}.")
     first = round(args.start * ecg.sampling_rate)
     ecg = ecg.cut(first, first + round(10 * ecg.sampling_rate))
-    extractor = BeatFeatureExtractor()
-    signal = extractor.clean(extractor.arrange(ecg).signal, ecg.sampling_rate)
     options = {"layout": args.layout, "speed": args.speed, "gain": args.gain, "header": args.file.name}
-    save_signal(Path(args.out), signal, ecg.sampling_rate, [], **options)
+    save_ecg(Path(args.out), ecg, [], **options)
 
 
 def main(argv: list[str] | None = None) -> int:

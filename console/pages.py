@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
+
+    from ..ecg_heartcare import ECG
 
 PIXELS = ".png"
 ENDINGS = (PIXELS, ".svg", ".pdf")
@@ -19,21 +20,25 @@ def page_file(text: str) -> Path:
     return Path(text)
 
 
-def save_signal(path: Path, signal: "np.ndarray", rate: float, lines: list[tuple[str, str]], **options: Any) -> None:
-    """Draws an ECG on paper, with answers below it, and writes it as the ending of the file's name says.
+def save_ecg(path: Path, ecg: "ECG", lines: list[tuple[str, str]], **options: Any) -> None:
+    """Draws the first ten seconds of an ECG on paper, cleaned and at its own sampling rate, with answers below it, and
+    writes it as the ending of the file's name says.
 
     Args:
         path: File to write; its folder is made.
-        signal: (12, samples) in mV.
-        rate: Hz.
+        ecg: The recording.
         lines: (question, answer) pairs; none for the paper alone.
-        options: layout, speed, gain, header and lead_mask of `draw_ecg`.
+        options: layout, speed, gain and header of `draw_ecg`.
 
-    Raises: `ValueError` of `draw_ecg`; `ImportError` for a PDF without the extra.
+    Raises: `ValueError` for an ECG that cannot be cleaned, and of `draw_ecg`; `ImportError` for a PDF without the
+        extra.
     """
     from ..agent.render import add_text, draw_ecg
     from ..agent.vector import draw_vector
+    from ..extraction_heartcare import BeatFeatureExtractor
 
+    extractor, rate = BeatFeatureExtractor(), ecg.sampling_rate
+    signal = extractor.clean(extractor.arrange(ecg).signal, rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == PIXELS:
         page = draw_ecg(signal, rate, **options)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .files import OF_PAGES, STATED, UNREADABLE, Opened, add_of_pages, add_stated, given, open_file
 from .models import add_model, default_model, load_pipeline
-from .pages import NOT_CLINICAL, page_file, save_picture, save_signal
+from .pages import NOT_CLINICAL, page_file, save_ecg, save_picture
 
 if TYPE_CHECKING:
     from ..pipeline_heartcare import ECGInterpretationPipeline
@@ -138,7 +138,7 @@ def print_answers(reading: Reading) -> None:
         print(f"Note: {note}")
 
 
-def draw(pipe: "ECGInterpretationPipeline", reading: Reading, title: str, out: Path) -> None:
+def draw(reading: Reading, title: str, out: Path) -> None:
     """Writes the drawing: an ECG on paper, of a long recording its cleanest window, or the page with what was read
     drawn over it; and the answers below.
     """
@@ -154,15 +154,10 @@ def draw(pipe: "ECGInterpretationPipeline", reading: Reading, title: str, out: P
         start = round(window["start"] * ecg.sampling_rate)
         ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
         header = f"{title}   at {window['start']:.0f} s, {window['reason']}"
-    extractor = pipe.processor.feature_extractor
-    prepared = extractor.prepare(ecg)
-    options = {"header": header, "lead_mask": prepared.lead_mask}
-    save_signal(out, prepared.signal, extractor.sampling_rate, lines, **options)
+    save_ecg(out, ecg, lines, header=header)
 
 
-def write_outputs(
-    pipe: "ECGInterpretationPipeline", reading: Reading, path: Path, args: argparse.Namespace
-) -> Path | None:
+def write_outputs(reading: Reading, path: Path, args: argparse.Namespace) -> Path | None:
     """Writes what is asked for beside the answers. Returns the path of the drawing, None where there is none."""
     fhir, sr, out = (output_of(args, name, path) for name in ("fhir", "sr", "out"))
     for file in (fhir, sr):
@@ -177,12 +172,12 @@ def write_outputs(
 
         write_structured_report(sr, reading.opened.ecg, reading.report)
     if out:
-        draw(pipe, reading, path.name, out)
+        draw(reading, path.name, out)
     return out
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads all files. Returns the exit status: 1 if one of them could not be read."""
+    """Reads all files. Returns the exit status: 1 if one of them could not be read, or not be written as asked for."""
     started = time.perf_counter()
     try:
         pipe = load_pipeline(args.model or default_model(), args.subfolder)
@@ -196,19 +191,23 @@ def run(args: argparse.Namespace) -> int:
         began = time.perf_counter()
         try:
             reading = read_file(pipe, path, args)
-            took = time.perf_counter() - began
-            if args.json:
-                print(json.dumps(as_plain(path, reading)), flush=True)
-            else:
-                print_answers(reading)
-            drawn = write_outputs(pipe, reading, path, args)
         except UNREADABLE as error:
             failed += 1
             print(f"{path}: Cannot read this ECG. {error}", file=sys.stderr)
             continue
+        took = time.perf_counter() - began
+        if args.json:
+            print(json.dumps(as_plain(path, reading)), flush=True)
+        else:
+            print_answers(reading)
+        try:
+            drawn = write_outputs(reading, path, args)
+        except UNREADABLE as error:
+            failed += 1
+            print(f"{path}: It was read, but not written. {error}", file=sys.stderr)
+            continue
         if drawn and not args.json:
-            count = len(reading.replies)
-            print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {count} answers {took:.1f} s.")
+            print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
     if not args.json:
         print(NOT_CLINICAL)
     return 1 if failed else 0

@@ -33,6 +33,16 @@ def test_the_names_of_the_package_are_there_in_the_command(root):
     assert done.stdout.split() == ["True", "ECG", "False"], done.stderr
 
 
+def test_a_reader_that_has_enough_of_the_output_is_no_error(monkeypatch, tmp_path):
+    def enough(words):
+        raise BrokenPipeError
+
+    monkeypatch.setitem(command.COMMANDS, "draw", command.Subcommand("", enough))
+    with open(tmp_path / "out", "w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert command.main(["draw"]) == 1
+
+
 def test_an_unknown_subcommand_is_refused_by_name():
     done = run_main(COMMAND, "raed", check=False)
     assert done.returncode == 2 and "'raed'" in done.stderr and "read" in done.stderr

@@ -76,6 +76,14 @@ def test_a_drawing_has_the_answers_below(files, tmp_path, ending):
     assert answer.split(".")[0] in words and "What is the rhythm?" in words and NOTICE in words
 
 
+def test_what_cannot_be_written_is_said_and_the_answers_stay(files, tmp_path):
+    (tmp_path / "file").write_text("")
+    words = (files / "good", "--fhir", tmp_path / "file" / "a.json", "--json")
+    done = run_main(COMMAND, "read", *words, check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["report"]
+    assert "good: It was read, but not written." in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_page_is_drawn_over(files, tmp_path):
     run_main(COMMAND, "draw", files / "good", "--out", tmp_path / "page.png")
     done = run_main(COMMAND, "read", tmp_path / "page.png", "--out", tmp_path / "over.svg", "--json")
