@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..agent.workers import end_with_parent
 from .files import STATED, add_stated, given
 from .models import add_model, default_model, load_pipeline
 
@@ -166,7 +167,8 @@ def read_all(job: Job, names: list[str], workers: int, ray: str | None) -> Itera
         yield from map(job.read, names)
     else:
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(names)), mp_context=spawn) as pool:
+        count = min(workers, len(names))
+        with ProcessPoolExecutor(count, mp_context=spawn, initializer=end_with_parent) as pool:
             waiting = [pool.submit(job.read, name) for name in names]
             try:
                 for done in as_completed(waiting):
