@@ -21,7 +21,6 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from ..agent.workers import end_with_parent
 from .answers import ItemAnswer
 from .controls import ASKED, MODEL, OTHER, RANDOM, TEXT, substitutes
 from .items import TASKS, Item, manifest_hash, read_items
@@ -213,7 +212,6 @@ _workers: list[Worker] = []  # the one of a process of the pool
 
 
 def _start_worker(*options):
-    end_with_parent()
     _workers[:] = [Worker(*options)]
 
 
