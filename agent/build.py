@@ -28,6 +28,7 @@ from .rephrase import Rephraser
 from .samples import Sample, write_shard
 from .signal import Optimizer
 from .sources import Entry, content_digest, find_entries, printable, rejection
+from .workers import end_with_parent
 
 VERSION = 2  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128
@@ -189,7 +190,7 @@ def _run(units: list[dict], out: Path, settings: Settings, partners: dict, worke
         for unit in units:
             yield build_unit(unit, out, settings, partners.get(unit["name"]))
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
             jobs = [pool.submit(build_unit, unit, out, settings, partners.get(unit["name"])) for unit in units]
             try:
                 for job in as_completed(jobs):
@@ -198,10 +199,13 @@ def _run(units: list[dict], out: Path, settings: Settings, partners: dict, worke
                 pool.shutdown(cancel_futures=True)
 
 
-def _one_thread():
-    """Keeps a worker to one thread, so that as many workers as cores do not get into each other's way."""
+def _start_worker():
+    """Keeps a worker to one thread, so that as many workers as cores do not get into each other's way, and lets it end
+    with the build.
+    """
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
 
 
