@@ -5,7 +5,7 @@
 # make lint     checks style and format
 # make wheel    builds the wheel, installs it elsewhere and uses it there
 # make newest   loads this repository with the newest transformers 5
-# make fuzz     50,000 damaged files through the readers, for the night
+# make fuzz     200,000 damaged files, pictures, pages and requests, for the night
 
 PYTHON ?= python3
 VENV ?= .venv

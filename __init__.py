@@ -1,62 +1,25 @@
 """HeartcareGPT: an ECG language model native to the Hugging Face ecosystem."""
 
-import transformers
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, AutoProcessor
-
-from .base_heartcare import HeartcareModel
-from .claims_heartcare import Claim, verify
-from .configuration_heartcare import AUTO_CLASSES, BeatConfig, HeartcareConfig, InstalledPipelines
-from .digitizing_heartcare import DigitizedPage, NotDigitized, digitize
-from .ecg_heartcare import ECG
-from .extraction_heartcare import BeatFeatureExtractor
-from .image_processing_heartcare import ECGImageProcessor
-from .measuring_heartcare import Measurements, measure_ecg
-from .modeling_heartcare import HeartcareForConditionalGeneration
-from .pipeline_heartcare import ECGInterpretationPipeline, register_task
-from .processing_heartcare import HeartcareProcessor
-from .reading_heartcare import read_ecg
-from .streaming_beat import BeatStream
-from .tokenization_beat import BeatModel
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 
-def register() -> None:
-    """Makes the auto classes and `pipeline` of transformers take this package's code for HeartcareGPT's repositories,
-    so that no remote code has to be trusted. Importing the package calls it; it may be called again, for example after
-    another copy of the code was loaded by `trust_remote_code`, whose pipeline then answers the task.
-    """
-    AutoConfig.register("heartcare_beat", BeatConfig, exist_ok=True)
-    AutoConfig.register("heartcare", HeartcareConfig, exist_ok=True)
-    AutoModel.register(BeatConfig, BeatModel, exist_ok=True)
-    for auto_class in AUTO_CLASSES:
-        getattr(transformers, auto_class).register(HeartcareConfig, HeartcareForConditionalGeneration, exist_ok=True)
-    AutoProcessor.register(HeartcareConfig, HeartcareProcessor, exist_ok=True)
-    AutoFeatureExtractor.register(HeartcareConfig, BeatFeatureExtractor, exist_ok=True)
-    AutoImageProcessor.register(HeartcareConfig, ECGImageProcessor, exist_ok=True)
-    HeartcareConfig.pipelines_type = InstalledPipelines
-    register_task()
+def _is_command() -> bool:
+    """Tells whether Python was started as the command `heartcare` or as `python -m heartcare`."""
+    words = sys.orig_argv
+    module = words[words.index("-m") + 1 : words.index("-m") + 2] if "-m" in words else []
+    return Path(sys.argv[0]).stem == "heartcare" or sys.argv[0] == "-m" and module == ["heartcare"]
 
 
-register()
-
-__all__ = [
-    "BeatConfig",
-    "BeatFeatureExtractor",
-    "BeatModel",
-    "BeatStream",
-    "Claim",
-    "DigitizedPage",
-    "ECG",
-    "ECGImageProcessor",
-    "ECGInterpretationPipeline",
-    "HeartcareConfig",
-    "HeartcareForConditionalGeneration",
-    "HeartcareModel",
-    "HeartcareProcessor",
-    "Measurements",
-    "NotDigitized",
-    "digitize",
-    "measure_ecg",
-    "read_ecg",
-    "register",
-    "verify",
-]
+if TYPE_CHECKING or not _is_command():
+    from .public_heartcare import *  # noqa: F403
+    from .public_heartcare import __all__ as __all__
+else:
+    # The command's help and its errors do not wait for torch and transformers, which take seconds to import.
+    def __getattr__(name: str) -> Any:
+        """Imports the public names as soon as one of them is asked for."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(".public_heartcare", __name__), name)

@@ -14,6 +14,7 @@ from .paper_heartcare import PX, NotDigitized
 from .tracing_heartcare import LONGEST_GAP_MM, Row
 
 SPEEDS, GAINS = (25.0, 50.0), (10.0, 5.0, 20.0)  # mm/s and mm/mV that pages have, the commonest first
+POSSIBLE_SPEEDS, POSSIBLE_GAINS = (5.0, 200.0), (1.0, 100.0)  # that devices can be set to; what is given lies between
 PULSE_SECONDS = 0.2
 PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
 MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
@@ -116,6 +117,16 @@ def scale_of(pulses: list[Pulse | None], speed: float | None, gain: float | None
     )
 
 
+def check_scales(speed: float | None, gain: float | None) -> None:
+    """Raises `ValueError` for mm/s or mm/mV that no page has; a page of 0.01 mm/s would be hours of samples."""
+    for name, value, (low, high), unit in (
+        ("speed", speed, POSSIBLE_SPEEDS, "mm/s"),
+        ("gain", gain, POSSIBLE_GAINS, "mm/mV"),
+    ):
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"{name} must be from {low:g} to {high:g} {unit}, as pages have it, got {value:g}.")
+
+
 def read_calibration(
     pulses: list[Pulse | None], speed: float | None, gain: float | None
 ) -> tuple[float, float, tuple[str, ...]]:
@@ -205,4 +216,4 @@ def _after_gap(there: np.ndarray, start: int, step: int) -> int:
     return int(np.clip(start + step * PX, 0, len(there) - 1))
 
 
-__all__ = ["NEAR", "Pulse", "find_extent", "find_pulses", "read_calibration", "scale_of"]
+__all__ = ["NEAR", "Pulse", "check_scales", "find_extent", "find_pulses", "read_calibration", "scale_of"]

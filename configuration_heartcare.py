@@ -143,6 +143,19 @@ def _library_names() -> frozenset[str]:
     return frozenset(attributes | set(GenerationConfig().to_dict()) | written_by_save_pretrained)
 
 
+MAX_LAYERS, MAX_SIZE = 2**10, 2**24  # of a model that is loaded, far beyond the largest ones
+
+
+def refuse_absurd(config: PreTrainedConfig, where: str) -> None:
+    """Raises `ValueError` for a number of layers or a size in a config that no model has. Damaged or hostile, it would
+    keep the machine busy for hours, or take all of its memory, before a weight is read.
+    """
+    for name, value in vars(config).items():
+        limit = MAX_LAYERS if name.endswith("_layers") else MAX_SIZE
+        if name.endswith(("_layers", "_size", "_heads")) and isinstance(value, int | float) and value > limit:
+            raise ValueError(f"{where}.{name} is {value}; expected at most {limit}. The config may be damaged.")
+
+
 class CheckedConfig(PreTrainedConfig):
     """Configuration that refuses misspelt options, and is never saved in a form that could not be loaded back.
 
@@ -278,6 +291,7 @@ class BeatConfig(CheckedConfig):
     def __post_init__(self, **kwargs: Any):
         self._check_names(kwargs)
         super().__post_init__(**kwargs)
+        refuse_absurd(self, type(self).__name__)
         if self.stem_channels < 0:
             raise ValueError(f"stem_channels must be at least 0, got {self.stem_channels}.")
         if self.stem_channels and (self.stem_stride < 1 or self.patch_size % self.stem_stride):
@@ -397,6 +411,9 @@ class HeartcareConfig(CheckedConfig):
         super().__post_init__(**kwargs)
         if getattr(self, "custom_pipelines", None):
             self.custom_pipelines = self.pipelines_type(self.custom_pipelines)
+        for part in (self, *(getattr(self, name, None) for name in ("text_config", "vision_config"))):
+            if isinstance(part, PreTrainedConfig):
+                refuse_absurd(part, type(part).__name__)
         # The language model ties its own embeddings; if the composite said otherwise, saving would drop a tensor.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         for name in ("evidence_tokens", "picture_hidden_size"):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from .calibration_heartcare import NEAR, Pulse, find_extent, find_pulses, read_calibration, scale_of
+from .calibration_heartcare import NEAR, Pulse, check_scales, find_extent, find_pulses, read_calibration, scale_of
 from .configuration_heartcare import LEADS
 from .ecg_heartcare import ECG
 from .image_processing_heartcare import as_rgb, open_picture
@@ -144,8 +144,10 @@ def digitize(
             25 mm/s and 10 mm/mV where there are none, which the ECG's warnings say.
 
     Raises: `NotDigitized` with a reason: not an ECG, too small, the grid or the traces are not found, the layout is
-        uncertain; `ValueError` for an unknown layout; the errors of `open_picture`.
+        uncertain; `ValueError` for an unknown layout, and for a speed or gain that no page has; the errors of
+        `open_picture`.
     """
+    check_scales(speed, gain)
     picture = reduced(as_rgb(picture if isinstance(picture, Image.Image) else open_picture(picture)))
     if min(picture.size) < FEWEST_PIXELS:
         raise NotDigitized(

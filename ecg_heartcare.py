@@ -69,7 +69,8 @@ class ECG:
     """One recording, as it was read and before any cleaning.
 
     Attributes:
-        signal: float32 (leads, samples) in mV; NaN where nothing was recorded.
+        signal: float32 (leads, samples) in mV; NaN where nothing was recorded. An array that is float32 already, with
+            its leads one after the other, is taken as it is and not copied.
         sampling_rate: Hz, the same for all leads.
         lead_names: Standard names of the leads, in the order of `signal`. Signals that are none of the twelve leads are
             left out by the constructor, which notes it.
@@ -116,15 +117,18 @@ class ECG:
         signal = self._checked_signal()
         rows, names, notes, warnings = self._standard_leads(len(signal))
         rate = self._checked_rate()
+        signal = signal if rows == list(range(len(signal))) else signal[rows]
         with np.errstate(over="ignore"):
-            signal = np.ascontiguousarray(signal[rows], dtype=np.float32)
-        if (overflows := np.isinf(signal)).any():
-            signal = np.where(overflows, np.float32(np.nan), signal)
-            for name, count in zip(names, overflows.sum(axis=1)):
+            signal = np.ascontiguousarray(signal, dtype=np.float32)
+        # Lead by lead, since masks of a whole day would take as much memory as the recording of some hours.
+        counts = [int(np.isinf(lead).sum()) for lead in signal]
+        if any(counts):
+            signal = np.where(np.isinf(signal), np.float32(np.nan), signal)
+            for name, count in zip(names, counts):
                 if count:
                     notes.append(f"left out {count} samples of lead {name} that are infinite or too large for float32")
                     warnings.append(f"amplitude_overflow:{name}")
-        if not np.isfinite(signal).any():
+        if not any(np.isfinite(lead).any() for lead in signal):
             raise ValueError(
                 f"{self.source}: no lead can be used, since there is no sample in any lead; check the file."
             )

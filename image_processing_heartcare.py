@@ -54,14 +54,16 @@ def checked_layout(layout: str) -> str:
 def open_picture(file: str | Path | bytes) -> Image.Image:
     """Opens a picture, given as a path or as its content, in RGB.
 
-    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, or has more than `most_pixels()`
-        pixels, which are counted before they are loaded.
+    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, PostScript, or has more than
+        `most_pixels()` pixels, which are counted before they are loaded.
     """
     name = "The picture" if isinstance(file, bytes) else str(file)
     if not isinstance(file, bytes) and not Path(file).is_file():
         raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+            if picture.format == "EPS":  # PIL would have Ghostscript run it
+                raise ValueError("PostScript is a program, which is not run; convert it to PNG")
             width, height = picture.size
             if width * height <= most_pixels():
                 return as_rgb(picture)
@@ -76,7 +78,7 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     """Returns a picture upright, as its camera noted it, in RGB, on white where it is transparent."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits a point
-        return as_rgb(Image.fromarray(np.uint8(np.asarray(picture, np.float64).clip(0, 65535) / 257)))
+        return as_rgb(Image.fromarray(np.uint8(np.asarray(picture).clip(0, 65535) // 257)))
     if "A" in picture.getbands() or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -303,6 +303,7 @@ MDC_LEADS = {
         64: "aVF",
     }.items()
 }
+AGE_CODE = "30525-0"  # LOINC
 MDC_NAME = re.compile(r"MDC_ECG_(?:ELEC_POTL|LEAD)_", re.IGNORECASE)
 
 
@@ -329,9 +330,18 @@ def read_person(content: dict, recording: Recording) -> dict:
     for patient in patients[:1]:
         person["sex"] = parse_sex(patient.get("gender"))
         person["age"] = parse_age(age_between(str(patient.get("birthDate", "")), recording.time))
+    if person.get("age") is None:
+        person["age"] = next(filter(None, map(stated_age, resources(content))), None)
     if not recording.subject.startswith("#"):  # "#patient" is the same in all files
         person["patient_id"] = pseudonym(recording.subject)
     return person
+
+
+def stated_age(resource: dict) -> float | None:
+    """Returns the years that an Observation of the age states, None for any other resource."""
+    code, value = resource.get("code"), resource.get("valueQuantity")
+    codes = [coding.get("code") for coding in dicts(code.get("coding"))] if isinstance(code, dict) else []
+    return parse_age(value.get("value")) if AGE_CODE in codes and isinstance(value, dict) else None
 
 
 KARDIA_LEADS = {"leadI": "I", "leadII": "II", "leadIII": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}

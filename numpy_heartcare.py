@@ -15,6 +15,7 @@ from .limits_heartcare import most_values
 
 SIGNALS = ("signal", "ecg")
 WORDS = ("sampling_rate", "lead_names", "units")
+READ_AT_ONCE = 2**20  # bytes
 MAX_WORDS_BYTES = 2**16  # of each array beside the signal
 MAX_DIRECTORY_BYTES = 2**20  # of the list of contents of an archive, all of which zipfile takes into memory
 DIRECTORY_END = b"PK\5\6"
@@ -107,7 +108,8 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
         raise ValueError(f"{name} claims {count} values, more than it holds or than {most_values()}")
     content = bytearray(count * dtype.itemsize)
     view, filled = memoryview(content), 0
-    while filled < len(content) and (number := file.readinto(view[filled:])):
+    # A member of an archive is read into memory of its own before it is copied, so little of it at a time.
+    while filled < len(content) and (number := file.readinto(view[filled : filled + READ_AT_ONCE])):
         filled += number
     if filled < len(content):
         raise ValueError(f"{name} ends after {filled} of {len(content)} bytes")

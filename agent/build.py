@@ -28,6 +28,7 @@ from .rephrase import Rephraser
 from .samples import Sample, write_shard
 from .signal import Optimizer
 from .sources import Entry, content_digest, find_entries, printable, rejection
+from .workers import end_with_parent
 
 VERSION = 2  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128
@@ -189,7 +190,7 @@ def _run(units: list[dict], out: Path, settings: Settings, partners: dict, worke
         for unit in units:
             yield build_unit(unit, out, settings, partners.get(unit["name"]))
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
             jobs = [pool.submit(build_unit, unit, out, settings, partners.get(unit["name"])) for unit in units]
             try:
                 for job in as_completed(jobs):
@@ -198,10 +199,13 @@ def _run(units: list[dict], out: Path, settings: Settings, partners: dict, worke
                 pool.shutdown(cancel_futures=True)
 
 
-def _one_thread():
-    """Keeps a worker to one thread, so that as many workers as cores do not get into each other's way."""
+def _start_worker():
+    """Keeps a worker to one thread, so that as many workers as cores do not get into each other's way, and lets it end
+    with the build.
+    """
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
 
 
@@ -236,7 +240,7 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
     loader.times["ask"] += time.perf_counter() - clock
     llm = _rephrase(samples, settings)
     clock = time.perf_counter()
-    partial = out / WORK / f"{unit['name']}.partial"
+    partial = _partial(out, unit["name"])
     write_shard(partial, samples)
     loader.times["write"] += time.perf_counter() - clock
     report = _report(unit["name"], partial, samples, loader, llm)
@@ -391,8 +395,13 @@ def _fingerprint(unit: dict) -> str:
     return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _partial(out: Path, name: str) -> Path:
+    """Path of a file that is being written, in the work folder: another process may write the same at the same time."""
+    return out / WORK / f"{name}.{os.getpid()}.partial"
+
+
 def _write(path: Path, text: str):
-    """Writes all of a text or nothing."""
-    partial = path.with_name(path.name + ".partial")
+    """Writes all of a text or nothing, to a file of the data set or of its work folder."""
+    partial = _partial(path.parent.parent if path.parent.name == WORK else path.parent, path.name)
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

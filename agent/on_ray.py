@@ -1,8 +1,8 @@
-"""The same build on Ray Data, on as many machines as Ray has (extra: heartcare[ray]). All of them must see the source
+"""The same work on Ray Data, on as many machines as Ray has (extra: heartcare[ray]). All of them must see the source
 and the output folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,30 +18,38 @@ def run_on_ray(
 
     Raises: `ImportError` without the extra.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError("Building on Ray needs it: pip install heartcare[ray]") from error
     from .build import build_unit
 
     out = Path(out).absolute()
+    units_by_name = {unit["name"]: unit for unit in units}
+
+    def build_named(name: str) -> str:
+        return build_unit(units_by_name[name], out, settings, partners.get(name))
+
+    yield from map_on_ray(build_named, list(units_by_name), address, workers)
+
+
+def map_on_ray(call: Callable[[str], str], texts: list[str], address: str, workers: int) -> Iterator[str]:
+    """Calls a function on the Ray cluster at `address` ("local" starts one here with `workers` workers); yields its
+    results as they are done, in any order.
+
+    Raises: `ImportError` without the extra.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError("Ray is needed: pip install 'heartcare[ray]'") from error
+
     if not ray.is_initialized():
         if address == "local":
             ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)
-    if not units:
+    if not texts:
         return
-
-    def build_row(row: dict) -> dict:
-        unit = units_by_name[row["name"]]
-        return {"name": build_unit(unit, out, settings, partners.get(unit["name"]))}
-
-    units_by_name = {unit["name"]: unit for unit in units}
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    data = ray.data.from_items([{"name": unit["name"]} for unit in units], override_num_blocks=len(units)).map(
-        build_row
-    )
+    items = [{"text": text} for text in texts]
+    data = ray.data.from_items(items, override_num_blocks=len(items)).map(lambda row: {"text": call(row["text"])})
     for row in data.iter_rows():
-        yield row["name"]
+        yield row["text"]

@@ -13,11 +13,14 @@ from ..configuration_heartcare import LEADS
 from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
+QUESTION_INK = (90, 90, 110)
 SHADE = (255, 226, 120)  # of what is marked
 OVER, SEPARATOR = (200, 30, 45), (120, 120, 135)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
 # Six pixels per mm: lines of the grid that are as far apart everywhere have no moire when a browser makes them smaller.
 VIEW_DPI, NAME_MM = 6 * 25.4, 4.6
+LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # size of the names of leads, of the header, and of answers
+LINE_STEP = 1.4  # from one line of answers to the next, in their size
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,8 @@ class Sheet:
     def of(cls, layout: str, speed: float, gain: float, dpi: float, size: tuple[int, int] | None) -> "Sheet":
         """The sheet of this `size` in pixels, or without one, of the size that ten seconds need.
 
-        Raises: `ValueError` for an unknown layout, a speed or gain that is not positive, or a sheet too small for its
-            rows.
+        Raises: `ValueError` for a sheet too small for its rows.
         """
-        if layout not in LAYOUTS:
-            raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
-        if not speed > 0 or not gain > 0:
-            raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
         rows, _ = LAYOUTS[layout]
         px, seconds = dpi / 25.4, 10.0
         row_mm = {3: 42, 4: 34, 6: 26, 12: 16}[rows]
@@ -90,6 +88,30 @@ class Sheet:
             )
         if rhythm:
             yield Cell("II", MARGIN_MM + CALIBRATION_MM, self.row_centre(rows - 1), 0.0, self.seconds)
+
+    def trace(self, cell: "Cell", lead: np.ndarray, sampling_rate: float, scale: float = 1.0) -> Iterator[np.ndarray]:
+        """The lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
+
+        Args:
+            cell: Place of the trace.
+            lead: (samples,) in mV, NaN in gaps, from the beginning of the recording on.
+            sampling_rate: Hz.
+            scale: Units of the points in a mm.
+        """
+        start, stop = round(cell.start * sampling_rate), round(cell.stop * sampling_rate)
+        trace = lead[start : stop + 1]
+        x = (cell.x + np.arange(len(trace)) / sampling_rate * self.speed) * scale
+        y = (cell.y - np.clip(trace * self.gain, -self.row_mm, self.row_mm)) * scale
+        for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
+            part = part[np.isfinite(trace[part])]
+            if len(part) > 1:
+                yield np.stack([x[part], y[part]], axis=1)
+
+    def pulse(self, row: int) -> np.ndarray:
+        """The calibration pulse of a row, 1 mV high and 3 mm wide, (points, 2) in mm."""
+        high, end = self.gain, CALIBRATION_MM
+        points = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
+        return (MARGIN_MM, self.row_centre(row)) + np.array(points) * (1, -1)
 
 
 class Cell(NamedTuple):
@@ -134,14 +156,32 @@ def draw_ecg(
     Raises: `ValueError` for an unknown layout, another shape, a speed or gain that is not positive, or a sheet too
         small for its rows.
     """
+    check_drawing(signal, layout, speed, gain)
     sheet = Sheet.of(layout, speed, gain, dpi, size)
     page = _paper_of(sheet, marks)
     page.paste(INK, mask=_traces(sheet, _by_lead(signal, lead_mask), sampling_rate))
     for cell in sheet.cells():
         place = (cell.x + 1) * sheet.px, (cell.y - sheet.row_mm / 2 + 1) * sheet.px
-        ImageDraw.Draw(page).text(place, cell.lead, fill=INK, font=load_font(round(3.6 * sheet.px)))
+        ImageDraw.Draw(page).text(place, cell.lead, fill=INK, font=load_font(round(LEAD_MM * sheet.px)))
     _write_words(page, sheet, header)
     return page
+
+
+def check_drawing(signal: np.ndarray, layout: str, speed: float, gain: float) -> None:
+    """Raises `ValueError` for an unknown layout, a signal of another shape than (12, samples), and a speed (mm/s) or
+    gain (mm/mV) that is not positive.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"Unknown layout {layout!r}; expected one of {sorted(LAYOUTS)}.")
+    if signal.ndim != 2 or signal.shape[0] != len(LEADS):
+        raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
+    if not speed > 0 or not gain > 0:
+        raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
+
+
+def where_recorded(signal: np.ndarray, lead_mask: np.ndarray) -> np.ndarray:
+    """Returns the signal (12, samples) with NaN where a mask, (12,) or (12, samples), is 0."""
+    return np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
 
 
 def view_ecg(
@@ -165,6 +205,7 @@ def view_ecg(
 
     Raises: `ValueError` for an unknown layout or another shape.
     """
+    check_drawing(signal, layout, 25.0, 10.0)
     sheet = Sheet.of(layout, 25.0, 10.0, VIEW_DPI, None)
     page = _paper_of(sheet, marks)
     ink = _traces(sheet, _by_lead(signal, lead_mask), sampling_rate)
@@ -181,11 +222,7 @@ def view_ecg(
 
 def _by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
     """The trace of each lead, NaN where the mask is 0."""
-    if signal.ndim != 2 or signal.shape[0] != len(LEADS):
-        raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
-    if lead_mask is not None:
-        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
-    return dict(zip(LEADS, signal))
+    return dict(zip(LEADS, signal if lead_mask is None else where_recorded(signal, lead_mask)))
 
 
 def _paper_of(sheet: Sheet, marks: Iterable[tuple[str, float, float]]) -> Image.Image:
@@ -258,27 +295,17 @@ def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, 
     pen, scale = ImageDraw.Draw(ink), 2 * sheet.px
     stroke = max(2, round(0.35 * scale))
     for cell in sheet.cells():
-        start, stop = round(cell.start * sampling_rate), round(cell.stop * sampling_rate)
-        trace = signals[cell.lead][start : stop + 1]
-        x = (cell.x + np.arange(len(trace)) / sampling_rate * sheet.speed) * scale
-        y = (cell.y - np.clip(trace * sheet.gain, -sheet.row_mm, sheet.row_mm)) * scale
-        for part in np.split(np.arange(len(trace)), np.flatnonzero(~np.isfinite(trace))):
-            part = part[np.isfinite(trace[part])]
-            if len(part) > 1:
-                line = np.stack([x[part], y[part]], axis=1).ravel().tolist()
-                pen.line(line, fill=255, width=stroke, joint="curve")
-    high, end = sheet.gain, CALIBRATION_MM  # 1 mV, 3 mm wide
-    pulse = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
+        for line in sheet.trace(cell, signals[cell.lead], sampling_rate, scale):
+            pen.line(line.ravel().tolist(), fill=255, width=stroke, joint="curve")
     for row in range(sheet.rows if pulses else 0):
-        points = [((MARGIN_MM + x) * scale, (sheet.row_centre(row) - y) * scale) for x, y in pulse]
-        pen.line(points, fill=255, width=stroke)
+        pen.line((sheet.pulse(row) * scale).ravel().tolist(), fill=255, width=stroke)
     return ink.reduce(2)
 
 
 def _write_words(page: Image.Image, sheet: Sheet, header: str):
     """The header and the scale."""
     draw, px = ImageDraw.Draw(page), sheet.px
-    small = load_font(round(3.2 * px))
+    small = load_font(round(SMALL_MM * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
     scale = f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV"
     right = sheet.width - MARGIN_MM * px - draw.textlength(scale, font=small)
@@ -417,24 +444,33 @@ def _palette() -> Image.Image:
     return palette
 
 
-def add_text(page: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
-    """The page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
-    px = 150 / 25.4
-    size, pad = round(4.2 * px), round(MARGIN_MM * px)
-    font, step = load_font(size), round(1.4 * size)
-    draw = ImageDraw.Draw(page)
+def wrap(
+    lines: list[tuple[str, str]], width: float, font: ImageFont.FreeTypeFont
+) -> list[tuple[str, tuple[int, int, int]]]:
+    """Breaks (question, answer) pairs into lines of at most `width` pixels, with the colour of each; an empty line
+    stands behind each pair.
+    """
     wrapped = []
     for question, answer in lines:
-        for text, colour in ((question, (90, 90, 110)), (answer, INK)):
+        for text, colour in ((question, QUESTION_INK), (answer, INK)):
             line = ""
             for word in text.split():
-                if draw.textlength(f"{line} {word}", font=font) > page.width - 2 * pad:
+                if font.getlength(f"{line} {word}") > width:
                     wrapped.append((line, colour))
                     line = word
                 else:
                     line = f"{line} {word}".strip()
             wrapped.append((line, colour))
         wrapped.append(("", INK))
+    return wrapped
+
+
+def add_text(page: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
+    """The page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
+    px = 150 / 25.4
+    size, pad = round(TEXT_MM * px), round(MARGIN_MM * px)
+    font, step = load_font(size), round(LINE_STEP * size)
+    wrapped = wrap(lines, page.width - 2 * pad, font)
     out = Image.new("RGB", (page.width, page.height + pad + len(wrapped) * step), (255, 255, 255))
     out.paste(page, (0, 0))
     draw = ImageDraw.Draw(out)

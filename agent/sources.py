@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
     if (source / "ptbxl_database.csv").is_file():
         entries, rejected = _ptbxl(source, limit)
     elif source.is_dir():
-        rows = [{"path": str(path)} for path in _files(source)[:limit]]
+        rows = [{"path": str(path)} for path in find_files(source)[:limit]]
         entries, rejected = _scan(rows, source, progress)
     elif source.is_file():
         rows = _table(source)[:limit]
@@ -221,8 +221,13 @@ def _scp_codes(text: str) -> dict[str, float]:
     return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
 
 
-def _files(folder: Path) -> list[Path]:
-    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out."""
+def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Path]:
+    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out.
+
+    Args:
+        folder: The folder; those below it are searched, too.
+        documents: Endings of files that are left out.
+    """
     root = folder.resolve()
     files = []
     for path in sorted(folder.rglob("*")):
@@ -233,7 +238,7 @@ def _files(folder: Path) -> list[Path]:
         ):
             continue
         kind = path.suffix.lower()
-        if kind in DOCUMENTS or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
+        if kind in documents or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
             continue
         if re.fullmatch(r"readme.*|license.*|records.*", path.name.lower()):
             continue

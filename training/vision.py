@@ -25,7 +25,7 @@ from heartcare.agent.statements import NAMES, truth
 from heartcare.configuration_heartcare import HeartcareConfig
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.image_processing_heartcare import LAYOUTS, ECGImageProcessor
-from heartcare.modeling_heartcare import ImageProjector
+from heartcare.projectors_heartcare import ImageProjector
 
 from .data import HeartcareData
 from .encoder import add_encoder_options, choose_attention, encoder_arguments

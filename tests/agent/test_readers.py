@@ -1,5 +1,6 @@
 """The converter: every format gives the same ECG, and nothing bad gets through."""
 
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -19,7 +20,7 @@ from support.vendor_files import (
 
 from heartcare.agent.readers import read_ecg
 from heartcare.agent.simulate import simulate_ecg
-from heartcare.ecg_heartcare import LEADS, parse_age, parse_sex, pseudonym
+from heartcare.ecg_heartcare import ECG, LEADS, parse_age, parse_sex, pseudonym
 from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 
@@ -76,10 +77,48 @@ def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):
     for path in sorted((shared / "wfdb").glob("*.hea")):
         lines, comments = read_header(path)
         found, wanted = read_plain_wfdb(path, lines), wfdb.rdrecord(str(path.with_suffix("")))
-        assert (
-            np.array_equal(found["signal"].T, wanted.p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
-        )
+        p_signal = wanted.p_signal.astype(found["signal"].dtype)
+        assert np.array_equal(found["signal"].T, p_signal, equal_nan=True) and found["sampling_rate"] == wanted.fs
         assert found["lead_names"] == wanted.sig_name and comments == wanted.comments
+
+
+@pytest.mark.parametrize("unit", ["mV", "uV"])
+def test_pieces_of_a_file_are_the_whole(tmp_path, ecg, monkeypatch, unit):
+    """Read in pieces of any size, a record and an archive give the same float32 as wfdb and numpy do at once."""
+    counts = np.round(1000 * ecg.signal[:3]).astype("<i2")
+    counts[1, 100:200] = -32768
+    counts.T.tofile(tmp_path / "a.dat")
+    lines = ["a 3 500 5000", *(f"a.dat 16 3.7(5)/{unit} 16 0 0 0 0 {lead}" for lead in LEADS[:3])]
+    (tmp_path / "a.hea").write_text("\n".join(lines) + "\n")
+    np.savez_compressed(tmp_path / "a.npz", signal=ecg.signal, sampling_rate=500, units="mV")
+    wanted = wfdb.rdrecord(str(tmp_path / "a")).p_signal.T * (1e-3 if unit == "uV" else 1)
+    for pieces in (1, 999, 5000, 2**18):
+        monkeypatch.setattr("heartcare.wfdb_heartcare.SAMPLES_AT_ONCE", pieces)
+        monkeypatch.setattr("heartcare.numpy_heartcare.READ_AT_ONCE", pieces)
+        found = read_ecg(tmp_path / "a").signal
+        assert found.dtype == np.float32 and np.array_equal(found, wanted.astype(np.float32), equal_nan=True)
+        assert np.array_equal(read_ecg(tmp_path / "a.npz").signal, ecg.signal)
+
+
+@pytest.mark.parametrize("name", ["long.hea", "long.npz"])
+def test_a_long_recording_takes_little_more_memory_than_its_samples(tmp_path, monkeypatch, name):
+    """Read, and handed to the pipeline as it is: float32 once, and pieces."""
+    samples = 2**19
+    signal = np.random.default_rng(0).normal(0, 0.3, (3, samples)).astype(np.float32)
+    np.round(1000 * signal).astype("<i2").T.tofile(tmp_path / "long.dat")
+    lines = [f"long 3 250 {samples}", *(f"long.dat 16 1000(0)/mV 16 0 0 0 0 {lead}" for lead in LEADS[:3])]
+    (tmp_path / "long.hea").write_text("\n".join(lines) + "\n")
+    np.savez(tmp_path / "long.npz", signal=signal, sampling_rate=250, lead_names=LEADS[:3], units="mV")
+    monkeypatch.setattr("heartcare.wfdb_heartcare.SAMPLES_AT_ONCE", 2**14)
+    read_ecg(tmp_path / name)  # what is imported and kept does not count
+    tracemalloc.start()
+    try:
+        record = read_ecg(tmp_path / name)
+        same = ECG.of(record.as_input())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert same.signal is record.signal and peak < 1.6 * signal.nbytes
 
 
 def test_wfdb_gaps_units_and_rates(tmp_path):

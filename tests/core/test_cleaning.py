@@ -2,14 +2,19 @@
 else.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from heartcare import ECG, BeatFeatureExtractor
+from heartcare import ECG, BeatFeatureExtractor, cleaning_heartcare
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.cleaning_heartcare import (
     CACHED_BYTES,
+    WHOLE_SAMPLES,
+    block_length,
     clean,
     cleaning_gain,
     held_values,
@@ -149,7 +154,36 @@ def test_filters_that_are_kept_have_a_limit_in_bytes():
     """Forty lengths of recordings, of which each needs filters of its own."""
     for samples in (*range(3000, 3040), 400_000, 900_000, 2_000_000):
         cleaning_gain(0.35, LINES, 500, samples)
-        hum_waves(LINES, 500, samples)
+        hum_waves(LINES, 500, samples, 0)
     for cached in (cleaning_gain, hum_waves):
         assert sum(array.nbytes for array in cached.kept.values()) <= CACHED_BYTES
     assert cleaning_gain(0.35, LINES, 500, 3039) is cleaning_gain(0.35, LINES, 500, 3039)
+
+
+@pytest.mark.parametrize("samples", [WHOLE_SAMPLES + 1, 100_003, 300_001])
+@pytest.mark.parametrize(
+    "rate, highpass, lines", [(1000, 0.35, LINES), (360, 0.35, ()), (500, 0, LINES), (1000, 2, ())]
+)
+def test_blocks_of_a_long_recording_are_cleaned_as_the_whole(samples, rate, highpass, lines, rng, monkeypatch):
+    times = np.arange(samples) / rate
+    signal = rng.normal(0, 0.02, (2, samples)).cumsum(axis=1) + 300 + 0.3 * np.sin(2 * np.pi * 50.1 * times) + times
+    cleaned = clean(signal, rate, highpass, lines)
+    monkeypatch.setattr(cleaning_heartcare, "WHOLE_SAMPLES", samples)
+    np.testing.assert_allclose(cleaned, clean(signal, rate, highpass, lines), rtol=0, atol=1e-9)
+
+
+def test_lengths_of_blocks_are_few():
+    lengths = [block_length(samples) for samples in range(1, 2000)]
+    assert all(samples <= length <= 1.126 * samples for samples, length in enumerate(lengths, start=1) if samples > 16)
+    assert sum(1024 <= length < 2048 for length in set(lengths)) == 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_is_given_back_after_long_recordings_of_many_lengths(rng):
+    """What scipy keeps of a transform of the length of these recordings is up to 29 MB, for the 16 latest lengths."""
+    signal, megabytes = rng.normal(size=(2, 401_000)), []
+    for number in range(20):
+        resample(clean(signal[:, : 400_000 + 37 * number], 1000, 0.35, LINES), 1000, 100)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        megabytes.append(pages * os.sysconf("SC_PAGESIZE") / 1e6)
+    assert megabytes[-1] - megabytes[0] < 60, megabytes

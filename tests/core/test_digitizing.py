@@ -66,6 +66,14 @@ def test_a_clean_print_of_each_device_is_read(ecg, device):
     assert aligned_decibels(true, signal) > 10, device
 
 
+@pytest.mark.parametrize("value", [0, -25, 1e-9, 1e9, float("nan"), float("inf")])
+@pytest.mark.parametrize("name, unit", [("speed", "mm/s"), ("gain", "mm/mV")])
+def test_speeds_and_gains_that_no_page_has_are_refused(name, unit, value):
+    """A page of 10^-9 mm/s would have 10^14 samples."""
+    with pytest.raises(ValueError, match=f"{name} must be from .* {unit}"):
+        digitize(Image.new("RGB", (400, 400)), **{name: value})
+
+
 @pytest.mark.parametrize("change", [{"gain": 5.0}, {"gain": 20.0}, {"speed": 50.0}], ids=str)
 def test_speed_and_gain_are_those_of_the_pulses(ecg, change):
     style = dataclasses.replace(DEVICES["nihon-kohden"], **change)

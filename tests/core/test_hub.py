@@ -12,6 +12,8 @@ import pytest
 from support import hub_server
 from support.hub_client import READ, client
 
+from heartcare.examples.push_to_hub import tracked
+
 LOAD_ALL = """
 config = AutoConfig.from_pretrained(repo, **trust)
 parts = config, processor, *(part.from_pretrained(repo, **trust) for part in (AutoFeatureExtractor, AutoImageProcessor))
@@ -133,7 +135,7 @@ def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub.url,
-        "HF_TOKEN": "hf_test",
+        "HF_TOKEN": f"hf_{'t' * 34}",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HOME": str(tmp_path / "cache"),
     }
@@ -152,6 +154,15 @@ def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone
         "examples/space/app.py",
     ):
         assert (published / name).is_file(), name
+    # Nothing but what git tracks, or would, and no token anywhere.
+    assert {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()} <= set(tracked())
+    assert environment["HF_TOKEN"] not in done.stdout + done.stderr
+    secret = [
+        path
+        for path in published.rglob("*")
+        if path.is_file() and environment["HF_TOKEN"].encode() in path.read_bytes()
+    ]
+    assert not secret
     card = (published / "README.md").read_text()
     assert "USER/HeartcareGPT" not in card and 'model="me/published"' in card and not (published / ".ci").exists()
     assert {path.name for path in space.iterdir()} == {"app.py", "README.md", "requirements.txt", "variables.json"}

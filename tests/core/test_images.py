@@ -13,7 +13,15 @@ from heartcare import ECGImageProcessor
 from heartcare.agent.render import add_artefacts, add_text, draw_ecg, encode_jpeg, encode_png, page_header
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import LEADS
-from heartcare.image_processing_heartcare import LAYOUTS, even_light, find_grid, open_picture, picture_of, upright
+from heartcare.image_processing_heartcare import (
+    LAYOUTS,
+    as_rgb,
+    even_light,
+    find_grid,
+    open_picture,
+    picture_of,
+    upright,
+)
 
 
 @pytest.fixture
@@ -315,3 +323,24 @@ def test_keywords_of_colour_and_form_do_what_the_library_says(tmp_path):
     shifted = images(page, image_mean=[0.5, 0.25, 0.0], image_std=[0.5, 1.0, 2.0])["pixel_values"]
     for channel, (mean, std) in enumerate(((0.5, 0.5), (0.25, 1.0), (0.0, 2.0))):
         np.testing.assert_allclose(shifted[:, :, channel] * std + mean, plain[:, :, channel] * 0.5 + 0.5, atol=1e-6)
+
+
+def test_postscript_is_not_run(monkeypatch, tmp_path):
+    """PIL gives such a file to Ghostscript, where that is installed."""
+
+    def run(*_, **__):
+        raise AssertionError("the file was given to Ghostscript")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n(hello) show\n%%EOF\n"
+    (tmp_path / "a.png").write_bytes(content)
+    for given in (content, tmp_path / "a.png"):
+        with pytest.raises(ValueError, match="PostScript is a program"):
+            open_picture(given)
+
+
+@pytest.mark.parametrize("mode, dtype", [("I;16", "<u2"), ("I", "<i4")])
+def test_sixteen_bits_become_eight(mode, dtype):
+    values = np.arange(65536).reshape(256, 256).astype(dtype)
+    picture = Image.frombytes(mode, (256, 256), values.tobytes())
+    np.testing.assert_array_equal(np.asarray(as_rgb(picture))[..., 0], values // 257)

@@ -10,7 +10,7 @@ import pytest
 import heartcare
 
 ROOT = Path(heartcare.__file__).parent
-CORE = sorted(file.stem for file in ROOT.glob("*.py") if file.stem not in ("setup", "__init__"))
+CORE = sorted(file.stem for file in ROOT.glob("*.py") if file.stem not in ("setup", "__init__", "__main__"))
 # Hooks that transformers itself calls with keywords of its own, and attention functions, which share one signature.
 LIBRARY = {
     *("HeartcareProcessor.prepare_inputs_layout", "HeartcareProcessor.validate_inputs", "eager_attention"),
