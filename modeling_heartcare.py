@@ -12,6 +12,7 @@ from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .base_heartcare import PASSED_ON, HeartcareModel
@@ -30,6 +31,8 @@ from .heads_heartcare import ECG_INPUTS, IMAGE_INPUTS, TEXT_INPUTS
 # transformers copies or downloads the model, since it finds those files by their relative imports.
 from .pipeline_heartcare import ECGInterpretationPipeline  # noqa: F401
 from .tokenization_beat import BeatModel
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -281,6 +284,11 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
     def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict) -> dict:
         raw = {name: model_kwargs.pop(name, None) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
         encoded = self._encode(model_kwargs.pop("mm_encoder_outputs", None), **raw)
+        if not encoded:
+            logger.warning_once(
+                "The prompt has no ECG: what follows is of the language model alone, which was taught to speak of ECGs "
+                "that it is given, and is no source of knowledge. Give an ECG."
+            )
         return {**model_kwargs, "mm_encoder_outputs": encoded}
 
     def _expand_multimodal_outputs(

@@ -8,7 +8,14 @@ from support.processes import run_in_two_processes
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from heartcare import BeatConfig, BeatModel, HeartcareConfig, HeartcareForConditionalGeneration, HeartcareProcessor
+from heartcare import (
+    BeatConfig,
+    BeatModel,
+    HeartcareConfig,
+    HeartcareForConditionalGeneration,
+    HeartcareProcessor,
+    modeling_heartcare,
+)
 from heartcare.agent.render import draw_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.configuration_heartcare import ECG_TOKENS, refuse_unknown
@@ -494,6 +501,17 @@ def test_a_lead_mask_of_whole_leads_or_of_samples_is_the_same(tiny, prompts):
     ecg = ("input_values", "ecg_attention_mask", "lead_mask")
     one, other = (tiny.forecast(**{name: x[name] for name in ecg}) for x in (batch, samples))
     assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_a_prompt_without_an_ecg_is_answered_with_a_warning(tiny, tiny_processor, prompts, monkeypatch):
+    """The library's own pipelines ask the language model alone."""
+    said = []
+    monkeypatch.setattr(modeling_heartcare.logger, "warning_once", said.append)
+    tiny.generate(**prompts(), max_new_tokens=1)
+    assert said == []
+    tiny.generate(**tiny_processor(text="What is atrial fibrillation?", return_tensors="pt"), max_new_tokens=1)
+    assert len(said) == 1 and said[0].startswith("The prompt has no ECG")
 
 
 @torch.no_grad()

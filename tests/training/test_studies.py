@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from support.commands import run_main
 from heartcare import BeatConfig
 from heartcare.studies import benchmark_beat, probe_beat, reading_study
 from heartcare.studies.beat_variants import VARIANTS
+from heartcare.studies.first_try import __main__ as first_try
+from heartcare.studies.first_try.rows import Given, Rows, expect, stopped
 from heartcare.training.ptbxl import PTBXL
 
 
@@ -184,6 +187,35 @@ def test_each_epoch_learns_from_the_next_start():
     )
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - two).max() > 1e-4
+
+
+def test_rows_of_the_first_try_tell_what_happened(tmp_path, capsys):
+    """Right, wrong, stopped by a library, and by a test that is there or is not."""
+    rows, given = Rows(), Given(str(tmp_path), tmp_path, tmp_path)
+    rows.row("right")(lambda given: "a | b")
+    rows.row("wrong")(lambda given: expect(1 > 2, 1))
+    rows.row("crash")(lambda given: 1 / 0)
+    rows.row("exit")(lambda given: sys.exit("no"))
+    rows.row("stopped")(lambda given: stopped(lambda: int("x"), "invalid literal"))
+    rows.row("not stopped")(lambda given: stopped(lambda: int("1"), "invalid literal"))
+    rows.row("stopped otherwise")(lambda given: stopped(lambda: int("x"), "no network"))
+    (tmp_path / "test_a.py").write_text("def test_a():\n    assert 1\n\n\ndef test_b():\n    assert 0\n")
+    for name in ("a", "b", "c"):
+        rows.by_test(f"test {name}", f"test_a.py::test_{name}")
+    verdicts = ["OK", "FAIL", "FAIL", "FAIL", "LIB", "FAIL", "FAIL"]
+    assert first_try.run(rows.all, given, hub=False, slow=False) == [*verdicts, "by test", "by test", "FAIL"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2] == r"| right | OK | a \| b |" and printed[3] == "| wrong | FAIL | AssertionError: got 1 |"
+    assert first_try.run(rows.all[-3:], given, hub=False, slow=True) == ["OK", "FAIL", "FAIL"]
+
+
+def test_rows_of_the_first_try_are_chosen_by_name(root, capsys):
+    with pytest.raises(SystemExit):
+        first_try.main(["--model", str(root), "--row", "no such row"])
+    assert "No row holds 'no such row'" in capsys.readouterr().err
+    assert first_try.main(["--model", str(root), "--row", "Windows"]) == 0
+    (_, _, row) = capsys.readouterr().out.splitlines()
+    assert row.startswith("| Windows") and row.endswith("| OK | none |")
 
 
 POOLINGS = ("mean", "attention", "attention, hidden layer")

@@ -1,0 +1,26 @@
+"""What a user of the Hub tries first, by the script that runs it."""
+
+import re
+
+import pytest
+from support.commands import run_main
+
+COMMAND = "heartcare.studies.first_try.__main__"
+
+
+@pytest.mark.slow
+@pytest.mark.checkpoint
+def test_no_row_fails(root, tmp_path):
+    """All rows that the script runs itself; those by test have their tests here, which it looks for by name."""
+    done = run_main(COMMAND, "--model", root, cwd=tmp_path, check=False)
+    rows = re.findall(r"^\| (.*) \| (OK|LIB|FAIL|by test) \| (.*) \|$", done.stdout, re.M)
+    assert [row for row in rows if row[1] == "FAIL"] == [] and done.returncode == 0, done.stdout[-3000:]
+    verdicts = [verdict for _, verdict, _ in rows]
+    assert len(rows) >= 90 and verdicts.count("OK") > 60 and verdicts.count("LIB") <= 5
+
+
+@pytest.mark.slow
+def test_rows_of_loading_over_http(root, tmp_path):
+    """Where the package is not installed, out of a clean cache, with a revision that is pinned and one that is none."""
+    done = run_main(COMMAND, "--model", root, "--hub", "--row", "revision", cwd=tmp_path, check=False)
+    assert done.stdout.count("| OK |") == 2 and done.returncode == 0, done.stdout
