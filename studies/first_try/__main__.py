@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(rows: list[Row], given: Given, hub: bool, slow: bool) -> list[str]:
     """Runs rows and prints the table. Returns the verdict of each."""
     print("| row | verdict | what happened |\n|---|---|---|", flush=True)
-    loading = [row.name for row in LOADING.all if row in rows]
+    loading = [row.name for row in LOADING.all if row in rows and row.run]
     strangers = by_stranger(loading, given, hub) if loading else {}
     verdicts = []
     for row in rows:

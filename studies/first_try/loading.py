@@ -98,6 +98,10 @@ def other_files(given: Given) -> str:
     return f"Beat of {beat.config.num_levels} levels" if hasattr(beat.config, "num_levels") else type(beat).__name__
 
 
+LOADING.by_test("HTTP load from a clean cache, pushed and loaded again",
+                "tests/core/test_hub.py::test_bare_folder_and_http_and_pushed_again")  # fmt: skip
+
+
 @LOADING.row("`pipeline(model=)`, from another folder")
 def plain_pipeline(given: Given) -> str:
     expect(type(given.pipe).__name__ == "ECGInterpretationPipeline", type(given.pipe))
