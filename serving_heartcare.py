@@ -226,7 +226,10 @@ def preparers_of(model: str, number: int) -> Executor:
 
 def load_apart(model: str) -> None:
     """Loads the pipeline of a process that prepares requests."""
+    from .workers_heartcare import end_with_parent  # the handler imports this module without a package
+
     global _pipe
+    end_with_parent()
     torch.set_num_threads(1)  # there is a process for each core
     _pipe = pipeline(model=model)  # by the code of the package, of which this module is a part
 
