@@ -484,17 +484,18 @@ def check_encodable(value: Any) -> None:
     """Raises `BadRequest` for texts anywhere in a request that are no Unicode: half of a surrogate pair, which JSON can
     write, and which no tokenizer, reply or log can. Rows of numbers are passed over.
     """
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadRequest(f"A text of the request is no valid Unicode: {error.reason}.") from None
-    elif isinstance(value, dict):
-        for part in (*value, *value.values()):
-            check_encodable(part)
-    elif isinstance(value, list) and value and not isinstance(value[0], (int, float)):
-        for part in value:
-            check_encodable(part)
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError as error:
+                raise BadRequest(f"A text of the request is no valid Unicode: {error.reason}.") from None
+        elif isinstance(part, dict):
+            left += [*part, *part.values()]
+        elif isinstance(part, list) and part and not isinstance(part[0], (int, float)):
+            left += part
 
 
 def check_labels(given: dict[str, Any]) -> None:
