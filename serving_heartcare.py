@@ -226,7 +226,10 @@ def preparers_of(model: str, number: int) -> Executor:
 
 def load_apart(model: str) -> None:
     """Loads the pipeline of a process that prepares requests."""
+    from .workers_heartcare import end_with_parent  # the handler imports this module without a package
+
     global _pipe
+    end_with_parent()
     torch.set_num_threads(1)  # there is a process for each core
     _pipe = pipeline(model=model)  # by the code of the package, of which this module is a part
 
@@ -481,17 +484,18 @@ def check_encodable(value: Any) -> None:
     """Raises `BadRequest` for texts anywhere in a request that are no Unicode: half of a surrogate pair, which JSON can
     write, and which no tokenizer, reply or log can. Rows of numbers are passed over.
     """
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadRequest(f"A text of the request is no valid Unicode: {error.reason}.") from None
-    elif isinstance(value, dict):
-        for part in (*value, *value.values()):
-            check_encodable(part)
-    elif isinstance(value, list) and value and not isinstance(value[0], (int, float)):
-        for part in value:
-            check_encodable(part)
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError as error:
+                raise BadRequest(f"A text of the request is no valid Unicode: {error.reason}.") from None
+        elif isinstance(part, dict):
+            left += [*part, *part.values()]
+        elif isinstance(part, list) and part and not isinstance(part[0], (int, float)):
+            left += part
 
 
 def check_labels(given: dict[str, Any]) -> None:

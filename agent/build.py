@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..workers_heartcare import end_with_parent
 from .card import write_card
 from .ecgqa import ecg_qa_samples, read_ecg_qa
 from .qa import DIMENSION_OF, TASKS, QuestionBuilder
@@ -28,7 +29,6 @@ from .rephrase import Rephraser
 from .samples import Sample, write_shard
 from .signal import Optimizer
 from .sources import Entry, content_digest, find_entries, printable, rejection
-from .workers import end_with_parent
 
 VERSION = 2  # of the data set's content; counts up whenever the same source would give other bytes
 UNIT_RECORDS = 128

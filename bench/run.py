@@ -21,6 +21,8 @@ import torch
 import transformers
 from tqdm import tqdm
 
+from heartcare.workers_heartcare import end_with_parent
+
 from .answers import ItemAnswer
 from .controls import ASKED, MODEL, OTHER, RANDOM, TEXT, substitutes
 from .items import TASKS, Item, manifest_hash, read_items
@@ -212,6 +214,7 @@ _workers: list[Worker] = []  # the one of a process of the pool
 
 
 def _start_worker(*options):
+    end_with_parent()
     _workers[:] = [Worker(*options)]
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..agent.workers import end_with_parent
+from ..workers_heartcare import end_with_parent
 from .files import STATED, add_stated, given
 from .models import add_model, default_model, load_pipeline
 

@@ -263,12 +263,16 @@ def test_the_handler_takes_bodies_that_the_toolkit_decoded(handler, pipe, ecgs, 
 
 
 def test_the_server_says_where_it_listens_and_answers_before_it_stops(ecgs, root):
-    command = [sys.executable, "-m", "heartcare.examples.serve", "--model", str(root), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    """Killed at once, it leaves nothing behind: another one answers at the same address."""
+    command = [sys.executable, "-m", "heartcare.examples.serve", "--model", str(root), "--port"]
+    with subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) as killed:
+        address = killed.stdout.readline().split()[-1]
+        assert address.startswith("http://127.0.0.1:") and address.endswith("/v1")
+        killed.kill()
+    host, port = address.removeprefix("http://").removesuffix("/v1").split(":")
+    with subprocess.Popen([*command, port], stdout=subprocess.PIPE, text=True) as server:
         try:
-            address = server.stdout.readline().split()[-1]
-            assert address.startswith("http://127.0.0.1:") and address.endswith("/v1")
-            host, port = address.removeprefix("http://").removesuffix("/v1").split(":")
+            assert server.stdout.readline().split()[-1] == address
             body = json.dumps({"messages": message(ecgs[0], IS_AF)}).encode()
             with socket.create_connection((host, int(port)), timeout=60) as connection:
                 head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"

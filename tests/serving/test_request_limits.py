@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 import tracemalloc
+import urllib.error
+import urllib.request
 import zlib
 
 import numpy as np
@@ -97,6 +99,16 @@ def day_of_ones() -> str:
 def test_texts_are_bounded(inputs, parameters, words):
     with pytest.raises(BadRequest, match=words):
         read_request({"inputs": inputs, "parameters": parameters}, Limits())
+
+
+def test_deep_requests_are_refused(server):
+    """Lists as deep as the parser of JSON takes them, wherever they stand."""
+    for before, after in (('{"messages": ', "}"), ('{"messages": [{"role": "user", "content": ', "}]}"), ("", "")):
+        body = f"{before}{'[' * 900}{']' * 900}{after}".encode()
+        request = urllib.request.Request(f"{server[0]}/v1/chat/completions", body, {"Authorization": "Bearer secret"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 400
 
 
 def test_the_longest_texts_are_answered(batcher, ecgs):

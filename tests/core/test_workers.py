@@ -11,7 +11,7 @@ sys.argv = ["heartcare"]  # the package is imported without torch, here and in t
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from heartcare.agent.workers import end_with_parent
+from heartcare.workers_heartcare import end_with_parent
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent)

@@ -1,3 +1,4 @@
+# Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
 """Worker processes of the commands."""
 
 import multiprocessing
@@ -16,3 +17,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+__all__ = ["end_with_parent"]
