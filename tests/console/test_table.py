@@ -143,5 +143,9 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
 @pytest.mark.parametrize("words", [("--workers", "2"), pytest.param(("--ray", "local"), marks=pytest.mark.ray)])
 def test_any_number_of_workers_gives_the_same_bytes(made, folder, tmp_path, words):
     out = tmp_path / "findings.csv"
-    run_main(COMMAND, "table", folder, "--out", out, *words)
+    try:
+        run_main(COMMAND, "table", folder, "--out", out, *words)
+    finally:
+        if "--ray" in words:  # the command's process would end with it
+            pytest.importorskip("ray").shutdown()
     assert out.read_bytes() == made[0].read_bytes()
