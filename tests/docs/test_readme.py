@@ -46,7 +46,9 @@ def usage(module: str, *words: str) -> Result:
     return run_main(module, *words, "--help")
 
 
-@pytest.mark.parametrize(("block", "answers"), answered())
+@pytest.mark.parametrize(
+    ("block", "answers"), [pytest.param(*each, id=each[0].strip().splitlines()[-1].strip()[:40]) for each in answered()]
+)
 def test_python_blocks_run(root, tmp_path, block, answers):
     """And print what stands in the block of text below them."""
     # The folder of this clone stands in for the name on the Hub. What a block writes is not left in the repository.
