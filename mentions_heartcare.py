@@ -22,9 +22,9 @@ class Quantity(NamedTuple):
     error: float
 
 
-# The errors of PR, QRS and QT are one to two standard deviations of the delineation from cardiologists on LUDB, as the
-# README has them, and QTc has that of QT. For the others there is no such reference: they are chosen, so that rounding
-# and noise are within.
+# The errors of PR, QRS and QT are one to two standard deviations of the delineation from cardiologists on LUDB, as
+# docs/results.md has them, and QTc has that of QT. For the others there is no such reference: they are chosen, so that
+# rounding and noise are within.
 QUANTITIES: dict[str, Quantity] = {
     "heart_rate": Quantity("rate", "beats/min", 5),
     "rr": Quantity("RR", "ms", 50),

@@ -1,5 +1,5 @@
-"""Publishes this repository: weights, code, pipeline, handler and card as a model, and the Space; then loads it back
-from a clean cache, as another user would.
+"""Publishes this repository: weights, code, pipeline, handler, card and pages as a model, and the Space; then loads it
+back from a clean cache, as another user would.
 
     hf auth login
     python examples/push_to_hub.py --repo YOU/HeartcareGPT

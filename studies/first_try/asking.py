@@ -151,7 +151,7 @@ def any_to_any(given: Given) -> str:
     return stopped(load, "Torchvision") if find_spec("torchvision") is None else type(load()).__name__
 
 
-@ASKING.row("README quick start, first call: the report has no contradiction")
+@ASKING.row("first call: the report has no contradiction")
 def first_call(given: Given) -> str:
     found = given.pipe(given.ecg())
     text, axis = found["text"], found["measurements"][0]["qrs_axis"]
@@ -160,7 +160,7 @@ def first_call(given: Given) -> str:
     return text
 
 
-@ASKING.row("README quick start, second call: options of the example pictures are those of the report")
+@ASKING.row("second call: options of the example pictures are those of the report")
 def second_call(given: Given) -> str:
     texts = {}
     for name, truth in (("right_bundle_branch_block", "sinus rhythm"), ("atrial_fibrillation", "atrial fibrillation")):
@@ -170,19 +170,22 @@ def second_call(given: Given) -> str:
     return str(texts)
 
 
-@ASKING.row("README: what `import heartcare` and the Trainer need is named before their first block")
-def readme_needs(given: Given) -> str:
-    page = (given.folder / "README.md").read_text(encoding="utf-8")
-    needs = {r"^(?:import|from) heartcare": r"pip install (?:-e )?\.|git\+", r"^Trainer\(": r"accelerate|\[train\]"}
+@ASKING.row("README, docs: what `import heartcare` and the Trainer need is named before their first block")
+def pages_need(given: Given) -> str:
+    needs = {
+        "README.md": (r"^(?:import|from) heartcare", r"pip install (?:-e )?\.|git\+"),
+        "docs/training.md": (r"^Trainer\(", r"accelerate|\[train\]"),
+    }
     missing = []
-    for block, needed in needs.items():
+    for name, (block, needed) in needs.items():
+        page = (given.folder / name).read_text(encoding="utf-8")
         if not re.search(needed, page[: re.search(block, page, re.M).start()]):
-            missing.append(f"{needed} before {block}")
+            missing.append(f"{needed} before {block} in {name}")
     expect(not missing, missing)
     return "named"
 
 
-ASKING.by_test("README quick start, processor, Beat, 360, stream, agent, Trainer blocks",
+ASKING.by_test("Blocks of README and docs: first answers, processor, Beat, 360, stream, agent, Trainer",
                "tests/docs/test_readme.py::test_python_blocks_run")  # fmt: skip
 
 

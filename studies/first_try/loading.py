@@ -129,7 +129,7 @@ def pipeline_of_objects(given: Given) -> str:
     return text
 
 
-@LOADING.row("README quick start, AutoModel block")
+@LOADING.row("AutoModel block of docs/measuring.md")
 def model_and_processor(given: Given) -> str:
     inputs = given.chat_inputs([user({"type": "ecg", "path": given.ecg()}, "Write a report of this ECG.")])
     (text,) = given.written(inputs, given.model.generate(**inputs, do_sample=False))

@@ -151,6 +151,7 @@ def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone
         "model.safetensors",
         "agent/render.py",
         "bench/run.py",
+        "docs/results.md",
         "examples/space/app.py",
     ):
         assert (published / name).is_file(), name

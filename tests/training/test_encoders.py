@@ -83,7 +83,7 @@ def test_rows_of_ptbxl_are_those_of_the_folds(ptbxl_folder):
 
 def test_memory_of_the_papers_models_is_as_documented(root):
     printed = run_main("heartcare.training.memory").stdout.splitlines()
-    documented = (root / "examples/training.md").read_text().splitlines()
+    documented = (root / "docs/training.md").read_text().splitlines()
     assert len(printed) == 8 and all(line in documented for line in printed)
 
 

@@ -57,7 +57,7 @@ def test_benchmark_of_beat(root):
     rates = {
         what: float(rate.replace(",", "")) for what, rate in re.findall(r"^\| (.*?) \| ([\d,]+) \|", printed, re.M)
     }
-    # The README has what a quiet machine does; here other tests may be running.
+    # docs/beat.md has what a quiet machine does; here other tests may be running.
     assert (
         rates["codes from a signal: Beat"] > 3 * rates["codes from a signal: paper, as published"]
         and "training step: Beat" in rates
