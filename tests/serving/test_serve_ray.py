@@ -106,5 +106,6 @@ def test_no_request_is_lost_when_a_replica_is_killed(server):
     for k, shares in enumerate(found):
         assert shares == pytest.approx(want[k % 6], abs=1e-4)
     with pytest.raises(APIStatusError) as caught:
-        client.chat.completions.create(model="heartcare", messages=[{"role": "user", "content": "no ECG"}])
+        content = [{"type": "ecg", "base64": "x"}]
+        client.chat.completions.create(model="heartcare", messages=[{"role": "user", "content": content}])
     assert caught.value.status_code == 400
