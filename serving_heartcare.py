@@ -20,8 +20,9 @@ The cost of a request is bounded before it is paid: `Limits` has the bounds.
 import multiprocessing
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -215,13 +216,16 @@ def before_stop(text: str, stop: Sequence[str], final: bool = True) -> tuple[str
 
 
 def preparers_of(model: str, number: int) -> Executor:
-    """Starts processes that prepare requests, each with a pipeline of its own.
+    """Starts processes that prepare requests, each with a pipeline of its own, and waits until all are ready.
 
     Args:
         model: Repository or folder of the model.
         number: Number of processes; each takes as much memory as the model.
     """
-    return ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), load_apart, (model,))
+    processes = ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), load_apart, (model,))
+    # As many tasks at a time make as many processes.
+    wait([processes.submit(time.sleep, 0.5) for _ in range(number)])
+    return processes
 
 
 def load_apart(model: str) -> None:

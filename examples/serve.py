@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import os
 import time
 import uuid
 from collections import Counter
@@ -33,6 +34,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import torch
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -321,6 +323,8 @@ def main(argv: list[str] | None = None) -> None:
 
     limits = Limits(bytes=args.max_bytes)
     preparers = preparers_of(args.model, args.preparers) if args.preparers else None
+    if preparers:  # each has a core of its own
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - args.preparers))
     batcher = DynamicBatcher(pipeline(model=args.model), args.max_batch, limits, preparers)
     run(create_app(batcher, args.name, args.token, args.cors), args.host, args.port)
 
