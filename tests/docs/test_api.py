@@ -61,7 +61,8 @@ def test_entries_and_code_of_docstrings_become_lists_and_blocks():
     render = importlib.import_module(MODULE).render_docstring
     docstring = (
         "Reads [`ECG`] and [`Other`] below <1 mV.\n\n    stream.push(chunk)\n\n"
-        "Args:\n    speed, gain (`float`): mm/s:\n        and more.\n    kwargs: As `a: b`.\n\nRaises: `ValueError` for\n    both."
+        "Args:\n    speed, gain (`float`): mm/s:\n        and more.\n    kwargs: As `a: b`.\n\n"
+        "Raises: `ValueError` for\n    both."
     )
     assert render(docstring, ["ECG"]) == (
         "Reads [`ECG`](#ecg) and `Other` below \\<1 mV.\n\n```py\nstream.push(chunk)\n```\n\n**Args:**\n\n"
