@@ -143,17 +143,16 @@ def fields_of(node: ast.ClassDef) -> list[str]:
 def write_signature(start: str, parameters: list[str], end: str = "") -> str:
     """Returns a signature as a block of code, on one line where it fits."""
     line = f"{start}({', '.join(parameters)}){end}"
-    if len(line) > 100:
+    if len(line.splitlines()[-1]) > 100:
         line = "\n".join([f"{start}(", *(f"    {each}," for each in parameters), f"){end}"])
     return f"```py\n{line}\n```"
 
 
-def signature_of(function: ast.FunctionDef, owner: str = "") -> str:
-    """Returns the signature of a function, or of a method of the class `owner`."""
-    mark = "@classmethod\n" if "classmethod" in decorators_of(function) else ""
+def signature_of(function: ast.FunctionDef) -> str:
+    """Returns the signature of a function or method."""
     end = f" -> {write_annotation(function.returns)}" if function.returns else ""
-    block = write_signature(f"def {function.name}", parameters_of(function), end)
-    return block.replace("```py\n", f"```py\n{mark}", 1) if owner else block
+    mark = "@classmethod\n" if "classmethod" in decorators_of(function) else ""
+    return write_signature(f"{mark}def {function.name}", parameters_of(function), end)
 
 
 def render_words(text: str, linked: list[str]) -> str:
@@ -275,7 +274,7 @@ def write_class(name: str, sources: Sources, linked: list[str]) -> list[str]:
         parts += ["**Properties:**", "\n".join(lines)]
     for key, each in methods.items():
         if key not in properties:
-            parts += [f"#### `{name}.{key}`", signature_of(each, name)]
+            parts += [f"#### `{name}.{key}`", signature_of(each)]
             parts += [render_docstring(text, linked)] if (text := ast.get_docstring(each)) else []
     return parts
 
