@@ -1,6 +1,6 @@
-"""Load the model and ask about an ECG. Cells as notebooks and editors know them: # %%
+"""Load the model and ask about an ECG.
 
-python examples/walkthroughs/1_load_and_ask.py
+python examples/walkthroughs/1_load_and_ask.py    # its cells begin with # %%, as notebooks and editors know them
 """
 
 # %% A pipeline out of a repository. `.` is a clone; on the Hub it is USER/HeartcareGPT, with a revision that you have

@@ -13,7 +13,8 @@ import numpy as np
 
 from heartcare.agent.simulate import simulate_ecg
 
-REPO, STEPS = str(Path(__file__).resolve().parents[2]), int(sys.argv[1]) if len(sys.argv) > 1 else 40
+REPO = str(Path(__file__).resolve().parents[2])
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 folder = Path(tempfile.mkdtemp())
 with open(folder / "mine.csv", "w", newline="") as file:
     table = csv.writer(file)

@@ -13,7 +13,7 @@ from support.paths import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = sorted(
     ".".join(["heartcare", *file.relative_to(ROOT).with_suffix("").parts])
-    for room in ("agent", "bench", "console", "examples", "studies", "training")
+    for room in ("agent", "bench", "console", "docs", "examples", "studies", "training")
     for file in (ROOT / room).glob("*.py")
     if "\ndef main(" in file.read_text(encoding="utf-8")
 )
