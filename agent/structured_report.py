@@ -1,4 +1,4 @@
-"""What was read of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
+"""Writes what was read of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
 heartcare[formats]).
 
 It says of the patient what the ECG says, a pseudonym, sex and age, and leaves name and birth date empty. Codes are

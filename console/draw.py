@@ -5,10 +5,9 @@ heartcare draw ecg.edf --out page.pdf --layout 6x2 --gain 5 --start 3600
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from .files import STATED, UNREADABLE, add_stated, given, one_of
+from .files import STATED, add_stated, given, one_of, run_on_file
 from .pages import page_file, save_ecg
 
 
@@ -46,15 +45,9 @@ def draw(args: argparse.Namespace) -> None:
     ecg = ecg.cut(first, first + round(10 * ecg.sampling_rate))
     options = {"layout": args.layout, "speed": args.speed, "gain": args.gain, "header": args.file.name}
     save_ecg(Path(args.out), ecg, [], **options)
+    print(f"Drawn to {args.out}.")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command. Returns 1 for a file that cannot be drawn."""
-    args = parse(argv)
-    try:
-        draw(args)
-    except UNREADABLE as error:
-        print(f"{args.file}: {error}", file=sys.stderr)
-        return 1
-    print(f"Drawn to {args.out}.")
-    return 0
+    return run_on_file(draw, parse(argv))

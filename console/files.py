@@ -1,6 +1,7 @@
 """ECG files and page pictures of the command line: one way to open them, and the options that say what they do not."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -105,3 +106,20 @@ def open_file(path: Path, stated: dict[str, Any], of_pages: dict[str, Any]) -> O
     except NotDigitized as error:
         return Opened(None, None, picture, format, (f"The picture was not digitised: {error}",))
     return Opened(page.ecg, page, None, format, page.ecg.notes)
+
+
+def run_on_file(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    """Runs a command that is about one file.
+
+    Args:
+        run: The command; it raises one of `UNREADABLE` for a file that cannot be used.
+        args: Its arguments, with the `file`.
+
+    Returns: the exit status, 1 for such a file, after the reason was printed to stderr.
+    """
+    try:
+        run(args)
+    except UNREADABLE as error:
+        print(f"{args.file}: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -44,7 +44,7 @@ class Reading:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the ECG should know: how a picture was digitised, and warnings about it or the signal."""
+        """The notes for a reader of the ECG: how a picture was digitised, and warnings about it or the signal."""
         if self.opened.page is not None:
             return [*self.opened.notes, *self.opened.ecg.warnings]
         quality = self.report["quality"][:1] if self.opened.picture is None else []

@@ -30,7 +30,7 @@ STATE = ".state.jsonl"
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all files of a table: the `folder`; folder or Hub id of the `model` and its `subfolder`; and
+    """Holds all that the files of a table share: the `folder`; folder or Hub id of the `model` and its `subfolder`; and
     what is `stated` of files that do not say it.
     """
 

@@ -8,13 +8,12 @@ heartcare tokens codes.npz --decode ecg.csv                   # a column for eac
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import STATED, UNREADABLE, add_stated, given
+from .files import STATED, add_stated, given, run_on_file
 from .models import add_model, default_model, load_beat
 
 if TYPE_CHECKING:
@@ -149,10 +148,4 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command. Returns 1 for a file that cannot be read."""
-    args = parse(argv)
-    try:
-        run(args)
-    except UNREADABLE as error:
-        print(f"{args.file}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_on_file(run, parse(argv))

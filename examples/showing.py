@@ -1,4 +1,4 @@
-"""What the Space shows in words, tables and bars, as HTML: quality, measurements, probabilities, checks, changes."""
+"""Makes the words, tables and bars of the Space, as HTML: quality, measurements, probabilities, checks, changes."""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What a user of the Hub tries first, row by row, as one table; `python -m heartcare.studies.first_try` runs it."""
+"""A table of all that a user of the Hub tries first, row by row; `python -m heartcare.studies.first_try` runs it."""

@@ -1,4 +1,4 @@
-"""What a user of the Hub tries first, by the script that runs it."""
+"""The first tries of a user of the Hub, by the script that runs them."""
 
 import re
 
@@ -21,6 +21,6 @@ def test_no_row_fails(root, tmp_path):
 
 @pytest.mark.slow
 def test_rows_of_loading_over_http(root, tmp_path):
-    """Where the package is not installed, out of a clean cache, with a revision that is pinned and one that is none."""
+    """The package is not installed, the cache is clean, and one revision is pinned and another is none."""
     done = run_main(COMMAND, "--model", root, "--hub", "--row", "revision", cwd=tmp_path, check=False)
     assert done.stdout.count("| OK |") == 2 and done.returncode == 0, done.stdout

@@ -99,7 +99,7 @@ def test_a_server_with_its_own_attention_and_head_is_given_the_base_model(untied
 
 
 def test_numbers_of_tokens_are_known_from_the_sizes_alone(processor, root):
-    """Of pictures, they are what the processor writes: `_get_num_multimodal_tokens` is vLLM's question."""
+    """The numbers are those that the processor writes for pictures: `_get_num_multimodal_tokens` is vLLM's question."""
     sizes = [(200, 200), (750, 900), (1700, 2200), (2200, 1700), (300, 1200)]
     pictures = [Image.new("RGB", (width, height), "white") for height, width in sizes]
     told = processor._get_num_multimodal_tokens(image_sizes=sizes)

@@ -180,7 +180,7 @@ def test_lengths_of_blocks_are_few():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_memory_is_given_back_after_long_recordings_of_many_lengths(rng):
-    """What scipy keeps of a transform of the length of these recordings is up to 29 MB, for the 16 latest lengths."""
+    """A transform of the length of these recordings leaves up to 29 MB in scipy, for the 16 latest lengths."""
     signal, megabytes = rng.normal(size=(2, 401_000)), []
     for number in range(20):
         resample(clean(signal[:, : 400_000 + 37 * number], 1000, 0.35, LINES), 1000, 100)

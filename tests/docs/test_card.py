@@ -19,7 +19,7 @@ def metadata(request):
 
 
 def test_ids_are_those_of_the_hub(metadata, root):
-    """Of data sets and base models, owner and name; of metrics, names that the Hub knows."""
+    """Data sets and base models have owner and name, and metrics names that the Hub knows."""
     named = [*(metadata.datasets or []), *([metadata.base_model] if metadata.base_model else [])]
     for name in named:
         validate_repo_id(name)

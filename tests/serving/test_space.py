@@ -78,7 +78,7 @@ def nothing_is_cut(page):
 
 
 def is_in_view(page, selector: str) -> bool:
-    """Whether the top of something is on the screen, with half of it at least."""
+    """Tells whether the top of something is on the screen, with half of it at least."""
     box = page.locator(selector).bounding_box()
     return 0 <= box["y"] and box["y"] + box["height"] / 2 < page.viewport_size["height"]
 
@@ -267,7 +267,7 @@ def test_what_the_page_s_functions_do(app, tmp_path):
 
 
 def test_a_picture_is_digitised_or_said_not_to_be(app, tmp_path):
-    """What was read is drawn over it and measured, in the layout that is given; a page is not continued."""
+    """A page is drawn over with what was read, and measured, in the layout that is given; it is not continued."""
     picture = ROOT / "examples/ecgs/right_bundle_branch_block.png"
     _, loaded, message, drawn, *_ = app.on_first([str(picture)])
     assert "what was read, as 3x4+R, 25 mm/s and 10 mm/mV" in message and loaded.measured["qrs"] > 120
@@ -306,7 +306,7 @@ def test_what_is_no_ecg_is_refused_everywhere(app, tmp_path):
 
 
 def test_uploads_and_questions_are_bounded(app, tmp_path):
-    """What is too large is refused in a sentence, before it is worked on."""
+    """Too large uploads and questions are refused in a sentence, before they are worked on."""
     Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
     Image.new("1", (30000, 30000)).save(tmp_path / "bomb.png")
     small = save_ecg(tmp_path / "small.npz", np.zeros((12, 10)))
