@@ -10,6 +10,7 @@ developing, and the others are for testing.
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class WordingBuilder:
         # The names of a statement are drawn the rarer, the more statements there are; common ones come more often.
         self.codes = list(self.findings)
         weights = np.array([len(self.findings[code]["en"]) ** 0.7 for code in self.codes])
-        self.shares = weights / weights.sum()
+        self.shares = self._usual_shares = weights / weights.sum()
         self.whole = {
             language: [
                 (text, name)
@@ -150,6 +151,17 @@ class WordingBuilder:
         self.kept_apart = {plain_words(text) for text, _, _ in held_out()}
         self.groups, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()), float)
         self.group_shares = weights / weights.sum()
+
+    def favour(self, codes: Sequence[str]) -> None:
+        """Lets half of the findings that questions name be some of these, until it is called again.
+
+        Args:
+            codes: Some of `codes`; with none, all are drawn as usual.
+        """
+        favoured = np.isin(self.codes, codes)
+        self.shares = self._usual_shares
+        if favoured.any():
+            self.shares = 0.5 * self._usual_shares + 0.5 * favoured / favoured.sum()
 
     def question(self) -> tuple[str, Asked]:
         """Returns a question and what it asks for."""

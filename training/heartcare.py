@@ -131,9 +131,9 @@ def read_data(
         train, validation = read("train", data.views), read("validation", 1)
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     length = min(VALIDATION_ITEMS, len(validation.groups))
-    given_questions = replace(stage, drill=0, probe_only=0)
+    given_questions = replace(stage, drill=0, spoken=0, probe_only=0)
     return (
-        ECGQuestions(train, stage, arguments.max_steps * batch, seed),
+        ECGQuestions(train, stage, arguments.max_steps * batch, seed, model.config.wordings),
         ECGQuestions(validation, given_questions, length, seed),
     )
 
