@@ -38,6 +38,54 @@ from .statement_labels import family_loss, given_statements, macro_auc_of_sets, 
 from .windows import BeatWindows
 
 
+def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
+    """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
+    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
+    windows = []
+    for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
+        ids = [row.get("ecg_id", "") for row in data.rows]
+        labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
+        windows.append(BeatWindows(data, config, augment, args.seed, labels))
+    return windows
+
+
+def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
+    """Gives a new Beat the weights of a trained one.
+
+    Returns:
+        Names of the weights of the trained one that have no place in the new one, or another shape there.
+    """
+    trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
+    given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
+    own, found = beat.state_dict(), places(beat)
+    fitting = {
+        name: given[place] for name, place in found.items() if place in given and given[place].shape == own[name].shape
+    }
+    beat.load_state_dict(own | fitting)
+    taken = {found[name] for name in fitting}
+    return [name for name, place in places(trained).items() if place not in taken]
+
+
+def places(beat: BeatModel) -> dict[str, str]:
+    """Returns, for the name of each weight, its place in any Beat: layers of the encoder are numbered from the first
+    one on, and levels for shape without a core level of its own.
+    """
+    patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
+
+    def place(name: str) -> str:
+        for prefix, shared, shift in (
+            ("encoder.patch_layers.", "encoder.transformer.layers.", 0),
+            ("encoder.transformer.layers.", "encoder.transformer.layers.", patch_layers),
+            ("quantizer.levels.", "quantizer.levels.", -core_levels),
+        ):
+            if name.startswith(prefix):
+                number, rest = name.removeprefix(prefix).split(".", 1)
+                return f"{shared}{int(number) + shift}.{rest}"
+        return name
+
+    return {name: place(name) for name in beat.state_dict()}
+
+
 class BeatWithStatementHead(nn.Module):
     """Beat with a head that reads statements from its codes. The core level learns to say what the others do not, which
     learn the shape alone.
@@ -125,43 +173,6 @@ class BeatTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
-def places(beat: BeatModel) -> dict[str, str]:
-    """Returns, for the name of each weight, its place in any Beat: layers of the encoder are numbered from the first
-    one on, and levels for shape without a core level of its own.
-    """
-    patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
-
-    def place(name: str) -> str:
-        for prefix, shared, shift in (
-            ("encoder.patch_layers.", "encoder.transformer.layers.", 0),
-            ("encoder.transformer.layers.", "encoder.transformer.layers.", patch_layers),
-            ("quantizer.levels.", "quantizer.levels.", -core_levels),
-        ):
-            if name.startswith(prefix):
-                number, rest = name.removeprefix(prefix).split(".", 1)
-                return f"{shared}{int(number) + shift}.{rest}"
-        return name
-
-    return {name: place(name) for name in beat.state_dict()}
-
-
-def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
-    """Gives a new Beat the weights of a trained one.
-
-    Returns:
-        Names of the weights of the trained one that have no place in the new one, or another shape there.
-    """
-    trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
-    given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
-    own, found = beat.state_dict(), places(beat)
-    fitting = {
-        name: given[place] for name, place in found.items() if place in given and given[place].shape == own[name].shape
-    }
-    beat.load_state_dict(own | fitting)
-    taken = {found[name] for name in fitting}
-    return [name for name, place in places(trained).items() if place not in taken]
-
-
 @torch.no_grad()
 def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -> dict[str, dict[str, float | None]]:
     """Returns, for each fixed pattern of leads, the PRD of all leads in %, and the macro AUC of each set of statements
@@ -184,17 +195,6 @@ def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -
         if logits:
             table[name] |= macro_auc_of_sets(truth, torch.cat(logits).numpy())
     return table
-
-
-def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
-    """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
-    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
-    windows = []
-    for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
-        ids = [row.get("ecg_id", "") for row in data.rows]
-        labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
-        windows.append(BeatWindows(data, config, augment, args.seed, labels))
-    return windows
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -39,25 +39,6 @@ WITHOUT_NUMBERS = 0.15  # of the records of a batch are read without their numbe
 BATCH = 256
 
 
-def answers_of_notes(records: Sequence[Labels]) -> np.ndarray:
-    """Returns the answers of the topics of notes, float32 (records, labels): 1 true, 0 false, NaN where the notes of a
-    record do not tell.
-    """
-    table = np.full((len(records), len(NOTES)), np.nan, np.float32)
-    for row, labels in zip(table, records):
-        for column, (topic, code) in enumerate(NOTES):
-            if answers := labels.answers(topic):
-                row[column] = code in answers
-            elif topic == "stage" and "MI" not in labels.superclasses():
-                row[column] = False
-    return table
-
-
-def notes_labels(data: PTBXL) -> np.ndarray:
-    """Returns the answers of the topics of notes of PTB-XL's records; see `answers_of_notes`."""
-    return answers_of_notes([Labels(record["scp_codes"], notes=record) for record in data.rows])
-
-
 class Reader:
     """A head, and the codebooks that its inputs are looked up in.
 
@@ -86,20 +67,23 @@ class Reader:
         return torch.cat([self(view, rows) for rows in torch.arange(len(view.gain)).split(1024)])
 
 
-def standardize(head: FindingsHead, view: View) -> None:
-    """Sets the mean and the deviation by which the head standardizes numbers and gains."""
-    given = np.concatenate([view.numbers, np.log(view.gain)[:, None]], axis=1)
-    head.centre.copy_(torch.from_numpy(np.nanmean(given, axis=0)))
-    head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
+def notes_labels(data: PTBXL) -> np.ndarray:
+    """Returns the answers of the topics of notes of PTB-XL's records; see `answers_of_notes`."""
+    return answers_of_notes([Labels(record["scp_codes"], notes=record) for record in data.rows])
 
 
-def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
-    """Returns the loss of the families of statements and of the topics of notes, whose unknown answers do not count."""
-    known = ~notes.isnan()
-    losses = nn.functional.binary_cross_entropy_with_logits(
-        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
-    )
-    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
+def answers_of_notes(records: Sequence[Labels]) -> np.ndarray:
+    """Returns the answers of the topics of notes, float32 (records, labels): 1 true, 0 false, NaN where the notes of a
+    record do not tell.
+    """
+    table = np.full((len(records), len(NOTES)), np.nan, np.float32)
+    for row, labels in zip(table, records):
+        for column, (topic, code) in enumerate(NOTES):
+            if answers := labels.answers(topic):
+                row[column] = code in answers
+            elif topic == "stage" and "MI" not in labels.superclasses():
+                row[column] = False
+    return table
 
 
 def train_head(
@@ -129,6 +113,22 @@ def train_head(
             optimizer.step()
             schedule.step()
     reader.head.requires_grad_(False).eval()
+
+
+def standardize(head: FindingsHead, view: View) -> None:
+    """Sets the mean and the deviation by which the head standardizes numbers and gains."""
+    given = np.concatenate([view.numbers, np.log(view.gain)[:, None]], axis=1)
+    head.centre.copy_(torch.from_numpy(np.nanmean(given, axis=0)))
+    head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
+
+
+def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of the families of statements and of the topics of notes, whose unknown answers do not count."""
+    known = ~notes.isnan()
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
+    )
+    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
 
 
 def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndarray) -> None:

@@ -51,29 +51,32 @@ DRY_RUN = {
 }
 
 
-def start_model(
-    recipe: Recipe, stage: str, output: Path
-) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
-    """Returns the model at the end of the stage before; for the first one, the model that the recipe describes."""
-    parts, before = recipe.model, recipe.before(stage)
-    start = str(output / before) if before and (output / before / "config.json").exists() else parts.start
-    options = {"dtype": getattr(torch, parts.dtype), "attn_implementation": parts.attention}
-    if start:
-        model = HeartcareForConditionalGeneration.from_pretrained(start, **options)
-        return model, HeartcareProcessor.from_pretrained(start)
-    backbones = {
-        "text": parts.text,
-        "vision": parts.vision,
-        "beat": parts.beat,
-        "image_slots_per_tile": parts.image_slots_per_tile,
-        "trust_remote_code": True,
-    }
-    model = HeartcareForConditionalGeneration.from_backbones(**backbones, **options)
-    processor = HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
-    if parts.heads:
-        model.take_heads(HeartcareForConditionalGeneration.from_pretrained(parts.heads, dtype=options["dtype"]))
-        processor.evidence_tokens = model.config.evidence_tokens
-    return model, processor
+def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Trainer:
+    """Makes the Trainer of a stage, with model, data and optimizer."""
+    stage = recipe.stages[name]
+    arguments = training_arguments(stage, output / name, seed)
+    set_seed(seed)
+    model, processor = start_model(recipe, name, output)
+    # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
+    processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
+    packer = QuestionPacker(processor, stage.branches, stage.learn_questions, seed)
+    train, validation = read_data(recipe.data, stage, model, packer, arguments)
+    learner = freeze_and_adapt(model, stage)
+    optimizers = (None, None)
+    if stage.muon:
+        warmup, steps = arguments.get_warmup_steps(arguments.max_steps), arguments.max_steps
+        rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": stage.muon}
+        optimizers = muon_with_cosine_schedule(learner, warmup, steps, **rates, weight_decay=0.05)
+    return StatementTrainer(
+        model=learner,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=packer,
+        processing_class=processor,
+        optimizers=optimizers,
+        callbacks=[EarlyStoppingCallback(stage.patience)] if stage.patience else None,
+    )
 
 
 def training_arguments(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
@@ -101,6 +104,31 @@ def training_arguments(stage: StageRecipe, output: Path, seed: int) -> TrainingA
         "label_names": ["labels"],
     }
     return TrainingArguments(**defaults | stage.training | fixed)
+
+
+def start_model(
+    recipe: Recipe, stage: str, output: Path
+) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
+    """Returns the model at the end of the stage before; for the first one, the model that the recipe describes."""
+    parts, before = recipe.model, recipe.before(stage)
+    start = str(output / before) if before and (output / before / "config.json").exists() else parts.start
+    options = {"dtype": getattr(torch, parts.dtype), "attn_implementation": parts.attention}
+    if start:
+        model = HeartcareForConditionalGeneration.from_pretrained(start, **options)
+        return model, HeartcareProcessor.from_pretrained(start)
+    backbones = {
+        "text": parts.text,
+        "vision": parts.vision,
+        "beat": parts.beat,
+        "image_slots_per_tile": parts.image_slots_per_tile,
+        "trust_remote_code": True,
+    }
+    model = HeartcareForConditionalGeneration.from_backbones(**backbones, **options)
+    processor = HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
+    if parts.heads:
+        model.take_heads(HeartcareForConditionalGeneration.from_pretrained(parts.heads, dtype=options["dtype"]))
+        processor.evidence_tokens = model.config.evidence_tokens
+    return model, processor
 
 
 def read_data(
@@ -181,17 +209,6 @@ class StatementTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
-class StepTimes(TrainerCallback):
-    """Notes when each step ends, in seconds of a clock."""
-
-    def __init__(self):
-        self.ends: list[float] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by the Trainer."""
-        self.ends.append(time.perf_counter())
-
-
 def dry_run(trainer: Trainer, steps: int) -> dict[str, float]:
     """Trains for a few steps and keeps nothing. Returns the size of a sample, and the time that `steps` would take."""
     times, packer = StepTimes(), trainer.data_collator
@@ -214,32 +231,15 @@ def dry_run(trainer: Trainer, steps: int) -> dict[str, float]:
     return table
 
 
-def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> StatementTrainer:
-    """Makes the Trainer of a stage, with model, data and optimizer."""
-    stage = recipe.stages[name]
-    arguments = training_arguments(stage, output / name, seed)
-    set_seed(seed)
-    model, processor = start_model(recipe, name, output)
-    # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
-    processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
-    packer = QuestionPacker(processor, stage.branches, stage.learn_questions, seed)
-    train, validation = read_data(recipe.data, stage, model, packer, arguments)
-    learner = freeze_and_adapt(model, stage)
-    optimizers = (None, None)
-    if stage.muon:
-        warmup, steps = arguments.get_warmup_steps(arguments.max_steps), arguments.max_steps
-        rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": stage.muon}
-        optimizers = muon_with_cosine_schedule(learner, warmup, steps, **rates, weight_decay=0.05)
-    return StatementTrainer(
-        model=learner,
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=packer,
-        processing_class=processor,
-        optimizers=optimizers,
-        callbacks=[EarlyStoppingCallback(stage.patience)] if stage.patience else None,
-    )
+class StepTimes(TrainerCallback):
+    """Notes when each step ends, in seconds of a clock."""
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called by the Trainer."""
+        self.ends.append(time.perf_counter())
 
 
 def save(trainer: StatementTrainer, model: nn.Module, stage: StageRecipe) -> None:

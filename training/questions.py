@@ -28,6 +28,40 @@ WEIGHTS = {"kind": 1.0, "codes": 2.0, "flags": 0.5, "topic": 1.0, "quantities": 
 SAME = {"qtc": "qtc_fridericia", "qtc_bazett": "qtc_fridericia", "qtc_framingham": "qtc_fridericia"}
 
 
+def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, output: Path | None = None) -> None:
+    """Trains the reader by AdamW with one cycle of learning rates.
+
+    Args:
+        reader: The network.
+        steps: Number of batches.
+        rate: Highest learning rate.
+        seed: Seed of the questions.
+        output: File that the weights are written to now and then, so that a training that is ended is not lost.
+    """
+    builder = WordingBuilder(np.random.default_rng(seed))
+    reader.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    progress, waiting = tqdm(range(steps), desc="questions"), []
+    for step in progress:
+        if not waiting:  # of similar lengths, so that little is padding
+            drawn = sorted((builder.question() for _ in range(16 * BATCH)), key=lambda pair: len(pair[0]))
+            waiting = [drawn[start : start + BATCH] for start in range(0, len(drawn), BATCH)]
+            builder.rng.shuffle(waiting)
+        texts, asked = zip(*waiting.pop())
+        loss = loss_of(reader(words_of(texts)), targets_of(reader, asked))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+        if output is not None and step % 1000 == 999:
+            torch.save(reader.state_dict(), output)
+    reader.requires_grad_(False).eval()
+
+
 def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Tensor]:
     """Returns what each part should say of some questions: for one choice among several its index, int64 (B,), -100
     where the question has none; for several at once, float32 (B, choices).
@@ -65,6 +99,16 @@ def loss_of(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -
     return total
 
 
+def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[str, tuple[int, int]]:
+    """Returns kind of question -> number that is understood rightly, and of all."""
+    counts: dict[str, list[bool]] = defaultdict(list)
+    for start in range(0, len(questions), BATCH):
+        part = questions[start : start + BATCH]
+        for (_, true), found in zip(part, reader.read([text for text, _ in part])):
+            counts[true.kind].append(is_understood(found, true))
+    return {kind: (sum(right), len(right)) for kind, right in sorted(counts.items())}
+
+
 def is_understood(found: Asked | None, true: Asked) -> bool:
     """Tells whether a question was understood as a whole, the reason of a refusal aside. A report and its gist are
     taken for each other, and so are the axis as a topic and in degrees: many questions may mean either, and the answer
@@ -84,50 +128,6 @@ def is_understood(found: Asked | None, true: Asked) -> bool:
         return False
     quantities = [{SAME.get(name, name) for name in asked.quantities} for asked in (found, true)]
     return set(found.codes) == set(true.codes) and quantities[0] == quantities[1]
-
-
-def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, output: Path | None = None) -> None:
-    """Trains the reader by AdamW with one cycle of learning rates.
-
-    Args:
-        reader: The network.
-        steps: Number of batches.
-        rate: Highest learning rate.
-        seed: Seed of the questions.
-        output: File that the weights are written to now and then, so that a training that is ended is not lost.
-    """
-    builder = WordingBuilder(np.random.default_rng(seed))
-    reader.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    progress, waiting = tqdm(range(steps), desc="questions"), []
-    for step in progress:
-        if not waiting:  # of similar lengths, so that little is padding
-            drawn = sorted((builder.question() for _ in range(16 * BATCH)), key=lambda pair: len(pair[0]))
-            waiting = [drawn[start : start + BATCH] for start in range(0, len(drawn), BATCH)]
-            builder.rng.shuffle(waiting)
-        texts, asked = zip(*waiting.pop())
-        loss = loss_of(reader(words_of(texts)), targets_of(reader, asked))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-        if output is not None and step % 1000 == 999:
-            torch.save(reader.state_dict(), output)
-    reader.requires_grad_(False).eval()
-
-
-def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[str, tuple[int, int]]:
-    """Returns kind of question -> number that is understood rightly, and of all."""
-    counts: dict[str, list[bool]] = defaultdict(list)
-    for start in range(0, len(questions), BATCH):
-        part = questions[start : start + BATCH]
-        for (_, true), found in zip(part, reader.read([text for text, _ in part])):
-            counts[true.kind].append(is_understood(found, true))
-    return {kind: (sum(right), len(right)) for kind, right in sorted(counts.items())}
 
 
 def main(argv: list[str] | None = None) -> None:

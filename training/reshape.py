@@ -62,18 +62,6 @@ def embeddings_of(
     return rows
 
 
-@torch.no_grad()
-def narrow(layer: nn.Module, size: int) -> None:
-    """Keeps the hidden units of a layer's MLP that have the largest weights, in their order."""
-    mlp = layer.mlp
-    weight = mlp.gate_proj.weight.norm(dim=1) * mlp.up_proj.weight.norm(dim=1) * mlp.down_proj.weight.norm(dim=0)
-    kept = weight.topk(size).indices.sort().values
-    for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
-        linear = getattr(mlp, name)
-        linear.weight = nn.Parameter(linear.weight.index_select(dim, kept))
-    mlp.gate_proj.out_features = mlp.up_proj.out_features = mlp.down_proj.in_features = size
-
-
 def reshaped(model: LlamaForCausalLM, tokens: torch.Tensor, intermediate_size: int) -> LlamaForCausalLM:
     """Returns a language model with other embeddings (words, width) and narrower MLPs."""
     source = copy.deepcopy(model)
@@ -87,6 +75,18 @@ def reshaped(model: LlamaForCausalLM, tokens: torch.Tensor, intermediate_size: i
         weights[name] = tokens
     result.load_state_dict(weights)
     return result
+
+
+@torch.no_grad()
+def narrow(layer: nn.Module, size: int) -> None:
+    """Keeps the hidden units of a layer's MLP that have the largest weights, in their order."""
+    mlp = layer.mlp
+    weight = mlp.gate_proj.weight.norm(dim=1) * mlp.up_proj.weight.norm(dim=1) * mlp.down_proj.weight.norm(dim=0)
+    kept = weight.topk(size).indices.sort().values
+    for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
+        linear = getattr(mlp, name)
+        linear.weight = nn.Parameter(linear.weight.index_select(dim, kept))
+    mlp.gate_proj.out_features = mlp.up_proj.out_features = mlp.down_proj.in_features = size
 
 
 def main(argv: list[str] | None = None) -> None:
