@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from heartcare.agent.statements import NAMES, truth
 from heartcare.findings_heartcare import PictureHead
@@ -22,11 +21,9 @@ from heartcare.processing_heartcare import HeartcareProcessor
 
 from .calibration import fit_calibrated
 from .data import HeartcareData
-from .findings import answers_of_notes, loss_of
+from .findings import answers_of_notes, loss_of, train_by_one_cycle
 from .packing import QuestionPacker
 from .statement_labels import macro_auc_of_sets, soft_labels
-
-BATCH = 256
 
 
 def train_head(
@@ -42,18 +39,11 @@ def train_head(
         epochs: Number of epochs.
         rate: Highest learning rate.
     """
-    head.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.1)
-    batches = -(-len(slots) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=batches)
-    for _ in tqdm(range(epochs), desc="head for pictures"):
-        for rows in torch.randperm(len(slots)).split(BATCH):
-            loss = loss_of(head(torch.from_numpy(slots[rows.numpy()]).float()), statements[rows], notes[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    head.requires_grad_(False).eval()
+
+    def loss_of_batch(_: int, rows: torch.Tensor) -> torch.Tensor:
+        return loss_of(head(torch.from_numpy(slots[rows.numpy()]).float()), statements[rows], notes[rows])
+
+    train_by_one_cycle(head, loss_of_batch, len(slots), epochs, rate)
 
 
 @torch.no_grad()
@@ -66,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
-    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the head is of")
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that gets the head")
     parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=20000, help="number of records at most whose pictures are used")
