@@ -57,18 +57,20 @@ def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
     """
     trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
     given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
-    own, found = beat.state_dict(), places(beat)
+    own, own_places = beat.state_dict(), places(beat)
     fitting = {
-        name: given[place] for name, place in found.items() if place in given and given[place].shape == own[name].shape
+        name: given[place]
+        for name, place in own_places.items()
+        if place in given and given[place].shape == own[name].shape
     }
     beat.load_state_dict(own | fitting)
-    taken = {found[name] for name in fitting}
+    taken = {own_places[name] for name in fitting}
     return [name for name, place in places(trained).items() if place not in taken]
 
 
 def places(beat: BeatModel) -> dict[str, str]:
-    """Returns, for the name of each weight, its place in any Beat: layers of the encoder are numbered from the first
-    one on, and levels for shape without a core level of its own.
+    """Returns name of each weight -> its name in any Beat: there, the layers of the encoder have one numbering, whether
+    they are patch layers or not, and the levels for shape one that leaves out the core levels.
     """
     patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
 
@@ -87,8 +89,8 @@ def places(beat: BeatModel) -> dict[str, str]:
 
 
 class BeatWithStatementHead(nn.Module):
-    """Beat with a head that reads statements from its codes. The core level learns to say what the others do not, which
-    learn the shape alone.
+    """Beat with a head that reads statements from its codes. Only the core level learns from the statements; the other
+    levels learn the shape alone.
 
     The codec learns from windows as they are. The statements are learnt from the same windows once more, or from 2.5 s
     of them, with another gain, baseline and noise, and mixed with each other in half of the batches.
@@ -107,7 +109,7 @@ class BeatWithStatementHead(nn.Module):
     def forward(
         self, statements: torch.Tensor | None = None, statement_mask: torch.Tensor | None = None, **inputs: torch.Tensor
     ) -> BeatOutput:
-        """As `BeatModel.forward`; statements add `statement_loss` to the loss.
+        """Runs `BeatModel.forward`; where statements are given, `statement_loss` is part of the loss.
 
         Args:
             statements: float32 (B, statements), probability of each statement.
@@ -158,7 +160,7 @@ class BeatTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs: Any
     ) -> torch.Tensor | tuple[torch.Tensor, BeatOutput]:
-        """As the Trainer's."""
+        """Returns the model's loss, and logs its parts and the codebooks' health in the steps that the Trainer logs."""
         outputs = model(**inputs)
         if model.training and self.state.global_step % self.args.logging_steps == 0:
             levels = enumerate(zip(outputs.codebook_usage, outputs.codebook_perplexity), 1)

@@ -167,8 +167,8 @@ def read_data(
 
 
 def freeze_and_adapt(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.Module:
-    """Freezes the parts that are not trained, and adds LoRA and the head for statements where the stage has them.
-    Frozen parameters need no gradient, so that DDP does not wait for one.
+    """Freezes the parts that are not trained, and adds LoRA and the head for statements where the stage has them. DDP
+    does not wait for gradients of frozen parameters.
 
     Raises: `ValueError` for a part that the model does not have.
     """
@@ -198,7 +198,7 @@ class StatementTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """As the Trainer's."""
+        """Computes the Trainer's loss, and adds that of the statements."""
         positions, statements = (inputs.pop(name, None) for name in ("probe_positions", "statements"))
         if positions is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -232,13 +232,13 @@ def dry_run(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 class StepTimes(TrainerCallback):
-    """Notes when each step ends, in seconds of a clock."""
+    """Notes the time at which each step ends, in seconds of a clock without an origin."""
 
     def __init__(self):
         self.ends: list[float] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by the Trainer."""
+        """Notes the time; the Trainer calls this after each step."""
         self.ends.append(time.perf_counter())
 
 
@@ -259,7 +259,7 @@ def save(trainer: StatementTrainer, model: nn.Module, stage: StageRecipe) -> Non
 
 
 def lora_matrices(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the matrices of LoRA of a model of PEFT, under the names of the weights that they are of."""
+    """Returns the matrices of LoRA in a model of PEFT, under the names of the weights that they change."""
     return {
         name.removeprefix("base_model.model.").replace(".default", ""): parameter.detach().cpu().clone()
         for name, parameter in model.named_parameters()
@@ -268,7 +268,7 @@ def lora_matrices(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def scale_of(lora: dict[str, Any]) -> float:
-    """Returns the factor of LoRA's products, for its arguments in a recipe."""
+    """Returns the factor by which LoRA's products are added to the weights, from its arguments in a recipe."""
     return lora.get("lora_alpha", 8) / lora.get("r", 8)
 
 

@@ -48,7 +48,7 @@ BACKBONES = {  # as published
 def shares_of_a_gpu(
     text: PretrainedConfig, tokens: int, batch_size: int, rank: int, gpus: list[int]
 ) -> dict[str, list[float]]:
-    """Bytes on each GPU, by way of training and number of GPUs, for a language model with SigLIP so400m.
+    """Returns way of training -> bytes on each GPU for each number of GPUs, for a language model with SigLIP so400m.
 
     Args:
         text: Configuration of the language model.
@@ -85,15 +85,15 @@ def shares_of_a_gpu(
 
 
 def activation_bytes(config: PretrainedConfig, tokens: int, batch_size: int) -> float:
-    """Bytes of the language model's activations, in bfloat16 and with gradient checkpointing."""
+    """Returns the bytes of the language model's activations, in bfloat16 and with gradient checkpointing."""
     layer = 10 * config.hidden_size + 3 * config.intermediate_size
     states = 2 * (config.num_hidden_layers * config.hidden_size + layer)
     return tokens * batch_size * (states + 3 * 4 * config.vocab_size)
 
 
 def state_bytes(model: nn.Module, muon: bool = False) -> dict[str, float]:
-    """Bytes of a model in training: its weights, the gradients of the parameters that are trained, and for each of
-    those the optimizer's two numbers, or one by Muon.
+    """Returns the bytes of a model in training: its weights, the gradients of the trained parameters, and, for each
+    trained parameter, the optimizer's two numbers, or one by Muon.
     """
     trained = [each for each in model.parameters() if each.requires_grad]
     weights = sum(each.numel() * each.element_size() for each in [*model.parameters(), *model.buffers()])
@@ -103,7 +103,9 @@ def state_bytes(model: nn.Module, muon: bool = False) -> dict[str, float]:
 
 
 def peak_memory_gib() -> float | None:
-    """The largest resident memory of this process so far, in GiB; None where the system does not count it (Windows)."""
+    """Returns the largest resident memory of this process so far, in GiB; None where the system does not count it
+    (Windows).
+    """
     try:
         import resource
     except ImportError:
@@ -113,7 +115,7 @@ def peak_memory_gib() -> float | None:
 
 
 def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict[str, float]:
-    """Parameters and memory as `heartcare.training.heartcare --dry-run` prints them."""
+    """Returns the parameters and the memory that `heartcare.training.heartcare --dry-run` prints."""
     return {
         "parameters": sum(each.numel() for each in model.parameters()),
         "parameters that learn": sum(each.numel() for each in model.parameters() if each.requires_grad),

@@ -24,7 +24,7 @@ BATCH = 128
 VALIDATION = 2000  # questions
 # Weight of each part of the answer in the loss.
 WEIGHTS = {"kind": 1.0, "codes": 2.0, "flags": 0.5, "topic": 1.0, "quantities": 1.0, "lead": 0.5, "reason": 0.5}
-# Numbers that are taken for each other: QTc by any formula.
+# Quantities that count as the same answer: QTc by any formula.
 SAME = {"qtc": "qtc_fridericia", "qtc_bazett": "qtc_fridericia", "qtc_framingham": "qtc_fridericia"}
 
 
@@ -63,8 +63,9 @@ def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, out
 
 
 def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Tensor]:
-    """Returns what each part should say of some questions: for one choice among several its index, int64 (B,), -100
-    where the question has none; for several at once, float32 (B, choices).
+    """Returns part of the answer -> its targets for some questions. A part that chooses one of several has the index of
+    the right one, int64 (B,), -100 where the question has none; a part that chooses any number has 0 and 1, float32 (B,
+    choices).
     """
     parts, rows = reader.parts, range(len(asked))
     targets = {name: torch.zeros(len(asked), len(parts[name])) for name in ("codes", "flags", "quantities", "lead")}
@@ -100,7 +101,7 @@ def loss_of(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -
 
 
 def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[str, tuple[int, int]]:
-    """Returns kind of question -> number that is understood rightly, and of all."""
+    """Returns kind of question -> number of questions that are understood rightly, and number of questions."""
     counts: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(questions), BATCH):
         part = questions[start : start + BATCH]
@@ -133,7 +134,7 @@ def is_understood(found: Asked | None, true: Asked) -> bool:
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the reader is of")
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that gets the reader")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -7,10 +7,10 @@ answers as soft labels.
     python -m heartcare.training.teacher label --ptbxl PTBXL_FOLDER --output runs/teacher
     python -m heartcare.training.teacher score --ptbxl PTBXL_FOLDER --output runs/teacher --fold 10
 
-`train` trains one network on folds 1-8 and keeps its weights at the epoch that fold 9 likes best. `label` averages the
-networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which `training.beat` and
-`training.vision` learn from; the networks have seen the cardiologists' statements of folds 1-8 themselves. `score`
-prints the macro AUC of each network and of their mean, with intervals by patient.
+`train` trains one network on folds 1-8 and keeps its weights at the epoch with the best score on fold 9. `label`
+averages the networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which
+`training.beat` and `training.vision` learn from; the networks have seen the cardiologists' statements of folds 1-8
+themselves. `score` prints the macro AUC of each network and of their mean, with intervals by patient.
 
 On two cores with matrix products in bfloat16 (AMX), the networks take 25, 50 and 75 minutes; on a GPU, a few seconds an
 epoch.
@@ -80,7 +80,7 @@ class TeacherRecipe:
     seed: int = 0
 
     def size_of_batch(self, records: int) -> int:
-        """Number of crops in a step on that many records."""
+        """Number of crops in a step, for a data set of this number of records."""
         return min(self.batch_size, records)
 
 
@@ -135,7 +135,9 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
 
 
 def moving_average(averaged: torch.Tensor, current: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Returns the next moving average of a weight; the first steps count less, so that it soon forgets the start."""
+    """Returns the next moving average of a weight. Its decay is smaller in the first steps, so that the start is soon
+    forgotten.
+    """
     decay = torch.clamp((1 + steps) / (10 + steps), max=AVERAGING)
     return (decay * averaged + (1 - decay) * current).to(averaged.dtype)
 

@@ -1,5 +1,5 @@
-"""The networks that teach Beat and the ViT: three supervised readers of PTB-XL's statements. They are of different
-kinds, so that the mean of their answers is better than each.
+"""The networks that teach Beat and the ViT: three supervised readers of PTB-XL's statements. They differ in kind, so
+that the mean of their answers is better than the answer of any one of them.
 
 All take twelve leads in mV at 100 Hz, float32 (B, 12, n) of any length n, and give the logits of all 76 labels in the
 order of `heartcare.agent.statements.NAMES`. They are trained on crops of a few seconds by `teacher.py`.

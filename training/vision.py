@@ -34,7 +34,8 @@ from .pooling import AttentionPooling
 from .shapes import VISION
 from .statement_labels import macro_auc_of_sets, soft_labels
 
-POINTS = 62  # of the trace in each slot: 25 ms of a quarter of 6.2 s, 10 ms of a quarter of 2.5 s
+# Points of the trace in each slot: one stands for 25 ms where a tile shows 6.2 s, and for 10 ms where it shows 2.5 s.
+POINTS = 62
 
 # The two parts of a processor that `HeartcareData` needs.
 PROCESSORS = SimpleNamespace(
