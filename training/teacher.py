@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class TeacherRecipe:
-    """How one network is trained.
+    """Settings of the training of one network.
 
     Attributes:
         network: Name in `teacher_networks.NETWORKS`.

@@ -1,4 +1,4 @@
-"""The optimizer: what cleaning keeps, what quality sees, and that it is the processor's own code."""
+"""The optimizer: cleaning keeps what matters, quality sees faults, and both are the code of the processor."""
 
 import numpy as np
 import pytest

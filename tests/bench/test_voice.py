@@ -1,4 +1,4 @@
-"""How a model speaks: what is right, what is asked, and that answers are scored as they should be."""
+"""The words of a model: right answers are known, questions are asked, and answers are scored as they should be."""
 
 import json
 from dataclasses import replace

@@ -14,7 +14,7 @@ from heartcare.tables_heartcare import MAX_COLUMNS, MAX_LINE
 
 @pytest.fixture
 def millivolts() -> np.ndarray:
-    """Two leads of 1,000 samples in whole uV, so that text holds them exactly; float64 (2, 1000) in mV."""
+    """Returns two leads of 1,000 samples in whole uV, so that text holds them exactly; float64 (2, 1000) in mV."""
     return np.random.default_rng(3).integers(-2000, 2000, (2, 1000)) / 1000
 
 

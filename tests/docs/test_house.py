@@ -13,7 +13,7 @@ LONGEST_FUNCTION = 60  # lines, its docstring left out
 
 @pytest.fixture(scope="module")
 def modules(root) -> dict[Path, ast.Module]:
-    """Path below the root -> syntax tree of each module of the product."""
+    """Returns path below the root -> syntax tree of each module of the product."""
     names = subprocess.run(["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=True).stdout
     paths = [Path(name) for name in names.split() if not name.startswith("tests/") and (root / name).exists()]
     assert len(paths) > 80

@@ -512,18 +512,18 @@ ATC_BLOCKS = dict(zip(LEADS, ("ecg ", *(f"ecg{mark}" for mark in "23456789abc"))
 
 
 def byte_sum(content: bytes) -> int:
-    """The checksum of a block of an ATC file that recorders write."""
+    """Returns the checksum of a block of an ATC file that recorders write."""
     return sum(content) % 2**32
 
 
 def atc_block(identifier: str, data: bytes, checksum=byte_sum) -> bytes:
-    """One block of an ATC file."""
+    """Returns one block of an ATC file."""
     content = identifier.encode() + struct.pack("<I", len(data)) + data
     return content + struct.pack("<I", checksum(content))
 
 
 def atc_file(rows: dict[str, np.ndarray], rate=300, step=500, flags=0, checksum=byte_sum, kind=1) -> bytes:
-    """An ATC file of rows of int16, with what a recorder says of itself, its own beats and annotations."""
+    """Returns an ATC file of rows of int16, with words of the recorder about itself, its own beats and annotations."""
     info = b"2024-05-06T07:08:09.123+02:00".ljust(32, b"\0") + b"RECORDING-UUID".ljust(40, b"\0")
     info += b"PHONE".ljust(44, b"\0") + b"".join(text.ljust(32, b"\0") for text in (b"A", b"B", b"C"))
     info += b"SN=AC1L000000,BAT=80".ljust(52, b"\0")
