@@ -159,7 +159,7 @@ def write_rows(path, signals, labels, row_mm=25.0, text=(), gains=None):
 
 @pytest.mark.parametrize("place", ["above", "below"])
 def test_limb_leads_tell_what_the_labels_leave_open(place, ecg, tmp_path):
-    """Three labels midway between four rows, one of which has no label, are told by III = II - I."""
+    """Three labels midway between four rows, where one row has no label, are told by III = II - I."""
 
     def write(*leads):
         rows = [ecg.signal[LEADS.index(lead), :2500] for lead in leads]

@@ -151,7 +151,7 @@ def test_resampling_keeps_gaps_where_they_are():
 
 
 def test_filters_that_are_kept_have_a_limit_in_bytes():
-    """Forty lengths of recordings are cleaned, each of which needs filters of its own."""
+    """Recordings of forty lengths need filters of their own."""
     for samples in (*range(3000, 3040), 400_000, 900_000, 2_000_000):
         cleaning_gain(0.35, LINES, 500, samples)
         hum_waves(LINES, 500, samples, 0)
