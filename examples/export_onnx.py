@@ -58,7 +58,7 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
 
 
 def example(beat: BeatModel, ecgs: int, samples: int) -> dict[str, torch.Tensor]:
-    """Random signals, the first of them padded, the second without lead V1, and without lead I for half of the time."""
+    """Returns random signals: the first is padded, the second lacks lead V1, and lead I for half of the time."""
     generator = torch.Generator().manual_seed(samples)
     leads = beat.config.num_leads
     masks = torch.ones(ecgs, samples, dtype=torch.long), torch.ones(ecgs, leads, samples, dtype=torch.long)
@@ -95,7 +95,7 @@ class Decoder(torch.nn.Module):
 
 @torch.no_grad()
 def compare(beat: BeatModel, paths: tuple[Path, Path]) -> dict[str, float]:
-    """Share of "codes" that are equal to PyTorch's, and the largest difference of the decoded "signal" in mV."""
+    """Returns the share of "codes" that are PyTorch's, and the largest difference of the decoded "signal" in mV."""
     encoder, decoder = (onnxruntime.InferenceSession(path) for path in paths)
     same, total, worst = 0, 0, 0.0
     for ecgs, samples in ((1, 1), (1, 400), (3, 777), (2, 1000), (8, 2345)):

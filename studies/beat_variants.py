@@ -52,7 +52,7 @@ class Variant:
 
     @staticmethod
     def bits(model: BeatModel) -> float:
-        """Number of bits of one latent."""
+        """Returns the number of bits of one latent."""
         if hasattr(model.quantizer, "bits"):
             return model.quantizer.bits
         return model.config.num_levels * math.log2(model.config.codebook_size)
@@ -107,7 +107,7 @@ class PublishedQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.stack(losses))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
         residual, codes = hidden_states.float(), []
         for _ in range(self.num_levels):
             codes.append((self.codebook.square().sum(1) - 2 * residual @ self.codebook.T).argmin(-1))
@@ -115,7 +115,7 @@ class PublishedQuantizer(nn.Module):
         return torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, K, N) codes -> (B, N, D) latents."""
+        """Returns the latents (B, N, D) of codes (B, K, N)."""
         return (self.codebook[codes.clamp(min=0)] * (codes != ABSENT)[..., None]).sum(1)
 
 
@@ -148,11 +148,11 @@ class CosineQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.stack(losses))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
         return self(hidden_states, mask).codes
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, K, N) codes -> (B, N, D) latents."""
+        """Returns the latents (B, N, D) of codes (B, K, N)."""
         parts = [
             self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)
         ]
@@ -176,11 +176,11 @@ class FiniteScalarQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.zeros(1))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
         return self(hidden_states, mask).codes
 
     def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, 1, N) codes -> (B, N, D) latents."""
+        """Returns the latents (B, N, D) of codes (B, 1, N)."""
         digits = codes[:, 0, :, None].clamp(min=0) // self.radix % self.steps
         return self.up(digits / (self.steps - 1) * 2 - 1) * (codes[:, 0] != ABSENT)[..., None]
 
@@ -203,8 +203,8 @@ def quantizer(kind: type[nn.Module], **options: int) -> Callable[[BeatModel], No
 
 
 def free_queries(model: BeatModel) -> None:
-    """The published design: queries are not bound to a place, and a slot of the decoder starts from its position alone,
-    not from the latent that stands for it.
+    """Binds queries to no place, as in the published design, and starts each slot of the decoder from its position
+    alone, not from the latent that stands for it.
     """
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
@@ -223,7 +223,7 @@ def free_queries(model: BeatModel) -> None:
 
 
 def published(model: BeatModel) -> None:
-    """The published design in all parts."""
+    """Changes all parts into the published design."""
     free_queries(model)
     separate_patches(model)
     blocks(model)

@@ -59,11 +59,11 @@ def score_simulated(model: HeartcareForConditionalGeneration, count: int) -> Non
 
 
 def names_the_place(code: str, found: Explanation, ectopic: list[float]) -> tuple[bool, float]:
-    """Returns whether an explanation names what the simulator drew, and the probability that a name drawn at random
+    """Returns whether an explanation names the place that the simulator drew, and the probability that a random name
     does.
 
     The explanation names the beat, for an ectopic beat, or the wave, without which the finding falls most. Where the
-    finding falls without none of them, nothing is named.
+    finding does not fall without any of them, nothing is named.
     """
     effects = found.effects["beat" if code == "PVC" else "wave"]
     if code == "PVC":

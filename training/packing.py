@@ -212,7 +212,7 @@ class QuestionPacker:
         return first + "".join(each + part for each, part in zip(shown, others, strict=True))
 
     def num_tokens(self, recording: BeatTokens | CleanedSignal) -> int:
-        """Number of tokens of a signal in the prompt."""
+        """Returns the number of tokens of a signal in the prompt."""
         if isinstance(recording, BeatTokens):
             latents = recording.codes.shape[-1]
         else:

@@ -80,7 +80,7 @@ class TeacherRecipe:
     seed: int = 0
 
     def size_of_batch(self, records: int) -> int:
-        """Number of crops in a step, for a data set of this number of records."""
+        """Returns the number of crops in a step, for a data set of this number of records."""
         return min(self.batch_size, records)
 
 

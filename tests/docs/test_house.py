@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can check: sizes of modules, private names, imports, and first words of docstrings."""
+"""Rules of the house that a machine checks: sizes of modules, private names, imports, first words of docstrings."""
 
 import ast
 import re
