@@ -115,6 +115,15 @@ def standardize(head: FindingsHead, view: View) -> None:
     head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
 
 
+def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of the statements and of the notes; unknown notes do not count."""
+    known = ~notes.isnan()
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
+    )
+    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
+
+
 def train_by_one_cycle(
     head: nn.Module,
     loss_of_batch: Callable[[int, torch.Tensor], torch.Tensor],
@@ -144,15 +153,6 @@ def train_by_one_cycle(
             optimizer.step()
             schedule.step()
     head.requires_grad_(False).eval()
-
-
-def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
-    """Returns the loss of the statements and of the notes; unknown notes do not count."""
-    known = ~notes.isnan()
-    losses = nn.functional.binary_cross_entropy_with_logits(
-        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
-    )
-    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
 
 
 def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndarray) -> None:

@@ -10,6 +10,7 @@ there. Writes the whole model to --output, with the new head in it.
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,39 @@ from .data import HeartcareData
 from .findings import answers_of_notes, loss_of, train_by_one_cycle
 from .packing import QuestionPacker
 from .statement_labels import macro_auc_of_sets, soft_labels
+
+
+class LabelledPictures(NamedTuple):
+    """The pictures of one split.
+
+    Attributes:
+        slots: float16 (pictures, slots, width), as `HeartcareData.slots`.
+        statements: Cardiologists' statements, bool (pictures, 76).
+        notes: Answers in `NOTES`, float32 (pictures, labels), NaN where unknown.
+        ids: Id of the record of each picture.
+    """
+
+    slots: np.ndarray
+    statements: np.ndarray
+    notes: np.ndarray
+    ids: list[str]
+
+
+def read_pictures(
+    split: str, model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, args: argparse.Namespace
+) -> LabelledPictures:
+    """Reads the pictures of a split, as the model's ViT sees them, and their labels.
+
+    Raises: `ValueError` for a split without pictures.
+    """
+    data = HeartcareData(args.data, split, args.cache, processor, args.pictures)
+    data.encode_pictures(model, QuestionPacker(processor))
+    drawn = [record for record in range(len(data.slots)) if data.drawings[record]]
+    if not drawn:
+        raise ValueError(f"{args.data} has records without pictures alone; build it without --no-images.")
+    labels, ids = [data.labels[record] for record in drawn], list(data.record)
+    statements = np.stack([truth(each.statements) for each in labels])
+    return LabelledPictures(data.slots[drawn], statements, answers_of_notes(labels), [ids[record] for record in drawn])
 
 
 def train_head(
@@ -69,25 +103,14 @@ def main(argv: list[str] | None = None) -> None:
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     processor = HeartcareProcessor.from_pretrained(args.model)
     model.add_picture_head()
-    head, packer = model.picture_head, QuestionPacker(processor)
-    splits = [
-        HeartcareData(args.data, split, args.cache, processor, args.pictures) for split in ("train", "validation")
-    ]
-    for data in splits:
-        data.encode_pictures(model, packer)
-    shown = [[k for k in range(len(data.slots)) if data.drawings[k]] for data in splits]
-    if not all(shown):
-        raise ValueError(f"{args.data} has records without pictures alone; build it without --no-images.")
-    slots = [data.slots[rows] for data, rows in zip(splits, shown)]
-    given = [np.stack([truth(data.labels[k].statements) for k in rows]) for data, rows in zip(splits, shown)]
-    notes = [answers_of_notes([data.labels[k] for k in rows]) for data, rows in zip(splits, shown)]
-    ids = list(splits[0].record)
-    soft = soft_labels(given[0], [ids[k] for k in shown[0]], args.soft_labels)
-    train_head(head, slots[0], torch.from_numpy(soft), torch.from_numpy(notes[0]), args.epochs, args.learning_rate)
-    logits = logits_of(head, slots[1])
-    labels = torch.from_numpy(np.concatenate([given[1].astype(np.float32), notes[1]], axis=1))
-    fit_calibrated(head, logits, labels)
-    print(f"validation: {macro_auc_of_sets(given[1], logits[:, : len(NAMES)].numpy())}")
+    head = model.picture_head
+    train, validation = (read_pictures(split, model, processor, args) for split in ("train", "validation"))
+    statements = torch.from_numpy(soft_labels(train.statements, train.ids, args.soft_labels))
+    train_head(head, train.slots, statements, torch.from_numpy(train.notes), args.epochs, args.learning_rate)
+    logits = logits_of(head, validation.slots)
+    labels = np.concatenate([validation.statements.astype(np.float32), validation.notes], axis=1)
+    fit_calibrated(head, logits, torch.from_numpy(labels))
+    print(f"validation: {macro_auc_of_sets(validation.statements, logits[:, : len(NAMES)].numpy())}")
     model.save_pretrained(args.output)
     processor.save_pretrained(args.output)
 
