@@ -20,6 +20,7 @@ from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 
 pymupdf = pytest.importorskip("pymupdf")
 
+ROW_MM = 25  # height of a row of `write_rows`
 COLUMNS = [
     ["DOE, JANE", "01-JAN-1950 (69 yr)", "Female", "ID: 4711"],
     ["Vent. rate", "PR interval", "QRS duration", "QT/QTc", "P-R-T axes"],
@@ -140,18 +141,18 @@ def test_a_page_that_is_written_sideways_without_a_rotate_entry(ecg, tmp_path):
     assert np.array_equal(upright.signal, sideways.signal, equal_nan=True)
 
 
-def write_rows(path, signals, labels, row_mm=25.0, text=(), gains=None):
+def write_rows(path, signals, labels, text=(), gains=None):
     """Draws a page of rows of one trace each, 5 s at 500 Hz; `labels` are (name, y in rows: 0 on the first row)."""
     with pymupdf.open() as document:
-        sheet = Sheet.new(document, 150, 60 + row_mm * len(signals), 0)
+        sheet = Sheet.new(document, 150, 60 + ROW_MM * len(signals), 0)
         draw_grid(sheet)
         for row, signal in enumerate(signals):
-            zero, gain = 50 + row_mm * row, gains[row] if gains else 10
+            zero, gain = 50 + ROW_MM * row, gains[row] if gains else 10
             sheet.lines([(np.array([10, 11, 11, 14, 14, 15]), zero - 10 * np.array([0, 0, 1, 1, 0, 0]))], 0.5)
             sheet.lines([(16 + np.arange(len(signal)) / 20, zero - gain * signal)], 0.5)
         sheet.finish_paths()
         for name, place in labels:
-            sheet.text(17, 51 + row_mm * place, name)
+            sheet.text(17, 51 + ROW_MM * place, name)
         for number, line in enumerate([*text, "25 mm/s"]):
             sheet.text(8, 5 + 4 * number, line)
         document.save(path)

@@ -25,8 +25,8 @@ from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 
 
-def write_csv(path, ecg, names=LEADS, separator=",", units="", scale=1.0):
-    rows = [separator.join(["time", *(f"{name}{units}" for name in names)])]
+def write_csv(path, ecg, separator=",", units="", scale=1.0):
+    rows = [separator.join(["time", *(f"{name}{units}" for name in LEADS)])]
     for i, values in enumerate(ecg.signal.T):
         numbers = [f"{i / ecg.sampling_rate:.4f}", *(f"{value * scale:.6f}" for value in values)]
         rows.append(separator.join(number.replace(".", ",") if separator == ";" else number for number in numbers))

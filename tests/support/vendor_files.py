@@ -29,7 +29,7 @@ def as_counts(signal, scale=0.001):
 
 
 # ------------------------------------------------------------------------------------------------------------------ EDF
-def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None, patient="4711 F 03-APR-1962 DOE_JANE"):
+def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None):
     """Writes one-second records of the leads in `units`.
 
     Args:
@@ -56,7 +56,8 @@ def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None, pati
     )  # fmt: skip
     kind = "EDF+C" if onsets is None else "EDF+D"
     head = (
-        f"{'0':8}{patient:80}{'Startdate 01-JUN-2025 X BOLT STRANGE':80}{'01.06.25'}{'00.00.00'}{256 * (len(rows) + 1):<8}"
+        f"{'0':8}{'4711 F 03-APR-1962 DOE_JANE':80}{'Startdate 01-JUN-2025 X BOLT STRANGE':80}{'01.06.25'}{'00.00.00'}"
+        f"{256 * (len(rows) + 1):<8}"
         f"{kind:44}{seconds:<8}{'1':8}{len(rows):<4}"
     )
     text = head + "".join(field for column in columns for field in column)
