@@ -23,7 +23,7 @@ from heartcare.processing_heartcare import HeartcareProcessor
 
 
 class ConversationCollator:
-    """Rows of a data set built by HeartAgent -> the model's inputs; the labels are the assistant's tokens."""
+    """Makes the model's inputs of rows of a data set built by HeartAgent; the labels are the assistant's tokens."""
 
     def __init__(self, processor: HeartcareProcessor):
         self.processor = processor
@@ -48,7 +48,7 @@ class ECGTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """As the Trainer's."""
+        """Computes the loss of [`transformers.Trainer`]."""
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 

@@ -25,7 +25,7 @@ with open(folder / "mine.csv", "w", newline="") as file:
         np.savez(folder / f"{k}.npz", signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
         table.writerow([folder / f"{k}.npz", label])
 
-# %% Twenty lines.
+# %% The training: a question about each row of the table, and its label as the answer.
 from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments, pipeline
 
 rows = list(csv.DictReader(open(folder / "mine.csv")))
@@ -65,7 +65,7 @@ trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows[4:
 trainer.train()
 trainer.save_model(str(folder / "mine"))
 
-# %% What it learnt, on the rows that were held back; the folder is a repository like the one it came from.
+# %% The trained model, asked about the rows that were held back. Its folder is a repository like the first one.
 pipe = pipeline(model=str(folder / "mine"), trust_remote_code=True, device="cpu")
 answers = pipe([row["path"] for row in rows[:4]], question=question, options=options, batch_size=4)
 right = [answer["text"] == row["label"] for answer, row in zip(answers, rows)]

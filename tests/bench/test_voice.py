@@ -1,4 +1,4 @@
-"""How a model speaks: what is right, what is asked, and that answers are scored as they should be."""
+"""The words of a model: right answers are known, questions are asked, and answers are scored as they should be."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from heartcare.bench.__main__ import main
 from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, rounded, spread, true_number
 from heartcare.understanding_heartcare import Asked
 
-# One question of each kind, of which the third has other words for "no".
+# One question of each kind; the third has other words for "no".
 QUESTIONS = [
     ("any af?", Asked("is", ("AFIB",)), "en"),
     ("Is it a normal ECG?", Asked("is", ("NORM",)), "en"),

@@ -78,7 +78,7 @@ def test_the_core_is_documented():
 
 @pytest.fixture(scope="module")
 def callers(model, processor, beat, root):
-    """Name of a function with open keywords -> a call of it that is right but for the keywords."""
+    """Returns name of a function with open keywords -> a call that is right but for its keywords."""
     from heartcare import ECGInterpretationPipeline
     from heartcare.parts_heartcare import as_part
     from heartcare.serving_heartcare import DynamicBatcher
