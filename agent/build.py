@@ -74,33 +74,6 @@ class SourceChangedError(ValueError):
     """Files of the source are not those that the build began with, so that its shards would be of two sources."""
 
 
-def plan(entries: list[Entry]) -> list[dict]:
-    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order
-    of time.
-    """
-    patients: dict[str, list[Entry]] = {}
-    for entry in entries:
-        patients.setdefault(entry.patient_id, []).append(entry)
-    folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
-    if torn := [patient for patient, numbers in folds.items() if len(numbers) > 1]:
-        raise LeakageError(
-            f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
-        )
-    units = []
-    for split in ("train", "validation", "test"):
-        bins: list[list[Entry]] = [[]]
-        for records in patients.values():
-            if records[0].split == split:
-                if len(bins[-1]) >= UNIT_RECORDS:
-                    bins.append([])
-                bins[-1] += sorted(records, key=lambda entry: (entry.order, entry.record_id))
-        bins = [records for records in bins if records]
-        for i, records in enumerate(bins):
-            name = f"{split}-{i:05d}-of-{len(bins):05d}.parquet"
-            units.append({"name": name, "split": split, "records": [entry.as_dict() for entry in records]})
-    return units
-
-
 def build(
     source: str | Path,
     out: str | Path,
@@ -149,6 +122,33 @@ def build(
     bar.close()
     reports = [json.loads((work / f"{unit['name']}.json").read_text()) for unit in units]
     return finish(out, units, reports, rejected, settings, time.time() - started)
+
+
+def plan(entries: list[Entry]) -> list[dict]:
+    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order
+    of time.
+    """
+    patients: dict[str, list[Entry]] = {}
+    for entry in entries:
+        patients.setdefault(entry.patient_id, []).append(entry)
+    folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
+    if torn := [patient for patient, numbers in folds.items() if len(numbers) > 1]:
+        raise LeakageError(
+            f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
+        )
+    units = []
+    for split in ("train", "validation", "test"):
+        bins: list[list[Entry]] = [[]]
+        for records in patients.values():
+            if records[0].split == split:
+                if len(bins[-1]) >= UNIT_RECORDS:
+                    bins.append([])
+                bins[-1] += sorted(records, key=lambda entry: (entry.order, entry.record_id))
+        bins = [records for records in bins if records]
+        for i, records in enumerate(bins):
+            name = f"{split}-{i:05d}-of-{len(bins):05d}.parquet"
+            units.append({"name": name, "split": split, "records": [entry.as_dict() for entry in records]})
+    return units
 
 
 def keep_plan(path: Path, units: list[dict], settings: Settings):

@@ -97,38 +97,6 @@ class DrawnPage:
     px: float
 
 
-def pulse_width(style: PageStyle) -> float:
-    """Returns the mm that a calibration pulse and the gaps beside it take."""
-    return 0.0 if style.pulse == "none" else PULSE_SECONDS * style.speed + 3.0
-
-
-def place_traces(style: PageStyle, strips: tuple[str, ...] = ("II", "V1", "V5")) -> Iterator[Trace]:
-    """Yields the traces of a page: the leads column by column, then the strips.
-
-    Args:
-        style: Its style.
-        strips: Leads of the strips.
-    """
-    layout = style.layout
-    begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
-    each = style.seconds / layout.columns
-    for row in range(layout.rows):
-        y = style.top + (row + 0.5) * style.row
-        for column in range(layout.columns):
-            x = begin + column * each * style.speed
-            yield Trace(layout.lead(row, column), x, y, column * each, (column + 1) * each, style.row, False)
-    for number, lead in enumerate(strips[: layout.strips]):
-        y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
-        yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)
-
-
-def page_size(style: PageStyle) -> tuple[float, float]:
-    """Returns the width and height of a page in mm."""
-    width = style.left + 2 + pulse_width(style) + style.seconds * style.speed + style.right
-    height = style.top + style.layout.rows * style.row + style.layout.strips * style.strip + style.bottom
-    return width, height
-
-
 def draw_page(
     signal: np.ndarray,
     sampling_rate: float,
@@ -161,6 +129,38 @@ def draw_page(
     page.paste(style.ink, mask=ink.reduce(fine))
     _write(page, style, traces, px)
     return page, DrawnPage(style, traces, px)
+
+
+def page_size(style: PageStyle) -> tuple[float, float]:
+    """Returns the width and height of a page in mm."""
+    width = style.left + 2 + pulse_width(style) + style.seconds * style.speed + style.right
+    height = style.top + style.layout.rows * style.row + style.layout.strips * style.strip + style.bottom
+    return width, height
+
+
+def place_traces(style: PageStyle, strips: tuple[str, ...] = ("II", "V1", "V5")) -> Iterator[Trace]:
+    """Yields the traces of a page: the leads column by column, then the strips.
+
+    Args:
+        style: Its style.
+        strips: Leads of the strips.
+    """
+    layout = style.layout
+    begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
+    each = style.seconds / layout.columns
+    for row in range(layout.rows):
+        y = style.top + (row + 0.5) * style.row
+        for column in range(layout.columns):
+            x = begin + column * each * style.speed
+            yield Trace(layout.lead(row, column), x, y, column * each, (column + 1) * each, style.row, False)
+    for number, lead in enumerate(strips[: layout.strips]):
+        y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
+        yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)
+
+
+def pulse_width(style: PageStyle) -> float:
+    """Returns the mm that a calibration pulse and the gaps beside it take."""
+    return 0.0 if style.pulse == "none" else PULSE_SECONDS * style.speed + 3.0
 
 
 def _draw_grid(page: Image.Image, style: PageStyle, px: float):

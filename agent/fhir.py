@@ -153,33 +153,18 @@ def digest_of(ecg: ECG | None, reply: Mapping[str, Any]) -> str:
     return content.hexdigest()
 
 
-def window_words(window: Mapping[str, Any]) -> str:
-    """Returns a sentence on which window of a long recording something is about."""
-    return f"{window['seconds']:g} s from {window['start']:g} s on, chosen for: {window['reason']}."
-
-
-def concept(coding: dict[str, str]) -> dict[str, Any]:
-    """Returns a CodeableConcept of one code."""
-    return {"coding": [coding], "text": coding["display"]}
-
-
-def quantity(value: float, unit: str) -> dict[str, Any]:
-    """Returns a Quantity in a unit of UCUM."""
-    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
-
-
-def number(kind: Number, value: float) -> dict[str, Any]:
-    """Returns code and value of the Observation of a number."""
-    code = {"system": LOINC, "code": kind.code, "display": kind.name}
-    return {"code": concept(code), "valueQuantity": quantity(value, kind.unit)}
-
-
 def age(years: float) -> dict[str, Any]:
     """Returns code and value of the Observation of an age; 90 stands for "over 89"."""
     content = number(AGE, years)
     if years >= 90:
         content["valueQuantity"]["comparator"] = ">="
     return content
+
+
+def number(kind: Number, value: float) -> dict[str, Any]:
+    """Returns code and value of the Observation of a number."""
+    code = {"system": LOINC, "code": kind.code, "display": kind.name}
+    return {"code": concept(code), "valueQuantity": quantity(value, kind.unit)}
 
 
 def statements(found: Mapping[str, float]) -> dict[str, Any]:
@@ -191,6 +176,11 @@ def statements(found: Mapping[str, float]) -> dict[str, Any]:
 def noted(window: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns the note of an Observation that says which window of a long recording it is about."""
     return {} if window is None else {"note": [{"text": window_words(window)}]}
+
+
+def window_words(window: Mapping[str, Any]) -> str:
+    """Returns a sentence on which window of a long recording something is about."""
+    return f"{window['seconds']:g} s from {window['start']:g} s on, chosen for: {window['reason']}."
 
 
 def sampled(values: Sequence[float] | np.ndarray, rate: float) -> dict[str, Any]:
@@ -205,3 +195,13 @@ def sampled(values: Sequence[float] | np.ndarray, rate: float) -> dict[str, Any]
         "dimensions": 1,
         "data": " ".join(words),
     }
+
+
+def concept(coding: dict[str, str]) -> dict[str, Any]:
+    """Returns a CodeableConcept of one code."""
+    return {"coding": [coding], "text": coding["display"]}
+
+
+def quantity(value: float, unit: str) -> dict[str, Any]:
+    """Returns a Quantity in a unit of UCUM."""
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}

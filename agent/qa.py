@@ -143,10 +143,16 @@ class Labels:
     sex: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
-    def likelihood(self, code: str) -> float:
-        """Percent; rhythm and form without a likelihood are certain, a code that is not there is 0."""
-        value = self.statements.get(code, -1.0)
-        return 100.0 if value == 0 and (code in RHYTHM or code in FORM) else max(value, 0.0)
+    def excluded_distractors(self, topic: str) -> set[str]:
+        """Codes that must not be offered as a wrong option: the answers, and what is in doubt."""
+        codes = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
+        if topic == "waveform" and codes - {NORMAL["waveform"][0]} == set():
+            codes.add(NORMAL["waveform"][0])
+        if topic == "diagnosis" and "MI" in codes:
+            codes |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
+        if topic == "ectopy" and codes & {"ES", "SVES+VES"}:
+            codes |= {"SVES", "VES", "SVES+VES"}
+        return codes
 
     def answers(self, topic: str) -> list[str]:
         """Codes that answer a topic, the likeliest first; [] where the labels do not tell."""
@@ -168,6 +174,10 @@ class Labels:
             return [name for name in NOISE if self.notes.get(name)] or [NORMAL["noise"][0]]
         return [self.ectopy()]
 
+    def doubtful(self, topic: str) -> list[str]:
+        """Codes of a topic below 60 %."""
+        return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
+
     def ectopy(self) -> str:
         """Key of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
         beats = self.notes.get("extra_beats", "").upper()
@@ -180,24 +190,14 @@ class Labels:
         other = beats or {"PRC(S)", "BIGU", "TRIGU"} & set(self.statements)
         return "ES" if other else NORMAL["ectopy"][0]
 
-    def doubtful(self, topic: str) -> list[str]:
-        """Codes of a topic below 60 %."""
-        return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
-
-    def excluded_distractors(self, topic: str) -> set[str]:
-        """Codes that must not be offered as a wrong option: the answers, and what is in doubt."""
-        codes = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
-        if topic == "waveform" and codes - {NORMAL["waveform"][0]} == set():
-            codes.add(NORMAL["waveform"][0])
-        if topic == "diagnosis" and "MI" in codes:
-            codes |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
-        if topic == "ectopy" and codes & {"ES", "SVES+VES"}:
-            codes |= {"SVES", "VES", "SVES+VES"}
-        return codes
-
     def superclasses(self) -> set[str]:
         """Superclasses of the diagnostic statements, at any likelihood, as the field scores them."""
         return {SUPERCLASS_OF[code] for code in self.statements if code in SUPERCLASS_OF}
+
+    def likelihood(self, code: str) -> float:
+        """Percent; rhythm and form without a likelihood are certain, a code that is not there is 0."""
+        value = self.statements.get(code, -1.0)
+        return 100.0 if value == 0 and (code in RHYTHM or code in FORM) else max(value, 0.0)
 
 
 @dataclass
@@ -222,37 +222,6 @@ class Question:
     answer_label: tuple[str, ...] = ()
 
 
-def ask(template: str, finding: str) -> str:
-    """Words the question that a finding is there or not."""
-    return "Is this a normal ECG?" if finding == "a normal ECG" else template.format(finding)
-
-
-def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
-    return text[0].upper() + text[1:] + "."
-
-
-def names(topic: str, codes: Iterable[str]) -> list[str]:
-    """The wording of codes of a topic."""
-    return [TOPICS[topic][code] for code in codes]
-
-
-def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
-    """ "a 63-year-old woman", "a man aged 63", "a patient of unknown age and sex": never an age above 89."""
-    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[
-        int(rng.integers(2))
-    ]
-    if age is None:
-        return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
-    old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
-    if rng.random() < 0.5 and 2 <= age < 90:
-        vowel = "an" if str(int(age)).startswith("8") or int(age) in (11, 18) else "a"
-        words = f"{vowel} {age:.0f}-year-old {person}"
-    else:
-        words = f"a {person} aged {old}"
-    return words if sex else f"{words} of unknown sex"
-
-
 class QuestionBuilder:
     """Questions about one record after the other.
 
@@ -264,17 +233,17 @@ class QuestionBuilder:
     def __init__(self, rng: np.random.Generator, plain: bool = False):
         self.rng, self.plain = rng, plain
 
-    def _pick(self, options):
-        return options[int(self.rng.integers(len(options)))]
-
-    def _word(self, templates: tuple[str, ...]) -> str:
-        return templates[0] if self.plain else self._pick(templates)
-
-    def _for(self, labels: Labels, question: str) -> str:
-        """The question with the patient's age and sex."""
-        if self.plain:
-            return question
-        return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
+    def questions(self, labels: Labels) -> list[Question]:
+        """The questions about one record in one modality: closed and open ones of every topic, a verification of each
+        dimension and superclass, a report and a prediction.
+        """
+        result = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
+        result += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
+        for topic in TOPICS:
+            result += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
+        if labels.statements:
+            result.append(self.report(labels))
+        return [question for question in [*result, self.prediction(labels)] if question is not None]
 
     def verify_superclass(self, labels: Labels, superclass: str) -> Question:
         """Asks for a superclass, which is there at any likelihood."""
@@ -326,9 +295,6 @@ class QuestionBuilder:
     def not_too_common(self, question: Question | None) -> Question | None:
         """The question, or None for most of those with a very common answer, by `CLOSED_SHARE`."""
         return question if question and self.rng.random() < CLOSED_SHARE.get(question.answer_label[0], 1.0) else None
-
-    def _options(self, texts: list[str]) -> tuple[str, ...]:
-        return tuple(texts[i] for i in self.rng.permutation(len(texts)))
 
     def open(self, labels: Labels, topic: str) -> Question | None:
         """A question for all answers to a topic; "no certain diagnosis" where all diagnoses are in doubt."""
@@ -394,17 +360,41 @@ class QuestionBuilder:
             Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, label)
         )
 
-    def questions(self, labels: Labels) -> list[Question]:
-        """The questions about one record in one modality: closed and open ones of every topic, a verification of each
-        dimension and superclass, a report and a prediction.
-        """
-        result = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
-        result += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
-        for topic in TOPICS:
-            result += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
-        if labels.statements:
-            result.append(self.report(labels))
-        return [question for question in [*result, self.prediction(labels)] if question is not None]
+    def _options(self, texts: list[str]) -> tuple[str, ...]:
+        return tuple(texts[i] for i in self.rng.permutation(len(texts)))
+
+    def _word(self, templates: tuple[str, ...]) -> str:
+        return templates[0] if self.plain else self._pick(templates)
+
+    def _for(self, labels: Labels, question: str) -> str:
+        """The question with the patient's age and sex."""
+        if self.plain:
+            return question
+        return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
+
+    def _pick(self, options):
+        return options[int(self.rng.integers(len(options)))]
+
+
+def ask(template: str, finding: str) -> str:
+    """Words the question that a finding is there or not."""
+    return "Is this a normal ECG?" if finding == "a normal ECG" else template.format(finding)
+
+
+def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
+    """ "a 63-year-old woman", "a man aged 63", "a patient of unknown age and sex": never an age above 89."""
+    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[
+        int(rng.integers(2))
+    ]
+    if age is None:
+        return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
+    old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
+    if rng.random() < 0.5 and 2 <= age < 90:
+        vowel = "an" if str(int(age)).startswith("8") or int(age) in (11, 18) else "a"
+        words = f"{vowel} {age:.0f}-year-old {person}"
+    else:
+        words = f"a {person} aged {old}"
+    return words if sex else f"{words} of unknown sex"
 
 
 def difference(topic: str, first: list[str], second: list[str]) -> str:
@@ -449,3 +439,13 @@ def report_text(labels: Labels) -> str:
         if (answers := labels.answers(topic)) and answers[0] != NORMAL[topic][0]:
             parts.append(f"{title}: {', '.join(names(topic, answers))}.")
     return " ".join(parts)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return text[0].upper() + text[1:] + "."
+
+
+def names(topic: str, codes: Iterable[str]) -> list[str]:
+    """The wording of codes of a topic."""
+    return [TOPICS[topic][code] for code in codes]

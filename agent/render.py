@@ -67,15 +67,6 @@ class Sheet:
                 )
         return cls(layout, speed, gain, px, width, height, seconds, row_mm)
 
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return LAYOUTS[self.layout][0]
-
-    def row_centre(self, row: int) -> float:
-        """Height of 0 mV of a row, in mm from the top."""
-        return HEADER_MM + (row + 0.5) * self.row_mm
-
     def cells(self) -> Iterator["Cell"]:
         """The places of the leads, column by column, then that of the rhythm strip."""
         rows, columns = LAYOUTS[self.layout]
@@ -112,6 +103,15 @@ class Sheet:
         high, end = self.gain, CALIBRATION_MM
         points = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
         return (MARGIN_MM, self.row_centre(row)) + np.array(points) * (1, -1)
+
+    def row_centre(self, row: int) -> float:
+        """Height of 0 mV of a row, in mm from the top."""
+        return HEADER_MM + (row + 0.5) * self.row_mm
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return LAYOUTS[self.layout][0]
 
 
 class Cell(NamedTuple):

@@ -104,6 +104,154 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
     return entries, rejected
 
 
+def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
+    entries, rejected = [], []
+    for row in read_ptbxl_table(folder, limit=limit):
+        try:
+            sex = {"0": "male", "1": "female"}.get(row.get("sex", "").split(".")[0])
+            entries.append(
+                Entry(
+                    record_id=row["ecg_id"],
+                    path=str(folder / row["filename_lr"]),
+                    patient_id=row["patient_id"].split(".")[0],
+                    fold=int(row["strat_fold"]),
+                    statements=_scp_codes(row["scp_codes"]),
+                    age=parse_age(row.get("age")),
+                    sex=sex,
+                    notes={name: (row.get(name) or "").strip() for name in NOTES},
+                    order=f"{row.get('recording_date', '')}/{int(row['ecg_id']):08d}",
+                )
+            )
+        except Exception as error:  # whatever is wrong with one row must not stop the others
+            rejected.append(
+                {
+                    "record": str(row.get("ecg_id")),
+                    "reason": f"row of ptbxl_database.csv: {type(error).__name__} {error}",
+                }
+            )
+    return entries, rejected
+
+
+def read_ptbxl_table(
+    folder: str | Path, folds: Iterable[int] | None = None, limit: int | None = None
+) -> list[dict[str, str]]:
+    """Reads rows of PTB-XL's table in their order: column -> text.
+
+    Args:
+        folder: Folder with ptbxl_database.csv.
+        folds: Numbers of the folds (column strat_fold) whose rows are kept; all rows by default.
+        limit: Number of rows at most.
+
+    Raises: `FileNotFoundError` where there is no table; `ValueError` for a damaged one.
+    """
+    rows = _table(Path(folder) / "ptbxl_database.csv")
+    if folds is not None:
+        kept = set(folds)
+        rows = [row for row in rows if int(row["strat_fold"]) in kept]
+    return rows[:limit]
+
+
+def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Path]:
+    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out.
+
+    Args:
+        folder: The folder; those below it are searched, too.
+        documents: Endings of files that are left out.
+    """
+    root = folder.resolve()
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if (
+            not path.is_file()
+            or any(part.startswith(".") for part in path.relative_to(folder).parts)
+            or root not in path.resolve().parents
+        ):
+            continue
+        kind = path.suffix.lower()
+        if kind in documents or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
+            continue
+        if re.fullmatch(r"readme.*|license.*|records.*", path.name.lower()):
+            continue
+        files.append(path)
+    segments = {name for path in files if path.suffix == ".hea" for name in _segments(path)}
+    return [path for path in files if not (path.suffix == ".hea" and path.stem in segments)]
+
+
+def _segments(header: Path) -> list[str]:
+    """Names of the segments of a multi-segment WFDB record, which are no records of their own."""
+    record, *names = _header_words(header) or [""]
+    return names if re.fullmatch(r"[\w-]+/\d+", record) else []
+
+
+def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], list[dict]]:
+    """Reads every file once, for the patient and the statements that it names."""
+    entries, rejected, seen = [], [], set()
+    for row in tqdm(rows, desc="reading files", disable=not progress):
+        path = Path(row["path"])
+        inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+        name = row.get("record_id") or (inside.with_suffix("") if inside.suffix == ".hea" else inside).as_posix()
+        try:
+            if printable(name) != name:
+                raise ValueError("the file's name is no UTF-8; rename it")
+            if name in seen:
+                raise ValueError("the record id is there twice")
+            record = read_ecg(path)
+            entries.append(_entry(name, path, row, record))
+            seen.add(name)
+        except Exception as error:  # whatever is wrong with one file must not stop the others
+            rejected.append(rejection(name, path, error))
+    return entries, rejected
+
+
+def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
+    patient = row.get("patient_id") and pseudonym(row["patient_id"]) or record.patient_id or pseudonym(f"record {name}")
+    statements = record.statements
+    if row.get("scp_codes"):
+        statements = _scp_codes(row["scp_codes"])
+    elif row.get("report"):
+        statements = find_statements(row["report"])
+    fold = int(row["fold"]) if row.get("fold") else 1 + int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 10
+    if not 1 <= fold <= 10:
+        raise ValueError(f"fold must be from 1 to 10, got {fold}")
+    age, sex = parse_age(row.get("age")), parse_sex(row.get("sex"))
+    return Entry(
+        name,
+        str(path),
+        patient,
+        fold,
+        statements,
+        record.age if age is None else age,
+        sex or record.sex,
+        {name: record.columns[name] for name in NOTES if name in record.columns},
+        name,
+    )
+
+
+def _scp_codes(text: str) -> dict[str, float]:
+    """A Python or JSON dict of code to likelihood -> the same for the codes that are known."""
+    codes = json.loads(text) if '"' in text else ast.literal_eval(text)
+    if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
+        raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
+    return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the first."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            columns, rows = next(lines, []), []
+            for fields in lines:
+                if fields and len(fields) != len(columns):
+                    raise ValueError(f"{len(fields)} fields where its first line names {len(columns)} columns")
+                if fields:
+                    rows.append(dict(zip(columns, fields)))
+        return rows
+    except (csv.Error, ValueError) as error:
+        place = f", line {lines.line_num}" if not isinstance(error, UnicodeError) else " is no UTF-8 text"
+        raise ValueError(f"{path}{place}: {error}.") from error
+
+
 def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
     """The reason why a record was left out, without the place of the file on this machine."""
     kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
@@ -149,156 +297,8 @@ def record_files(path: Path) -> list[Path]:
     return list(files)
 
 
-def read_ptbxl_table(
-    folder: str | Path, folds: Iterable[int] | None = None, limit: int | None = None
-) -> list[dict[str, str]]:
-    """Reads rows of PTB-XL's table in their order: column -> text.
-
-    Args:
-        folder: Folder with ptbxl_database.csv.
-        folds: Numbers of the folds (column strat_fold) whose rows are kept; all rows by default.
-        limit: Number of rows at most.
-
-    Raises: `FileNotFoundError` where there is no table; `ValueError` for a damaged one.
-    """
-    rows = _table(Path(folder) / "ptbxl_database.csv")
-    if folds is not None:
-        kept = set(folds)
-        rows = [row for row in rows if int(row["strat_fold"]) in kept]
-    return rows[:limit]
-
-
-def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
-    entries, rejected = [], []
-    for row in read_ptbxl_table(folder, limit=limit):
-        try:
-            sex = {"0": "male", "1": "female"}.get(row.get("sex", "").split(".")[0])
-            entries.append(
-                Entry(
-                    record_id=row["ecg_id"],
-                    path=str(folder / row["filename_lr"]),
-                    patient_id=row["patient_id"].split(".")[0],
-                    fold=int(row["strat_fold"]),
-                    statements=_scp_codes(row["scp_codes"]),
-                    age=parse_age(row.get("age")),
-                    sex=sex,
-                    notes={name: (row.get(name) or "").strip() for name in NOTES},
-                    order=f"{row.get('recording_date', '')}/{int(row['ecg_id']):08d}",
-                )
-            )
-        except Exception as error:  # whatever is wrong with one row must not stop the others
-            rejected.append(
-                {
-                    "record": str(row.get("ecg_id")),
-                    "reason": f"row of ptbxl_database.csv: {type(error).__name__} {error}",
-                }
-            )
-    return entries, rejected
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the first."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            columns, rows = next(lines, []), []
-            for fields in lines:
-                if fields and len(fields) != len(columns):
-                    raise ValueError(f"{len(fields)} fields where its first line names {len(columns)} columns")
-                if fields:
-                    rows.append(dict(zip(columns, fields)))
-        return rows
-    except (csv.Error, ValueError) as error:
-        place = f", line {lines.line_num}" if not isinstance(error, UnicodeError) else " is no UTF-8 text"
-        raise ValueError(f"{path}{place}: {error}.") from error
-
-
-def _scp_codes(text: str) -> dict[str, float]:
-    """A Python or JSON dict of code to likelihood -> the same for the codes that are known."""
-    codes = json.loads(text) if '"' in text else ast.literal_eval(text)
-    if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
-        raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
-    return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
-
-
-def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Path]:
-    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out.
-
-    Args:
-        folder: The folder; those below it are searched, too.
-        documents: Endings of files that are left out.
-    """
-    root = folder.resolve()
-    files = []
-    for path in sorted(folder.rglob("*")):
-        if (
-            not path.is_file()
-            or any(part.startswith(".") for part in path.relative_to(folder).parts)
-            or root not in path.resolve().parents
-        ):
-            continue
-        kind = path.suffix.lower()
-        if kind in documents or kind in BESIDE_HEADER and path.with_suffix(".hea").is_file():
-            continue
-        if re.fullmatch(r"readme.*|license.*|records.*", path.name.lower()):
-            continue
-        files.append(path)
-    segments = {name for path in files if path.suffix == ".hea" for name in _segments(path)}
-    return [path for path in files if not (path.suffix == ".hea" and path.stem in segments)]
-
-
-def _segments(header: Path) -> list[str]:
-    """Names of the segments of a multi-segment WFDB record, which are no records of their own."""
-    record, *names = _header_words(header) or [""]
-    return names if re.fullmatch(r"[\w-]+/\d+", record) else []
-
-
 def _header_words(header: Path) -> list[str]:
     """The first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
     with open(header, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
     return [line.split()[0] for line in lines]
-
-
-def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], list[dict]]:
-    """Reads every file once, for the patient and the statements that it names."""
-    entries, rejected, seen = [], [], set()
-    for row in tqdm(rows, desc="reading files", disable=not progress):
-        path = Path(row["path"])
-        inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-        name = row.get("record_id") or (inside.with_suffix("") if inside.suffix == ".hea" else inside).as_posix()
-        try:
-            if printable(name) != name:
-                raise ValueError("the file's name is no UTF-8; rename it")
-            if name in seen:
-                raise ValueError("the record id is there twice")
-            record = read_ecg(path)
-            entries.append(_entry(name, path, row, record))
-            seen.add(name)
-        except Exception as error:  # whatever is wrong with one file must not stop the others
-            rejected.append(rejection(name, path, error))
-    return entries, rejected
-
-
-def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
-    patient = row.get("patient_id") and pseudonym(row["patient_id"]) or record.patient_id or pseudonym(f"record {name}")
-    statements = record.statements
-    if row.get("scp_codes"):
-        statements = _scp_codes(row["scp_codes"])
-    elif row.get("report"):
-        statements = find_statements(row["report"])
-    fold = int(row["fold"]) if row.get("fold") else 1 + int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 10
-    if not 1 <= fold <= 10:
-        raise ValueError(f"fold must be from 1 to 10, got {fold}")
-    age, sex = parse_age(row.get("age")), parse_sex(row.get("sex"))
-    return Entry(
-        name,
-        str(path),
-        patient,
-        fold,
-        statements,
-        record.age if age is None else age,
-        sex or record.sex,
-        {name: record.columns[name] for name in NOTES if name in record.columns},
-        name,
-    )

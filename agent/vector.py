@@ -61,15 +61,6 @@ class VectorPage:
         ]
         return replace(self, height=self.height + MARGIN_MM + len(wrapped) * step, parts=(*self.parts, *text))
 
-    def svg(self) -> str:
-        """Returns the page as an SVG document."""
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}mm" height="{self.height:g}mm" '
-            f'viewBox="0 0 {self.width:g} {self.height:g}">'
-        )
-        white = f'<rect width="{self.width:g}" height="{self.height:g}" fill="#ffffff"/>'
-        return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, white, *self.parts, "</svg>", ""])
-
     def save(self, path: str | Path) -> None:
         """Writes the page as the ending of the file's name says, .svg or .pdf.
 
@@ -83,6 +74,15 @@ class VectorPage:
             return
         with import_pymupdf().open(stream=self.svg().encode(), filetype="svg") as document:
             Path(path).write_bytes(document.convert_to_pdf())
+
+    def svg(self) -> str:
+        """Returns the page as an SVG document."""
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}mm" height="{self.height:g}mm" '
+            f'viewBox="0 0 {self.width:g} {self.height:g}">'
+        )
+        white = f'<rect width="{self.width:g}" height="{self.height:g}" fill="#ffffff"/>'
+        return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, white, *self.parts, "</svg>", ""])
 
 
 def draw_vector(

@@ -56,10 +56,9 @@ PLACES = {
 }
 
 
-@lru_cache(maxsize=8)
-def wordings(name: str) -> dict[str, Any]:
-    """Returns one of the files of wordings as it is."""
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+def codes() -> list[str]:
+    """Returns the statements and families that questions can name."""
+    return ["NORM", *wordings("findings")]
 
 
 def held_out() -> list[tuple[str, Asked, str]]:
@@ -80,9 +79,10 @@ def held_out() -> list[tuple[str, Asked, str]]:
     return questions
 
 
-def plain_words(text: str) -> str:
-    """Returns a text without its capitals, spaces at its ends and final marks."""
-    return text.strip().rstrip("?.! ").casefold()
+def of_split(frames: list[str], split: str) -> list[str]:
+    """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
+    kept = [each for each in frames if split_of(each) == "validation"] or frames[-1:]
+    return kept if split == "validation" else [each for each in frames if each not in kept]
 
 
 def split_of(frame: str) -> str:
@@ -105,15 +105,15 @@ def of_the_data_set() -> dict[str, list[str]]:
     return frames
 
 
-def of_split(frames: list[str], split: str) -> list[str]:
-    """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
-    kept = [each for each in frames if split_of(each) == "validation"] or frames[-1:]
-    return kept if split == "validation" else [each for each in frames if each not in kept]
+def plain_words(text: str) -> str:
+    """Returns a text without its capitals, spaces at its ends and final marks."""
+    return text.strip().rstrip("?.! ").casefold()
 
 
-def codes() -> list[str]:
-    """Returns the statements and families that questions can name."""
-    return ["NORM", *wordings("findings")]
+@lru_cache(maxsize=8)
+def wordings(name: str) -> dict[str, Any]:
+    """Returns one of the files of wordings as it is."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 class WordingBuilder:
@@ -161,21 +161,6 @@ class WordingBuilder:
             if plain_words(text) not in self.kept_apart:
                 return text, asked
 
-    def _pick(self, options: Any) -> Any:
-        return options[int(self.rng.integers(len(options)))]
-
-    def _frame(self, language: str, key: str) -> str:
-        return self._pick(self.frames[language][key])
-
-    def _code(self) -> str:
-        return str(self.rng.choice(self.codes, p=self.shares))
-
-    def _name(self, code: str, language: str) -> str:
-        """A name of a finding; Germans use English ones now and then."""
-        names = self.findings[code]
-        of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
-        return self._pick(of_language)
-
     def _is(self, language: str, group: str) -> tuple[str, Asked]:
         draw = self.rng.random()
         if draw < PAIRED:
@@ -191,6 +176,16 @@ class WordingBuilder:
         text = self._frame(language, group).replace("{f}", name)
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
 
+    def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
+        """The same of two statements that share words: "left or right bundle branch block"."""
+        pairs = wordings("pairs")
+        codes = self._pick(list(pairs))
+        name = self._pick(pairs[codes][language])
+        if group == "is_not" and "{or}" not in name:  # in a denial "and" may mean either, so it is not used
+            return self._joined(language, group)
+        every = group == "is" and ("{or}" not in name or bool(self.rng.random() < 0.3))
+        return codes.split(), every, name.replace(" {or} ", PARTS[language][every])
+
     def _joined(self, language: str, group: str) -> tuple[list[str], bool, str]:
         """Codes of two or three statements, whether all of them are meant, and their names."""
         named = list(dict.fromkeys(self._code() for _ in range(self.rng.integers(2, 4))))
@@ -202,23 +197,13 @@ class WordingBuilder:
         name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
         return named, every, name
 
-    def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """The same of two statements that share words: "left or right bundle branch block"."""
-        pairs = wordings("pairs")
-        codes = self._pick(list(pairs))
-        name = self._pick(pairs[codes][language])
-        if group == "is_not" and "{or}" not in name:  # in a denial "and" may mean either, so it is not used
-            return self._joined(language, group)
-        every = group == "is" and ("{or}" not in name or bool(self.rng.random() < 0.3))
-        return codes.split(), every, name.replace(" {or} ", PARTS[language][every])
-
-    _is_not = _is
-
     def _given(self, language: str, group: str) -> tuple[str, Asked]:
         """A question for one finding that names another one as known."""
         asked, given = (str(code) for code in self.rng.choice(self.codes, 2, replace=False, p=self.shares))
         text = self._frame(language, group).replace("{f}", self._name(asked, language))
         return text.replace("{g}", self._name(given, language)), Asked("is", (asked,))
+
+    _is_not = _is
 
     def _or(self, language: str, group: str) -> tuple[str, Asked]:
         first, second = self.rng.choice(self.codes, 2, replace=False, p=self.shares)
@@ -287,11 +272,6 @@ class WordingBuilder:
         lead = self._pick(LEADS)
         text = self._frame(language, f"number:{name}").replace("{l}", lead)
         return text, Asked("number", quantities=(f"{name}:{lead}" if name in OF_A_LEAD else name,))
-
-    def _listed(self, words: list[str], language: str) -> str:
-        """Some words as a list, in the ways in which people write lists."""
-        joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
-        return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
 
     def _why_f(self, language: str, group: str) -> tuple[str, Asked]:
         code = self._code()
@@ -369,6 +349,26 @@ class WordingBuilder:
             )
         )
         return " ".join(words)
+
+    def _frame(self, language: str, key: str) -> str:
+        return self._pick(self.frames[language][key])
+
+    def _code(self) -> str:
+        return str(self.rng.choice(self.codes, p=self.shares))
+
+    def _name(self, code: str, language: str) -> str:
+        """A name of a finding; Germans use English ones now and then."""
+        names = self.findings[code]
+        of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
+        return self._pick(of_language)
+
+    def _listed(self, words: list[str], language: str) -> str:
+        """Some words as a list, in the ways in which people write lists."""
+        joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
+        return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
+
+    def _pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
 
 
 __all__ = ["SPLITS", "WordingBuilder", "codes", "held_out", "plain_words", "split_of", "wordings"]

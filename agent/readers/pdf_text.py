@@ -84,11 +84,6 @@ class Cell:
     words: tuple[Word, ...]
 
     @cached_property
-    def text(self) -> str:
-        """The words with single blanks between them."""
-        return " ".join(word.text for word in self.words)
-
-    @cached_property
     def box(self) -> Word:
         """The box around all of its words."""
         words = self.words
@@ -99,6 +94,11 @@ class Cell:
             words[-1].right,
             max(word.bottom for word in words),
         )
+
+    @cached_property
+    def text(self) -> str:
+        """The words with single blanks between them."""
+        return " ".join(word.text for word in self.words)
 
 
 def find_cells(words: list[Word]) -> list[Cell]:
@@ -119,24 +119,6 @@ def find_cells(words: list[Word]) -> list[Cell]:
                 cells.append(Cell(tuple(line[start:i])))
                 start = i
     return cells
-
-
-def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
-    """Yields each cell with the cells to its right, in order."""
-    for cell in cells:
-        box = cell.box
-        right = [
-            other
-            for other in cells
-            if other.box.left > box.left and abs(other.box.y - box.y) < 0.5 * min(box.height, other.box.height)
-        ]
-        yield [cell, *sorted(right, key=lambda other: other.box.left)[:MAX_COLUMNS]]
-
-
-def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
-    """Yields for each cell its text and that of all cells to its right, and how long its own text is."""
-    for cell, *right in lines_of_cells(cells):
-        yield " ".join([cell.text, *(other.text for other in right)]), len(cell.text)
 
 
 def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | None]:
@@ -170,6 +152,12 @@ def find_measurements(cells: list[Cell]) -> dict[str, float]:
                 if match.start() < own and low <= value <= high:
                     measurements.setdefault(name, value)
     return measurements
+
+
+def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
+    """Yields for each cell its text and that of all cells to its right, and how long its own text is."""
+    for cell, *right in lines_of_cells(cells):
+        yield " ".join([cell.text, *(other.text for other in right)]), len(cell.text)
 
 
 def find_report(cells: list[Cell]) -> str:
@@ -215,23 +203,6 @@ def is_value(text: str) -> bool:
     return any(pattern.search(text) for pattern in values) and not count_findings(text)
 
 
-@lru_cache(maxsize=4096)
-def count_findings(text: str) -> int:
-    """How many findings a text names, denied ones too."""
-    return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
-
-
-def is_general(text: str) -> bool:
-    """Tells whether a line has but general words of statements, such as "when compared with ECG of"."""
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return bool(words) and all(word in GENERAL_WORDS for word in words)
-
-
-def is_verdict(text: str) -> bool:
-    """Tells whether a line is a general verdict on the ECG ("ABNORMAL ECG")."""
-    return is_general(text) and re.search(r"\b(?:ecg|ekg)\b", text, re.I) is not None and len(text.split()) > 1
-
-
 def find_persons(cells: list[Cell]) -> set[str]:
     """Words and numbers in lower case that the page gives as names, numbers, addresses of persons and the like."""
     persons: set[str] = set()
@@ -248,14 +219,16 @@ def find_persons(cells: list[Cell]) -> set[str]:
     return {word for word in persons if word not in ECG_WORDS}
 
 
-def keep_known_words(text: str) -> str:
-    """The words of a text that ECG reports use."""
-    return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
-
-
-def tokens(text: str) -> list[str]:
-    """The words of more than one letter and the numbers of more than two digits of a text."""
-    return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]
+def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
+    """Yields each cell with the cells to its right, in order."""
+    for cell in cells:
+        box = cell.box
+        right = [
+            other
+            for other in cells
+            if other.box.left > box.left and abs(other.box.y - box.y) < 0.5 * min(box.height, other.box.height)
+        ]
+        yield [cell, *sorted(right, key=lambda other: other.box.left)[:MAX_COLUMNS]]
 
 
 def remove_persons(text: str, persons: set[str]) -> str:
@@ -267,3 +240,30 @@ def remove_persons(text: str, persons: set[str]) -> str:
     text = text[: min(starts, default=None)]
     kept = [word for word in TRACES.sub(" ", text).split() if not tokens(word) or not set(tokens(word)) <= persons]
     return " ".join(kept).strip(" ,;:-(")
+
+
+def keep_known_words(text: str) -> str:
+    """The words of a text that ECG reports use."""
+    return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
+
+
+def is_verdict(text: str) -> bool:
+    """Tells whether a line is a general verdict on the ECG ("ABNORMAL ECG")."""
+    return is_general(text) and re.search(r"\b(?:ecg|ekg)\b", text, re.I) is not None and len(text.split()) > 1
+
+
+def is_general(text: str) -> bool:
+    """Tells whether a line has but general words of statements, such as "when compared with ECG of"."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return bool(words) and all(word in GENERAL_WORDS for word in words)
+
+
+@lru_cache(maxsize=4096)
+def count_findings(text: str) -> int:
+    """How many findings a text names, denied ones too."""
+    return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
+
+
+def tokens(text: str) -> list[str]:
+    """The words of more than one letter and the numbers of more than two digits of a text."""
+    return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]
