@@ -83,21 +83,6 @@ class Item:
         return content
 
 
-def kind_of(row: dict) -> tuple[str, str, str] | None:
-    """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
-    subset, task = SUBSET_OF[row["modality"]], row["task"]
-    if row["id"].startswith("ecg-qa/"):
-        return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
-    if task == "comparison-qa":
-        form = "closed" if row["options"] else "open"
-        return (
-            subset,
-            task,
-            f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}",
-        )
-    return (subset, task, row["dimension"]) if task in TASKS else None
-
-
 def freeze(
     data: str | Path, split: str = "test", name: str = "heartcare-bench", per_group: int = PER_GROUP, seed: int = 0
 ) -> dict:
@@ -139,47 +124,6 @@ def freeze(
         "majority": count_majority(data, training or _shards(source, split)),
         "items": [[item.id, content_hash(item), picture_hash(item)] for item in items],
     }
-
-
-def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """(id, kind) of the items of a row: its question, and once for each record and modality the record to classify."""
-    if kind := kind_of(row):
-        yield row["id"], kind
-        if row["task"] == "report":
-            yield _classification_id(row["id"]), (kind[0], "classification", "all")
-
-
-def _classification_id(row_id: str) -> str:
-    record, _, _, modality, _ = row_id.rsplit("/", 4)
-    return f"{record}/classification/all/{modality}/0"
-
-
-def count_majority(data: Path, shards: list[str]) -> dict:
-    """Counts the right answers: "closed": topic -> answer -> number of times that it is right; "open": "task/topic" ->
-    the commonest answer; for reports the commonest without age and sex.
-    """
-    closed: dict[str, Counter] = {}
-    texts: dict[str, Counter] = {}
-    for shard in tqdm(shards, desc="counting answers"):
-        for row in _light_rows(data / shard, "answer"):
-            kind = kind_of(row)
-            if kind is None or kind[1] == "prediction":
-                continue
-            topic, answer = _topic(row["id"], kind), row["answer"]
-            if row["options"]:
-                closed.setdefault(topic, Counter())[answer.rstrip(".").casefold()] += 1
-            else:
-                body = _BODY.search(answer) if kind[1] == "report" else None
-                texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
-    first = {key: max(count.items(), key=lambda pair: (pair[1], pair[0]))[0] for key, count in texts.items()}
-    return {
-        "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
-        "open": dict(sorted(first.items())),
-    }
-
-
-def _topic(row_id: str, kind: tuple) -> str:
-    return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
 
 
 def read_items(
@@ -247,18 +191,28 @@ def read_training_records(data: str | Path, count: int) -> list[Item]:
     return items[:count]
 
 
-def _asked_for(item_id: str, subsets, tasks) -> bool:
-    if item_id.startswith("ecg-qa/"):
-        return "ecg-qa" in tasks and SUBSET_OF[item_id.rsplit("/", 1)[1]] in subsets
-    _, task, _, modality, _ = item_id.rsplit("/", 4)
-    return task in tasks and SUBSET_OF[modality] in subsets
-
-
-def _manifest_of(data: Path) -> dict:
-    path = data / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"{data} has no manifest.json; build a data set with python -m heartcare.agent build.")
-    return json.loads(path.read_text(encoding="utf-8"))
+def count_majority(data: Path, shards: list[str]) -> dict:
+    """Counts the right answers: "closed": topic -> answer -> number of times that it is right; "open": "task/topic" ->
+    the commonest answer; for reports the commonest without age and sex.
+    """
+    closed: dict[str, Counter] = {}
+    texts: dict[str, Counter] = {}
+    for shard in tqdm(shards, desc="counting answers"):
+        for row in _light_rows(data / shard, "answer"):
+            kind = kind_of(row)
+            if kind is None or kind[1] == "prediction":
+                continue
+            topic, answer = _topic(row["id"], kind), row["answer"]
+            if row["options"]:
+                closed.setdefault(topic, Counter())[answer.rstrip(".").casefold()] += 1
+            else:
+                body = _BODY.search(answer) if kind[1] == "report" else None
+                texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
+    first = {key: max(count.items(), key=lambda pair: (pair[1], pair[0]))[0] for key, count in texts.items()}
+    return {
+        "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
+        "open": dict(sorted(first.items())),
+    }
 
 
 def _shards(source: dict, split: str) -> list[str]:
@@ -268,15 +222,18 @@ def _shards(source: dict, split: str) -> list[str]:
     return names
 
 
-def _light_rows(path: Path, *columns: str) -> list[dict]:
-    """The rows of a shard without recordings and pictures; those of ECG-QA with their provenance, which alone has the
-    type of question.
-    """
-    columns = [*_LIGHT, *columns]
-    first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
-    if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
-        columns.append("provenance")
-    return pq.read_table(path, columns=columns).to_pylist()
+def _manifest_of(data: Path) -> dict:
+    path = data / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{data} has no manifest.json; build a data set with python -m heartcare.agent build.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _asked_for(item_id: str, subsets, tasks) -> bool:
+    if item_id.startswith("ecg-qa/"):
+        return "ecg-qa" in tasks and SUBSET_OF[item_id.rsplit("/", 1)[1]] in subsets
+    _, task, _, modality, _ = item_id.rsplit("/", 4)
+    return task in tasks and SUBSET_OF[modality] in subsets
 
 
 def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS), tasks=TASKS) -> Iterator[Item]:
@@ -294,6 +251,45 @@ def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS
         rows = dict(zip(sorted({place for place, _, _ in chosen}), rows))
         for place, item_id, kind in chosen:
             yield _item(rows[place], item_id, kind, held)
+
+
+def _light_rows(path: Path, *columns: str) -> list[dict]:
+    """The rows of a shard without recordings and pictures; those of ECG-QA with their provenance, which alone has the
+    type of question.
+    """
+    columns = [*_LIGHT, *columns]
+    first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
+    if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
+        columns.append("provenance")
+    return pq.read_table(path, columns=columns).to_pylist()
+
+
+def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """(id, kind) of the items of a row: its question, and once for each record and modality the record to classify."""
+    if kind := kind_of(row):
+        yield row["id"], kind
+        if row["task"] == "report":
+            yield _classification_id(row["id"]), (kind[0], "classification", "all")
+
+
+def kind_of(row: dict) -> tuple[str, str, str] | None:
+    """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
+    subset, task = SUBSET_OF[row["modality"]], row["task"]
+    if row["id"].startswith("ecg-qa/"):
+        return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
+    if task == "comparison-qa":
+        form = "closed" if row["options"] else "open"
+        return (
+            subset,
+            task,
+            f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}",
+        )
+    return (subset, task, row["dimension"]) if task in TASKS else None
+
+
+def _classification_id(row_id: str) -> str:
+    record, _, _, modality, _ = row_id.rsplit("/", 4)
+    return f"{record}/classification/all/{modality}/0"
 
 
 def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> Item:
@@ -320,6 +316,10 @@ def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> It
             for image, drawing in zip(row["images"], drawings)
         ),
     )
+
+
+def _topic(row_id: str, kind: tuple) -> str:
+    return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
 
 
 def content_hash(item: Item) -> str:

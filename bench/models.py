@@ -127,16 +127,6 @@ class ChatModel:
                 for weight in module.parameters(recurse=False):
                     torch.nn.init.normal_(weight, std=0.02)
 
-    def content(self, prompt: Prompt) -> list[dict]:
-        """The user's message: the parts as this model takes them, and the text."""
-        return [*(as_picture(part) for part in prompt.parts), {"type": "text", "text": instruction(prompt)}]
-
-    def inputs(self, prompts: list[Prompt]) -> dict:
-        """The model's inputs for one batch of prompts, padded on the left."""
-        chats = [[{"role": "user", "content": self.content(prompt)}] for prompt in prompts]
-        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-        return self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True}).to(self.device)
-
     @torch.no_grad()
     def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
         """Greedy answers of one batch."""
@@ -172,6 +162,16 @@ class ChatModel:
             torch.stack([torch.logsumexp(row[tokens], -1) for tokens in options])
             for row, options in zip(logits, letters)
         ]
+
+    def inputs(self, prompts: list[Prompt]) -> dict:
+        """The model's inputs for one batch of prompts, padded on the left."""
+        chats = [[{"role": "user", "content": self.content(prompt)}] for prompt in prompts]
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        return self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True}).to(self.device)
+
+    def content(self, prompt: Prompt) -> list[dict]:
+        """The user's message: the parts as this model takes them, and the text."""
+        return [*(as_picture(part) for part in prompt.parts), {"type": "text", "text": instruction(prompt)}]
 
     @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:

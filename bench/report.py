@@ -105,12 +105,6 @@ def summary_lines(result: dict) -> list[str]:
     return lines
 
 
-def _number(score: list | None, with_interval: bool = False) -> str:
-    if not score or score[0] is None:
-        return "–"
-    return f"{score[0]:.3f}" + (f" [{score[1]:.3f}, {score[2]:.3f}]" if with_interval else "")
-
-
 def write_report(folder: str | Path, data: str | Path | None = None, manifest: dict | None = None) -> Path:
     """Writes FOLDER/report.html, and returns its path.
 
@@ -154,16 +148,6 @@ def write_report(folder: str | Path, data: str | Path | None = None, manifest: d
     return place
 
 
-def _text(value) -> str:
-    return html.escape(str(value))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
-
-
 def _overview(results: list[dict]) -> str:
     names = list(dict.fromkeys(name for result in results for name in result["tables"]))
     rows = []
@@ -205,14 +189,6 @@ def _radars(results: list[dict]) -> list[str]:
             f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>"
         )
     return cards
-
-
-def _svg(parts: list[str], width: float, height: float) -> str:
-    """A drawing that is as wide as a phone, and not larger than its words should be on a wide page."""
-    return (
-        f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
-        f"{''.join(parts)}</svg>"
-    )
 
 
 def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
@@ -393,3 +369,27 @@ def _invariance_section(result: dict) -> list[str]:
         "forms.</p>"
     )
     return [f"<h2>{_text(result['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]
+
+
+def _svg(parts: list[str], width: float, height: float) -> str:
+    """A drawing that is as wide as a phone, and not larger than its words should be on a wide page."""
+    return (
+        f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
+
+
+def _number(score: list | None, with_interval: bool = False) -> str:
+    if not score or score[0] is None:
+        return "–"
+    return f"{score[0]:.3f}" + (f" [{score[1]:.3f}, {score[2]:.3f}]" if with_interval else "")
+
+
+def _text(value) -> str:
+    return html.escape(str(value))

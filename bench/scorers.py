@@ -164,35 +164,19 @@ class AnswerScorer(Scorer):
         return "It does NOT beat that control: here it is not reading the ECG."
 
 
-def _too_few(patients: int) -> str:
-    """The conclusion where a model is ahead of every control on few patients: their bootstrap knows no others."""
-    return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
-
-
-def _mean_with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] | None:
-    """[mean, low, high] by bootstrap of patients; a pair of ECGs counts for the patient of its first."""
-    if not scored:
-        return None
-    return list(mean_interval([score for score, _ in scored], [item.patients[0] for _, item in scored], seed=seed))
-
-
-def _texts(answers: Answers) -> list[str]:
-    return ["" if answer is None else answer.text for answer in answers]
-
-
 class ClosedScorer(AnswerScorer):
     """Questions with options: strict accuracy."""
 
     primary = ACCURACY
 
-    def choices(self, items: Sequence[Item], answers: Answers) -> list[Choice]:
-        """The option that each answer names."""
-        return [read_choice(text, item.options) for text, item in zip(_texts(answers), items)]
-
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
         """The primary score of each answer."""
         choices = self.choices(items, answers)
         return [float(c.index is not None and item.options[c.index] == item.right) for c, item in zip(choices, items)]
+
+    def choices(self, items: Sequence[Item], answers: Answers) -> list[Choice]:
+        """The option that each answer names."""
+        return [read_choice(text, item.options) for text, item in zip(_texts(answers), items)]
 
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
         """The other metrics of a row."""
@@ -363,6 +347,22 @@ class ClassificationScorer(Scorer):
         return [
             f"{name}: macro AUC of the superclasses {own} against {other} of the strongest control ({best}). {words}"
         ]
+
+
+def _too_few(patients: int) -> str:
+    """The conclusion where a model is ahead of every control on few patients: their bootstrap knows no others."""
+    return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
+
+
+def _mean_with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] | None:
+    """[mean, low, high] by bootstrap of patients; a pair of ECGs counts for the patient of its first."""
+    if not scored:
+        return None
+    return list(mean_interval([score for score, _ in scored], [item.patients[0] for _, item in scored], seed=seed))
+
+
+def _texts(answers: Answers) -> list[str]:
+    return ["" if answer is None else answer.text for answer in answers]
 
 
 CLOSED, OPEN = ClosedScorer(), OpenScorer()

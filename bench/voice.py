@@ -55,42 +55,38 @@ class Records:
     others: dict[str, Item]
 
 
-def is_there(code: str, item: Item) -> bool | None:
-    """Tells whether the cardiologists state a code, or one of a family's or superclass's codes; None where they doubt
-    it.
+def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, limit: int, seed: int = 0) -> dict:
+    """Scores how a model speaks.
+
+    Args:
+        spec: A HeartcareGPT.
+        data: Folder of the data set that the manifest's items are in.
+        out: Folder of results, for NAME.voice.json.
+        manifest: The benchmark, as `freeze` gives it.
+        limit: Number of records for contradictions and refusals; a tenth of them for turns.
+        seed: Seed of the records that each wording is asked about, and of the simulated ECGs.
+
+    Returns: the content of that file.
     """
-    of_code = {
-        *FAMILIES.get(code, (code,)),
-        *INCLUDES.get(code, ()),
-        *(each for each in item.statements[0] if code == f"super:{SUPERCLASS_OF.get(each)}"),
+    Path(out).mkdir(parents=True, exist_ok=True)
+    items = read_items(data, manifest, ("S",), ("classification",))
+    pipe = HeartcarePipeline(spec.name, spec.device).pipe
+    rng = np.random.default_rng(seed)
+    some = [items[k] for k in rng.permutation(len(items))[:limit]]
+    result = {
+        "model": describe(spec),
+        "benchmark": {name: manifest[name] for name in ("name", "version", "split")}
+        | {"manifest": manifest_hash(manifest)},
+        "settings": {"limit": limit, "seed": seed},
+        "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
+        "turns": score_turns(pipe, some[: max(1, limit // 10)]),
+        "refusals": score_refusals(pipe, some),
+        "contradictions": score_contradictions(pipe, some),
+        "numbers": score_numbers(pipe, seed),
     }
-    likelihoods = [likelihood for each, likelihood in item.statements[0].items() if each in of_code]
-    if not likelihoods:
-        return False
-    return True if any(not 0 < likelihood < CERTAIN for likelihood in likelihoods) else None
-
-
-def is_scored(asked: Asked) -> bool:
-    """Tells whether the statements alone decide the answer: those of axis, noise and measured limits do not."""
-    undecided = ("axis:", "noise:", "AXIS_DEVIATION", "NOISE", "WIDE_QRS", "TACHYCARDIA", "BRADYCARDIA", "ARRHYTHMIA")
-    return asked.kind == "is" and not any(code.startswith(undecided) for code in asked.codes)
-
-
-def right_answer(asked: Asked, item: Item) -> str:
-    """Returns "Yes" or "No", and an empty text where the cardiologists doubt a statement."""
-    found = [is_there(code, item) for code in asked.codes]
-    if None in found:
-        return ""
-    true = all(found) if asked.every else any(found)
-    return "Yes" if true != asked.negated else "No"
-
-
-def records_for(asked: Asked, records: Records, rng: np.random.Generator) -> list[Item]:
-    """Returns records for a question, half of them with the answer yes where there are so many."""
-    order = [records.items[k] for k in rng.permutation(len(records.items)) if records.items[k].id in records.others]
-    answers = {answer: [item for item in order if right_answer(asked, item) == answer] for answer in ("Yes", "No")}
-    half = RECORDS_OF_A_WORDING // 2
-    return answers["Yes"][:half] + answers["No"][:half]
+    result = rounded(result)
+    write_json(Path(out) / f"{result['model']['name'].replace('/', '--')}.voice.json", result)
+    return result
 
 
 def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int) -> dict[str, Any]:
@@ -111,6 +107,44 @@ def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int)
                 row["own words"].append(first_word(pipe, item, own) == flipped)
         rows.append(row)
     return {language: spread([row for row in rows if row["language"] == language]) for language in ("en", "de")}
+
+
+def is_scored(asked: Asked) -> bool:
+    """Tells whether the statements alone decide the answer: those of axis, noise and measured limits do not."""
+    undecided = ("axis:", "noise:", "AXIS_DEVIATION", "NOISE", "WIDE_QRS", "TACHYCARDIA", "BRADYCARDIA", "ARRHYTHMIA")
+    return asked.kind == "is" and not any(code.startswith(undecided) for code in asked.codes)
+
+
+def records_for(asked: Asked, records: Records, rng: np.random.Generator) -> list[Item]:
+    """Returns records for a question, half of them with the answer yes where there are so many."""
+    order = [records.items[k] for k in rng.permutation(len(records.items)) if records.items[k].id in records.others]
+    answers = {answer: [item for item in order if right_answer(asked, item) == answer] for answer in ("Yes", "No")}
+    half = RECORDS_OF_A_WORDING // 2
+    return answers["Yes"][:half] + answers["No"][:half]
+
+
+def right_answer(asked: Asked, item: Item) -> str:
+    """Returns "Yes" or "No", and an empty text where the cardiologists doubt a statement."""
+    found = [is_there(code, item) for code in asked.codes]
+    if None in found:
+        return ""
+    true = all(found) if asked.every else any(found)
+    return "Yes" if true != asked.negated else "No"
+
+
+def is_there(code: str, item: Item) -> bool | None:
+    """Tells whether the cardiologists state a code, or one of a family's or superclass's codes; None where they doubt
+    it.
+    """
+    of_code = {
+        *FAMILIES.get(code, (code,)),
+        *INCLUDES.get(code, ()),
+        *(each for each in item.statements[0] if code == f"super:{SUPERCLASS_OF.get(each)}"),
+    }
+    likelihoods = [likelihood for each, likelihood in item.statements[0].items() if each in of_code]
+    if not likelihoods:
+        return False
+    return True if any(not 0 < likelihood < CERTAIN for likelihood in likelihoods) else None
 
 
 def first_word(pipe: ECGInterpretationPipeline, item: Item, question: str) -> str:
@@ -217,40 +251,6 @@ def true_number(name: str, ecg: Any) -> float:
     if name == "qrs":
         return 1000 * float(np.median([end - onset for onset, end in ecg.qrs]))
     return 1000 * float(np.median([t[1] - qrs[0] for t, qrs in zip(ecg.t, ecg.qrs) if t]))
-
-
-def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, limit: int, seed: int = 0) -> dict:
-    """Scores how a model speaks.
-
-    Args:
-        spec: A HeartcareGPT.
-        data: Folder of the data set that the manifest's items are in.
-        out: Folder of results, for NAME.voice.json.
-        manifest: The benchmark, as `freeze` gives it.
-        limit: Number of records for contradictions and refusals; a tenth of them for turns.
-        seed: Seed of the records that each wording is asked about, and of the simulated ECGs.
-
-    Returns: the content of that file.
-    """
-    Path(out).mkdir(parents=True, exist_ok=True)
-    items = read_items(data, manifest, ("S",), ("classification",))
-    pipe = HeartcarePipeline(spec.name, spec.device).pipe
-    rng = np.random.default_rng(seed)
-    some = [items[k] for k in rng.permutation(len(items))[:limit]]
-    result = {
-        "model": describe(spec),
-        "benchmark": {name: manifest[name] for name in ("name", "version", "split")}
-        | {"manifest": manifest_hash(manifest)},
-        "settings": {"limit": limit, "seed": seed},
-        "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
-        "turns": score_turns(pipe, some[: max(1, limit // 10)]),
-        "refusals": score_refusals(pipe, some),
-        "contradictions": score_contradictions(pipe, some),
-        "numbers": score_numbers(pipe, seed),
-    }
-    result = rounded(result)
-    write_json(Path(out) / f"{result['model']['name'].replace('/', '--')}.voice.json", result)
-    return result
 
 
 def rounded(value: Any) -> Any:

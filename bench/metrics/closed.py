@@ -91,13 +91,6 @@ def same_length(*lists: Sequence):
         )
 
 
-def _plain(text: str) -> str:
-    """Lower case, without accents, markdown, quotes and runs of blanks."""
-    text = unicodedata.normalize("NFKD", text).casefold()
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
-    return " ".join(re.sub(r"[*_`\"'“”‘’]", "", text).split())
-
-
 def _letters(text: str, options: int) -> set[int]:
     """Places of the options whose letter the answer gives."""
     letters = set()
@@ -128,3 +121,10 @@ def _named(text: str, options: Sequence[str]) -> set[int]:
                 places.add(index)
             text = text[: match.start()] + "#" * (match.end() - match.start()) + text[match.end() :]
     return places
+
+
+def _plain(text: str) -> str:
+    """Lower case, without accents, markdown, quotes and runs of blanks."""
+    text = unicodedata.normalize("NFKD", text).casefold()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    return " ".join(re.sub(r"[*_`\"'“”‘’]", "", text).split())

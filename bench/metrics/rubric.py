@@ -135,25 +135,6 @@ RUBRIC = (
 assert len(RUBRIC) == 17 and sum(point.weight for point in RUBRIC) == 100
 
 
-def weighted(scores: Sequence[float | None]) -> float | None:
-    """Scores of the 17 points -> 0 to 100: weighted, over the points that apply; None where none does."""
-    applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
-    return (
-        100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
-        if applied
-        else None
-    )
-
-
-def rubric_points(prediction: str, reference: str) -> list[float | None]:
-    """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies:
-    silence is not correctness.
-    """
-    given, expected = Report(prediction), Report(reference)
-    scores = [point.score(given, expected) for point in RUBRIC]
-    return scores if given.mentions else [None if score is None else 0.0 for score in scores]
-
-
 def report_rubric(
     predictions: Sequence[str], references: Sequence[str]
 ) -> dict[str, float | list[float | None] | dict]:
@@ -170,3 +151,22 @@ def report_rubric(
         applied = [score for score in column if score is not None]
         points[point.name] = sum(applied) / len(applied) if applied else None
     return {"score": sum(scores) / len(scores), "each": scores, "points": points}
+
+
+def rubric_points(prediction: str, reference: str) -> list[float | None]:
+    """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies:
+    silence is not correctness.
+    """
+    given, expected = Report(prediction), Report(reference)
+    scores = [point.score(given, expected) for point in RUBRIC]
+    return scores if given.mentions else [None if score is None else 0.0 for score in scores]
+
+
+def weighted(scores: Sequence[float | None]) -> float | None:
+    """Scores of the 17 points -> 0 to 100: weighted, over the points that apply; None where none does."""
+    applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
+    return (
+        100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
+        if applied
+        else None
+    )
