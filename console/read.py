@@ -38,11 +38,6 @@ class Reading:
     replies: dict[str, dict[str, Any]]
 
     @property
-    def report(self) -> dict[str, Any]:
-        """The reply to the request for a report, with all that was found and measured."""
-        return next(iter(self.replies.values()))
-
-    @property
     def notes(self) -> list[str]:
         """The notes for a reader of the ECG: how a picture was digitised, and warnings about it or the signal."""
         if self.opened.page is not None:
@@ -50,13 +45,15 @@ class Reading:
         quality = self.report["quality"][:1] if self.opened.picture is None else []
         return [*self.opened.notes, *(warning for each in quality for warning in each["warnings"])]
 
+    @property
+    def report(self) -> dict[str, Any]:
+        """The reply to the request for a report, with all that was found and measured."""
+        return next(iter(self.replies.values()))
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of reading, all but the files and the drawing."""
-    parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
-    add_stated(parser)
-    add_of_pages(parser)
-    add_model(parser)
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command."""
+    return run(parse(argv))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -79,6 +76,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of reading, all but the files and the drawing."""
+    parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
+    add_stated(parser)
+    add_of_pages(parser)
+    add_model(parser)
+
+
 def check_outputs(args: argparse.Namespace) -> None:
     """Raises `ValueError` for a drawing of an unknown kind, and where two files would be written to one."""
     if getattr(args, "out", None):
@@ -87,93 +92,6 @@ def check_outputs(args: argparse.Namespace) -> None:
         written = [output_of(args, name, path) for path in args.files if getattr(args, name, None)]
         if len(set(written)) < len(written):
             raise ValueError(f"--{name} would be written to {written[0]} more than once; put {NAME} into its name.")
-
-
-def output_of(args: argparse.Namespace, name: str, path: Path) -> Path | None:
-    """Returns the path of an output for a file, None where it is not asked for."""
-    text = getattr(args, name, None)
-    return Path(text.replace(NAME, path.stem)) if text else None
-
-
-def read_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace) -> Reading:
-    """Reads a file, and answers the questions about it.
-
-    Raises: one of `UNREADABLE`.
-    """
-    from ..pipeline_heartcare import REPORT
-
-    opened = open_file(path, given(args, STATED), given(args, OF_PAGES))
-    questions = dict.fromkeys([REPORT, *(args.question or QUESTIONS)])
-    options = {"max_new_tokens": 120, **given(args, ("layout",))}
-    return Reading(opened, {text: pipe({**opened.part, "question": text}, **options) for text in questions})
-
-
-def check_lines(reply: dict[str, Any]) -> list[str]:
-    """Returns a line for each claim of an answer that does not fit what was measured."""
-    return [
-        f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
-        for claim in reply.get("checks", ())
-        if claim["verdict"] == "contradicted"
-    ]
-
-
-def as_plain(path: Path, reading: Reading) -> dict[str, Any]:
-    """Returns a reading as --json prints it."""
-    report = reading.report
-    answers = [
-        {"question": question, "text": reply["text"]}
-        | ({"probabilities": reply["probabilities"]} if "probabilities" in reply else {})
-        for question, reply in list(reading.replies.items())[1:]
-    ]
-    shown = {name: report[name] for name in SHOWN if name in report}
-    head = {"file": str(path), "format": reading.opened.format, "report": report["text"], "answers": answers}
-    return head | shown | {"notes": reading.notes, "notice": NOT_CLINICAL}
-
-
-def print_answers(reading: Reading) -> None:
-    """Prints questions, answers and notes."""
-    for question, reply in reading.replies.items():
-        print("\n    ".join([question, reply["text"], *check_lines(reply)]))
-    for note in reading.notes:
-        print(f"Note: {note}")
-
-
-def draw(reading: Reading, title: str, out: Path) -> None:
-    """Writes the drawing: an ECG on paper, of a long recording its cleanest window, or the page with what was read
-    drawn over it; and the answers below.
-    """
-    answers = [(text, " ".join([reply["text"], *check_lines(reply)])) for text, reply in reading.replies.items()]
-    lines = [*answers, (NOT_CLINICAL, "")]
-    opened = reading.opened
-    if opened.page is not None or opened.picture is not None:
-        save_picture(out, opened.page.draw_over() if opened.page else opened.picture, lines)
-        return
-    ecg, header = opened.ecg, title
-    if windows := reading.report.get("windows"):
-        window = next((each for each in windows if "cleanest" in each["reason"]), windows[0])
-        start = round(window["start"] * ecg.sampling_rate)
-        ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
-        header = f"{title}   at {window['start']:.0f} s, {window['reason']}"
-    save_ecg(out, ecg, lines, header=header)
-
-
-def write_outputs(reading: Reading, path: Path, args: argparse.Namespace) -> Path | None:
-    """Writes what is asked for beside the answers. Returns the path of the drawing, None where there is none."""
-    fhir, sr, out = (output_of(args, name, path) for name in ("fhir", "sr", "out"))
-    for file in (fhir, sr):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-    if fhir:
-        from ..agent.fhir import fhir_bundle
-
-        fhir.write_text(json.dumps(fhir_bundle(reading.opened.ecg, reading.report), indent=1) + "\n", encoding="utf-8")
-    if sr:
-        from ..agent.structured_report import write_structured_report
-
-        write_structured_report(sr, reading.opened.ecg, reading.report)
-    if out:
-        draw(reading, path.name, out)
-    return out
 
 
 def run(args: argparse.Namespace) -> int:
@@ -213,6 +131,88 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command."""
-    return run(parse(argv))
+def read_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace) -> Reading:
+    """Reads a file, and answers the questions about it.
+
+    Raises: one of `UNREADABLE`.
+    """
+    from ..pipeline_heartcare import REPORT
+
+    opened = open_file(path, given(args, STATED), given(args, OF_PAGES))
+    questions = dict.fromkeys([REPORT, *(args.question or QUESTIONS)])
+    options = {"max_new_tokens": 120, **given(args, ("layout",))}
+    return Reading(opened, {text: pipe({**opened.part, "question": text}, **options) for text in questions})
+
+
+def print_answers(reading: Reading) -> None:
+    """Prints questions, answers and notes."""
+    for question, reply in reading.replies.items():
+        print("\n    ".join([question, reply["text"], *check_lines(reply)]))
+    for note in reading.notes:
+        print(f"Note: {note}")
+
+
+def as_plain(path: Path, reading: Reading) -> dict[str, Any]:
+    """Returns a reading as --json prints it."""
+    report = reading.report
+    answers = [
+        {"question": question, "text": reply["text"]}
+        | ({"probabilities": reply["probabilities"]} if "probabilities" in reply else {})
+        for question, reply in list(reading.replies.items())[1:]
+    ]
+    shown = {name: report[name] for name in SHOWN if name in report}
+    head = {"file": str(path), "format": reading.opened.format, "report": report["text"], "answers": answers}
+    return head | shown | {"notes": reading.notes, "notice": NOT_CLINICAL}
+
+
+def write_outputs(reading: Reading, path: Path, args: argparse.Namespace) -> Path | None:
+    """Writes what is asked for beside the answers. Returns the path of the drawing, None where there is none."""
+    fhir, sr, out = (output_of(args, name, path) for name in ("fhir", "sr", "out"))
+    for file in (fhir, sr):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    if fhir:
+        from ..agent.fhir import fhir_bundle
+
+        fhir.write_text(json.dumps(fhir_bundle(reading.opened.ecg, reading.report), indent=1) + "\n", encoding="utf-8")
+    if sr:
+        from ..agent.structured_report import write_structured_report
+
+        write_structured_report(sr, reading.opened.ecg, reading.report)
+    if out:
+        draw(reading, path.name, out)
+    return out
+
+
+def output_of(args: argparse.Namespace, name: str, path: Path) -> Path | None:
+    """Returns the path of an output for a file, None where it is not asked for."""
+    text = getattr(args, name, None)
+    return Path(text.replace(NAME, path.stem)) if text else None
+
+
+def draw(reading: Reading, title: str, out: Path) -> None:
+    """Writes the drawing: an ECG on paper, of a long recording its cleanest window, or the page with what was read
+    drawn over it; and the answers below.
+    """
+    answers = [(text, " ".join([reply["text"], *check_lines(reply)])) for text, reply in reading.replies.items()]
+    lines = [*answers, (NOT_CLINICAL, "")]
+    opened = reading.opened
+    if opened.page is not None or opened.picture is not None:
+        save_picture(out, opened.page.draw_over() if opened.page else opened.picture, lines)
+        return
+    ecg, header = opened.ecg, title
+    if windows := reading.report.get("windows"):
+        window = next((each for each in windows if "cleanest" in each["reason"]), windows[0])
+        start = round(window["start"] * ecg.sampling_rate)
+        ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
+        header = f"{title}   at {window['start']:.0f} s, {window['reason']}"
+    save_ecg(out, ecg, lines, header=header)
+
+
+def check_lines(reply: dict[str, Any]) -> list[str]:
+    """Returns a line for each claim of an answer that does not fit what was measured."""
+    return [
+        f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
+        for claim in reply.get("checks", ())
+        if claim["verdict"] == "contradicted"
+    ]
