@@ -124,7 +124,7 @@ _QUESTION_MARK = re.compile(r"^[\s\w()/-]{0,25}\(?\?")
 
 
 def likelihood_of(before: str, after: str) -> float | None:
-    """The likelihood that a clause gives to a finding.
+    """Returns the likelihood that a clause gives to a finding.
 
     Args:
         before: The clause up to the finding, other findings masked by "#".
@@ -163,7 +163,7 @@ def _is_negated(before: str, after: str, near_after: str) -> bool:
 
 
 def _in_scope(trigger: re.Pattern, before: str, after: str, ends: re.Pattern) -> bool:
-    """True if the last trigger before a finding reaches it.
+    """Tells whether the last trigger before a finding reaches it.
 
     It reaches over at most 60 characters and none of the words that end it, and over a comma or another finding only in
     a list that "or" or "and" closes ("no Q waves, ST depression or T inversion").

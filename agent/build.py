@@ -54,7 +54,9 @@ class Settings:
     ecg_qa: tuple[str, ...] = ()
 
     def as_dict(self) -> dict:
-        """The form of the manifest, with the hashes of the files and without places on this machine."""
+        """Returns the settings as the manifest has them, with the hashes of the files and without places on this
+        machine.
+        """
         model = self.llm["model"] if self.llm else None
         files = {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.ecg_qa}
         return {
@@ -125,8 +127,8 @@ def build(
 
 
 def plan(entries: list[Entry]) -> list[dict]:
-    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order
-    of time.
+    """Returns the plans the units: entries -> units, dicts of `name` of the shard, `split`, and `records`, entries as
+    dicts. A patient is whole in one unit, and each patient's records stand in order of time.
     """
     patients: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -181,7 +183,7 @@ def _changed(records: list[str], out: Path) -> SourceChangedError:
 
 
 def _run(units: list[dict], out: Path, settings: Settings, partners: dict, workers: int, ray_address: str | None):
-    """Builds the units, on Ray, in processes, or here; yields as each one is done."""
+    """Builds the units on Ray, in processes, or here; yields the name of each as it is done."""
     if ray_address:
         from .on_ray import run_on_ray
 
@@ -281,7 +283,7 @@ def _rephrase(samples: list[Sample], settings: Settings) -> dict[str, int]:
 
 
 def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm: dict[str, int]) -> dict:
-    """The report on a shard, from which the manifest and the card are made."""
+    """Returns the report on a shard, from which the manifest and the card are made."""
     hashes: dict[str, str] = {}
     for one in loader.loaded:
         hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
@@ -308,7 +310,7 @@ def _labels(samples: list[Sample]) -> Counter:
 
 
 def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
-    """Our own questions about the records of a unit, each alone, and with one before or after it."""
+    """Asks our own questions about the records of a unit: about each alone, and about pairs of one and another."""
     samples = []
     for i, one in enumerate(loaded):
         for modality in ("signal", "image") if settings.images else ("signal",):
@@ -378,7 +380,7 @@ def finish(
 
 
 def check_leakage(units: list[dict], reports: list[dict]):
-    """Raises `LeakageError` when a patient, or the same signal, is in two splits."""
+    """Raises `LeakageError` when a patient or a signal is in two splits."""
     for kind, key in (("patients", "records"), ("signals", "signals")):
         split_of: dict[str, str] = {}
         for unit, report in zip(units, reports):
@@ -390,13 +392,15 @@ def check_leakage(units: list[dict], reports: list[dict]):
 
 
 def _fingerprint(unit: dict) -> str:
-    """Hash of a unit's records and labels, not of where its files lie and of what is in them."""
+    """Returns the hash of a unit's records and labels; places and contents of their files are left out."""
     records = [{k: v for k, v in record.items() if k not in ("path", "digest")} for record in unit["records"]]
     return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _partial(out: Path, name: str) -> Path:
-    """Path of a file that is being written, in the work folder: another process may write the same at the same time."""
+    """Returns the path of a file that is being written, in the work folder. It names the process, since another one may
+    write the same file at the same time.
+    """
     return out / WORK / f"{name}.{os.getpid()}.partial"
 
 

@@ -21,7 +21,7 @@ MOST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class PageStyle:
-    """How a device prints a page. Lengths are in mm.
+    """The style in which a device prints its pages. Lengths are in mm.
 
     Attributes:
         layout: Arrangement of the leads.

@@ -120,18 +120,18 @@ class Bundle:
         )
 
     def patient(self) -> dict[str, Any]:
-        """The patient, as far as the ECG tells."""
+        """Returns the Patient, as far as the ECG tells."""
         pseudonym, sex = (getattr(self.ecg, name, None) for name in ("patient_id", "sex"))
         return ({"identifier": [{"value": pseudonym}]} if pseudonym else {}) | ({"gender": sex} if sex else {})
 
     def model(self) -> dict[str, Any]:
-        """The model that read the ECG."""
+        """Returns the Device: the model that read the ECG."""
         provenance = self.reply["provenance"]
         name = {"deviceName": [{"name": provenance["model"], "type": "model-name"}]}
         return name | ({"version": [{"value": provenance["revision"]}]} if provenance["revision"] else {})
 
     def signal(self) -> dict[str, Any]:
-        """The Observation of the signal."""
+        """Returns the content of the Observation of the signal."""
         components = [
             {
                 "code": concept(
@@ -154,7 +154,7 @@ def digest_of(ecg: ECG | None, reply: Mapping[str, Any]) -> str:
 
 
 def age(years: float) -> dict[str, Any]:
-    """Returns code and value of the Observation of an age; 90 stands for "over 89"."""
+    """Returns the code and value of the Observation of an age; 90 stands for "over 89"."""
     content = number(AGE, years)
     if years >= 90:
         content["valueQuantity"]["comparator"] = ">="
@@ -162,7 +162,7 @@ def age(years: float) -> dict[str, Any]:
 
 
 def number(kind: Number, value: float) -> dict[str, Any]:
-    """Returns code and value of the Observation of a number."""
+    """Returns the code and value of the Observation of a number."""
     code = {"system": LOINC, "code": kind.code, "display": kind.name}
     return {"code": concept(code), "valueQuantity": quantity(value, kind.unit)}
 
@@ -179,7 +179,7 @@ def noted(window: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def window_words(window: Mapping[str, Any]) -> str:
-    """Returns a sentence on which window of a long recording something is about."""
+    """Returns a sentence that says which window of a long recording is meant."""
     return f"{window['seconds']:g} s from {window['start']:g} s on, chosen for: {window['reason']}."
 
 

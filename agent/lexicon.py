@@ -79,7 +79,7 @@ class Mention:
 
 
 def find_mentions(report: str, findings: Sequence[tuple[str, re.Pattern]] = ()) -> list[Mention]:
-    """Everything that a text says of findings in this ECG, in order.
+    """Returns all that a text says of findings in this ECG, in order.
 
     Args:
         report: Diagnostic text in English or German.
@@ -115,7 +115,9 @@ def _mentions_of(clause: str, findings: tuple[tuple[str, re.Pattern], ...]) -> t
 
 
 def _match(clause: str, patterns: Sequence[tuple[str, re.Pattern]]) -> tuple[list[tuple[int, int, str]], str]:
-    """(start, stop, code) of every finding in a clause, in order, and the clause with all of them masked by "#"."""
+    """Returns (start, stop, code) of every finding in a clause, in order, and the clause with all of them masked by
+    "#".
+    """
     matches = []
     for code, pattern in patterns:
         match = pattern.search(clause)
@@ -129,7 +131,7 @@ def _match(clause: str, patterns: Sequence[tuple[str, re.Pattern]]) -> tuple[lis
 
 
 def _leads(text: str) -> list[str]:
-    """The leads of a list such as "in leads ii, iii, avf" or "v2-v4"."""
+    """Returns the leads of a list such as "in leads ii, iii, avf" or "v2-v4"."""
     names = {lead.lower(): i for i, lead in enumerate(LEADS)}
     leads, previous = [], None
     for match in re.finditer(rf"(?P<to>-| to | bis )? ?(?:leads? )?(?P<lead>\b{_LEAD}\b)", text):
@@ -141,7 +143,7 @@ def _leads(text: str) -> list[str]:
 
 
 def find_statements(report: str) -> dict[str, float]:
-    """The SCP-ECG statements of a report, and how likely its words call them.
+    """Returns the SCP-ECG statements of a report, and how likely its words call them.
 
     Args:
         report: Diagnostic text in English or German.

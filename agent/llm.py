@@ -6,7 +6,7 @@ import urllib.request
 
 
 def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **options) -> dict:
-    """Asks once.
+    """Asks a language model once.
 
     Args:
         url: Base of the server, for example "http://localhost:8000/v1"; the key, if it wants one, is taken from
@@ -34,5 +34,5 @@ def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **op
 
 
 def json_schema(name: str, schema: dict) -> dict:
-    """`response_format` for replies of one form."""
+    """Returns the `response_format` of a request for replies that follow a schema."""
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}

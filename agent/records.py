@@ -37,7 +37,7 @@ class Loaded:
 
 
 def rng_for(seed: int, *names: str) -> np.random.Generator:
-    """A generator of random numbers that is the same for the same seed and names, wherever it is made."""
+    """Returns a generator of random numbers that is the same for the same seed and names, wherever it is made."""
     return np.random.default_rng((seed, *(zlib.crc32(name.encode()) for name in names)))
 
 
@@ -96,7 +96,7 @@ def draw(labels: Labels, optimized: OptimizedECG, rng: np.random.Generator) -> t
 
 
 def sample_of(number: int, modality: str, question: Question, records: list[Loaded]) -> Sample:
-    """The row of a question about one record or two, in the order of the modality's parts."""
+    """Returns the row of a question about one record or two, which stand in the order of the modality's parts."""
     parts = modality.split("-")
     name = "+".join(one.entry.record_id for one in records)
     provenance = [

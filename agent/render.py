@@ -47,7 +47,7 @@ class Sheet:
 
     @classmethod
     def of(cls, layout: str, speed: float, gain: float, dpi: float, size: tuple[int, int] | None) -> "Sheet":
-        """The sheet of this `size` in pixels, or without one, of the size that ten seconds need.
+        """Makes the sheet of this `size` in pixels, or without one, of the size that ten seconds need.
 
         Raises: `ValueError` for a sheet too small for its rows.
         """
@@ -68,7 +68,7 @@ class Sheet:
         return cls(layout, speed, gain, px, width, height, seconds, row_mm)
 
     def cells(self) -> Iterator["Cell"]:
-        """The places of the leads, column by column, then that of the rhythm strip."""
+        """Yields the places of the leads, column by column, then that of the rhythm strip."""
         rows, columns = LAYOUTS[self.layout]
         rhythm = self.layout.endswith("+R")
         for i, lead in enumerate(LEADS):
@@ -81,7 +81,7 @@ class Sheet:
             yield Cell("II", MARGIN_MM + CALIBRATION_MM, self.row_centre(rows - 1), 0.0, self.seconds)
 
     def trace(self, cell: "Cell", lead: np.ndarray, sampling_rate: float, scale: float = 1.0) -> Iterator[np.ndarray]:
-        """The lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
+        """Yields the lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
 
         Args:
             cell: Place of the trace.
@@ -99,13 +99,13 @@ class Sheet:
                 yield np.stack([x[part], y[part]], axis=1)
 
     def pulse(self, row: int) -> np.ndarray:
-        """The calibration pulse of a row, 1 mV high and 3 mm wide, (points, 2) in mm."""
+        """Returns the calibration pulse of a row, 1 mV high and 3 mm wide, (points, 2) in mm."""
         high, end = self.gain, CALIBRATION_MM
         points = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
         return (MARGIN_MM, self.row_centre(row)) + np.array(points) * (1, -1)
 
     def row_centre(self, row: int) -> float:
-        """Height of 0 mV of a row, in mm from the top."""
+        """Returns the height of 0 mV of a row, in mm from the top."""
         return HEADER_MM + (row + 0.5) * self.row_mm
 
     @property
@@ -136,7 +136,7 @@ def draw_ecg(
     size: tuple[int, int] | None = None,
     marks: Iterable[tuple[str, float, float]] = (),
 ) -> Image.Image:
-    """One ECG on a sheet of standard paper.
+    """Draws one ECG on a sheet of standard paper.
 
     Args:
         signal: (12, samples) in mV, leads in the order I II III aVR aVL aVF V1..V6.
@@ -192,8 +192,8 @@ def view_ecg(
     over: np.ndarray | None = None,
     marks: Iterable[tuple[str, float, float]] = (),
 ) -> Image.Image:
-    """One ECG for people to look at: as `draw_ecg` draws it, at 25 mm/s and 10 mm/mV, but with a line where one lead
-    ends and the next begins, and with names of the leads that are larger and stand where no wave is.
+    """Draws one ECG for people to look at: as `draw_ecg` draws it, at 25 mm/s and 10 mm/mV, but with a line where one
+    lead ends and the next begins, and with names of the leads that are larger and stand where no wave is.
 
     Pages from which models learn are drawn by `draw_ecg`, since they look as devices print them.
 
@@ -221,12 +221,12 @@ def view_ecg(
 
 
 def _by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The trace of each lead, NaN where the mask is 0."""
+    """Returns the trace of each lead, NaN where the mask is 0."""
     return dict(zip(LEADS, signal if lead_mask is None else where_recorded(signal, lead_mask)))
 
 
 def _paper_of(sheet: Sheet, marks: Iterable[tuple[str, float, float]]) -> Image.Image:
-    """The paper of a sheet, shaded where something is marked."""
+    """Draws the paper of a sheet, shaded where something is marked."""
     page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
     marks = list(marks)
     for cell in sheet.cells():
@@ -261,7 +261,7 @@ def _name_leads(page: Image.Image, sheet: Sheet, ink: Image.Image):
 
 @lru_cache(maxsize=8)
 def _paper(width: int, height: int, header: int, margin: int, px_per_mm: float) -> Image.Image:
-    """White sheet with millimetre paper below the header."""
+    """Draws a white sheet with millimetre paper below the header."""
     page = np.full((height, width, 3), 255, np.uint8)
     grid = page[header : height - margin, margin : width - margin]
     for step, colour in ((1, MINOR), (5, MAJOR)):
@@ -287,7 +287,7 @@ def _shade_behind(page: Image.Image, sheet: Sheet, cell: Cell, spans: list[tuple
 
 
 def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, pulses: bool = True) -> Image.Image:
-    """The ink of the traces and of the calibration pulses, as a mask of the sheet's size.
+    """Draws the ink of the traces and of the calibration pulses, as a mask of the sheet's size.
 
     They are drawn twice as large and reduced, which gives smooth edges.
     """
@@ -303,7 +303,7 @@ def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, 
 
 
 def _write_words(page: Image.Image, sheet: Sheet, header: str):
-    """The header and the scale."""
+    """Writes the header and the scale."""
     draw, px = ImageDraw.Draw(page), sheet.px
     small = load_font(round(SMALL_MM * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
@@ -314,19 +314,19 @@ def _write_words(page: Image.Image, sheet: Sheet, header: str):
 
 @lru_cache(maxsize=32)
 def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font in a size in pixels."""
+    """Loads Pillow's own font in a size in pixels."""
     return ImageFont.load_default(size=size)
 
 
 def page_header(age: float | None, sex: str | None, heart_rate: float | None = None) -> str:
-    """A de-identified header: age, sex and heart rate, as far as they are known, and nothing else."""
+    """Returns a header that identifies nobody: age, sex and heart rate, as far as they are known."""
     parts = [f"Age {'>89' if age >= 90 else f'{age:.0f}'}" if age is not None else "", f"Sex {sex}" if sex else ""]
     parts.append(f"HR {heart_rate:.0f} bpm" if heart_rate else "")
     return "   ".join(part for part in parts if part)
 
 
 def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """A page as a scanner or a phone would see it: strokes of a pen, crease, colour cast, perspective, shadow, blur,
+    """Returns a page as a scanner or a phone sees it: strokes of a pen, crease, colour cast, perspective, shadow, blur,
     noise, JPEG.
 
     Args:
@@ -364,7 +364,7 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
 
 
 def _shade(size: tuple[int, int], strength: float, rng: np.random.Generator) -> Image.Image:
-    """The light on a page: perhaps a shadow, and a crease, a thin bright line beside a dark one."""
+    """Returns the light on a page: perhaps a shadow, and a crease, a thin bright line beside a dark one."""
     width, height = size
     light = np.ones((9, 9))
     if rng.random() < 0.3 + 0.7 * strength:  # darker towards a side, with a soft cloud
@@ -396,7 +396,7 @@ def scribble(page: Image.Image, rng: np.random.Generator):
 
 
 def tilt(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """The page from a little aside, on a table of one colour."""
+    """Returns the page as it is seen a little from the side, on a table of one colour."""
     width, height = page.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
     inward = (
@@ -413,21 +413,23 @@ def tilt(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.
 
 
 def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) -> Image.Image:
-    """Grey noise about 128: a small random field, tiled, which is much faster than a large one and looks the same."""
+    """Returns grey noise about 128: a small random field, tiled, which is much faster than a large one and looks the
+    same.
+    """
     field = np.clip(rng.normal(128, deviation, (256, 256)), 0, 255).astype(np.uint8)
     width, height = size
     return Image.fromarray(np.tile(field, (-(-height // 256), -(-width // 256)))[:height, :width])
 
 
 def encode_png(page: Image.Image) -> bytes:
-    """PNG with the ten colours of paper and ink: a quarter of the size of true colour."""
+    """Returns a page as a PNG with the ten colours of paper and ink, a quarter of the size of true colour."""
     buffer = io.BytesIO()
     page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", bits=4)
     return buffer.getvalue()
 
 
 def encode_jpeg(page: Image.Image) -> bytes:
-    """JPEG of quality 80, for pages with artefacts."""
+    """Returns a page as a JPEG of quality 80, which pages with artefacts need."""
     buffer = io.BytesIO()
     page.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
@@ -435,7 +437,7 @@ def encode_jpeg(page: Image.Image) -> bytes:
 
 @lru_cache(maxsize=1)
 def _palette() -> Image.Image:
-    """White, the two colours of the grid, ink, and what lies between ink and paper."""
+    """Returns the palette: white, the two colours of the grid, ink, and the colours between ink and paper."""
     shades = [tuple(round(ink + (paper - ink) * i / 4) for ink, paper in zip(INK, (255, 255, 255))) for i in range(5)]
     between = [tuple((ink + grid) // 2 for ink, grid in zip(INK, colour)) for colour in (MINOR, MAJOR)]
     colours = [*shades, MINOR, MAJOR, *between, (200, 120, 120)]
@@ -466,7 +468,7 @@ def wrap(
 
 
 def add_text(page: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
-    """The page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
+    """Returns the page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
     px = 150 / 25.4
     size, pad = round(TEXT_MM * px), round(MARGIN_MM * px)
     font, step = load_font(size), round(LINE_STEP * size)

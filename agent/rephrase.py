@@ -45,7 +45,7 @@ class Rephraser:
         self.counts: Counter = Counter()
 
     def __call__(self, question: Question) -> tuple[Question, bool]:
-        """The question in other words, and whether it was changed."""
+        """Returns the question in other words, and whether it was changed."""
         if question.task == "prediction":
             self.counts["kept"] += 1
             return question, False
@@ -81,7 +81,7 @@ class Rephraser:
 
 
 def find_fault(question: Question, reply: object) -> str | None:
-    """The reason why a reply must not be used, or None: its form is checked, then whether it still is true."""
+    """Returns the reason why a reply must not be used, or None: its form is checked, then whether it still is true."""
     if (
         not isinstance(reply, dict)
         or set(reply) != {"question", "answer"}

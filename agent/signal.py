@@ -17,7 +17,7 @@ WINDOW_SECONDS = 10.0
 
 
 def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
-    """Start and stop, in samples, of the ten seconds with the fewest missing, flat and restless samples.
+    """Returns start and stop, in samples, of the ten seconds with the fewest missing, flat and restless samples.
 
     Args:
         signal: (leads, samples) in mV, NaN where nothing was recorded. A shorter ECG is taken whole.
@@ -44,7 +44,7 @@ def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
 
 
 def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
-    """Suspected reversal of limb electrodes: "LA/RA", "RA/LL", "RL/limb", or None.
+    """Returns the reversal of limb electrodes that a signal suggests, "LA/RA", "RA/LL" or "RL/limb", or None.
 
     Lead I looks like V6 and lead II is upright in any heart. Exchanged arms turn lead I over (P, QRS and T), right arm
     and left leg exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead nearly

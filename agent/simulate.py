@@ -50,7 +50,7 @@ def simulate_ecg(
     noise_mv: float = 0.01,
     seed: int = 0,
 ) -> SimulatedECG:
-    """One ECG.
+    """Returns the simulates one ECG.
 
     Args:
         rhythm: One of `RHYTHMS`.
@@ -159,7 +159,7 @@ def _add_wave(waves: np.ndarray, time: np.ndarray, start: float, width: float, a
 
 
 def _morphology(form, p, q, r, s, t, widths):
-    """The waves of a form; `st` is the elevation of the ST segment, in mV for each independent lead."""
+    """Returns the waves of a form; `st` is the elevation of the ST segment, in mV for each independent lead."""
     st, lead = np.zeros(len(INDEPENDENT)), {name: i for i, name in enumerate(INDEPENDENT)}
     q, r, s, t = q.copy(), r.copy(), s.copy(), t.copy()
     if form == "LVH":

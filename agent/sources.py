@@ -60,7 +60,7 @@ class Entry:
         return SPLITS.get(self.fold, "train")
 
     def as_dict(self) -> dict:
-        """The entry as JSON takes it, and `Entry(**...)` back."""
+        """Returns the entry as JSON takes it; `Entry(**...)` takes it back."""
         return asdict(self)
 
 
@@ -152,7 +152,8 @@ def read_ptbxl_table(
 
 
 def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Path]:
-    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out.
+    """Returns the files of a folder that may be ECGs, in the order of their names; links that lead out of the folder
+    are left out.
 
     Args:
         folder: The folder; those below it are searched, too.
@@ -178,7 +179,7 @@ def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Pat
 
 
 def _segments(header: Path) -> list[str]:
-    """Names of the segments of a multi-segment WFDB record, which are no records of their own."""
+    """Returns the names of the segments of a multi-segment WFDB record, which are no records of their own."""
     record, *names = _header_words(header) or [""]
     return names if re.fullmatch(r"[\w-]+/\d+", record) else []
 
@@ -228,7 +229,7 @@ def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
 
 
 def _scp_codes(text: str) -> dict[str, float]:
-    """A Python or JSON dict of code to likelihood -> the same for the codes that are known."""
+    """Parses a Python or JSON dict of code to likelihood, and returns the same for the codes that are known."""
     codes = json.loads(text) if '"' in text else ast.literal_eval(text)
     if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
         raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
@@ -236,7 +237,9 @@ def _scp_codes(text: str) -> dict[str, float]:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the first."""
+    """Reads the rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the
+    first.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file)
@@ -253,19 +256,21 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
-    """The reason why a record was left out, without the place of the file on this machine."""
+    """Returns the reason why a record was left out, without the place of the file on this machine."""
     kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
     reason = kind + str(error).replace(f"{Path(path).parent}/", "")
     return {"record": printable(record_id), "reason": printable(reason)}
 
 
 def printable(text: str | Path) -> str:
-    """The text as every file and terminal takes it: bytes of a file name that are no UTF-8 become `\\udc..`."""
+    """Returns the text as every file and terminal takes it: bytes of a file name that are no UTF-8 become `\\udc..`."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def content_digest(path: str | Path) -> str:
-    """Hash of the files of a record, in 16 hexadecimal digits: of their names and content, not of where they lie."""
+    """Returns the hash of the files of a record, 16 hexadecimal digits, by their names and contents and not by their
+    places.
+    """
     digest = hashlib.sha256()
     for file in record_files(Path(path)):
         size = os.path.getsize(file) if os.path.isfile(file) else None
@@ -278,7 +283,7 @@ def content_digest(path: str | Path) -> str:
 
 
 def record_files(path: Path) -> list[Path]:
-    """The files that a record consists of: its file, or the WFDB header with every file beside it that it names."""
+    """Returns the files of a record: its one file, or the WFDB header with every file beside it that the header names."""
     header = path.with_name(path.name + ".hea")
     if path.suffix == ".hea":
         header = path
@@ -298,7 +303,7 @@ def record_files(path: Path) -> list[Path]:
 
 
 def _header_words(header: Path) -> list[str]:
-    """The first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
+    """Returns the first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
     with open(header, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
     return [line.split()[0] for line in lines]

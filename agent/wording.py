@@ -91,7 +91,7 @@ def split_of(frame: str) -> str:
 
 
 def of_the_data_set() -> dict[str, list[str]]:
-    """Returns the frames of the data set's own questions, without options, by the keys of the other frames."""
+    """Returns the frames of the data set's own questions, without options: key of the frames -> frames."""
     frames = {"is": [template.replace("{}", "{f}") for template in VERIFY], "report": list(REPORT)}
     for topic, templates in OPEN.items():
         closed = [re.sub(r":? ?(?:one of )?\{\}", "", template).replace(",?", "?").replace(",.", ".")
@@ -177,7 +177,9 @@ class WordingBuilder:
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
 
     def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """The same of two statements that share words: "left or right bundle branch block"."""
+        """Returns the names two statements that share words, "left or right bundle branch block"; returns what
+        `_joined` does.
+        """
         pairs = wordings("pairs")
         codes = self._pick(list(pairs))
         name = self._pick(pairs[codes][language])
@@ -187,7 +189,7 @@ class WordingBuilder:
         return codes.split(), every, name.replace(" {or} ", PARTS[language][every])
 
     def _joined(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """Codes of two or three statements, whether all of them are meant, and their names."""
+        """Returns the codes of two or three statements, whether all of them are meant, and their names in words."""
         named = list(dict.fromkeys(self._code() for _ in range(self.rng.integers(2, 4))))
         names = [self._name(code, language) for code in named]
         # In a denial "and" may mean either, so it is not used.
@@ -198,7 +200,7 @@ class WordingBuilder:
         return named, every, name
 
     def _given(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for one finding that names another one as known."""
+        """Asks for one finding and names another one as known."""
         asked, given = (str(code) for code in self.rng.choice(self.codes, 2, replace=False, p=self.shares))
         text = self._frame(language, group).replace("{f}", self._name(asked, language))
         return text.replace("{g}", self._name(given, language)), Asked("is", (asked,))
@@ -223,7 +225,7 @@ class WordingBuilder:
         return text, Asked("is", (name.removeprefix("not "),), negated=name.startswith("not "))
 
     def _unknown(self, language: str, group: str) -> tuple[str, Asked]:
-        """A finding that is not taught, or a word that is none."""
+        """Asks for a finding that is not taught, or for an invented word."""
         key = self._pick(("is", "is", "is", "is_not", "why_f"))
         name = self._pick(wordings("unknown")[language])
         if self.rng.random() < 0.3:
@@ -231,7 +233,7 @@ class WordingBuilder:
         return self._frame(language, key).replace("{f}", name), Asked("cannot", reason="unknown")
 
     def _invented(self) -> str:
-        """A word or two that nobody knows."""
+        """Returns an invented name of a finding, one word or two."""
         parts = "ba be co dra el fi go hy ka lo mi no or pe qua ri so tra ul va xe zi ther glan morb sten cort".split()
         ends = ("itis", "osis", "emia", "syndrome", "disease", "sign", "oma", "", "wave", "pathy", "'s disease")
         word = "".join(self._pick(parts) for _ in range(self.rng.integers(2, 4))) + self._pick(ends)
@@ -243,7 +245,7 @@ class WordingBuilder:
         return self._frame(language, f"which:{topic}"), Asked("which", topic=topic)
 
     def _number(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for a number, or for that of several leads."""
+        """Asks for a number, of a lead or of several leads where it has one for each."""
         table = wordings("quantities")
         name = self._pick(list(table))
         leads = [str(lead) for lead in self.rng.choice(LEADS, self._pick((1, 1, 1, 2, 3)), replace=False)]
@@ -254,7 +256,7 @@ class WordingBuilder:
         return text, Asked("number", quantities=tuple(f"{name}:{lead}" for lead in leads))
 
     def _numbers(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for several numbers, as a list."""
+        """Asks for several numbers, as a list."""
         table = wordings("quantities")
         names = [str(name) for name in self.rng.permutation(list(table))[: int(self.rng.integers(2, 6))]]
         lead = self._pick(LEADS)
@@ -267,7 +269,7 @@ class WordingBuilder:
         return text, Asked("number", quantities=tuple(f"{n}:{lead}" if n in OF_A_LEAD else n for n in names))
 
     def _value(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for a number that has no blank for its name."""
+        """Asks for a number by a frame that names the number itself."""
         name = self._pick([key for key in self.frames[language] if key.startswith("number:")]).removeprefix("number:")
         lead = self._pick(LEADS)
         text = self._frame(language, f"number:{name}").replace("{l}", lead)
@@ -296,7 +298,7 @@ class WordingBuilder:
         return self._pick(wordings("unknown")["other languages"]), Asked("cannot", reason="language")
 
     def _names(self, language: str, group: str) -> tuple[str, Asked]:
-        """The name of a finding alone, with or without a question mark."""
+        """Asks by the name of a finding alone, with or without a question mark."""
         code = self._code()
         return self._name(code, language) + self._pick(("?", " ?", "", "??")), Asked("is", (code,))
 
@@ -304,7 +306,7 @@ class WordingBuilder:
         return self._frame(language, group), Asked(group)
 
     def _surrounded(self, text: str, language: str) -> str:
-        """The question with what people write around it."""
+        """Returns the question with what people write around it."""
         draw = self.rng.random(4)
         if draw[0] < POLITE:
             text = self._frame(language, "please").rstrip() + " " + text
@@ -319,7 +321,7 @@ class WordingBuilder:
         return text
 
     def _as_typed(self, text: str) -> str:
-        """The text with typing errors now and then, or without small words or its punctuation."""
+        """Returns the text with typing errors now and then, or without small words or its punctuation."""
         draw = self.rng.random(4)
         if draw[3] < SHORTENED:
             text = _FILLERS.sub(lambda word: "" if self.rng.random() < 0.5 else word.group(), text).strip() or text
@@ -333,7 +335,9 @@ class WordingBuilder:
         return text
 
     def _mistyped(self, text: str) -> str:
-        """One letter of a word of four letters and more left out, doubled, changed, or swapped with the next."""
+        """Returns the text with one letter of a word of four letters and more left out, doubled, changed, or swapped
+        with the next.
+        """
         words = text.split(" ")
         long = [place for place, word in enumerate(words) if len(word) >= 4 and word.isalpha()]
         if not long:
@@ -357,13 +361,13 @@ class WordingBuilder:
         return str(self.rng.choice(self.codes, p=self.shares))
 
     def _name(self, code: str, language: str) -> str:
-        """A name of a finding; Germans use English ones now and then."""
+        """Returns a name of a finding; German questions use English names now and then."""
         names = self.findings[code]
         of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
         return self._pick(of_language)
 
     def _listed(self, words: list[str], language: str) -> str:
-        """Some words as a list, in the ways in which people write lists."""
+        """Returns some words as a list, in the ways in which people write lists."""
         joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
         return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
 

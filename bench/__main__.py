@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m heartcare.bench", description="Heartcare-Bench: strict scores of ECG models, offline."
     )
@@ -99,7 +99,7 @@ def _add_voice(command: argparse.ArgumentParser):
 
 
 def _add_run(command: argparse.ArgumentParser):
-    """The arguments of `run` alone."""
+    """Adds the arguments of `run` alone."""
     add = command.add_argument
     subsets = list(SUBSETS)
     add("--subset", nargs="+", default=subsets, choices=SUBSETS, help="S signal, I image, C comparison of two")

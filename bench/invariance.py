@@ -57,7 +57,7 @@ def invariance(
 
 
 def variant_batches(items: list[Item], batch_size: int) -> Iterator[Batch]:
-    """The same items in every variant, which is the row of their batches."""
+    """Yields the same items in every variant; the variant is the row of their batches."""
     for row in VARIANTS:
         for number, start in enumerate(range(0, len(items), batch_size)):
             part = items[start : start + batch_size]
@@ -65,7 +65,7 @@ def variant_batches(items: list[Item], batch_size: int) -> Iterator[Batch]:
 
 
 def table_lines(result: dict) -> list[str]:
-    """The report as a Markdown table."""
+    """Returns the report as a Markdown table."""
     lines = ["| the same records | answer changed | kappa | accuracy | no single option |", "|---|---|---|---|---|"]
     for name, row in result["rows"].items():
         lines.append(

@@ -70,8 +70,8 @@ class Item:
         return next(option for option in self.options if option.casefold() == self.answer.rstrip(".").casefold())
 
     def parts(self) -> list[dict]:
-        """The recordings and pictures as content of a chat: `{"type": "ecg", "signal": (leads, samples) mV, ...}`,
-        `{"type": "image", "image": RGB}`.
+        """Returns the recordings and pictures as content of a chat: `{"type": "ecg", "signal": (leads, samples) mV,
+        ...}`, `{"type": "image", "image": RGB}`.
         """
         ecgs, images = iter(self.ecgs), iter(self.images)
         content = []
@@ -133,7 +133,7 @@ def read_items(
     tasks: Sequence[str] = TASKS,
     limit: int | None = None,
 ) -> list[Item]:
-    """The items of a manifest, in its order.
+    """Reads the items of a manifest, in its order.
 
     Args:
         data: Folder of a data set built by HeartAgent from the same source with the same settings.
@@ -180,7 +180,7 @@ def read_items(
 
 
 def read_training_records(data: str | Path, count: int) -> list[Item]:
-    """The first records of the training split, as items of classification; [] where there is no such split."""
+    """Reads the first records of the training split, as items of classification; [] where there is no such split."""
     data = Path(data)
     source = _manifest_of(data)
     items: list[Item] = []
@@ -237,7 +237,7 @@ def _asked_for(item_id: str, subsets, tasks) -> bool:
 
 
 def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS), tasks=TASKS) -> Iterator[Item]:
-    """Items of the wanted ids; recordings and pictures that several items share are held once."""
+    """Yields the items of the wanted ids; recordings and pictures that several items share are held once."""
     held: dict[bytes, bytes] = {}
     for shard in tqdm(shards, desc="reading items", disable=len(shards) < 2):
         chosen = []
@@ -254,8 +254,8 @@ def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS
 
 
 def _light_rows(path: Path, *columns: str) -> list[dict]:
-    """The rows of a shard without recordings and pictures; those of ECG-QA with their provenance, which alone has the
-    type of question.
+    """Reads the rows of a shard without recordings and pictures; those of ECG-QA with their provenance, since nothing
+    else has the type of question.
     """
     columns = [*_LIGHT, *columns]
     first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
@@ -265,7 +265,9 @@ def _light_rows(path: Path, *columns: str) -> list[dict]:
 
 
 def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """(id, kind) of the items of a row: its question, and once for each record and modality the record to classify."""
+    """Yields (id, kind) of the items of a row: its question, and once for each record and modality the record to
+    classify.
+    """
     if kind := kind_of(row):
         yield row["id"], kind
         if row["task"] == "report":
@@ -273,7 +275,7 @@ def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
 
 
 def kind_of(row: dict) -> tuple[str, str, str] | None:
-    """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
+    """Returns (subset, task, group) of a row; None for rows that are not part of the benchmark."""
     subset, task = SUBSET_OF[row["modality"]], row["task"]
     if row["id"].startswith("ecg-qa/"):
         return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
@@ -323,7 +325,7 @@ def _topic(row_id: str, kind: tuple) -> str:
 
 
 def content_hash(item: Item) -> str:
-    """Hash of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
+    """Returns the hash of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
     ecgs = [
         {key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()}
         for ecg in item.ecgs
@@ -334,14 +336,14 @@ def content_hash(item: Item) -> str:
 
 
 def picture_hash(item: Item) -> str:
-    """Hash of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another hash is a
-    remark and no error.
+    """Returns the hash of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another
+    hash is a remark and no error.
     """
     return hashlib.sha256(b"".join(image["bytes"] for image in item.images)).hexdigest()[:16] if item.images else ""
 
 
 def manifest_hash(manifest: dict) -> str:
-    """SHA-256 of a manifest, which results name."""
+    """Returns the SHA-256 of a manifest; results name their benchmark by it."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

@@ -93,7 +93,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def summary_lines(result: dict) -> list[str]:
-    """Every table of a result with its control rows, in Markdown."""
+    """Returns every table of a result with its control rows, in Markdown."""
     used = [row for row in ROWS if any(row in table["rows"] for table in result["tables"].values())]
     lines = [f"| {result['model']['name']} | metric | n | " + " | ".join(used) + " |", "|---" * (len(used) + 3) + "|"]
     for name, table in result["tables"].items():
@@ -165,7 +165,7 @@ def _overview(results: list[dict]) -> str:
 
 
 def _radars(results: list[dict]) -> list[str]:
-    """One radar for each table of closed questions that has at least three groups."""
+    """Draws one radar for each table of closed questions that has at least three groups."""
     names = dict.fromkeys(
         name for result in results for name, table in result["tables"].items() if table["primary"] == ACCURACY
     )
@@ -220,7 +220,7 @@ def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
 
 
 def _bars(table: dict) -> str:
-    """Every row of a table as a bar with its interval."""
+    """Draws every row of a table as a bar with its interval."""
     rows = [(row, table["rows"][row]["score"]) for row in ROWS if table["rows"].get(row, {}).get("score")]
     top = max(1.0, *(score[2] or 0 for _, score in rows)) if rows else 1.0
     width, left, step = 340, 12 + LETTER * max(len(row) for row, _ in rows) if rows else 0, 25
@@ -264,7 +264,7 @@ def _model_section(result: dict) -> list[str]:
 
 
 def _details(table: dict) -> str:
-    """A table of the other metrics, with the model and the two controls that say most."""
+    """Returns a table of the other metrics, with the model and the two controls that say most."""
     shown = [row for row in (MODEL, MAJORITY, OTHER) if row in table["rows"]]
     rows = [table["rows"][row] for row in shown]
     if "sets" in rows[0]:
@@ -302,15 +302,15 @@ def _details(table: dict) -> str:
 
 
 def _dig(row: dict, path: str):
-    """The value at a path such as "rubric.score" in a row; None where it has none."""
+    """Returns the value at a path such as "rubric.score" in a row; None where it has none."""
     for key in path.split("."):
         row = (row or {}).get(key)
     return row
 
 
 def worst_cases(result: dict) -> list[str]:
-    """Ids of the surest answers that are quite wrong, two of each table: open answers and reports count only where they
-    say nothing right.
+    """Returns the ids of the surest answers that are quite wrong, two of each table: open answers and reports count
+    only where they say nothing right.
     """
     ids = []
     for name, table in result["tables"].items():
@@ -372,7 +372,7 @@ def _invariance_section(result: dict) -> list[str]:
 
 
 def _svg(parts: list[str], width: float, height: float) -> str:
-    """A drawing that is as wide as a phone, and not larger than its words should be on a wide page."""
+    """Returns a drawing that is as wide as a phone, and on a wide page no larger than its words should be."""
     return (
         f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
         f"{''.join(parts)}</svg>"

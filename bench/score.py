@@ -12,7 +12,7 @@ from .scorers import SCORERS, Context
 
 
 def score_name(item: Item) -> str:
-    """Key of `SCORERS`: the task, and of comparisons whether the question is closed or open."""
+    """Returns the key of `SCORERS`: the task, and for comparisons whether the question is closed or open."""
     return item.task if item.task != "comparison-qa" else f"{item.task} {'closed' if item.options else 'open'}"
 
 
@@ -52,7 +52,7 @@ def score(items: Sequence[Item], rows: dict[str, dict[str, ItemAnswer | None]], 
 
 
 def rounded(value: Any) -> Any:
-    """The value with its floats to six digits and NaN as None, also inside of dicts and lists."""
+    """Returns the value with its floats to six digits and NaN as None, also inside of dicts and lists."""
     if isinstance(value, float):
         return round(value, 6) if value == value else None
     if isinstance(value, dict):

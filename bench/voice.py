@@ -116,7 +116,9 @@ def is_scored(asked: Asked) -> bool:
 
 
 def records_for(asked: Asked, records: Records, rng: np.random.Generator) -> list[Item]:
-    """Returns records for a question, half of them with the answer yes where there are so many."""
+    """Returns `RECORDS_OF_A_WORDING` records for a question, half of them with the answer yes, or fewer where there are
+    not enough.
+    """
     order = [records.items[k] for k in rng.permutation(len(records.items)) if records.items[k].id in records.others]
     answers = {answer: [item for item in order if right_answer(asked, item) == answer] for answer in ("Yes", "No")}
     half = RECORDS_OF_A_WORDING // 2

@@ -101,7 +101,7 @@ def goes_on(pages: list[dict[str, Any]], content: dict[str, Any]) -> bool:
 
 
 def join_pages(pages: list[dict[str, Any]]) -> dict[str, Any]:
-    """One ECG of pages that show different leads; what several pages say is taken from the first that says it."""
+    """Joins pages that show different leads to one ECG; what several pages say is taken from the first that says it."""
     joined = {
         name: next((page[name] for page in pages if page[name]), pages[0][name]) for name in ("age", "sex", "report")
     }
@@ -151,8 +151,8 @@ def read_page(page: "pymupdf.Page") -> dict[str, Any]:
 
 
 def read_words(page: "pymupdf.Page") -> tuple[list[Word], np.ndarray]:
-    """The words of a page, and the matrix that turns the page's points upright: as the names of the leads are written,
-    which holds for pages with and without a /Rotate entry.
+    """Reads the words of a page, and the matrix that turns its points upright: in the direction in which the names of
+    the leads are written, which holds for pages with and without a /Rotate entry.
 
     Raises: `ValueError` for more than `MAX_WORDS` words.
     """
@@ -218,8 +218,8 @@ def read_signal(
 
 
 def complete_scales(lines: Lines, speed: float | None, gain: float | None) -> tuple[float, float, list[str], list[str]]:
-    """Speed and gain where the report does not say them, with notes and warnings: a gain that pulse and grid tell is
-    measured, all else is the standard.
+    """Returns speed and gain with notes and warnings. Where the report does not say them, a gain that pulse and grid
+    tell is measured, and all else is the standard.
     """
     notes, warnings = [], []
     if speed is None:
@@ -248,7 +248,7 @@ class TimeAxis:
     sampled: bool
 
     def sample(self, trace: Trace, mv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the samples that a trace shows, and their values."""
+        """Returns the numbers of the samples that a trace shows, and their values."""
         place = (trace.x - self.left) / self.points_per_second * self.rate
         first, last = int(np.ceil(place[0] - 0.5)), int(np.floor(place[-1] + 0.5))
         at = np.arange(first, min(self.samples, last + 1))
@@ -256,8 +256,8 @@ class TimeAxis:
 
 
 def measure_time(lines: Lines, points_per_second: float) -> TimeAxis:
-    """The time axis of all traces. Where their points are equally far apart, by the step of a usual sampling rate, that
-    step is the measure, since it is drawn more exactly than the grid.
+    """Returns the time axis of all traces. Where their points are equally far apart, by the step of a usual sampling
+    rate, that step is the measure, since it is drawn more exactly than the grid.
 
     Raises: `ValueError` for traces of an impossible length.
     """

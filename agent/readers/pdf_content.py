@@ -30,7 +30,7 @@ class Amount(NamedTuple):
     characters: int = 0
 
     def plus(self, other: "Amount", times: int = 1) -> "Amount":
-        """The sum of this and of `times` the other."""
+        """Returns the sum of this and of `times` the other."""
         return Amount(*(a + times * b for a, b in zip(self, other)))
 
 
@@ -85,7 +85,9 @@ class ContentCounter:
         self.active: set[int] = set()
 
     def count(self, xref: int, owner: int, depth: int = 0) -> Amount:
-        """The amount of the stream `xref` with all that it draws; `owner` is the object with its resources."""
+        """Counts what the stream `xref` draws, with all that it draws by other streams; `owner` is the object with its
+        resources.
+        """
         if xref in self.active:
             raise ValueError("a part of its content draws itself, which no ECG report does.")
         if xref in self.amounts:
@@ -121,7 +123,9 @@ class ContentCounter:
         return amount
 
     def content(self, xref: int) -> bytes:
-        """The content of a stream, unpacked. Raises `ValueError` where it is larger than what is left of the limit."""
+        """Returns the content of a stream, unpacked. Raises `ValueError` where it is larger than what is left of the
+        limit.
+        """
         kind, value = self.document.xref_get_key(xref, "Filter")
         if kind == "xref":
             value = self.document.xref_object(int(value.split()[0]), compressed=True)
@@ -188,7 +192,7 @@ def count_operators(content: bytes) -> Amount:
 
 
 def count_characters(content: bytes) -> int:
-    """Bytes within strings, and one for each string."""
+    """Counts the bytes within strings, and one for each string."""
     count = sum(len(match[0]) // 2 for match in islice(HEX_STRING.finditer(content), LIMITS.characters + 1))
     depth, start = 0, 0
     for match in BRACKET.finditer(content):
@@ -205,7 +209,7 @@ def count_characters(content: bytes) -> int:
 
 
 def unescape(name: str) -> str:
-    """A name with its #xx written out."""
+    """Returns a name with its #xx written out."""
     return re.sub(r"#([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), name)
 
 

@@ -102,7 +102,7 @@ class Cell:
 
 
 def find_cells(words: list[Word]) -> list[Cell]:
-    """The lines of each column of a page, from the top and from the left."""
+    """Returns the lines of each column of a page, from the top and from the left."""
     lines: list[list[Word]] = []
     for word in sorted(words, key=lambda word: (word.y, word.left)):
         line = lines[-1] if lines else None
@@ -122,7 +122,7 @@ def find_cells(words: list[Word]) -> list[Cell]:
 
 
 def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | None]:
-    """Speed in mm/s, gain in mm/mV and gain of the chest leads, each None where the page does not say it."""
+    """Returns speed in mm/s, gain in mm/mV and gain of the chest leads, each None where the page does not say it."""
     text = "\n".join(cell.text for cell in cells)
     values = []
     for pattern in (SPEED, GAIN, CHEST_GAIN):
@@ -133,7 +133,7 @@ def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | 
 
 
 def find_patient(cells: list[Cell]) -> dict[str, str | None]:
-    """Age, sex and number of the patient, as they are written."""
+    """Returns age, sex and number of the patient, as they are written."""
     lines = list(texts_of_lines(cells))
     return {
         key: next((g for text, _ in lines if (m := pattern.search(text)) for g in m.groups() if g), None)
@@ -161,7 +161,7 @@ def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
 
 
 def find_report(cells: list[Cell]) -> str:
-    """The statements of a page, each with a full stop, and nothing by which a person could be known."""
+    """Returns the statements of a page, each with a full stop, and nothing that identifies a person."""
     persons = find_persons(cells)
     blocks = [[(line, remove_persons(line, persons)) for line in block] for block in find_blocks(cells)]
     sentences: list[str] = []
@@ -181,7 +181,9 @@ def find_report(cells: list[Cell]) -> str:
 
 
 def find_blocks(cells: list[Cell]) -> list[list[str]]:
-    """The texts of cells that stand below one another with one left edge, without those that give scale or a value."""
+    """Returns the texts of cells that stand below one another with one left edge, without those that give scale or a
+    value.
+    """
     blocks: list[list[Cell]] = []
     for cell in cells:
         box = cell.box
@@ -232,8 +234,8 @@ def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
 
 
 def remove_persons(text: str, persons: set[str]) -> str:
-    """A line without what speaks of a person: all from words such as "Name:" on, dates, numbers, names known from
-    elsewhere on the page.
+    """Returns a line without what speaks of a person: all from words such as "Name:" on, dates, numbers, and names that
+    stand elsewhere on the page.
     """
     text = NAME_AND_DEGREE.sub(lambda match: keep_known_words(match[1]), DATES_AND_NUMBERS.sub(" ", text))
     starts = [match.start() for pattern in (PERSON_IN_FORM, FIELD) if (match := pattern.search(text))]
@@ -243,7 +245,7 @@ def remove_persons(text: str, persons: set[str]) -> str:
 
 
 def keep_known_words(text: str) -> str:
-    """The words of a text that ECG reports use."""
+    """Returns the words of a text that ECG reports use."""
     return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
 
 
@@ -253,17 +255,17 @@ def is_verdict(text: str) -> bool:
 
 
 def is_general(text: str) -> bool:
-    """Tells whether a line has but general words of statements, such as "when compared with ECG of"."""
+    """Tells whether a line consists of general words of statements alone, such as "when compared with ECG of"."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     return bool(words) and all(word in GENERAL_WORDS for word in words)
 
 
 @lru_cache(maxsize=4096)
 def count_findings(text: str) -> int:
-    """How many findings a text names, denied ones too."""
+    """Returns the number of findings that a text names, denied ones too."""
     return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
 
 
 def tokens(text: str) -> list[str]:
-    """The words of more than one letter and the numbers of more than two digits of a text."""
+    """Returns the words of more than one letter and the numbers of more than two digits of a text."""
     return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]

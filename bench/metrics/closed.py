@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 
 
 def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
-    """The one option that an answer names, by its text or its letter (A is the first).
+    """Returns the one option that an answer names, by its text or its letter (A is the first).
 
     Case, markdown, punctuation, an article before an option and what an option has in brackets do not matter. An option
     that is negated ("not B but C", "no sinus rhythm") is not chosen; a letter and a text that disagree are two.
@@ -54,7 +54,7 @@ def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
 def closed_qa(
     predictions: Sequence[str], references: Sequence[str], options: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """Strict accuracy of closed questions.
+    """Scores closed questions by strict accuracy.
 
     Args:
         predictions: Answers as the model wrote them.
@@ -92,7 +92,7 @@ def same_length(*lists: Sequence):
 
 
 def _letters(text: str, options: int) -> set[int]:
-    """Places of the options whose letter the answer gives."""
+    """Returns the places of the options whose letter the answer gives."""
     letters = set()
     if match := _ALONE.match(text) or _FIRST.match(text):
         letters.add(match["letter"] or match["bare"])
@@ -104,8 +104,8 @@ def _letters(text: str, options: int) -> set[int]:
 
 
 def _named(text: str, options: Sequence[str]) -> set[int]:
-    """Options whose text stands in the answer and is not negated; the longest first, so that a part of it is no option
-    of its own.
+    """Returns the places of the options whose text stands in the answer and is not negated. The longest is looked for
+    first, so that a part of it is no option of its own.
     """
     wordings = []
     for index, option in enumerate(options):
@@ -124,7 +124,7 @@ def _named(text: str, options: Sequence[str]) -> set[int]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, without accents, markdown, quotes and runs of blanks."""
+    """Returns a text in lower case, without accents, markdown, quotes and runs of blanks."""
     text = unicodedata.normalize("NFKD", text).casefold()
     text = "".join(letter for letter in text if not unicodedata.combining(letter))
     return " ".join(re.sub(r"[*_`\"'“”‘’]", "", text).split())

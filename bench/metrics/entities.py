@@ -24,7 +24,7 @@ _SAME = re.compile(r"\bno (?:difference|change)\b|\bunchanged\b", re.I)
 
 
 def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float | int | None]:
-    """ECG-entity F1.
+    """Scores texts by ECG-entity F1.
 
     Returns: "f1", the mean over the pairs whose reference states facts; micro "precision", "recall" and "micro_f1" over
         all facts; "statement_f1", "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None
@@ -56,7 +56,9 @@ def _micro(pairs: list[tuple[set, set]]) -> dict[str, float | None]:
 
 
 def entity_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list[float | None]:
-    """F1 of the facts of each pair; None where the reference states no fact, since nothing can be right there."""
+    """Returns the F1 of the facts of each pair; None where the reference states no fact, since nothing can be right
+    there.
+    """
     same_length(predictions, references)
     return [
         _f1(find_facts(p), expected) if (expected := find_facts(r)) else None for p, r in zip(predictions, references)
@@ -68,8 +70,8 @@ def _f1(predicted: set, expected: set) -> float:
 
 
 def find_facts(text: str) -> set[tuple[str, ...]]:
-    """The facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty", ...)`,
-    `(finding, "lead", ...)` and `(finding, "time", ...)`, each behind "both", "first" or "second" where the text
+    """Returns the facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty",
+    ...)`, `(finding, "lead", ...)` and `(finding, "time", ...)`, each behind "both", "first" or "second" where the text
     compares two ECGs; `("same",)` for "no difference".
     """
     facts = {("same",)} if _SAME.search(text) else set()

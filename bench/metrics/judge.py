@@ -53,7 +53,7 @@ class Judge:
         self._local = None
 
     def __call__(self, prediction: str, reference: str) -> list[float | None] | None:
-        """The 17 points, None for those that do not apply; None alone when the judge failed."""
+        """Returns the 17 points, None for those that do not apply; None alone when the judge failed."""
         request = f"Reference:\n{reference}\n\nReport to grade:\n{prediction}"
         key = hashlib.sha256(json.dumps([self.model, self.seed, SYSTEM, request]).encode()).hexdigest()
         place = Path(self.cache) / f"{key}.json" if self.cache else None
@@ -94,8 +94,8 @@ class Judge:
 
 
 def read_judgement(reply: str) -> list[float | None]:
-    """A judge's reply -> its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys and
-    values.
+    """Reads a judge's reply: its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys
+    and values.
     """
     text = reply.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     points = json.loads(text)

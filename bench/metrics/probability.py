@@ -6,7 +6,7 @@ import numpy as np
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties half.
+    """Returns the area under the ROC curve: the share of (positive, negative) pairs in the right order, ties half.
 
     Args:
         labels: bool (n,).
@@ -29,7 +29,7 @@ def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = Non
 
 
 def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Mean AUC of the classes that have a positive and a negative.
+    """Returns the mean AUC of the classes that have a positive and a negative.
 
     Args: labels, scores: (n, classes); weights: as in `auc`. Returns: as `auc`.
     """
@@ -40,8 +40,8 @@ def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
 
 
 def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float], bins: int = 15) -> float:
-    """ECE: mean distance of accuracy and confidence over `bins` equal intervals of confidence (0, 1], by the number of
-    answers in each.
+    """Returns the ECE: the mean distance of accuracy and confidence over `BINS` equal intervals of confidence (0, 1],
+    weighted by the number of answers in each.
     """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -50,7 +50,7 @@ def expected_calibration_error(correct: Sequence[float], confidence: Sequence[fl
 
 
 def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict[str, float]:
-    """Selective accuracy: answering only the surest questions.
+    """Returns the gain of answering the surest questions alone.
 
     Returns: "aurc", the area under the risk-coverage curve (mean error over all coverages, lower is better; answers of
         equal confidence count alike), and "accuracy_50", "accuracy_80", "accuracy_100", the accuracy when the surest
@@ -71,8 +71,8 @@ def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict
 
 
 def agreement(one: Sequence, other: Sequence) -> dict[str, float]:
-    """Agreement of two readings of the same records: "agreement", the share of equal ones, and Cohen's "kappa", which
-    takes off the share that chance alone would give.
+    """Returns how two readings of the same records agree: "agreement", the share of equal ones, and Cohen's "kappa",
+    which takes off the share that chance alone would give.
     """
     same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     values = set(one) | set(other)

@@ -13,7 +13,7 @@ from ...delineation_heartcare import find_r_peaks
 def signal_prediction(
     prediction: np.ndarray, target: np.ndarray, sampling_rate: float, context: np.ndarray | None = None
 ) -> dict[str, float | None]:
-    """One prediction.
+    """Scores one prediction.
 
     Args:
         prediction, target: (12, samples) mV.
@@ -64,15 +64,17 @@ def signal_prediction(
 def mean_signal_prediction(
     predictions: Sequence[np.ndarray], references: Sequence[np.ndarray], sampling_rate: float
 ) -> dict[str, float | None]:
-    """Means of the metrics of `signal_prediction` over pairs of signals, each over the pairs that have a value."""
+    """Returns the means of the metrics of `signal_prediction` over pairs of signals, each over the pairs that have a
+    value.
+    """
     rows = [signal_prediction(p, r, sampling_rate) for p, r in zip(predictions, references, strict=True)]
     columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
     return {name: float(np.mean(values)) if values else None for name, values in columns.items()}
 
 
 def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Dynamic time warping distance of each lead: least sum of |a - b| along a path from corner to corner, over the
-    number of samples.
+    """Returns the dynamic time warping distance of each lead: the least sum of |a - b| along a path from corner to
+    corner, over the number of samples.
 
     Args: (leads, samples), (leads, samples). Returns: float64 (leads,) in the units of the signals.
     """

@@ -8,7 +8,7 @@ import numpy as np
 def paired_test(
     one: Sequence[float], other: Sequence[float], patients: Sequence[str], draws: int = 10000, seed: int = 0
 ) -> dict[str, float]:
-    """Two models on the same items: the difference, its interval, and whether chance explains it.
+    """Compares two models on the same items: the difference, its interval, and whether chance explains it.
 
     Args:
         one, other: Scores of the same items.
@@ -34,14 +34,14 @@ def paired_test(
 def mean_interval(
     scores: Sequence[float], patients: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Mean of the items' scores, and its 95 % interval by bootstrap of patients."""
+    """Returns the mean of the items' scores, and its 95 % interval by bootstrap of patients."""
     scores = np.asarray(scores, float)
     weights = patient_draws(patients, draws, seed)
     return float(scores.mean()), *interval(weights @ scores / weights.sum(1))
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The middle `level` of bootstrap values, nan left out."""
+    """Returns the bounds of the middle 95 % of bootstrap values, nan left out."""
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     if not len(values):
@@ -51,7 +51,7 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def patient_draws(patients: Sequence[str], draws: int = 1000, seed: int = 0) -> np.ndarray:
-    """Number of times that each item is in each bootstrap draw of whole patients: int64 (draws, items)."""
+    """Returns the number of times that each item is in each bootstrap draw of whole patients: int64 (draws, items)."""
     _, place = np.unique(np.asarray(patients), return_inverse=True)
     count = place.max() + 1
     rng = np.random.default_rng(seed)
