@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from .lexicon import find_statements
-from .llm import chat, json_schema
+from .llm import chat, json_schema, keep_reply
 from .qa import Question
 
 SCHEMA = {
@@ -36,8 +35,8 @@ class Rephraser:
         model: Name of the model there.
         cache: Folder of the accepted replies, by the hash of the request.
 
-    A reply that fails is asked for again twice. `counts` has "cached", "accepted", and for templates that were kept
-    "failed" (no good reply) and "kept" (nothing to rephrase).
+    A reply that fails is asked for again twice. `counts` has "cached" and "accepted" replies, and the templates that
+    stay, "failed" for want of a good reply and "kept" since there is nothing to rephrase.
     """
 
     def __init__(self, url: str, model: str, cache: str):
@@ -64,10 +63,7 @@ class Rephraser:
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue
             if find_fault(question, reply) is None:
-                self.cache.mkdir(parents=True, exist_ok=True)
-                partial = place.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(json.dumps(reply, ensure_ascii=False), encoding="utf-8")
-                os.replace(partial, place)
+                keep_reply(place, reply)
                 self.counts["accepted"] += 1
                 return replace(question, **reply), True
         self.counts["failed"] += 1

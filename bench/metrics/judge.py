@@ -1,13 +1,14 @@
-"""The 17-point rubric as a language model judges it. A judgement that fails is counted as failed, and never scored."""
+"""Grades reports by the 17-point rubric with a language model. A judgement that fails is counted as failed, and never
+scored.
+"""
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...agent.llm import chat, json_schema
+from ...agent.llm import chat, json_schema, keep_reply
 from .closed import same_length
 from .rubric import RUBRIC, weighted
 
@@ -66,10 +67,7 @@ class Judge:
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue
             if place:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                partial = place.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(json.dumps(points), encoding="utf-8")
-                os.replace(partial, place)
+                keep_reply(place, points)
             self.counts["judged"] += 1
             return points
         self.counts["failed"] += 1
