@@ -95,40 +95,56 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads all files. Returns the exit status: 1 if one of them could not be read, or not be written as asked for."""
+    """Reads all files. Returns the exit status: 1 if one of them could not be read or written as asked for."""
     started = time.perf_counter()
     try:
         pipe = load_pipeline(args.model or default_model(), args.subfolder)
     except UNREADABLE as error:
         print(f"Cannot load the model. {error}", file=sys.stderr)
         return 1
-    loaded, failed = time.perf_counter() - started, 0
-    for path in args.files:
-        if len(args.files) > 1 and not args.json:
-            print(path)
-        began = time.perf_counter()
-        try:
-            reading = read_file(pipe, path, args)
-        except UNREADABLE as error:
-            failed += 1
-            print(f"{path}: Cannot read this ECG. {error}", file=sys.stderr)
-            continue
-        took = time.perf_counter() - began
-        if args.json:
-            print(json.dumps(as_plain(path, reading)), flush=True)
-        else:
-            print_answers(reading)
-        try:
-            drawn = write_outputs(reading, path, args)
-        except UNREADABLE as error:
-            failed += 1
-            print(f"{path}: It was read, but not written. {error}", file=sys.stderr)
-            continue
-        if drawn and not args.json:
-            print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
+    loaded = time.perf_counter() - started
+    done = [answer_file(pipe, path, args, loaded) for path in args.files]
     if not args.json:
         print(NOT_CLINICAL)
-    return 1 if failed else 0
+    return 0 if all(done) else 1
+
+
+def answer_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace, loaded: float) -> bool:
+    """Reads a file, prints its answers, and writes what is asked for beside them.
+
+    Args:
+        pipe: The pipeline.
+        path: The file.
+        args: The arguments.
+        loaded: Seconds that loading the pipeline took.
+
+    Returns: False for a file that could not be read, or not be written, after the reason was printed to stderr.
+    """
+    if len(args.files) > 1 and not args.json:
+        print(path)
+    began = time.perf_counter()
+    try:
+        reading = read_file(pipe, path, args)
+    except UNREADABLE as error:
+        return failed(path, f"Cannot read this ECG. {error}")
+    took = time.perf_counter() - began
+    if args.json:
+        print(json.dumps(as_plain(path, reading)), flush=True)
+    else:
+        print_answers(reading)
+    try:
+        drawn = write_outputs(reading, path, args)
+    except UNREADABLE as error:
+        return failed(path, f"It was read, but not written. {error}")
+    if drawn and not args.json:
+        print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
+    return True
+
+
+def failed(path: Path, reason: str) -> bool:
+    """Prints to stderr why a command failed on a file. Returns False."""
+    print(f"{path}: {reason}", file=sys.stderr)
+    return False
 
 
 def read_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace) -> Reading:
