@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ..agent.command_line import run_command
 from .items import OFFICIAL, PER_GROUP, SUBSETS, TASKS
 
-VOICE_RECORDS = 100  # for contradictions, unless --limit says otherwise
-
 if TYPE_CHECKING:
     from .models import ModelSpec
+
+VOICE_RECORDS = 100  # for contradictions, unless --limit says otherwise
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -203,15 +203,6 @@ def _freeze(args: argparse.Namespace) -> int:
     print(f"{args.out}: {len(manifest['items'])} items, {manifest_hash(manifest)}")
     return 0
 
-
-COMMANDS = {
-    "run": _run,
-    "invariance": _invariance,
-    "voice": _voice,
-    "compare": _compare,
-    "report": _report,
-    "freeze": _freeze,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ class ItemAnswer:
     forecasts: dict[str, dict | None] | None = None
 
     def as_dict(self) -> dict:
-        """Returns the answer as files have it: "yes" alone, or "text" and "confidence", and for predictions "metrics"."""
+        """Returns the form of the files: "yes" alone, or "text", "confidence" and, for predictions, "metrics"."""
         if self.yes is not None:
             return {"yes": self.yes}
         answer = {"text": self.text, "confidence": self.confidence}

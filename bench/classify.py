@@ -1,5 +1,5 @@
-"""Classification of PTB-XL's statements from answer probabilities: macro AUC of its label sets, as the field scores
-them (Strodthoff et al., 2021).
+"""Scores the classification of PTB-XL's statements by answer probabilities: macro AUC of its label sets, as the field
+scores them (Strodthoff et al., 2021).
 """
 
 from collections.abc import Iterator, Sequence

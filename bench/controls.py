@@ -1,12 +1,11 @@
-"""Control rows: what can be scored without reading the ECG. A model that does not beat them is not reading it.
+"""Control rows, which score without reading the ECG. A model that does not beat them is not reading it.
 
 majority                the option that is most often right, or the commonest answer of its kind
 text only               the question without the ECG
 blank ECG               a flat line; paper without a trace
 noise                   noise of usual amplitude; the same, drawn
 another patient's ECG   the next item's of the same kind
-random encoder          the same model with an encoder of random weights; for classification, a linear probe on such an
-encoder
+random encoder          the same model with an encoder of random weights; for classification, a linear probe on one
 last value, last beat   for predictions: the last sample held, the last beat repeated; the majority is a flat line
 """
 

@@ -6,10 +6,12 @@ import base64
 import html
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..agent.render import encode_jpeg, encode_png
 from .controls import BLANK, LAST_BEAT, LAST_VALUE, MAJORITY, MODEL, NOISE, OTHER, RANDOM, TEXT
+from .invariance import HEAD, table_cells
 from .items import Item, read_items
 from .models import as_picture
 from .scorers import ACCURACY, ENTITY_F1
@@ -18,7 +20,7 @@ INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
 COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
 ROWS = (MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM, LAST_VALUE, LAST_BEAT)
 LETTER = 6.8  # width of a letter of a drawing's words, in its units
-WORST = 2  # of each table
+WORST = 2  # cases that are drawn of each table
 METRICS = {
     "answers without a single option": "invalid",
     "calibration error (ECE)": "ece",
@@ -353,17 +355,7 @@ def _pictures(item: Item) -> str:
 
 
 def _invariance_section(result: dict) -> list[str]:
-    rows = [
-        [
-            name,
-            f"{100 * row['changed']:.1f} %",
-            f"{row['kappa']:.2f}",
-            f"{row['accuracy']:.3f}",
-            f"{100 * row['invalid']:.1f} %",
-        ]
-        for name, row in result["rows"].items()
-    ]
-    table = _table(["the same records", "answer changed", "kappa", "accuracy", "no single option"], rows)
+    table = _table(HEAD, table_cells(result))
     words = (
         f"<p>{result['questions']} closed questions about signals, asked again about the same records in other "
         "forms.</p>"
@@ -379,7 +371,7 @@ def _svg(parts: list[str], width: float, height: float) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def _table(head: Sequence[str], rows: list[list[str]]) -> str:
     cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
     lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"

@@ -350,7 +350,7 @@ class ClassificationScorer(Scorer):
 
 
 def _too_few(patients: int) -> str:
-    """Returns the conclusion where a model is ahead of every control on few patients: their bootstrap knows no others."""
+    """Returns the conclusion where a model is ahead on few patients, for whom a bootstrap cannot speak."""
     return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
 
 

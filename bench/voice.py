@@ -1,4 +1,4 @@
-"""How a model speaks, asked through its pipeline: wordings of others, turns, refusals, contradictions, numbers.
+"""Scores how a model speaks through its pipeline: wordings of others, turns, refusals, contradictions, numbers.
 
 records --questions worded by others--> answers --against the cardiologists' statements--> accuracy of each wording
         --the same question after other turns--> whether the answer stays
@@ -6,7 +6,7 @@ records --questions worded by others--> answers --against the cardiologists' sta
         --every question about one ECG--> contradictions
 simulated ECGs of known intervals --questions for numbers--> error of the numbers in the answers
 
-Another patient's ECG in the place of the right one is the control of all that has a right answer.
+The control of every score that needs a right answer is another patient's ECG in the place of the right one.
 """
 
 import re
@@ -32,8 +32,8 @@ from .items import Item, manifest_hash, read_items
 from .models import HeartcarePipeline, ModelSpec, describe
 from .run import write_json
 
-RECORDS_OF_A_WORDING = 8  # on which each wording is asked, half of them with the finding where there are so many
-# What is asked before a question in a history of up to six turns.
+RECORDS_OF_A_WORDING = 8  # at most; half of them have the finding that is asked for
+# Turns before a question, up to five, and the questions behind them.
 EARLIER = (REPORT[0], VERIFY[0].format("atrial fibrillation"), OPEN["diagnosis"][0], "Why?", "Are you sure?")
 LATER = (OPEN["rhythm"][0], OPEN["waveform"][0], ask(VERIFY[0], "a normal ECG"), "What is the QRS duration?")
 REFUSALS = {*CANNOT.values(), NOT_UNDERSTOOD}

@@ -1,8 +1,10 @@
-"""Probabilities against truth: AUC, calibration, and the gain of answering only when sure."""
+"""Compares probabilities with the truth: AUC, calibration, and the gain of answering only when sure."""
 
 from collections.abc import Sequence
 
 import numpy as np
+
+BINS = 15  # of the calibration error
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -39,12 +41,12 @@ def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
         return np.nansum(table, 0) / np.maximum(1, (~np.isnan(table)).sum(0)) if len(areas) else np.nan
 
 
-def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float], bins: int = 15) -> float:
+def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float]) -> float:
     """Returns the ECE: the mean distance of accuracy and confidence over `BINS` equal intervals of confidence (0, 1],
     weighted by the number of answers in each.
     """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = [abs(correct[place == k].sum() - confidence[place == k].sum()) for k in np.unique(place)]
     return float(sum(gaps) / len(correct))
 

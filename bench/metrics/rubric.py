@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...agent.lexicon import FINDINGS, Mention, find_mentions
-from ...agent.statements import DIAGNOSTIC_CLASS, FORM, RHYTHM
+from ...scp_heartcare import DIAGNOSTIC_CLASS, FORM, RHYTHM
 from .closed import same_length
 
 ECTOPY = {"PAC", "PVC", "PRC(S)"}

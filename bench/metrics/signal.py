@@ -18,7 +18,7 @@ def signal_prediction(
     Args:
         prediction, target: (12, samples) mV.
         sampling_rate: Hz.
-        context: (12, samples) mV, what came before. R peaks are looked for with it in front, since a second alone has
+        context: (12, samples) mV before the target. R peaks are looked for with it in front, since a second alone has
             too few beats.
 
     Returns:
@@ -29,8 +29,7 @@ def signal_prediction(
         "dtw_uv": dynamic time warping, the least mean distance along a warped path, microvolts, mean over leads.
         "r_peak_f1": of R peaks within 50 ms; None without any in the target.
         "hr_error": absolute error of the heart rate, beats/min, by the median distance of each predicted R peak from
-        the one before; None where the
-            prediction or the target has none.
+            the one before; None where the prediction or the target has none.
 
     Raises: `ValueError` for shapes that differ or a target without signal.
     """

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+LEVEL = 0.95  # of all intervals
+
 
 def paired_test(
     one: Sequence[float], other: Sequence[float], patients: Sequence[str], draws: int = 10000, seed: int = 0
@@ -40,13 +42,13 @@ def mean_interval(
     return float(scores.mean()), *interval(weights @ scores / weights.sum(1))
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+def interval(values: np.ndarray) -> tuple[float, float]:
     """Returns the bounds of the middle 95 % of bootstrap values, nan left out."""
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
