@@ -17,6 +17,7 @@ from .render import load_font
 PULSE_SECONDS = 0.2  # of 1 mV
 ROW_MM = 250.0  # that the traces of a row take: ten seconds at 25 mm/s
 MOST_SECONDS = 10.0
+STRIPS = ("II", "V1", "V5")  # leads of the strips, in their order; a page has as many as its layout says
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,6 @@ def draw_page(
     sampling_rate: float,
     style: PageStyle,
     dpi: int = 200,
-    strips: tuple[str, ...] = ("II", "V1", "V5"),
 ) -> tuple[Image.Image, DrawnPage]:
     """Draws ten seconds of an ECG as a device would print them.
 
@@ -111,7 +111,6 @@ def draw_page(
         sampling_rate: Hz.
         style: The device's style.
         dpi: Pixels per inch.
-        strips: Leads of the strips, as many as the layout has.
 
     Returns: An RGB picture, and what is where on it.
     """
@@ -119,13 +118,13 @@ def draw_page(
     width, height = (round(side * px) for side in page_size(style))
     page = Image.new("RGB", (width, height), style.paper)
     _draw_grid(page, style, px)
-    traces = tuple(place_traces(style, strips))
+    traces = tuple(place_traces(style))
     fine = 4 if dpi <= 200 else 2  # Pillow draws to whole pixels
     ink = Image.new("L", (fine * width, fine * height), 0)
     for trace in traces:
         _draw_trace(ink, trace, style, signal, sampling_rate, fine * px)
-    for row in sorted({(trace.y, trace.height) for trace in traces}):
-        _draw_pulse(ink, row[0], style, fine * px)
+    for zero in sorted({trace.y for trace in traces}):
+        _draw_pulse(ink, zero, style, fine * px)
     page.paste(style.ink, mask=ink.reduce(fine))
     _write(page, style, traces, px)
     return page, DrawnPage(style, traces, px)
@@ -138,13 +137,8 @@ def page_size(style: PageStyle) -> tuple[float, float]:
     return width, height
 
 
-def place_traces(style: PageStyle, strips: tuple[str, ...] = ("II", "V1", "V5")) -> Iterator[Trace]:
-    """Yields the traces of a page: the leads column by column, then the strips.
-
-    Args:
-        style: Its style.
-        strips: Leads of the strips.
-    """
+def place_traces(style: PageStyle) -> Iterator[Trace]:
+    """Yields the traces of a page in a style: the leads row by row, then the strips."""
     layout = style.layout
     begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
     each = style.seconds / layout.columns
@@ -153,7 +147,7 @@ def place_traces(style: PageStyle, strips: tuple[str, ...] = ("II", "V1", "V5"))
         for column in range(layout.columns):
             x = begin + column * each * style.speed
             yield Trace(layout.lead(row, column), x, y, column * each, (column + 1) * each, style.row, False)
-    for number, lead in enumerate(strips[: layout.strips]):
+    for number, lead in enumerate(STRIPS[: layout.strips]):
         y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
         yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)
 

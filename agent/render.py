@@ -14,10 +14,10 @@ from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 QUESTION_INK = (90, 90, 110)
-SHADE = (255, 226, 120)  # of what is marked
+SHADE = (255, 226, 120)  # behind marked stretches
 OVER, SEPARATOR = (200, 30, 45), (120, 120, 135)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
-# Six pixels per mm: lines of the grid that are as far apart everywhere have no moire when a browser makes them smaller.
+# Six whole pixels per mm: the grid's lines are equally far apart, and show no moire when a browser shrinks the picture.
 VIEW_DPI, NAME_MM = 6 * 25.4, 4.6
 LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # size of the names of leads, of the header, and of answers
 LINE_STEP = 1.4  # from one line of answers to the next, in their size
@@ -113,6 +113,11 @@ class Sheet:
         """Number of rows."""
         return LAYOUTS[self.layout][0]
 
+    @property
+    def scales(self) -> str:
+        """Speed and gain in words, as pages print them."""
+        return f"{self.speed:g} mm/s   {self.gain:g} mm/mV"
+
 
 class Cell(NamedTuple):
     """The place of one trace: its `lead`; `x` of its begin and `y` of 0 mV, in mm; and the seconds that it shows."""
@@ -145,11 +150,11 @@ def draw_ecg(
         speed, gain: mm/s and mm/mV.
         dpi: Pixels per inch.
         header: A line above the paper. Nothing identifying belongs there.
-        lead_mask: (12,) or (12, samples), 0 for what is left empty, as NaN in `signal` is.
+        lead_mask: (12,) or (12, samples), 0 where the paper is left empty, as it is for NaN in `signal`.
         size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
             share its height, and it shows the seconds that its width has place for, up to ten. By default the sheet
             fits ten seconds.
-        marks: (lead, start, stop) in seconds of what is shaded behind the trace, where the sheet shows it.
+        marks: (lead, start, stop) in seconds of stretches that are shaded behind the trace, where the sheet shows them.
 
     Returns: RGB image.
 
@@ -159,7 +164,7 @@ def draw_ecg(
     check_drawing(signal, layout, speed, gain)
     sheet = Sheet.of(layout, speed, gain, dpi, size)
     page = _paper_of(sheet, marks)
-    page.paste(INK, mask=_traces(sheet, _by_lead(signal, lead_mask), sampling_rate))
+    page.paste(INK, mask=_traces(sheet, by_lead(signal, lead_mask), sampling_rate))
     for cell in sheet.cells():
         place = (cell.x + 1) * sheet.px, (cell.y - sheet.row_mm / 2 + 1) * sheet.px
         ImageDraw.Draw(page).text(place, cell.lead, fill=INK, font=load_font(round(LEAD_MM * sheet.px)))
@@ -177,11 +182,6 @@ def check_drawing(signal: np.ndarray, layout: str, speed: float, gain: float) ->
         raise ValueError(f"signal must have shape (12, samples), got {signal.shape}.")
     if not speed > 0 or not gain > 0:
         raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
-
-
-def where_recorded(signal: np.ndarray, lead_mask: np.ndarray) -> np.ndarray:
-    """Returns the signal (12, samples) with NaN where a mask, (12,) or (12, samples), is 0."""
-    return np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
 
 
 def view_ecg(
@@ -208,11 +208,11 @@ def view_ecg(
     check_drawing(signal, layout, 25.0, 10.0)
     sheet = Sheet.of(layout, 25.0, 10.0, VIEW_DPI, None)
     page = _paper_of(sheet, marks)
-    ink = _traces(sheet, _by_lead(signal, lead_mask), sampling_rate)
+    ink = _traces(sheet, by_lead(signal, lead_mask), sampling_rate)
     _separate(page, sheet)
     page.paste(INK, mask=ink)
     if over is not None:
-        red = _traces(sheet, _by_lead(over, lead_mask), sampling_rate, pulses=False)
+        red = _traces(sheet, by_lead(over, lead_mask), sampling_rate, pulses=False)
         page.paste(OVER, mask=red)
         ink = ImageChops.lighter(ink, red)
     _name_leads(page, sheet, ink)
@@ -220,9 +220,13 @@ def view_ecg(
     return page
 
 
-def _by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Returns the trace of each lead, NaN where the mask is 0."""
-    return dict(zip(LEADS, signal if lead_mask is None else where_recorded(signal, lead_mask)))
+def by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns the trace (samples,) of each lead of a signal (12, samples), NaN where a mask, (12,) or (12, samples), is
+    0.
+    """
+    if lead_mask is not None:
+        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
+    return dict(zip(LEADS, signal))
 
 
 def _paper_of(sheet: Sheet, marks: Iterable[tuple[str, float, float]]) -> Image.Image:
@@ -307,9 +311,8 @@ def _write_words(page: Image.Image, sheet: Sheet, header: str):
     draw, px = ImageDraw.Draw(page), sheet.px
     small = load_font(round(SMALL_MM * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
-    scale = f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV"
-    right = sheet.width - MARGIN_MM * px - draw.textlength(scale, font=small)
-    draw.text((right, 4 * px), scale, fill=INK, font=small)
+    right = sheet.width - MARGIN_MM * px - draw.textlength(sheet.scales, font=small)
+    draw.text((right, 4 * px), sheet.scales, fill=INK, font=small)
 
 
 @lru_cache(maxsize=32)
