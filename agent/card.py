@@ -1,4 +1,4 @@
-"""The data set's card: its content, how it was made and how fast, and pictures of it."""
+"""Writes the data set's card: its content, how it was made and how fast, and pictures of it."""
 
 import math
 from collections import Counter

@@ -55,9 +55,9 @@ _ABBREVIATIONS = [
 _LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "º": "°", "’": "'", "‐": "-", "‑": "-", "–": "-", "—": "-"}
 )
-# A word that such a prefix denies or moves to another time is another word: "non-ischemic", "post-infarction".
+# A prefix that denies a word or moves it to another time makes another word of it: "non-ischemic", "post-infarction".
 _PREFIX = re.compile(r"\b(non|near|pseudo|post|prae|pre|peri|anti)-(?=[a-z])|\b(non|near|pseudo) (?=[a-z])")
-# What PTB-XL's editors wrote behind some reports repeats the labels, not the text.
+# PTB-XL's editors wrote the labels behind some reports; they are none of the text.
 _LABELS = re.compile(r"consensus label derived from.*", re.S)
 _ASTERISKS = re.compile(r"[*•]+")
 _NUMBERED = re.compile(r"(?:^|(?<=\s))(\d{1,2})[.)] (?=[a-z(])", re.M)

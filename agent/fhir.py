@@ -1,10 +1,10 @@
-"""An ECG and what was read of it as HL7 FHIR R4: a Bundle of the signal, the numbers, the statements and the report.
+"""Writes an ECG and its reading as HL7 FHIR R4: a Bundle of the signal, the numbers, the statements and the report.
 
     ECG   --SampledData, one component for each lead--> Observation --+
     reply --LOINC codes--> an Observation for each number             +--> DiagnosticReport, preliminary
           --probabilities--> an Observation of the statements --------+
 
-`read_ecg` reads the file back. It says of the patient what the ECG says: a pseudonym, sex and age, and no name.
+`read_ecg` reads the file back. Of the patient the Bundle has what the ECG has: a pseudonym, sex and age, and no name.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def fhir_bundle(ecg: ECG | None, reply: Mapping[str, Any]) -> dict[str, Any]:
     the same Bundle, with the same ids.
 
     Args:
-        ecg: The recording; None for a picture that was not digitised, of which there is no signal.
+        ecg: The recording; None for a picture that was not digitised, which has no signal.
         reply: Reply of the pipeline: "text", "measurements", "provenance", and, where they are, "findings" and
             "windows".
 

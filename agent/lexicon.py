@@ -3,9 +3,9 @@
     text --clauses--> clauses about this ECG --vocabulary--> findings, masked in the clause
          --assertion--> likelihood of each: certain 100, probable 80, possible 50, "cannot be excluded" 15, negated 0
 
-What the text says of the past, of relatives, or as the question that the ECG is to answer is no finding. As PTB-XL
-does, an infarction that is called just "anterior" counts as anteroseptal; one without any site is the statement "MI".
-`find_mentions` tells more: what is negated, in which leads, and how old.
+Words on the past, on relatives and on the question that the ECG is to answer give no finding. As in PTB-XL, an
+infarction that is called just "anterior" counts as anteroseptal; one without any site is the statement "MI".
+`find_mentions` tells more: which findings are negated, in which leads they are, and how old.
 """
 
 import functools
@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ecg_heartcare import LEADS
+from ..scp_heartcare import DIAGNOSTIC_CLASS, FORM, RHYTHM, SUPERCLASS_OF
 from .assertion import likelihood_of
 from .clauses import normalize, split_clauses
-from .statements import DIAGNOSTIC_CLASS, FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
+from .statements import STATEMENTS
 from .vocabulary import FINDINGS, PATTERNS
 
 __all__ = ["FINDINGS", "PATTERNS", "Mention", "find_mentions", "find_statements", "normalize"]
@@ -124,7 +125,7 @@ def _match(clause: str, patterns: Sequence[tuple[str, re.Pattern]]) -> tuple[lis
         while match:
             start, stop = match.span()
             matches.append((start, stop, code))
-            # What is matched is not matched again by a later pattern, and still divides what stands around it.
+            # The mask keeps later patterns off the finding, and still divides the words around it.
             clause = clause[:start] + "#" * (stop - start) + clause[stop:]
             match = pattern.search(clause, stop)
     return sorted(matches), clause

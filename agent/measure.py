@@ -1,4 +1,6 @@
-"""Beats against beats, the rate, and the forecast that repeats the last beat."""
+"""Measures that need R peaks alone: matches of two lists of peaks, the heart rate, and the forecast that repeats the
+last beat.
+"""
 
 import numpy as np
 

@@ -35,8 +35,8 @@ MODALITIES = ("signal", "image", "signal-signal", "image-image", "signal-image")
 DIMENSION_OF = {topic: topic if topic in ("rhythm", "waveform", "diagnosis") else "misc" for topic in TOPICS}
 DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
 
-# Options come from what is common enough to be learnt: 100 records and more of PTB-XL, but for what makes up four
-# options.
+# Codes that are offered as options: those common enough to be learnt, in 100 records of PTB-XL and more, and rarer
+# ones where a topic would otherwise have fewer than four.
 CHOICES = {
     "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "AFLT", "BIGU"),
     "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT",
@@ -50,7 +50,8 @@ CHOICES = {
     "ectopy": ("SVES", "VES", "SVES+VES", "no-ectopy"),
 }  # fmt: skip
 # Closed questions whose answer is a very common one are asked about this share of the records, so that in PTB-XL it is
-# right about as often as the next most common answer of its topic. Else who always says "normal" would score well.
+# right about as often as the next most common answer of its topic. Otherwise a model that always says "normal" would
+# score well.
 CLOSED_SHARE = {"SR": 0.09, "no-form": 0.26, "NORM": 0.12, "MID": 0.49, "no-noise": 0.17, "no-ectopy": 0.06}
 
 VERIFY = ("Does this ECG show {}?", "Do you see {} on this ECG?", "Can {} be seen?")
@@ -336,7 +337,7 @@ class QuestionBuilder:
         return [opened] if closed is None else [closed, opened]
 
     def _closed_comparison(self, one: Labels, other: Labels, lead: str, topic: str) -> Question | None:
-        """Asks a question with four options for what is true of the second ECG alone, of the first alone, or of both."""
+        """Asks, with four options, what is true of the second ECG alone, of the first alone, or of both."""
         first, second = one.answers(topic), other.answers(topic)
         not_first, not_second = one.excluded_distractors(topic), other.excluded_distractors(topic)
         kinds = {
@@ -402,7 +403,7 @@ def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) 
 
 
 def difference(topic: str, first: list[str], second: list[str]) -> str:
-    """Returns the difference of two ECGs in words: the findings of both, of the first alone, and of the second alone."""
+    """Words the difference of two ECGs: the findings of both, of the first alone, and of the second alone."""
     shared = [code for code in first if code in second]
     parts = [
         f"{words}: {', '.join(names(topic, codes))}."

@@ -28,7 +28,7 @@ FORMS = ("NORM", "LVH", "CLBBB", "CRBBB", "IMI", "AMI", "PVC", "LOWT")
 @dataclass
 class SimulatedECG:
     """`signal` float32 (12, samples) mV, `sampling_rate` Hz, SCP-ECG `statements`, and in seconds: `r_peaks`, and for
-    each beat the `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent and a T wave that the end cuts
+    each beat the `p`, `qrs` and `t` (onset, end), with None for an absent P wave and for a T wave that the end cuts
     off.
     """
 

@@ -21,6 +21,7 @@ from .readers import read_ecg
 from .statements import STATEMENTS
 
 SPLITS = {9: "validation", 10: "test"}  # every other fold is "train", as PTB-XL's authors recommend
+# Columns of PTB-XL's table that become `Entry.notes`.
 NOTES = (
     "heart_axis",
     "infarction_stadium1",
@@ -74,8 +75,8 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         limit: Number of records to take, the first ones; all by default.
         progress: Whether bars are shown.
 
-    A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are
-    shared out to ten by their hash.
+    A record that does not name its patient counts as a patient of its own. Where there are no folds, the hash of a
+    patient's pseudonym chooses one of ten.
 
     Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV that is damaged or has no column
         `path`, and for a source without any record.
@@ -283,7 +284,7 @@ def content_digest(path: str | Path) -> str:
 
 
 def record_files(path: Path) -> list[Path]:
-    """Returns the files of a record: its one file, or the WFDB header with every file beside it that the header names."""
+    """Returns the files of a record: its one file, or a WFDB header with every file beside it that it names."""
     header = path.with_name(path.name + ".hea")
     if path.suffix == ".hea":
         header = path
@@ -303,7 +304,7 @@ def record_files(path: Path) -> list[Path]:
 
 
 def _header_words(header: Path) -> list[str]:
-    """Returns the first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
+    """Returns the first words of the lines of a WFDB header: the record's name, then its signal files or segments."""
     with open(header, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
     return [line.split()[0] for line in lines]

@@ -1,8 +1,8 @@
-"""Writes what was read of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
+"""Writes the reading of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
 heartcare[formats]).
 
-It says of the patient what the ECG says, a pseudonym, sex and age, and leaves name and birth date empty. Codes are
-those of the DICOM dictionary of pydicom, and of LOINC for the rate and the document.
+Of the patient the SR has what the ECG has, a pseudonym, sex and age; name and birth date are empty. Codes are those of
+the DICOM dictionary of pydicom, and of LOINC for the rate and the document.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ SEXES = {"female": "F", "male": "M"}
 
 
 def write_structured_report(path: str | Path, ecg: ECG | None, reply: Mapping[str, Any]) -> None:
-    """Writes a DICOM SR of what was read of an ECG.
+    """Writes a DICOM SR of the reading of an ECG.
 
     Args:
         path: File to write.

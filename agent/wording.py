@@ -2,7 +2,8 @@
 
     frames, names of findings and numbers (agent/wordings/*.json) --WordingBuilder--> (question, Asked)
 
-The frames were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
+A frame is a question with blanks: {f} for a finding, {g} for a second one, {n} for a number, {l} for a lead. The frames
+were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
 `held_out.jsonl` were written apart from them, by other writers, and are never drawn: every second one is for
 developing, and the others are for testing.
 """
@@ -42,12 +43,13 @@ WEIGHTS = {
     "unknown": 7, "which": 14, "number": 6, "numbers": 3, "value": 5, "report": 4, "summary": 4, "urgent": 3, "why": 2,
     "why_f": 3, "sure": 3, "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 14, "language": 2, "names": 2,
 }  # fmt: skip
-JOINED = 0.12  # of the questions for a statement name two or three
-PAIRED = 0.06  # name two in words that both share
-LEAD_SHARE = 0.06  # of the questions for a statement name leads, which are not a part of what is asked for
-TYPOS = 0.35  # of the questions have one or two
-SHORTENED = 0.15  # of the questions lack words that notes lack
-BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1  # shares of the questions with such sentences around them
+# Shares of the questions for a statement: of those that name two or three, two in words that both share ("left or right
+# bundle branch block"), or leads, which are not a part of what is asked for.
+JOINED, PAIRED, LEAD_SHARE = 0.12, 0.06, 0.06
+TYPOS = 0.35  # share of the questions with one typing error or two
+SHORTENED = 0.15  # share of the questions that lack small words, as notes do
+# Shares of the questions with a sentence before them, one behind them, a polite word, and words for the patient.
+BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1
 _FILLERS = re.compile(r"\b(?:the|a|an|is|are|this|of|on|der|die|das|ein|eine|ist|im) ", re.IGNORECASE)
 PARTS = {"en": (" or ", " and "), "de": (" oder ", " und ")}
 PLACES = {
@@ -134,7 +136,7 @@ class WordingBuilder:
             for key, frames in of_the_data_set().items():
                 self.frames["en"][key] = self.frames["en"].get(key, []) + frames
         self.findings = wordings("findings")
-        # The names of a statement are drawn the rarer, the more statements there are; common ones come more often.
+        # A statement with more names is drawn more often, but each of its names more rarely.
         self.codes = list(self.findings)
         weights = np.array([len(self.findings[code]["en"]) ** 0.7 for code in self.codes])
         self.shares = weights / weights.sum()

@@ -18,7 +18,7 @@ MAX_BYTES = 2**28  # a DICOM or EDF recording of a day; the readers hold a file 
 MAX_XML_BYTES = 2**25  # 5 minutes of twelve leads at 1 kHz, written as numbers
 MAX_XML_TAGS = 2**18  # elements and attributes; a tree of as many takes 60 MB
 MAX_XML_DEPTH = 256
-MAX_XML_VALUES = 2**22  # numbers in text, each of which is a Python string for a while
+MAX_XML_VALUES = 2**22  # numbers in text; each becomes a Python string for a while
 MAX_INFLATED_BYTES = 2**26  # 90 minutes of twelve leads at 500 Hz and 16 bits
 MAX_DICOM_ELEMENTS = 2**17  # data elements and items, for which pydicom takes 70 MB and seconds
 MAX_XLI_BYTES = 2**23  # 5 minutes of twelve leads at 1 kHz
@@ -155,7 +155,7 @@ def check_xli(path: Path, text: str):
 def lzw_length(content: bytes, limit: int) -> int:
     """Returns the number of bytes that an LZW stream of 10-bit codes unpacks to, or any number above `limit`.
 
-    Only the lengths of the strings in the dictionary are followed.
+    The dictionary has only the lengths of the strings, not the strings.
     """
     bits = np.unpackbits(np.frombuffer(content, np.uint8))
     codes = bits[: len(bits) // LZW_BITS * LZW_BITS].reshape(-1, LZW_BITS) @ (1 << np.arange(LZW_BITS)[::-1])

@@ -1,4 +1,4 @@
-"""How much a page draws and writes, counted before PyMuPDF draws it: a few kilobytes can hold a million strokes.
+"""Counts what a page draws and writes before PyMuPDF draws it: a few kilobytes can hold a million strokes.
 
 page --content streams, inflated within a limit--> operators, and those of the forms that they draw, as often as they do
 """
@@ -37,7 +37,7 @@ class Amount(NamedTuple):
 # 12 leads x 10 s at 1000 Hz are 120,000 segments; 12 x 10 s at 500 Hz, each stroke a path of its own, 60,000 paths.
 LIMITS = Amount(content=2**25, segments=200_000, paths=80_000, characters=50_000)
 
-# An operator may follow a number without a blank; it ends where no further letter follows.
+# An operator may follow a number without a blank between them; it ends where no further letter follows.
 _BEFORE, _AFTER = rb"(?<![^\s\d.+\-/<>\[\](){}%])", rb"(?![^\s/<>\[\](){}%])"
 SEGMENT = re.compile(_BEFORE + rb"(?:re|[lcvy])" + _AFTER)
 PAINTING = re.compile(_BEFORE + rb"(?:Do|sh|[FfBb]\*?|[Ss])" + _AFTER)

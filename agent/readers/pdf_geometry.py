@@ -86,7 +86,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """Points per mm along time (`x`) and along voltage (`y`), and what they were told by."""
+    """Points per mm along time (`x`) and along voltage (`y`), and the `source`, by which they were measured."""
 
     x: float
     y: float
@@ -225,7 +225,7 @@ def calibrate(lines: Lines, gain: float) -> Scale:
 
 
 def measure_gain(lines: Lines) -> float | None:
-    """Returns the gain in mm/mV by the height of the pulses on the grid, or None where that is none of the usual gains."""
+    """Returns the gain in mm/mV by the height of the pulses on the grid, None where it is no usual gain."""
     spacing = grid_spacing(lines.grid["y"]) or grid_spacing(lines.grid["x"])
     if spacing is None or not lines.pulses:
         return None

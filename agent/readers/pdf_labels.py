@@ -17,7 +17,7 @@ from .pdf_geometry import Row, Scale, Trace
 LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
 LABEL = re.compile(rf"[(*]?([-\u2212\u2013]?)({'|'.join(LEADS_BY_LOWER_CASE)})[:.)*]*", re.IGNORECASE)
 PREFIXES = ("lead", "ableitung", "abl", "ecg", "ekg")
-SIDE_MM = 15  # a label may stand so far to the side of its trace
+SIDE_MM = 15  # the farthest that a label may stand to the side of its trace
 AGREES = 0.15  # RMS of what should be 0, or be equal, relative to the largest lead
 MAX_SCATTER_MM = 7  # labels stand to their rows with no more scatter than this
 CLEARLY_NEARER = 0.6  # of the distance to the other row

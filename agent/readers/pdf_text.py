@@ -48,7 +48,7 @@ SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s", re.I)
 GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 CHEST_GAIN = re.compile(r"\b(?:chest|precordial|brustwand|v)\s*:?\s*(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 
-# Fields of a page that identify nobody and are no statements either; what stands behind them is left out as well.
+# Fields of a page that identify nobody and are no statements either; their values are left out as well.
 FIELD = re.compile(
     r"\b(?:unit|loc(?:ation)?|dept|department|abteilung|date|datum|time|zeit)(?:[- ]?(?:id|no|nr|number|nummer)\b\.?)?"
     r"\s*[:#]|\b(?:hospital|clinic|klinik|unconfirmed)\b",
@@ -62,7 +62,7 @@ DATES_AND_NUMBERS = re.compile(
     re.I,
 )
 NAME_AND_DEGREE = re.compile(rf"((?:\b[\w'-]+\.?,? ){{1,3}}){DEGREES}")
-# Words of which a line may consist that names no finding and yet belongs to the statements.
+# A line of these words alone names no finding, and yet belongs to the statements.
 GENERAL_WORDS = frozenset(
     """
     abnormal borderline normal otherwise within limits ecg ekg for age and or with of the to no not is are was be
