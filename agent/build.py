@@ -1,4 +1,4 @@
-"""The data engine: a source of ECGs in, a data set of questions and answers out.
+"""Builds a data set: a source of ECGs in, questions and answers out.
 
     find_entries --plan--> units of whole patients --build_unit (anywhere, in any order)--> one Parquet shard each
     --finish--> manifest, card
@@ -228,13 +228,13 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
     questions = questions or {"questions": [], "elsewhere": {}}
     loaded = loader.load(unit["records"])
     elsewhere = list(questions["elsewhere"].values())
-    others = _Loader(settings, loader.times).load(elsewhere)  # whose shards name those that are rejected
+    others = _Loader(settings, loader.times).load(elsewhere)  # rejected ones are in the reports of their own shards
     used = [*unit["records"], *elsewhere]
     if changed := [record["record_id"] for record in used if content_digest(record["path"]) != record["digest"]]:
         raise _changed(changed, out)
     clock = time.perf_counter()
     if settings.ecg_qa:
-        by_id = {one.entry.record_id: one for one in loaded + others}
+        by_id = {record.entry.record_id: record for record in loaded + others}
         samples = ecg_qa_samples(questions["questions"], by_id, settings.images)
     else:
         samples = _ask(loaded, settings)
@@ -285,17 +285,17 @@ def _rephrase(samples: list[Sample], settings: Settings) -> dict[str, int]:
 def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm: dict[str, int]) -> dict:
     """Returns the report on a shard, from which the manifest and the card are made."""
     hashes: dict[str, str] = {}
-    for one in loader.loaded:
-        hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
+    for record in loader.loaded:
+        hashes.setdefault(hashlib.sha256(record.ecg.signal).hexdigest()[:32], record.entry.record_id)
     counts = Counter((s.question.task, s.question.dimension, s.modality) for s in samples)
     return {
         "name": name,
         "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
         "bytes": shard.stat().st_size,
         "samples": len(samples),
-        "records": {one.entry.record_id: one.entry.patient_id for one in loader.loaded},
+        "records": {record.entry.record_id: record.entry.patient_id for record in loader.loaded},
         "signals": hashes,
-        "images": sum(one.image is not None for one in loader.loaded),
+        "images": sum(record.image is not None for record in loader.loaded),
         "rejected": loader.rejected,
         "counts": [[*key, count] for key, count in sorted(counts.items())],
         "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
@@ -312,20 +312,21 @@ def _labels(samples: list[Sample]) -> Counter:
 def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
     """Asks our own questions about the records of a unit: about each alone, and about pairs of one and another."""
     samples = []
-    for i, one in enumerate(loaded):
+    for i, record in enumerate(loaded):
         for modality in ("signal", "image") if settings.images else ("signal",):
-            builder = QuestionBuilder(rng_for(settings.seed, one.entry.record_id, modality))
-            questions = builder.questions(one.labels)
-            if modality == "image" or one.seconds < 6:  # there must be something left to predict from
+            builder = QuestionBuilder(rng_for(settings.seed, record.entry.record_id, modality))
+            questions = builder.questions(record.labels)
+            if modality == "image" or record.seconds < 6:  # there must be something left to predict from
                 questions = [question for question in questions if question.task != "prediction"]
-            samples += [sample_of(number, modality, question, [one]) for number, question in enumerate(questions)]
+            samples += [sample_of(number, modality, question, [record]) for number, question in enumerate(questions)]
         if "comparison-qa" in settings.tasks:
-            before = [other for other in loaded[:i] if other.entry.patient_id == one.entry.patient_id]
-            others = [other for other in loaded[i + 1 :] + loaded[:i] if other.entry.patient_id != one.entry.patient_id]
-            if before:
-                samples += _compare(before[-1], one, True, settings)
+            patient = record.entry.patient_id
+            earlier = [other for other in loaded[:i] if other.entry.patient_id == patient]
+            others = [other for other in loaded[i + 1 :] + loaded[:i] if other.entry.patient_id != patient]
+            if earlier:
+                samples += _compare(earlier[-1], record, True, settings)
             if others:
-                samples += _compare(one, others[0], False, settings)
+                samples += _compare(record, others[0], False, settings)
     return samples
 
 

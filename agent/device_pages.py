@@ -1,4 +1,4 @@
-"""Pages as electrocardiographs of several makers print them: margins, grids, header, strips, pulses, separators.
+"""Draws pages as electrocardiographs of several makers print them: margins, grids, header, strips, pulses, separators.
 
 signal, PageStyle --place_traces--> places in mm --draw_page--> picture, DrawnPage (what is where)
 """
@@ -14,8 +14,8 @@ from ..configuration_heartcare import LEADS
 from ..layouts_heartcare import PageLayout
 from .render import load_font
 
-PULSE_SECONDS = 0.2  # of 1 mV
-ROW_MM = 250.0  # that the traces of a row take: ten seconds at 25 mm/s
+PULSE_SECONDS = 0.2  # duration of the calibration pulse of 1 mV
+ROW_MM = 250.0  # width of the traces of a row: ten seconds at 25 mm/s
 MOST_SECONDS = 10.0
 STRIPS = ("II", "V1", "V5")  # leads of the strips, in their order; a page has as many as its layout says
 
@@ -35,7 +35,7 @@ class PageStyle:
         ink: RGB colour of the trace.
         pen: Width of the trace.
         pulse: "first", "last" or "none": where each row has its calibration pulse.
-        separator: What parts leads in a row: "tick", "gap", "bars" (a colon of two short lines) or "none".
+        separator: Mark between the leads of a row: "tick", "gap", "bars" (a colon of two short lines) or "none".
         labels: "above" the trace, on its "line", before it in the "margin", or "none".
         header, footer: Lines of text above and below the grid, not identifying anybody.
         paper: RGB colour of the paper.
@@ -240,7 +240,7 @@ PALE, BROWN = ((252, 240, 240), (248, 222, 222)), ((236, 222, 206), (206, 176, 1
 
 _TABLE = ("Vent. rate      72 BPM", "PR interval    160 ms", "QRS duration    92 ms", "QT/QTc     392/418 ms")
 
-# Devices as their prints look from a distance; texts are ours.
+# Styles that look from a distance like the prints of these devices; their texts are ours.
 DEVICES: dict[str, PageStyle] = {
     "ge": PageStyle(
         PageLayout("3x4", 1), left=9, top=34, row=30, strip=24, minor=RED[0], major=RED[1], separator="bars",

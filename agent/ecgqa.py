@@ -1,4 +1,4 @@
-"""ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, in our schema.
+"""Reads ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, into our schema.
 
 Its questions name no age or sex and its answers are lists of its own vocabulary: both are kept, so that exact match
 stays what it is there.

@@ -19,8 +19,8 @@ from ..ecg_heartcare import ECG
 from ..json_heartcare import AGE_CODE, MDC_LEADS
 
 NOTICE = "Not for clinical use."
-STEP_MV = 0.001  # of the signal's whole numbers
-MAX_VALUES = 2**22  # of the signal: an hour of two leads at 500 Hz
+STEP_MV = 0.001  # a step of the whole numbers of the signal
+MAX_VALUES = 2**22  # most samples of all leads: an hour of two leads at 500 Hz
 LOINC, UCUM, MDC = "http://loinc.org", "http://unitsofmeasure.org", "urn:iso:std:iso:11073:10101"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 ELECTROCARDIAC = {

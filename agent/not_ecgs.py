@@ -1,4 +1,4 @@
-"""Signals and pictures that are no ECG, drawn at random: what a model must refuse.
+"""Draws signals and pictures at random that are no ECG, and that a model must refuse.
 
 random numbers --OTHER_SIGNALS--> (12, samples) in mV; --OTHER_PICTURES--> picture
 """

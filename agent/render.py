@@ -1,4 +1,6 @@
-"""ECGs on paper: true to scale, anti-aliased, Pillow only; and what a scanner or a phone makes of the paper."""
+"""Draws ECGs on paper, true to scale, anti-aliased, by Pillow alone; and makes of the paper what a scanner or a phone
+does.
+"""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -19,8 +21,8 @@ OVER, SEPARATOR = (200, 30, 45), (120, 120, 135)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
 # Six whole pixels per mm: the grid's lines are equally far apart, and show no moire when a browser shrinks the picture.
 VIEW_DPI, NAME_MM = 6 * 25.4, 4.6
-LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # size of the names of leads, of the header, and of answers
-LINE_STEP = 1.4  # from one line of answers to the next, in their size
+LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # heights of the names of leads, of the header, and of answers
+LINE_STEP = 1.4  # distance of the lines of answers, in heights of their letters
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Rephrasing by a language model behind an OpenAI-compatible server, with every reply checked against the labels."""
+"""Rephrases questions by a language model behind an OpenAI-compatible server, and checks every reply against the
+labels.
+"""
 
 import hashlib
 import json
@@ -22,7 +24,7 @@ SYSTEM = (
     "finding, its certainty, every number, the patient's age and sex. Add nothing. Options of a question stay word by "
     'word as they are. Reply with JSON: {"question": ..., "answer": ...}.'
 )
-TRIES, SECONDS = 3, 60.0  # for one question, for one reply
+TRIES, SECONDS = 3, 60.0  # tries for one question, seconds for one reply
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 SEX = re.compile(r"\b(?:(wom[ae]n|female|lady|she|her)|(m[ae]n|male|gentleman|he|his))\b", re.I)
 

@@ -1,10 +1,10 @@
-"""Reports in other styles than the structured one: whole sentences and telegraph style, out of the same labels."""
+"""Writes reports in whole sentences and in telegraph style, out of the labels that give the structured one."""
 
 from heartcare.scp_heartcare import DIAGNOSIS, NORMAL, STAGE, SUPERCLASS_OF
 
 from .qa import REPORT, Labels, names, report_text, sentence
 
-# How each style is asked for.
+# Style -> the questions that ask for it.
 REQUESTS: dict[str, tuple[str, ...]] = {
     "structured": REPORT,
     "sentences": (
@@ -18,7 +18,7 @@ REQUESTS: dict[str, tuple[str, ...]] = {
         "Note the findings as for a ward round.",
     ),
 }
-# Least likelihood in percent of each word for how likely a diagnosis is, as the structured report has them.
+# Word for how likely a diagnosis is -> its least likelihood in percent, as in the structured report.
 GRADES = {"certain": 80.0, "probable": 50.0, "possible": 15.0}
 
 

@@ -1,4 +1,4 @@
-"""The rows of the data set, how they are written, and how they become conversations again.
+"""Writes the rows of the data set, and makes conversations of them again.
 
 A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary
 encoding keeps each distinct value of a column chunk once, so that a shard of twenty questions a record is hardly larger

@@ -1,4 +1,4 @@
-"""The optimizer: the best window, the processor's own cleaning and resampling, and exchanged limb leads.
+"""Prepares records: chooses the best window, cleans and resamples it as the processor does, finds exchanged limb leads.
 
 ECG --best_window, BeatFeatureExtractor.arrange--> ECG of twelve leads --clean, resample--> signal
     --lead_quality, limb_lead_reversal--> OptimizedECG
@@ -61,8 +61,8 @@ def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
     if min(amplitude) < 0.04 and sorted(amplitude)[1] > 0.25:
         return "RL/limb"
 
-    def likeness(one, other):
-        return float(np.dot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-9))
+    def likeness(lead: np.ndarray, other: np.ndarray) -> float:
+        return float(np.dot(lead, other) / (np.linalg.norm(lead) * np.linalg.norm(other) + 1e-9))
 
     if min(likeness(one, v5 + v6), likeness(two, v5 + v6)) > -0.3:
         return None

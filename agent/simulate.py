@@ -1,4 +1,4 @@
-"""A seeded simulator of 12-lead ECGs with known rhythm, morphology and fiducials.
+"""Simulates 12-lead ECGs, by a seed, with known rhythm, morphology and fiducials.
 
 Every wave is a Hann pulse with a support of its own, so that onsets and ends are exact, and has one amplitude for each
 of the eight independent leads. Test data and examples come from here, since no third party's recording is in the

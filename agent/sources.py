@@ -1,4 +1,4 @@
-"""The sources of records: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
+"""Finds the records of a source: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
 
 source --find_entries--> [Entry: where the record is, who the patient is, which labels, which fold, hash of its files]
 """
@@ -32,7 +32,7 @@ NOTES = (
     "extra_beats",
     "pacemaker",
 )
-HASHED_BYTES = 2**28  # of each file; no reader takes in more
+HASHED_BYTES = 2**28  # at the beginning of each file; no reader takes in more
 # Files that belong to a WFDB record when its header is beside them, and files that are never an ECG.
 BESIDE_HEADER = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".txt"}
 DOCUMENTS = {".md", ".json", ".html", ".sha256"}

@@ -1,4 +1,4 @@
-"""ECGs on paper as vector graphics, true to scale: the page of `render.draw_ecg` as SVG, and as PDF by PyMuPDF.
+"""Draws ECGs on paper as vector graphics, true to scale: the page of `render.draw_ecg` as SVG, and as PDF by PyMuPDF.
 
 signal --draw_vector--> VectorPage --with_text--> answers below it --save--> .svg, .pdf
 """

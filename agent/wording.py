@@ -83,8 +83,8 @@ def held_out() -> list[tuple[str, Asked, str]]:
 
 def of_split(frames: list[str], split: str) -> list[str]:
     """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
-    kept = [each for each in frames if split_of(each) == "validation"] or frames[-1:]
-    return kept if split == "validation" else [each for each in frames if each not in kept]
+    kept = [frame for frame in frames if split_of(frame) == "validation"] or frames[-1:]
+    return kept if split == "validation" else [frame for frame in frames if frame not in kept]
 
 
 def split_of(frame: str) -> str:

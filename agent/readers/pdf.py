@@ -1,4 +1,4 @@
-"""PDF reports: text and vector traces back to numbers (extra: heartcare[pdf]).
+"""Reads PDF reports: text and vector traces back to numbers (extra: heartcare[pdf]).
 
 drawings --polylines, straight lines-->  traces | grid, calibration pulses
 grid or pulse  -->  points per mm;  words  -->  lead labels, mm/s, mm/mV, patient, measurements, statements
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pymupdf
 
 MAX_BYTES, MAX_PAGES, MAX_SAMPLES = 2**26, 50, 1_000_000
-MAX_WORDS, MAX_LETTERS = 2000, 60  # of a page, of a word
+MAX_WORDS, MAX_LETTERS = 2000, 60  # words of a page, letters of a word
 MAX_LABELS, MAX_TRACES = 200, 200
 RATES = (100, 125, 128, 200, 240, 250, 256, 300, 360, 400, 500, 512, 600, 720, 800, 1000, 2000)  # Hz
 NO_TRACES = "holds no vector traces of an ECG"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pymupdf
 
-MAX_CONTENT_BYTES = 2**24  # of all streams of a page, inflated
+MAX_CONTENT_BYTES = 2**24  # all streams of a page together, inflated
 MAX_STREAMS, MAX_DEPTH = 2000, 12
 
 

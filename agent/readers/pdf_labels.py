@@ -18,10 +18,10 @@ LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
 LABEL = re.compile(rf"[(*]?([-\u2212\u2013]?)({'|'.join(LEADS_BY_LOWER_CASE)})[:.)*]*", re.IGNORECASE)
 PREFIXES = ("lead", "ableitung", "abl", "ecg", "ekg")
 SIDE_MM = 15  # the farthest that a label may stand to the side of its trace
-AGREES = 0.15  # RMS of what should be 0, or be equal, relative to the largest lead
+AGREES = 0.15  # largest RMS of sums that should be 0, or of differences, relative to the largest lead
 MAX_SCATTER_MM = 7  # labels stand to their rows with no more scatter than this
-CLEARLY_NEARER = 0.6  # of the distance to the other row
-MAX_REPEATED = 3  # stretches of one lead that are compared
+CLEARLY_NEARER = 0.6  # largest distance to a row, as a share of that to the other row
+MAX_REPEATED = 3  # number of stretches of one lead that are compared
 OPEN = "it cannot be told whether the lead labels stand above, below or beside their traces"
 MIN_OVERLAP = 50  # samples that two stretches must share to be compared
 

@@ -15,8 +15,8 @@ from ..lexicon import FINDINGS, PATTERNS, find_mentions
 from .device_findings import POSSIBLE
 from .pdf_labels import Word
 
-MAX_COLUMNS = 8  # to the right of a cell
-WIDE_GAP = 0.8  # of a word's height: wider gaps divide columns
+MAX_COLUMNS = 8  # number of cells to the right of a cell that may belong to it
+WIDE_GAP = 0.8  # gaps wider than this share of a word's height divide columns
 
 PATIENT = {
     "age": re.compile(r"\b(?:age|alter)\s*:?\s*(\d{1,3})|\b(\d{1,3})[ -]*(?:years?(?: old)?|yrs?|jahre)\b", re.I),

@@ -1,4 +1,4 @@
-"""EDF, DICOM and the vendors' formats, through the ecgdatakit package (extra: heartcare[formats]).
+"""Reads EDF, DICOM and the vendors' formats through the ecgdatakit package (extra: heartcare[formats]).
 
 path --check_limits--> parse --> channels (label, samples in mV, Hz) --> signal at one rate
                          \\-----> measurements, statements (see device_findings.py)
