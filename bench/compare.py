@@ -1,5 +1,5 @@
-"""Two models on the same items: the difference of each table, its interval by bootstrap of patients, and whether chance
-explains it.
+"""Compares two models on the same items: the difference of each table, its interval by bootstrap of patients, and
+whether chance explains it.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from .metrics.probability import macro_auc
 from .metrics.statistics import interval, paired_test, patient_draws
 from .scorers import AUC
 
-DRAWS = 1000  # of the bootstrap of an AUC
+DRAWS = 1000  # of the bootstrap
 
 
 def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:

@@ -16,7 +16,7 @@ from .run import Settings, collect, describe_run, write_json
 from .variants import BASE, VARIANTS
 from .worker import Batch
 
-HEAD = ("the same records", "answer changed", "kappa", "accuracy", "no single option")  # of the report's table
+HEAD = ("the same records", "answer changed", "kappa", "accuracy", "no single option")  # columns of the report's table
 
 
 def invariance(

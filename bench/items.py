@@ -1,4 +1,4 @@
-"""The items of the benchmark, taken out of a data set that HeartAgent built, and frozen by a manifest of ids and
+"""Takes the items of the benchmark out of a data set that HeartAgent built, and freezes them by a manifest of ids and
 hashes, so that everybody scores the same.
 
 python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth

@@ -1,4 +1,4 @@
-"""The models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible
+"""Asks the models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible
 endpoint.
 
 Each answers prompts of recordings, pictures and a question. A model that takes no signals gets them drawn as pictures,
@@ -30,7 +30,7 @@ from ..understanding_heartcare import Asked
 
 MAX_NEW_TOKENS = {"closed-qa": 48, "open-qa": 96, "comparison-qa": 128, "report": 256, "prediction": 16, "ecg-qa": 96}
 LETTERS = "ABCDEFGH"
-QUESTIONS_AT_ONCE = 16  # of classification, in one batch of a model that gets the pictures with each
+QUESTIONS_AT_ONCE = 16  # in one batch of classification, for a model that gets the pictures with each question
 ENDPOINT_TRIES, ENDPOINT_SECONDS = 4, 300.0
 
 
@@ -325,8 +325,8 @@ class HeartcarePipeline(HeartcareModel):
             return np.full(len(questions), 0.5) if prepared["refusal"] else super().yes_probabilities(parts, questions)
         (read,) = self.pipe.forward([prepared])
         (facts,) = self.pipe.facts(read)
-        asked = [self.asked(question) for question in questions]
-        answers = [Answer("") if each is None or each.kind != "is" else confirm(each, facts) for each in asked]
+        requests = [self.asked(question) for question in questions]
+        answers = [Answer("") if asked is None or asked.kind != "is" else confirm(asked, facts) for asked in requests]
         return np.array([answer.probabilities.get("Yes", 0.5) for answer in answers])
 
     def asked(self, question: str) -> Asked | None:

@@ -73,7 +73,7 @@ def random_encoder_probe(
     if not training:
         return None
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so that the sums are the same on every number of cores
+    torch.set_num_threads(1)  # the sums must be the same with any number of cores
     torch.manual_seed(seed)
     beat = BeatModel(BeatConfig()).eval()
     known, unseen = (pooled_states(beat, records, progress) for records in (training, items))

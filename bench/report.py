@@ -1,5 +1,5 @@
-"""One HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. No script, no
-font and no picture from elsewhere.
+"""Writes one HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. It has no
+script, and takes no font or picture from elsewhere.
 """
 
 import base64

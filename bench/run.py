@@ -33,7 +33,7 @@ from .scorers import Context, MetricModels
 from .worker import Batch, Worker
 
 FORMAT = 1  # of the result file
-RECORDS_AT_ONCE = 8  # of classification, in one batch
+RECORDS_AT_ONCE = 8  # in one batch of classification
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _answered(
             pool.shutdown(cancel_futures=True)
 
 
-_workers: list[Worker] = []  # the one of a process of the pool
+_workers: list[Worker] = []  # holds the one worker of a process of the pool
 
 
 def _start_worker(*options):

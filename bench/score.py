@@ -1,5 +1,5 @@
-"""Answers -> scores: each table by its own primary score with a patient-bootstrap interval, beside every control row,
-and a verdict in words.
+"""Scores answers: each table by its own primary score with an interval by bootstrap of patients, beside every control
+row, and with a verdict in words.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The scoring of each kind of question: its primary metric, the score of each answer, and the metrics beside it.
+"""Scores each kind of question: the primary metric, the score of each answer, and the metrics beside it.
 
     items and answers of one table --Scorer.score_rows--> row -> RowScores --Scorer.verdict--> a sentence
 
@@ -28,8 +28,8 @@ from .metrics.text import answer_set_match_each, bleu, exact_match_each, rouge_l
 
 ACCURACY, ENTITY_F1, AUC = "accuracy", "ECG-entity F1", "macro AUC"
 FORECAST_METRICS = ("rmse_uv", "prd", "correlation", "dtw_uv", "r_peak_f1", "hr_error")
-OFTEN_INVALID = 0.05  # share of answers without a single option from which on a verdict names it
-LEAST_PATIENTS = 20  # with which a model is said to read the ECG
+OFTEN_INVALID = 0.05  # a verdict names a larger share of answers without a single option
+LEAST_PATIENTS = 20  # of a table from which a verdict may say that a model reads the ECG
 Answers = Sequence[ItemAnswer | None]
 
 
@@ -319,7 +319,7 @@ class ClassificationScorer(Scorer):
         rows, place, substitute = {}, {item.id: k for k, item in enumerate(items)}, substitutes(items)
         if all(item.id in substitute for item in items):
             rows[OTHER] = model[[place[substitute[item.id].id] for item in items]]
-        # Every record alike: what the commonest class, the text alone or a blank gives.
+        # The commonest class, the text alone and a blank give every record the same probabilities.
         rows[MAJORITY] = np.zeros_like(model)
         if probe and all(item.id in probe for item in items):
             rows[RANDOM] = np.array([probe[item.id] for item in items])

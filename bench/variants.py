@@ -1,4 +1,4 @@
-"""The same record in other forms: other rates, fewer leads, pictures of every layout and scale, photographs."""
+"""Makes other forms of the same record: other rates, fewer leads, pictures of every layout and scale, photographs."""
 
 import zlib
 from collections.abc import Callable

@@ -37,8 +37,8 @@ RECORDS_OF_A_WORDING = 8  # at most; half of them have the finding that is asked
 EARLIER = (REPORT[0], VERIFY[0].format("atrial fibrillation"), OPEN["diagnosis"][0], "Why?", "Are you sure?")
 LATER = (OPEN["rhythm"][0], OPEN["waveform"][0], ask(VERIFY[0], "a normal ECG"), "What is the QRS duration?")
 REFUSALS = {*CANNOT.values(), NOT_UNDERSTOOD}
-SIMULATED = 40
-# Number -> its question, and the largest error that counts as right: in beats/min and ms.
+SIMULATED = 40  # ECGs that numbers are asked of
+# Number -> the largest error that counts as right, in beats/min or ms.
 NUMBERS = {"heart_rate": 3.0, "pr": 20.0, "qrs": 20.0, "qt": 30.0}
 
 
@@ -93,7 +93,7 @@ def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int)
     """Asks yes/no questions in the words of others, and the same in the benchmark's own words where there are such."""
     rng, rows = np.random.default_rng(seed), []
     wordings = pipe.model.config.wordings
-    questions = [each for each in held_out()[1::2] if each[2] in ("en", "de") and is_scored(each[1])]
+    questions = [question for question in held_out()[1::2] if question[2] in ("en", "de") and is_scored(question[1])]
     for text, asked, language in tqdm(questions, desc="wordings"):
         chosen = records_for(asked, records, rng)
         own = ask(VERIFY[0], wordings[asked.codes[0]]) if len(asked.codes) == 1 and asked.codes[0] in wordings else None
@@ -138,12 +138,12 @@ def is_there(code: str, item: Item) -> bool | None:
     """Tells whether the cardiologists state a code, or one of a family's or superclass's codes; None where they doubt
     it.
     """
-    of_code = {
+    meant = {
         *FAMILIES.get(code, (code,)),
         *INCLUDES.get(code, ()),
-        *(each for each in item.statements[0] if code == f"super:{SUPERCLASS_OF.get(each)}"),
+        *(stated for stated in item.statements[0] if code == f"super:{SUPERCLASS_OF.get(stated)}"),
     }
-    likelihoods = [likelihood for each, likelihood in item.statements[0].items() if each in of_code]
+    likelihoods = [likelihood for stated, likelihood in item.statements[0].items() if stated in meant]
     if not likelihoods:
         return False
     return True if any(not 0 < likelihood < CERTAIN for likelihood in likelihoods) else None
@@ -212,9 +212,9 @@ def score_contradictions(pipe: ECGInterpretationPipeline, items: Sequence[Item])
         report, answers, closed, second = answers_about(pipe, item.parts()[0], questions)
         found.append(contradictions(report, answers, closed, second))
         affirmed.append(sum(a.startswith("Yes") for code, a in answers.items() if ":" not in code and " " not in code))
-    table = {words: float(np.mean([kind in each for each in found])) for kind, words in KINDS.items()}
+    table = {words: float(np.mean([kind in kinds for kinds in found])) for kind, words in KINDS.items()}
     true = float(np.mean([len(item.statements[0]) for item in items]))
-    shares = {"any contradiction": float(np.mean([bool(each) for each in found]))} | table
+    shares = {"any contradiction": float(np.mean([bool(kinds) for kinds in found]))} | table
     return shares | {"statements affirmed": float(np.mean(affirmed)), "statements true": true}
 
 
@@ -238,7 +238,7 @@ def score_numbers(pipe: ECGInterpretationPipeline, seed: int) -> dict[str, dict[
             value = float(found[0]) if found else float("nan")
             right.append(abs(value - true[k]) <= tolerance)
             control.append(abs(value - true[(k + 1) % len(ecgs)]) <= tolerance)
-        constant = max(float(np.mean(abs(true - each) <= tolerance)) for each in true)
+        constant = max(float(np.mean(abs(true - value) <= tolerance)) for value in true)
         rows[name] = {"within": tolerance, "right": float(np.mean(right)), "another ECG's": float(np.mean(control))}
         rows[name]["the best constant"] = constant
     return rows

@@ -1,4 +1,4 @@
-"""One process that answers batches: the model, and what it is given in each row.
+"""Answers batches in one process: holds the model, and gives it the content of each row.
 
 Batch --parts of its row--> prompts --model--> replies --> [ItemAnswer]
 """
@@ -19,7 +19,7 @@ from .metrics.signal import signal_prediction
 from .models import MAX_NEW_TOKENS, ChatModel, Endpoint, HeartcarePipeline, ModelSpec, Prompt, Reply, load_model
 from .variants import VARIANTS
 
-# Rows in which a model is shown no ECG: a pipeline refuses to speak of that, and its language model is asked.
+# Rows in which a model is shown no ECG: a pipeline refuses to answer there, so that its language model is asked.
 NOTHING_SHOWN = (TEXT, BLANK, NOISE)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 OUTPUTS = ("out", "fhir", "sr")
-NAME = "{name}"  # stands in the name of an output for that of the file that is read
+NAME = "{name}"  # in the name of an output, stands for the name of the file that is read
 # Parts of the reply to the request for a report that --json prints as they are.
 SHOWN = ("findings", "windows", "pages", "measurements", "quality", "checks", "provenance")
 
@@ -43,7 +43,7 @@ class Reading:
         if self.opened.page is not None:
             return [*self.opened.notes, *self.opened.ecg.warnings]
         quality = self.report["quality"][:1] if self.opened.picture is None else []
-        return [*self.opened.notes, *(warning for each in quality for warning in each["warnings"])]
+        return [*self.opened.notes, *(warning for signal in quality for warning in signal["warnings"])]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def draw(reading: Reading, title: str, out: Path) -> None:
         return
     ecg, header = opened.ecg, title
     if windows := reading.report.get("windows"):
-        window = next((each for each in windows if "cleanest" in each["reason"]), windows[0])
+        window = next((window for window in windows if "cleanest" in window["reason"]), windows[0])
         start = round(window["start"] * ecg.sampling_rate)
         ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
         header = f"{title}   at {window['start']:.0f} s, {window['reason']}"

@@ -1,4 +1,4 @@
-"""Rows of the table of a folder: one for each ECG file, page picture, and window of a long recording."""
+"""Makes the rows of the table of a folder: one for each ECG file, page picture, and window of a long recording."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..tokenization_beat import BeatModel
 
 ENDINGS = (".json", ".npz")
-KEYS = ("codes", "gain_mv", "samples", "sampling_rate", "bits_per_second")  # of a file of codes
+KEYS = ("codes", "gain_mv", "samples", "sampling_rate", "bits_per_second")  # names in a file of codes
 MOST_SECONDS = 3600.0
 
 

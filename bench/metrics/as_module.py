@@ -19,6 +19,8 @@ def make_metric(function: Callable[..., dict], description: str, **features) -> 
     """
 
     class Metric(evaluate.Metric):
+        """The function with the interface of the evaluate package."""
+
         def _info(self) -> evaluate.MetricInfo:
             return evaluate.MetricInfo(
                 description=description,

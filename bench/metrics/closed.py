@@ -1,4 +1,4 @@
-"""Closed questions: the option that an answer chooses, read strictly. An answer that names no option, or several, is
+"""Reads strictly which option an answer to a closed question chooses. An answer that names no option, or several, is
 wrong, and never replaced by a guess.
 """
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LONGEST = 200  # words; more is no answer to a question with options
+LONGEST = 200  # words; a longer text is no answer to a question with options
 _LETTER = r"[\(\[]?(?P<letter>[a-h])[\)\]]?"
 _ALONE = re.compile(rf"^{_LETTER}[.):]?$")
 _FIRST = re.compile(r"^(?:\((?P<letter>[a-h])\)|(?P<bare>[a-h])[.):])\s*\S")
@@ -68,11 +68,11 @@ def closed_qa(
     """
     same_length(predictions, references, options)
     right, reasons = 0, []
-    for prediction, reference, these in zip(predictions, references, options):
-        if reference not in these:
-            raise ValueError(f"The reference {reference!r} is none of the options {list(these)}.")
-        choice = read_choice(prediction, these)
-        right += choice.index is not None and these[choice.index] == reference
+    for prediction, reference, offered in zip(predictions, references, options):
+        if reference not in offered:
+            raise ValueError(f"The reference {reference!r} is none of the options {list(offered)}.")
+        choice = read_choice(prediction, offered)
+        right += choice.index is not None and offered[choice.index] == reference
         reasons.append(choice.reason)
     total = len(reasons)
     parts = {

@@ -1,7 +1,7 @@
-"""ECG entities: the statements of a text about the ECG, as facts, and the F1 of its facts against the reference's. The
-clinical primary of the open tasks.
+"""Reads a text about the ECG as a set of facts, and scores their F1 against the reference's: the primary metric of the
+open tasks.
 
-A mention of a finding (HeartAgent's lexicon) gives facts that are right or wrong each of its own:
+A mention of a finding (HeartAgent's lexicon) gives several facts, and each is right or wrong by itself:
 
     "No ST elevation. Probable old inferior infarction."
         (STE_, "absent"), (IMI, "present"), (IMI, "certainty", "probable"), (IMI, "time", "III")

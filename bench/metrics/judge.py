@@ -18,7 +18,7 @@ SYSTEM = (
     "that says nothing of the ECG gets 0. Reply with JSON alone, an object with the "
     'keys "1" to "17".\n\n' + "\n".join(f"{k}. {point.asks}" for k, point in enumerate(RUBRIC, 1))
 )
-SECONDS = 120.0  # for one reply
+SECONDS = 120.0  # time for one reply
 KEYS = [str(k) for k in range(1, len(RUBRIC) + 1)]
 SCHEMA = {
     "type": "object",

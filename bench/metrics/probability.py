@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BINS = 15  # of the calibration error
+BINS = 15  # intervals of confidence for the calibration error
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

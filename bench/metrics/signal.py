@@ -1,5 +1,5 @@
-"""Predicted signals against what followed. All signals (12, samples) in mV; leads that are flat in the target are left
-out.
+"""Scores predicted signals against the true ones. All signals are (12, samples) in mV; leads that are flat in the
+target are left out.
 """
 
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ def _beats(prediction, target, sampling_rate: float, context) -> tuple[float | N
     predicted, expected = (part[part >= known] for part in peaks)
     matched = match_peaks(expected, predicted, 0.05 * sampling_rate)
     f1 = 2 * matched / (len(predicted) + len(expected)) if len(expected) else None
-    # Only distances that end in what was predicted: the beats before it would hide a forecast without any.
+    # Only distances that end in the predicted part: the beats before it would hide a forecast without any.
     distances = [np.diff(part)[part[1:] >= known] for part in peaks]
     if not all(len(part) for part in distances):
         return f1, None

@@ -1,10 +1,10 @@
-"""Intervals and tests by patient: the records of one patient are no independent evidence."""
+"""Gives intervals and tests by patient, since the records of one patient are no independent evidence."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-LEVEL = 0.95  # of all intervals
+LEVEL = 0.95  # share of the draws that an interval holds
 
 
 def paired_test(

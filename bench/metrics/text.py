@@ -1,5 +1,5 @@
-"""Texts against reference texts: exact match, token F1, ROUGE-L, BLEU-4. All in 0 to 1, but BLEU, which the field gives
-in 0 to 100.
+"""Scores texts against reference texts: exact match, token F1, ROUGE-L and BLEU-4. All are in 0 to 1, but BLEU, which
+the field gives in 0 to 100.
 """
 
 import math
