@@ -84,10 +84,10 @@ def draw(labels: Labels, optimized: OptimizedECG, rng: np.random.Generator) -> t
         layout,
         speed,
         gain,
-        IMAGE_DPI,
-        header,
-        optimized.lead_mask,
-        IMAGE_SIZE,
+        dpi=IMAGE_DPI,
+        header=header,
+        lead_mask=optimized.lead_mask,
+        size=IMAGE_SIZE,
     )
     encoded = encode_jpeg(add_artefacts(page, strength, rng)) if strength else encode_png(page)
     return encoded, {"layout": layout, "mm_per_s": speed, "mm_per_mv": gain, "artefacts": strength}

@@ -39,8 +39,8 @@ def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
     badness = (10 * missing + 5 * flat + jump + 20 * noise).sum(axis=0)
     blocks = max(1, length // block)
     sums = np.convolve(badness, np.ones(blocks), "valid")
-    start = int(sums.argmin()) * block
-    return min(start, samples - length), min(start, samples - length) + length
+    start = min(int(sums.argmin()) * block, samples - length)
+    return start, start + length
 
 
 def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:

@@ -217,15 +217,15 @@ def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
         raise ValueError(f"fold must be from 1 to 10, got {fold}")
     age, sex = parse_age(row.get("age")), parse_sex(row.get("sex"))
     return Entry(
-        name,
-        str(path),
-        patient,
-        fold,
-        statements,
-        record.age if age is None else age,
-        sex or record.sex,
-        {name: record.columns[name] for name in NOTES if name in record.columns},
-        name,
+        record_id=name,
+        path=str(path),
+        patient_id=patient,
+        fold=fold,
+        statements=statements,
+        age=record.age if age is None else age,
+        sex=sex or record.sex,
+        notes={column: record.columns[column] for column in NOTES if column in record.columns},
+        order=name,
     )
 
 

@@ -107,6 +107,11 @@ def of_the_data_set() -> dict[str, list[str]]:
     return frames
 
 
+def enumerated(words: list[str], joint: str) -> str:
+    """Returns words with commas between them, and with `joint` before the last one."""
+    return ", ".join(words[:-1]) + joint + words[-1] if len(words) > 1 else words[0]
+
+
 def plain_words(text: str) -> str:
     """Returns a text without its capitals, spaces at its ends and final marks."""
     return text.strip().rstrip("?.! ").casefold()
@@ -196,10 +201,9 @@ class WordingBuilder:
         names = [self._name(code, language) for code in named]
         # In a denial "and" may mean either, so it is not used.
         every = bool(group == "is" and self.rng.random() < 0.4) and len(named) > 1
-        comma = "/" if len(names) == 2 and not every and self.rng.random() < 0.2 else None
-        joint = PARTS[language][every]
-        name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
-        return named, every, name
+        if len(names) == 2 and not every and self.rng.random() < 0.2:
+            return named, every, "/".join(names)
+        return named, every, enumerated(names, PARTS[language][every])
 
     def _given(self, language: str, group: str) -> tuple[str, Asked]:
         """Asks for one finding and names another one as known."""
@@ -371,7 +375,7 @@ class WordingBuilder:
     def _listed(self, words: list[str], language: str) -> str:
         """Returns some words as a list, in the ways in which people write lists."""
         joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
-        return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
+        return enumerated(words, joint)
 
     def _pick(self, options: Any) -> Any:
         return options[int(self.rng.integers(len(options)))]
