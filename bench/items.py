@@ -111,7 +111,9 @@ def freeze(
                 groups.setdefault(kind, []).append(item_id)
     chosen = set()
     for (subset, task, _), ids in groups.items():
-        limit = per_group if task != "classification" else None if subset == "S" else PICTURES_CLASSIFIED
+        limit = per_group
+        if task == "classification":
+            limit = None if subset == "S" else PICTURES_CLASSIFIED
         chosen |= set(sorted(ids, key=lambda item_id: hashlib.sha256(f"{seed}|{item_id}".encode()).digest())[:limit])
     items = sorted(_read(data, _shards(source, split), chosen), key=lambda item: item.id)
     training = [shard["name"] for shard in source["shards"] if shard["name"].startswith("train-")]
@@ -167,12 +169,14 @@ def read_items(
         tqdm.write(
             f"{redrawn} items have pictures drawn the same way, but with other pixels (another version of Pillow)."
         )
-    if limit is None:
-        return items
+    return items if limit is None else _first_of_groups(items, limit)
+
+
+def _first_of_groups(items: list[Item], limit: int) -> list[Item]:
+    """Returns `limit` items of each group, the first ones by the hash of their ids, in the order of the items."""
     count: Counter = Counter()
-    order = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
     kept = set()
-    for item in order:
+    for item in sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
         count[item.subset, item.task, item.group] += 1
         if count[item.subset, item.task, item.group] <= limit:
             kept.add(item.id)

@@ -225,7 +225,8 @@ def _bars(table: dict) -> str:
     """Draws every row of a table as a bar with its interval."""
     rows = [(row, table["rows"][row]["score"]) for row in ROWS if table["rows"].get(row, {}).get("score")]
     top = max(1.0, *(score[2] or 0 for _, score in rows)) if rows else 1.0
-    width, left, step = 340, 12 + LETTER * max(len(row) for row, _ in rows) if rows else 0, 25
+    longest = max((len(row) for row, _ in rows), default=0)
+    width, left, step = 340, 12 + LETTER * longest, 25
     scale = (width - left - 50) / top
     parts = []
     for k, (row, (value, low, high)) in enumerate(rows):
