@@ -51,10 +51,10 @@ def score(items: Sequence[Item], rows: dict[str, dict[str, ItemAnswer | None]], 
     return {"tables": rounded(tables), "verdicts": verdicts, "items": answers}
 
 
-def rounded(value: Any) -> Any:
-    """Returns the value with its floats to six digits and NaN as None, also inside of dicts and lists."""
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Returns a value, and what is inside of dicts and lists, with its floats to some digits and NaN as None."""
     if isinstance(value, float):
-        return round(value, 6) if value == value else None
+        return round(value, digits) if value == value else None
     if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+        return {key: rounded(inner, digits) for key, inner in value.items()}
+    return [rounded(inner, digits) for inner in value] if isinstance(value, list) else value

@@ -31,6 +31,7 @@ from .controls import substitutes
 from .items import Item, manifest_hash, read_items
 from .models import HeartcarePipeline, ModelSpec, describe
 from .run import write_json
+from .score import rounded
 
 RECORDS_OF_A_WORDING = 8  # at most; half of them have the finding that is asked for
 # Turns before a question, up to five, and the questions behind them.
@@ -84,7 +85,7 @@ def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, li
         "contradictions": score_contradictions(pipe, some),
         "numbers": score_numbers(pipe, seed),
     }
-    result = rounded(result)
+    result = rounded(result, 4)  # further digits may differ between machines
     write_json(Path(out) / f"{result['model']['name'].replace('/', '--')}.voice.json", result)
     return result
 
@@ -253,13 +254,6 @@ def true_number(name: str, ecg: Any) -> float:
     if name == "qrs":
         return 1000 * float(np.median([end - onset for onset, end in ecg.qrs]))
     return 1000 * float(np.median([t[1] - qrs[0] for t, qrs in zip(ecg.t, ecg.qrs) if t]))
-
-
-def rounded(value: Any) -> Any:
-    """Returns a result with four digits behind the point, so that a file tells nothing of the machine."""
-    if isinstance(value, dict):
-        return {name: rounded(part) for name, part in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def table_lines(result: dict) -> list[str]:
