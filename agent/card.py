@@ -260,8 +260,8 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
     chosen: dict[str, int] = {}
     for place in map(int, places):
         answer = rows["answer"][place].as_py().split("Diagnosis:")[-1]
-        same = answer if tasks[place] != "prediction" else rows["ecgs"][place][0]["record_id"].as_py()
-        chosen.setdefault(same, place)
+        shown_as = answer if tasks[place] != "prediction" else rows["ecgs"][place][0]["record_id"].as_py()
+        chosen.setdefault(shown_as, place)
     names, optimizer = [], Optimizer()
     for i, place in enumerate(list(chosen.values())[:6]):
         ecg = unpack_ecg(rows["ecgs"][place].as_py()[0]).whole

@@ -141,12 +141,12 @@ def place_traces(style: PageStyle) -> Iterator[Trace]:
     """Yields the traces of a page in a style: the leads row by row, then the strips."""
     layout = style.layout
     begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
-    each = style.seconds / layout.columns
+    seconds = style.seconds / layout.columns
     for row in range(layout.rows):
         y = style.top + (row + 0.5) * style.row
         for column in range(layout.columns):
-            x = begin + column * each * style.speed
-            yield Trace(layout.lead(row, column), x, y, column * each, (column + 1) * each, style.row, False)
+            x = begin + column * seconds * style.speed
+            yield Trace(layout.lead(row, column), x, y, column * seconds, (column + 1) * seconds, style.row, False)
     for number, lead in enumerate(STRIPS[: layout.strips]):
         y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
         yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)

@@ -93,8 +93,8 @@ class Bundle:
             for name, kind in NUMBERS.items():
                 if measured.get(name) is not None:
                     results.append(self.observe(**number(kind, measured[name]), **noted(window)))
-        for found, window in zip(self.reply.get("findings", ()), windows):
-            results.append(self.observe(**statements(found), **noted(window)))
+        for shares, window in zip(self.reply.get("findings", ()), windows):
+            results.append(self.observe(**statements(shares), **noted(window)))
         report = {
             "status": "preliminary",
             "category": [concept(ELECTROCARDIAC)],
@@ -108,10 +108,10 @@ class Bundle:
 
     def add(self, kind: str, content: dict[str, Any]) -> dict[str, str]:
         """Adds a resource, and returns the reference to it."""
-        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.digest} {len(self.entries)}")
-        resource = {"resourceType": kind, "id": str(own), **content}
-        self.entries.append({"fullUrl": own.urn, "resource": resource})
-        return {"reference": own.urn}
+        identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.digest} {len(self.entries)}")
+        resource = {"resourceType": kind, "id": str(identity), **content}
+        self.entries.append({"fullUrl": identity.urn, "resource": resource})
+        return {"reference": identity.urn}
 
     def observe(self, **content: Any) -> dict[str, str]:
         """Adds a preliminary Observation of the ECG, and returns the reference to it."""

@@ -102,10 +102,10 @@ def find_fault(question: Question, reply: object) -> str | None:
             return f"the question lacks the option {missing[0]!r}"
         return None if answer_text == question.answer else "the answer is not the option word by word"
     if question.task == "verify-qa":
-        same = re.match(r"(?i)yes|no\b", answer_text)
+        verdict = re.match(r"(?i)yes|no\b", answer_text)
         if (
-            not same
-            or same[0].lower() != question.answer_label[0]
+            not verdict
+            or verdict[0].lower() != question.answer_label[0]
             or find_statements(question_text) != find_statements(question.question)
         ):
             return "the answer or the finding asked for differs"

@@ -54,15 +54,15 @@ def prose(labels: Labels) -> str:
         is_normal = forms == [NORMAL["waveform"][0]]
         sentences.append(f"the waveform shows {'no abnormality' if is_normal else listed(names('waveform', forms))}")
     graded = diagnoses(labels)
-    if found := graded["certain"]:
-        others = [name for name in found if name != DIAGNOSIS["NORM"]]
-        if len(others) < len(found):
+    if diagnosed := graded["certain"]:
+        others = [name for name in diagnosed if name != DIAGNOSIS["NORM"]]
+        if len(others) < len(diagnosed):
             sentences.append(f"this is {DIAGNOSIS['NORM']}")
         if others:
             sentences.append(f"the ECG shows {listed(others)}")
     for grade in ("probable", "possible"):
-        if found := graded[grade]:
-            sentences.append(f"{listed(found)} {'are' if len(found) > 1 else 'is'} {grade}")
+        if diagnosed := graded[grade]:
+            sentences.append(f"{listed(diagnosed)} {'are' if len(diagnosed) > 1 else 'is'} {grade}")
     if not any(graded.values()):
         sentences.append("there is no certain diagnosis")
     for words, topic in (("The ectopic beats are", "ectopy"), ("the recording has", "noise")):
@@ -76,14 +76,14 @@ def telegram(labels: Labels) -> str:
     behind the possible ones.
     """
     normal = {"MID", *(codes[0] for codes in NORMAL.values())}
-    found = [
+    findings = [
         name
         for topic in ("rhythm", "axis", "waveform", "ectopy", "noise")
         for name in names(topic, [code for code in labels.answers(topic) if code not in normal])
     ]
     graded = diagnoses(labels)
     probable, possible = ([f"prob. {name}" for name in graded["probable"]], [f"{name}?" for name in graded["possible"]])
-    return sentence("; ".join([*found, *graded["certain"], *probable, *possible]) or "no certain finding")
+    return sentence("; ".join([*findings, *graded["certain"], *probable, *possible]) or "no certain finding")
 
 
 WRITERS = {"structured": report_text, "sentences": prose, "telegraph": telegram}

@@ -99,8 +99,8 @@ def contents(reply: Mapping[str, Any]) -> list["Dataset"]:
     items = [coded("HAS CONCEPT MOD", LANGUAGE, ENGLISH)]
     for measured, window in zip(reply["measurements"], windows):
         items.append(section(codes.DCM.ECGGlobalMeasurements, [*comments(window), *numbers(measured)]))
-    for found, window in zip(reply.get("findings", ()), windows):
-        items.append(section(codes.DCM.Findings, [*comments(window), *map(statement, found.items())]))
+    for shares, window in zip(reply.get("findings", ()), windows):
+        items.append(section(codes.DCM.Findings, [*comments(window), *map(statement, shares.items())]))
     items.append(text(codes.DCM.Impression, reply["text"]))
     items.append(text(codes.DCM.Comment, NOTICE))
     return items

@@ -161,17 +161,17 @@ def read_words(page: "pymupdf.Page") -> tuple[list[Word], np.ndarray]:
     textpage = page.get_textpage(flags=pymupdf.TEXTFLAGS_WORDS)
     blocks = textpage.extractDICT()["blocks"]
     directions = {(block["number"], i): line["dir"] for block in blocks for i, line in enumerate(block["lines"])}
-    found = [
+    written = [
         (word[4], np.array(word[:4]).reshape(2, 2), directions[word[5], word[6]]) for word in textpage.extractWORDS()
     ]
-    if len(found) > MAX_WORDS:
-        raise ValueError(f"it has {len(found)} words, which no ECG report has (limit: {MAX_WORDS}).")
-    on_labels = [direction for text, _, direction in found if text in LEADS] or [word[2] for word in found]
+    if len(written) > MAX_WORDS:
+        raise ValueError(f"it has {len(written)} words, which no ECG report has (limit: {MAX_WORDS}).")
+    on_labels = [direction for text, _, direction in written if text in LEADS] or [word[2] for word in written]
     quarters = [(round(x), round(y)) for x, y in on_labels if abs(abs(x) + abs(y) - 1) < 0.1]
     x, y = max(set(quarters), key=quarters.count, default=(1, 0))
     upright = np.array([[x, -y], [y, x]], np.float64)
     words = []
-    for text, corners, _ in found:
+    for text, corners, _ in written:
         turned = corners @ upright
         words.append(Word(text[:MAX_LETTERS], *turned.min(axis=0).tolist(), *turned.max(axis=0).tolist()))
     return words, upright

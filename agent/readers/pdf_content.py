@@ -107,9 +107,9 @@ class ContentCounter:
         largest = Amount()
         for name, form in self.resources(owner, "XObject"):
             if (hidden > 0 or name in drawn) and self.document.xref_get_key(form, "Subtype")[1] == "/Form":
-                one = self.count(form, form if self.has(form, "Resources") else owner, depth + 1)
-                largest = Amount(*map(max, largest, one))
-                amount = amount.plus(one, drawn[name])
+                form_amount = self.count(form, form if self.has(form, "Resources") else owner, depth + 1)
+                largest = Amount(*map(max, largest, form_amount))
+                amount = amount.plus(form_amount, drawn[name])
         amount = amount.plus(largest, max(hidden, 0))
         for _, pattern in self.resources(owner, "Pattern"):
             if self.document.xref_is_stream(pattern):

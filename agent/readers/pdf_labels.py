@@ -172,8 +172,8 @@ def apply_rule(rule: str, labels: list[Label], rows: list[Row], scale: Scale) ->
     naming.offset = float(np.median(offsets))
     near = np.abs(offsets - naming.offset) < MAX_SCATTER_MM * scale.y
     for number, row in enumerate(rows):
-        own = [label for (label, of), keep in zip(placed, near) if of == number and keep]
-        for trace, here in pair_labels(own, row, scale):
+        labels_of_row = [label for (label, place), keep in zip(placed, near) if place == number and keep]
+        for trace, here in pair_labels(labels_of_row, row, scale):
             stretches = list(cut_stretches(trace, here, row, scale))
             naming.used += len(stretches)
             naming.stretches += stretches

@@ -144,12 +144,12 @@ def find_patient(cells: list[Cell]) -> dict[str, str | None]:
 def find_measurements(cells: list[Cell]) -> dict[str, float]:
     """Reads measurements of the device: a name in a cell, and its value there or in the next cells of the line."""
     measurements: dict[str, float] = {}
-    for text, own in texts_of_lines(cells):
+    for text, own_length in texts_of_lines(cells):
         for name, pattern in MEASUREMENTS.items():
             for match in pattern.finditer(text):
                 value = float(next(group for group in match.groups() if group))
                 low, high = POSSIBLE[name]
-                if match.start() < own and low <= value <= high:
+                if match.start() < own_length and low <= value <= high:
                     measurements.setdefault(name, value)
     return measurements
 
@@ -167,14 +167,14 @@ def find_report(cells: list[Cell]) -> str:
     sentences: list[str] = []
     for block in blocks:
         texts = [text for _, text in block]
-        found = [count_findings(text) for text in texts]
+        counts = [count_findings(text) for text in texts]
         joined = False
         for i, text in enumerate(texts):
             # A statement may be wrapped: its two lines then say more than each of them.
-            wrapped = i + 1 < len(texts) and count_findings(f"{text} {texts[i + 1]}") > found[i] + found[i + 1]
+            wrapped = i + 1 < len(texts) and count_findings(f"{text} {texts[i + 1]}") > counts[i] + counts[i + 1]
             if joined:
                 sentences[-1] += f" {text}"
-            elif found[i] or wrapped or (any(found) and is_general(text)) or is_verdict(text):
+            elif counts[i] or wrapped or (any(counts) and is_general(text)) or is_verdict(text):
                 sentences.append(text)
             joined = wrapped
     return " ".join(sentence.strip(" .,;") + "." for sentence in dict.fromkeys(sentences) if sentence.strip(" .,;"))
