@@ -35,10 +35,10 @@ def substitutes(items: Sequence[Item]) -> dict[str, Item]:
     kinds: dict[tuple, list[Item]] = {}
     for item in items:
         kinds.setdefault((item.task, item.group, item.modality), []).append(item)
-    for same in kinds.values():
-        same = sorted(same, key=lambda item: zlib.crc32(item.id.encode()))
-        for k, item in enumerate(same):
-            others = (same[(k + step) % len(same)] for step in range(1, len(same)))
+    for members in kinds.values():
+        members = sorted(members, key=lambda item: zlib.crc32(item.id.encode()))
+        for k, item in enumerate(members):
+            others = (members[(k + step) % len(members)] for step in range(1, len(members)))
             if other := next((other for other in others if not set(other.patients) & set(item.patients)), None):
                 result[item.id] = other
     return result

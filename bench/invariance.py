@@ -46,10 +46,10 @@ def invariance(
         choices[name] = [None if place is None else item.options[place] for place, item in zip(places, items)]
     table = {}
     for name, chosen in choices.items():
-        same = agreement(choices[BASE], chosen)
+        agreed = agreement(choices[BASE], chosen)
         table[name] = {
-            "changed": round(1 - same["agreement"], 6),
-            "kappa": round(same["kappa"], 6),
+            "changed": round(1 - agreed["agreement"], 6),
+            "kappa": round(agreed["kappa"], 6),
             "accuracy": round(float(np.mean([choice == item.right for choice, item in zip(chosen, items)])), 6),
             "invalid": round(chosen.count(None) / len(chosen), 6),
         }

@@ -137,14 +137,14 @@ def make_batches(items: list[Item], settings: Settings, endpoint: bool) -> Itera
     for row in ASKED if settings.controls else (MODEL,):
         if row == RANDOM and endpoint:
             continue
-        for (_, task), same in sorted(kinds.items()):
+        for (_, task), members in sorted(kinds.items()):
             # Without a recording all probabilities are equal, another patient's ECG has that patient's probabilities,
             # and for the random encoder there is a probe: classification is asked once.
             if task == "classification" and row != MODEL or task == "prediction" and row == TEXT:
                 continue
             size = RECORDS_AT_ONCE if task == "classification" else settings.batch_size
-            for number, start in enumerate(range(0, len(same), size)):
-                part = same[start : start + size]
+            for number, start in enumerate(range(0, len(members), size)):
+                part = members[start : start + size]
                 others = [substitute.get(item.id) if row == OTHER else None for item in part]
                 yield Batch(row, number, part, others)
 

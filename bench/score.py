@@ -32,18 +32,18 @@ def score(items: Sequence[Item], rows: dict[str, dict[str, ItemAnswer | None]], 
     for item in items:
         by_table.setdefault(f"{item.subset}/{score_name(item)}", []).append(item)
     tables, verdicts, answers = {}, [], {}
-    for name, same in sorted(by_table.items(), key=lambda entry: ("SIC".index(entry[0][0]), entry[0])):
-        scorer = SCORERS[score_name(same[0])]
+    for name, members in sorted(by_table.items(), key=lambda entry: ("SIC".index(entry[0][0]), entry[0])):
+        scorer = SCORERS[score_name(members[0])]
         scored = scorer.score_rows(
-            same, {row: [given.get(item.id) for item in same] for row, given in rows.items()}, context
+            members, {row: [given.get(item.id) for item in members] for row, given in rows.items()}, context
         )
         tables[name] = {
             "primary": scorer.primary,
             "lower_is_better": scorer.lower_is_better,
             "rows": {row: result.row for row, result in scored.items()},
         }
-        verdicts += scorer.verdict(name, same, scored, context.seed)
-        for item, value in zip(same, scored[MODEL].scores):
+        verdicts += scorer.verdict(name, members, scored, context.seed)
+        for item, value in zip(members, scored[MODEL].scores):
             answer = {"table": name, "patient": item.patients[0], "score": rounded(value)}
             answers[item.id] = answer | rows[MODEL][item.id].as_dict()
             if "yes" in answers[item.id]:

@@ -97,15 +97,17 @@ def score_wordings(pipe: ECGInterpretationPipeline, records: Records, seed: int)
     questions = [question for question in held_out()[1::2] if question[2] in ("en", "de") and is_scored(question[1])]
     for text, asked, language in tqdm(questions, desc="wordings"):
         chosen = records_for(asked, records, rng)
-        own = ask(VERIFY[0], wordings[asked.codes[0]]) if len(asked.codes) == 1 and asked.codes[0] in wordings else None
+        own_words = None
+        if len(asked.codes) == 1 and asked.codes[0] in wordings:
+            own_words = ask(VERIFY[0], wordings[asked.codes[0]])
         row = {"language": language, "question": text, "right": [], "control": [], "own words": []}
         for item in chosen:
             true = right_answer(asked, item)
             row["right"].append(first_word(pipe, item, text) == true)
             row["control"].append(first_word(pipe, records.others[item.id], text) == true)
-            if own:
+            if own_words:
                 flipped = {"Yes": "No", "No": "Yes"}.get(true, true) if asked.negated else true
-                row["own words"].append(first_word(pipe, item, own) == flipped)
+                row["own words"].append(first_word(pipe, item, own_words) == flipped)
         rows.append(row)
     return {language: spread([row for row in rows if row["language"] == language]) for language in ("en", "de")}
 
@@ -128,10 +130,10 @@ def records_for(asked: Asked, records: Records, rng: np.random.Generator) -> lis
 
 def right_answer(asked: Asked, item: Item) -> str:
     """Returns "Yes" or "No", and an empty text where the cardiologists doubt a statement."""
-    found = [is_there(code, item) for code in asked.codes]
-    if None in found:
+    stated = [is_there(code, item) for code in asked.codes]
+    if None in stated:
         return ""
-    true = all(found) if asked.every else any(found)
+    true = all(stated) if asked.every else any(stated)
     return "Yes" if true != asked.negated else "No"
 
 
@@ -153,8 +155,8 @@ def is_there(code: str, item: Item) -> bool | None:
 def first_word(pipe: ECGInterpretationPipeline, item: Item, question: str) -> str:
     """Returns "Yes", "No", or an empty text for an answer that is neither."""
     text = pipe({"ecgs": item.parts(), "question": question})["text"]
-    found = re.match(r"(Yes|No)(?=[.:,]|$)", text)
-    return found[1] if found else ""
+    match = re.match(r"(Yes|No)(?=[.:,]|$)", text)
+    return match[1] if match else ""
 
 
 def spread(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
@@ -162,14 +164,14 @@ def spread(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
     accuracy in these words and in the benchmark's own.
     """
     of_wording = [float(np.mean(row["right"])) for row in rows if row["right"]]
-    own = [row for row in rows if row["own words"]]
+    with_own_words = [row for row in rows if row["own words"]]
     return {
         "wordings": len(of_wording),
         "answers": sum(len(row["right"]) for row in rows),
         "accuracy": mean_of(rows, "right"),
         "another patient's ECG": mean_of(rows, "control"),
-        "questions with own words: accuracy": mean_of(own, "right"),
-        "questions with own words: in those": mean_of(own, "own words"),
+        "questions with own words: accuracy": mean_of(with_own_words, "right"),
+        "questions with own words: in those": mean_of(with_own_words, "own words"),
         **{f"{part}th percentile of the wordings": float(np.percentile(of_wording, part)) for part in (5, 25, 50)},
     }
 
@@ -208,14 +210,14 @@ def score_refusals(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> di
 
 def score_contradictions(pipe: ECGInterpretationPipeline, items: Sequence[Item]) -> dict[str, float]:
     """Tells how many ECGs have answers that contradict each other, and how many statements are affirmed of one."""
-    questions, found, affirmed = questions_about(pipe.model.config.wordings), [], []
+    questions, kinds_of_items, affirmed = questions_about(pipe.model.config.wordings), [], []
     for item in tqdm(items, desc="contradictions"):
         report, answers, closed, second = answers_about(pipe, item.parts()[0], questions)
-        found.append(contradictions(report, answers, closed, second))
+        kinds_of_items.append(contradictions(report, answers, closed, second))
         affirmed.append(sum(a.startswith("Yes") for code, a in answers.items() if ":" not in code and " " not in code))
-    table = {words: float(np.mean([kind in kinds for kinds in found])) for kind, words in KINDS.items()}
+    table = {words: float(np.mean([kind in kinds for kinds in kinds_of_items])) for kind, words in KINDS.items()}
     true = float(np.mean([len(item.statements[0]) for item in items]))
-    shares = {"any contradiction": float(np.mean([bool(kinds) for kinds in found]))} | table
+    shares = {"any contradiction": float(np.mean([bool(kinds) for kinds in kinds_of_items]))} | table
     return shares | {"statements affirmed": float(np.mean(affirmed)), "statements true": true}
 
 
@@ -235,8 +237,8 @@ def score_numbers(pipe: ECGInterpretationPipeline, seed: int) -> dict[str, dict[
         for k, ecg in enumerate(ecgs):
             given = {"signal": ecg.signal, "sampling_rate": ecg.sampling_rate, "units": "mV"}
             wording = questions[name][int(rng.integers(len(questions[name])))]
-            found = re.search(r"-?\d+(?:\.\d+)?", pipe(given | {"question": wording})["text"])
-            value = float(found[0]) if found else float("nan")
+            match = re.search(r"-?\d+(?:\.\d+)?", pipe(given | {"question": wording})["text"])
+            value = float(match[0]) if match else float("nan")
             right.append(abs(value - true[k]) <= tolerance)
             control.append(abs(value - true[(k + 1) % len(ecgs)]) <= tolerance)
         constant = max(float(np.mean(abs(true - value) <= tolerance)) for value in true)

@@ -130,8 +130,8 @@ def find_names(folder: Path, out: Path) -> list[str]:
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; `heartcare read` reads single files.")
-    own = {out.resolve(), state_of(out).resolve()}
-    files = [path for path in find_files(folder, DOCUMENTS) if path.resolve() not in own]
+    outputs = {out.resolve(), state_of(out).resolve()}
+    files = [path for path in find_files(folder, DOCUMENTS) if path.resolve() not in outputs]
     if not files:
         raise ValueError(f"{folder} holds no file that may be an ECG or a picture of one.")
     return [path.relative_to(folder).as_posix() for path in files]

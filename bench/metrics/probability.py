@@ -76,7 +76,7 @@ def agreement(one: Sequence, other: Sequence) -> dict[str, float]:
     """Returns how two readings of the same records agree: "agreement", the share of equal ones, and Cohen's "kappa",
     which takes off the share that chance alone would give.
     """
-    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
+    share = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     values = set(one) | set(other)
     chance = sum(list(one).count(v) * list(other).count(v) for v in values) / len(one) ** 2
-    return {"agreement": same, "kappa": (same - chance) / (1 - chance) if chance < 1 else 1.0}
+    return {"agreement": share, "kappa": (share - chance) / (1 - chance) if chance < 1 else 1.0}
