@@ -11,7 +11,8 @@ from heartcare.agent.wording import held_out
 from heartcare.answering_heartcare import CANNOT
 from heartcare.bench import voice
 from heartcare.bench.__main__ import main
-from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, rounded, spread, true_number
+from heartcare.bench.score import rounded
+from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, spread, true_number
 from heartcare.understanding_heartcare import Asked
 
 # One question of each kind; the third has other words for "no".
@@ -70,7 +71,7 @@ def test_each_wording_is_asked_about_records_with_and_without(item):
     assert spread(rows[:1])["questions with own words: in those"] is None and table["answers"] == 3
     assert table["accuracy"] == pytest.approx(2 / 3) and table["another patient's ECG"] == 0.5
     assert table["50th percentile of the wordings"] == 0.75 and table["wordings"] == 2
-    assert rounded({"a": 1 / 3, "b": {"c": 2}}) == {"a": 0.3333, "b": {"c": 2}}
+    assert rounded({"a": 1 / 3, "b": {"c": 2}}, 4) == {"a": 0.3333, "b": {"c": 2}}
 
 
 def test_an_answer_that_begins_like_a_no_is_none(item, monkeypatch):
