@@ -112,6 +112,18 @@ def facts_of(
     return Facts(measured, opinion, choices)
 
 
+def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
+    """Returns the codes of the statements that the recorded leads cannot tell: those of the axis, without the leads
+    that it is measured in.
+
+    Args:
+        measured: Measurements as plain values.
+        wordings: Code of each statement -> its words.
+    """
+    reason = measured.get("reasons", {}).get("qrs_axis", "")
+    return {code for code in wordings if code.startswith("axis:") and "cannot be told" in reason}
+
+
 def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | None] = ()) -> str:
     """Returns why nothing is said of recordings and pictures, and an empty text where all of them are ECGs.
 
@@ -143,56 +155,19 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
     return " ".join(sentences)
 
 
-def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
-    """Answers what was asked about the last of some signals, or, of a comparison, about the last two.
-
-    Returns: None where the language model answers.
-    """
-    if asked.kind == "cannot":
-        return Answer(CANNOT[asked.reason])
-    *earlier, last = facts
-    if asked.kind == "compare":
-        return Answer(compare(earlier[-1], last, asked.topic)) if earlier else Answer(ONE_ECG)
-    if asked.kind == "number":
-        return Answer(answer_numbers(asked.quantities, last.measured))
-    if asked.kind == "is":
-        return confirm(asked, last)
-    if asked.kind == "which":
-        return Answer(last.opinion.answer(asked.topic))
-    if asked.kind == "report":
-        return Answer(last.opinion.report())
-    if asked.kind == "sure":
-        return Answer(certainty(asked.codes, last))
-    if asked.kind == "summary":
-        return Answer(gist(last))
-    if asked.kind == "urgent":
-        return Answer(urgency(last))
-    return None
-
-
-def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
-    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". A long one is
-    answered by its windows, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
+def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
+    """Tells whether a question is answered by the sentence that it cannot be.
 
     Args:
         asked: What is asked.
-        facts: What is known of each recording, and of each window of a long one.
-        windows: For each recording its windows, none for a whole one.
+        is_refused: Whether the recording is refused anyhow, which matters more than that a finding is not taught.
+        has_options: Whether there are options; then it must be certain that the question is about other things.
     """
-    answers = [answer(asked, [each]) for each in facts]
-    if len(answers) == 1 or None in answers:
-        return answers[0]
-    left, parts = iter(answers), []
-    for number, own in enumerate(windows, 1):
-        title = f"ECG {number}" if len(windows) > 1 else ""
-        if not own:
-            parts.append(f"{title}: {next(left).text}")
-            continue
-        of_text: dict[str, list[str]] = {}
-        for window in own:
-            of_text.setdefault(next(left).text, []).append(str(window))
-        parts += [f"{title} {', '.join(times)}: {text}".strip() for text, times in of_text.items()]
-    return Answer(" ".join(parts))
+    if asked is None or asked.kind != "cannot":
+        return False
+    if has_options:
+        return asked.reason in ("treatment", "prognosis", "cause") and asked.certainty >= SURELY_BEYOND
+    return not (is_refused and asked.reason == "unknown")
 
 
 def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> list[Facts]:
@@ -226,19 +201,147 @@ def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
     return Facts(cleanest.measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
 
 
-def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
-    """Tells whether a question is answered by the sentence that it cannot be.
+def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
+    """Chooses among the options of a question that are statements, or "Yes" and "No".
+
+    Returns: None where the language model chooses.
+    """
+    last = facts[-1]
+    if _is_yes_no(options):
+        confirmed = confirm(asked, last) if asked is not None and asked.kind == "is" else None
+        if confirmed is None or not confirmed.probabilities:
+            return confirmed
+        shares = {option: confirmed.probabilities[option.rstrip(".").capitalize()] for option in options}
+        return Answer(max(shares, key=shares.__getitem__), shares)
+    wordings = last.opinion.wordings
+    codes = [statement_of(option, wordings) for option in options]
+    if any(code in last.opinion.untold for code in codes):
+        return Answer(answer_numbers(("qrs_axis",), last.measured))
+    if not all(codes) or len(set(codes)) < len(codes):
+        return None
+    words = without_options(question, options)
+    if len(facts) > 1:
+        logits = compared_logits(words, codes, facts[-2:])
+    else:
+        logits = None if _NEGATIVE.search(words) else option_logits(codes, last)
+    if logits is None:
+        return None
+    shares = dict(zip(options, shares_of(logits)))
+    return Answer(max(shares, key=shares.__getitem__), shares)
+
+
+def _is_yes_no(options: Sequence[str]) -> bool:
+    return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
+
+
+def without_options(question: str, options: Sequence[str]) -> str:
+    """Returns a question in small letters without the options that it names: "no ectopic beats" among them is no denial
+    by the question.
+    """
+    words = question.lower()
+    for option in sorted(options, key=len, reverse=True):
+        words = words.replace(option.lower(), " ")
+    return words
+
+
+def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
+    """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
+    it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
+    alone is true, so that the one that is named elsewhere, as certain or as possible, is chosen here as well.
+    """
+    shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
+    is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
+    if is_named or max(shares) >= SURE:
+        return [math.log(share / (1 - share)) for share in shares]
+    return [facts.choices[code] for code in codes]
+
+
+def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts]) -> list[float] | None:
+    """Returns, for each of some statements, the logarithm of the odds that it is what a question about two ECGs asks
+    for: true of both, or of the one and not of the other. None where the question does not say which.
+    """
+    first, second = ([1 / (1 + math.exp(-each.choices[code])) for code in codes] for each in facts)
+    if "both" in question:
+        likely = [one * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the second|second ecg but not|new in the second", question):
+        likely = [(1 - one) * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the first|first ecg but not", question):
+        likely = [one * (1 - other) for one, other in zip(first, second)]
+    else:
+        return None
+    return [math.log(share + 1e-9) - math.log(1 - share + 1e-9) for share in likely]
+
+
+def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
+    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". A long one is
+    answered by its windows, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
 
     Args:
         asked: What is asked.
-        is_refused: Whether the recording is refused anyhow, which matters more than that a finding is not taught.
-        has_options: Whether there are options; then it must be certain that the question is about other things.
+        facts: What is known of each recording, and of each window of a long one.
+        windows: For each recording its windows, none for a whole one.
     """
-    if asked is None or asked.kind != "cannot":
-        return False
-    if has_options:
-        return asked.reason in ("treatment", "prognosis", "cause") and asked.certainty >= SURELY_BEYOND
-    return not (is_refused and asked.reason == "unknown")
+    answers = [answer(asked, [each]) for each in facts]
+    if len(answers) == 1 or None in answers:
+        return answers[0]
+    left, parts = iter(answers), []
+    for number, own in enumerate(windows, 1):
+        title = f"ECG {number}" if len(windows) > 1 else ""
+        if not own:
+            parts.append(f"{title}: {next(left).text}")
+            continue
+        of_text: dict[str, list[str]] = {}
+        for window in own:
+            of_text.setdefault(next(left).text, []).append(str(window))
+        parts += [f"{title} {', '.join(times)}: {text}".strip() for text, times in of_text.items()]
+    return Answer(" ".join(parts))
+
+
+def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
+    """Answers what was asked about the last of some signals, or, of a comparison, about the last two.
+
+    Returns: None where the language model answers.
+    """
+    if asked.kind == "cannot":
+        return Answer(CANNOT[asked.reason])
+    *earlier, last = facts
+    if asked.kind == "compare":
+        return Answer(compare(earlier[-1], last, asked.topic)) if earlier else Answer(ONE_ECG)
+    if asked.kind == "number":
+        return Answer(answer_numbers(asked.quantities, last.measured))
+    if asked.kind == "is":
+        return confirm(asked, last)
+    if asked.kind == "which":
+        return Answer(last.opinion.answer(asked.topic))
+    if asked.kind == "report":
+        return Answer(last.opinion.report())
+    if asked.kind == "sure":
+        return Answer(certainty(asked.codes, last))
+    if asked.kind == "summary":
+        return Answer(gist(last))
+    if asked.kind == "urgent":
+        return Answer(urgency(last))
+    return None
+
+
+def compare(first: Facts, second: Facts, topic: str = "") -> str:
+    """Returns the differences of two ECGs: of a topic, or of all topics and of the measured numbers."""
+    if topic:
+        return difference(first.opinion, second.opinion, topic)
+    parts = []
+    for each in COMPARED:
+        one, other = first.opinion.stated(each), second.opinion.stated(each)
+        words = second.opinion.spoken
+        new = [words[code] for code in other if code not in one]
+        gone = [words[code] for code in one if code not in other]
+        parts += [f"New: {', '.join(new)}."] if new else []
+        parts += [f"No longer: {', '.join(gone)}."] if gone else []
+    for name, least in CHANGES.items():
+        before, after = first.measured.get(name), second.measured.get(name)
+        if before is not None and after is not None and abs(after - before) >= least:
+            title, unit = MEASURED[name]
+            parts.append(as_sentence(f"{title} {round(before)} -> {round(after)} {unit}"))
+    return " ".join(parts) or "No difference."
 
 
 def confirm(asked: Asked, facts: Facts) -> Answer:
@@ -276,16 +379,6 @@ def share_of(code: str, facts: Facts) -> float | None:
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * beyond))))
 
 
-def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
-    """Returns the words of what is stated beside a normal ECG, which a report of it may hold, such as premature beats.
-
-    Args:
-        opinion: What is said of the ECG.
-        topics: Topics that are looked at.
-    """
-    return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
-
-
 def words_of(code: str, facts: Facts) -> str:
     """Returns the words of a statement that is true; of a family, those of its statements that are, or its number."""
     if code in DECIDED:
@@ -293,6 +386,24 @@ def words_of(code: str, facts: Facts) -> str:
         return f"{MEASURED[name][0]} {round(facts.measured[name])} {MEASURED[name][1]}"
     members = [each for each in facts.opinion.members(code) if each in facts.opinion]
     return ", ".join(facts.opinion.spoken[each] for each in members)
+
+
+def certainty(codes: Sequence[str], facts: Facts) -> str:
+    """Returns the probabilities of statements; by default, of those that are made of rhythm and diagnosis."""
+    opinion = facts.opinion
+    known = [member for code in codes for member in opinion.members(code)]
+    known = known or [code for topic in ("rhythm", "diagnosis") for code in opinion.stated(topic)]
+    if not known:
+        return as_sentence("no statement is certain")
+    known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
+    return as_sentence(", ".join(f"{opinion.spoken[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+
+
+def urgency(facts: Facts) -> str:
+    """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
+    found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
+    at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
+    return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
 
 
 def gist(facts: Facts) -> str:
@@ -310,22 +421,14 @@ def gist(facts: Facts) -> str:
     return f"{text}. No certain diagnosis{'; ' + ', '.join(forms) if forms else ''}."
 
 
-def urgency(facts: Facts) -> str:
-    """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
-    found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
-    at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
-    return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
+def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
+    """Returns the words of what is stated beside a normal ECG, which a report of it may hold, such as premature beats.
 
-
-def certainty(codes: Sequence[str], facts: Facts) -> str:
-    """Returns the probabilities of statements; by default, of those that are made of rhythm and diagnosis."""
-    opinion = facts.opinion
-    known = [member for code in codes for member in opinion.members(code)]
-    known = known or [code for topic in ("rhythm", "diagnosis") for code in opinion.stated(topic)]
-    if not known:
-        return as_sentence("no statement is certain")
-    known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
-    return as_sentence(", ".join(f"{opinion.spoken[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+    Args:
+        opinion: What is said of the ECG.
+        topics: Topics that are looked at.
+    """
+    return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
 
 
 def subject_of(earlier: Sequence[Asked | None], facts: Facts) -> tuple[str, ...]:
@@ -374,109 +477,6 @@ def seconds_of(question: str) -> float:
 def forecast_of(seconds: float) -> Answer:
     """Returns the words that go with a forecast."""
     return Answer(f"The forecast of the next {seconds:g} s is given as a signal.")
-
-
-def compare(first: Facts, second: Facts, topic: str = "") -> str:
-    """Returns the differences of two ECGs: of a topic, or of all topics and of the measured numbers."""
-    if topic:
-        return difference(first.opinion, second.opinion, topic)
-    parts = []
-    for each in COMPARED:
-        one, other = first.opinion.stated(each), second.opinion.stated(each)
-        words = second.opinion.spoken
-        new = [words[code] for code in other if code not in one]
-        gone = [words[code] for code in one if code not in other]
-        parts += [f"New: {', '.join(new)}."] if new else []
-        parts += [f"No longer: {', '.join(gone)}."] if gone else []
-    for name, least in CHANGES.items():
-        before, after = first.measured.get(name), second.measured.get(name)
-        if before is not None and after is not None and abs(after - before) >= least:
-            title, unit = MEASURED[name]
-            parts.append(as_sentence(f"{title} {round(before)} -> {round(after)} {unit}"))
-    return " ".join(parts) or "No difference."
-
-
-def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
-    """Chooses among the options of a question that are statements, or "Yes" and "No".
-
-    Returns: None where the language model chooses.
-    """
-    last = facts[-1]
-    if _is_yes_no(options):
-        confirmed = confirm(asked, last) if asked is not None and asked.kind == "is" else None
-        if confirmed is None or not confirmed.probabilities:
-            return confirmed
-        shares = {option: confirmed.probabilities[option.rstrip(".").capitalize()] for option in options}
-        return Answer(max(shares, key=shares.__getitem__), shares)
-    wordings = last.opinion.wordings
-    codes = [statement_of(option, wordings) for option in options]
-    if any(code in last.opinion.untold for code in codes):
-        return Answer(answer_numbers(("qrs_axis",), last.measured))
-    if not all(codes) or len(set(codes)) < len(codes):
-        return None
-    words = without_options(question, options)
-    if len(facts) > 1:
-        logits = compared_logits(words, codes, facts[-2:])
-    else:
-        logits = None if _NEGATIVE.search(words) else option_logits(codes, last)
-    if logits is None:
-        return None
-    shares = dict(zip(options, shares_of(logits)))
-    return Answer(max(shares, key=shares.__getitem__), shares)
-
-
-def without_options(question: str, options: Sequence[str]) -> str:
-    """Returns a question in small letters without the options that it names: "no ectopic beats" among them is no denial
-    by the question.
-    """
-    words = question.lower()
-    for option in sorted(options, key=len, reverse=True):
-        words = words.replace(option.lower(), " ")
-    return words
-
-
-def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
-    """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
-    it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
-    alone is true, so that the one that is named elsewhere, as certain or as possible, is chosen here as well.
-    """
-    shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
-    is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
-    if is_named or max(shares) >= SURE:
-        return [math.log(share / (1 - share)) for share in shares]
-    return [facts.choices[code] for code in codes]
-
-
-def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts]) -> list[float] | None:
-    """Returns, for each of some statements, the logarithm of the odds that it is what a question about two ECGs asks
-    for: true of both, or of the one and not of the other. None where the question does not say which.
-    """
-    first, second = ([1 / (1 + math.exp(-each.choices[code])) for code in codes] for each in facts)
-    if "both" in question:
-        likely = [one * other for one, other in zip(first, second)]
-    elif re.search(r"(?:true of|only) the second|second ecg but not|new in the second", question):
-        likely = [(1 - one) * other for one, other in zip(first, second)]
-    elif re.search(r"(?:true of|only) the first|first ecg but not", question):
-        likely = [one * (1 - other) for one, other in zip(first, second)]
-    else:
-        return None
-    return [math.log(share + 1e-9) - math.log(1 - share + 1e-9) for share in likely]
-
-
-def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
-    """Returns the codes of the statements that the recorded leads cannot tell: those of the axis, without the leads
-    that it is measured in.
-
-    Args:
-        measured: Measurements as plain values.
-        wordings: Code of each statement -> its words.
-    """
-    reason = measured.get("reasons", {}).get("qrs_axis", "")
-    return {code for code in wordings if code.startswith("axis:") and "cannot be told" in reason}
-
-
-def _is_yes_no(options: Sequence[str]) -> bool:
-    return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
 
 
 __all__ = [

@@ -43,13 +43,6 @@ def _axis(owner: str) -> str:
     )
 
 
-def _leads(group: str) -> str:
-    """The words for one lead or several, which stand in a group of this name."""
-    word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
-    no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
-    return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
-
-
 # Words of each number, the longer ones first where one begins with the other. Hyphens are blanks by then.
 QUANTITIES: dict[str, tuple[str, ...]] = {
     "pr": (
@@ -282,6 +275,31 @@ _VOCABULARY = sorted(
 )
 
 
+def asked_numbers(question: str) -> tuple[str, ...]:
+    """Returns the names of the numbers that a question asks for, as attributes of `Measurements`: "pr", "heart_rate",
+    and for single leads "st:V2", "r:V5", "s:V1"; "rr" is the mean RR interval, and "ectopic" the number of ectopic
+    beats. It returns () for a question that asks for anything else, or for more than numbers of this ECG: for those of
+    another time, of a part of the recording, or of another person.
+
+    Args:
+        question: A question in English or German; a sentence about the patient may stand before or behind it.
+    """
+    if len(question) > LONGEST:
+        return ()
+    text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
+    if _P_WAVES.match(text):
+        return ("p_share", "pr", "p_axis")
+    if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
+        return ()
+    text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))
+    before_colon, colon, _ = text.rstrip(": ?").partition(":")
+    if _ELSEWHERE.search(text) or (colon and _mentioned(before_colon)[0]):
+        return ()
+    names, rest = _mentioned(text)
+    left = [word.rstrip(".'") for word in _WORD.findall(_HOW.sub(" ", rest))]
+    return names if all(word in _AROUND for word in left) and not _LEAD_ONE.search(rest) else ()
+
+
 def normalize(text: str) -> str:
     """Returns a text in lower case, with umlauts written out, dashes as blanks, and single blanks between words."""
     text = text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "’": "'", "‘": "'"}))
@@ -313,44 +331,6 @@ def mended(text: str, vocabulary: Sequence[str]) -> str:
     return re.sub(r"[a-z]+", mend, text)
 
 
-@lru_cache(maxsize=1)
-def _mentions() -> re.Pattern[str]:
-    """One pattern for all that may be asked for; the name of its group tells what."""
-    parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
-    parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
-    for name, words in OF_LEADS.items():
-        behind, before = _leads(f"{name}_leads1"), _leads(f"{name}_leads2")
-        where = r"(?:(?: (?:is|are) (?:there|seen))?(?: (?:in|of|at|for|auf|von)|,)? (?:the )?)"
-        parts.append(f"(?P<{name}_of>{words}{where}{behind}|{before} {words})")
-    parts += [f"(?P<{name}>{'|'.join(words)})" for name, words in QUANTITIES.items()]
-    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join([*parts, _FORMULA])})(?![a-z0-9])")
-
-
-def asked_numbers(question: str) -> tuple[str, ...]:
-    """Returns the names of the numbers that a question asks for, as attributes of `Measurements`: "pr", "heart_rate",
-    and for single leads "st:V2", "r:V5", "s:V1"; "rr" is the mean RR interval, and "ectopic" the number of ectopic
-    beats. It returns () for a question that asks for anything else, or for more than numbers of this ECG: for those of
-    another time, of a part of the recording, or of another person.
-
-    Args:
-        question: A question in English or German; a sentence about the patient may stand before or behind it.
-    """
-    if len(question) > LONGEST:
-        return ()
-    text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
-    if _P_WAVES.match(text):
-        return ("p_share", "pr", "p_axis")
-    if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
-        return ()
-    text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))
-    before_colon, colon, _ = text.rstrip(": ?").partition(":")
-    if _ELSEWHERE.search(text) or (colon and _mentioned(before_colon)[0]):
-        return ()
-    names, rest = _mentioned(text)
-    left = [word.rstrip(".'") for word in _WORD.findall(_HOW.sub(" ", rest))]
-    return names if all(word in _AROUND for word in left) and not _LEAD_ONE.search(rest) else ()
-
-
 def _without_context(text: str) -> str:
     """The text without sentences, or first clauses, that only tell something, as long as they mention no number."""
     sentences = [each for each in _SENTENCE.split(text) if each]
@@ -369,6 +349,26 @@ def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
     corrected = [f"qtc_{name.removeprefix('by:')}" for name in formulas] or [USUAL_QTC]
     named = [each for name in names for each in (corrected if name == "qtc" else [name])]
     return tuple(dict.fromkeys(named)), rest
+
+
+@lru_cache(maxsize=1)
+def _mentions() -> re.Pattern[str]:
+    """One pattern for all that may be asked for; the name of its group tells what."""
+    parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
+    parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
+    for name, words in OF_LEADS.items():
+        behind, before = _leads(f"{name}_leads1"), _leads(f"{name}_leads2")
+        where = r"(?:(?: (?:is|are) (?:there|seen))?(?: (?:in|of|at|for|auf|von)|,)? (?:the )?)"
+        parts.append(f"(?P<{name}_of>{words}{where}{behind}|{before} {words})")
+    parts += [f"(?P<{name}>{'|'.join(words)})" for name, words in QUANTITIES.items()]
+    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join([*parts, _FORMULA])})(?![a-z0-9])")
+
+
+def _leads(group: str) -> str:
+    """The words for one lead or several, which stand in a group of this name."""
+    word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
+    no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
+    return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
 
 
 def _note(match: re.Match[str], names: list[str]) -> str:

@@ -172,202 +172,6 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         self.vision_tower.requires_grad_(False)
 
     @can_return_tuple
-    def get_ecg_features(
-        self,
-        input_values: torch.FloatTensor | None = None,
-        ecg_attention_mask: torch.Tensor | None = None,
-        lead_mask: torch.Tensor | None = None,
-        ecg_codes: torch.LongTensor | None = None,
-        ecg_gain: torch.FloatTensor | None = None,
-        ecg_numbers: torch.FloatTensor | None = None,
-        **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
-        """Projects ECGs to the language model's width.
-
-        Args: As in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them; measured
-            numbers; and `output_hidden_states`, `output_attentions` for those of Beat's encoder, which signals alone
-            have.
-
-        Returns: `pooler_output`, a tuple with (tokens of that ecg, width) for each ECG, its latents and then its
-            evidence; `last_hidden_state`, the latents (ecgs, N, D); `hidden_states` and `attentions`.
-
-        Raises: `ValueError` for codes of another shape, or without their gain; `TypeError` for unknown keywords.
-        """
-        refuse_unknown(kwargs, (*ECG_INPUTS, *RECORDED), "get_ecg_features")
-        if ecg_codes is None:
-            tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask, return_dict=True, **kwargs)
-        else:
-            tokens = self._tokens_of_codes(ecg_codes, ecg_gain)
-        features, present = self.signal_projector(tokens.latents, tokens.gain), tokens.latent_mask
-        if self.config.evidence_tokens:
-            evidence = self.project_evidence(tokens, ecg_numbers).to(features.dtype)
-            features = torch.cat([features, evidence], dim=1)
-            present = nn.functional.pad(present, (0, evidence.shape[1]), value=True)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=tokens.latents,
-            pooler_output=tuple(latents[recorded] for latents, recorded in zip(features, present)),
-            hidden_states=tokens.hidden_states,
-            attentions=tokens.attentions,
-        )
-
-    def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
-        They can be kept while the ViT is frozen.
-
-        Raises: `ValueError` for pixels of another shape.
-        """
-        return self._see(pixel_values).last_hidden_state
-
-    def _see(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
-        if pixel_values.ndim != 5:
-            raise ValueError(
-                f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
-            )
-        tiles = pixel_values.flatten(0, 1).to(self.vision_tower.dtype)
-        seen = self.vision_tower(tiles, return_dict=True, **kwargs)
-        slots = self.image_projector.pool(seen.last_hidden_state).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
-        return BaseModelOutputWithPooling(slots, hidden_states=seen.hidden_states, attentions=seen.attentions)
-
-    @can_return_tuple
-    def get_image_features(
-        self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs: Any
-    ) -> BaseModelOutputWithPooling:
-        """Projects pictures to the language model's width.
-
-        Args: As in `forward`: pixels (images, tiles, 3, height, width), or their `get_image_slots`; and
-            `output_hidden_states`, `output_attentions` for those of the ViT, which pixels alone have.
-
-        Returns: `pooler_output`, a tuple with (tiles * slots, width) for each picture; `last_hidden_state`, the slots
-            (images, tiles * slots, Dv); `hidden_states` and `attentions`, per tile.
-
-        Raises: `ValueError` for pixels of another shape; `TypeError` for unknown keywords.
-        """
-        refuse_unknown(kwargs, (*IMAGE_INPUTS, *RECORDED), "get_image_features")
-        seen = self._see(pixel_values, **kwargs) if image_slots is None else BaseModelOutputWithPooling(image_slots)
-        seen.pooler_output = tuple(self.image_projector(seen.last_hidden_state))
-        return BaseModelOutputWithPooling(**seen)
-
-    def _encode(
-        self,
-        encoded: dict[str, BaseModelOutputWithPooling] | None,
-        input_values=None,
-        ecg_attention_mask=None,
-        lead_mask=None,
-        ecg_codes=None,
-        ecg_gain=None,
-        ecg_numbers=None,
-        pixel_values=None,
-        image_slots=None,
-    ) -> dict[str, BaseModelOutputWithPooling]:
-        """Features to be scattered into the prompt, by modality: those given as `encoded`, and those of raw inputs."""
-        encoded = dict(encoded or {})
-        raw = {
-            "ecg": input_values is not None or ecg_codes is not None,
-            "image": pixel_values is not None or image_slots is not None,
-        }
-        for modality, given in raw.items():
-            if given and modality in encoded:
-                raise ValueError(
-                    f"Give either {modality}s or their features in mm_encoder_outputs[{modality!r}], not both."
-                )
-        if raw["ecg"]:
-            encoded["ecg"] = self.get_ecg_features(
-                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, return_dict=True
-            )
-        if raw["image"]:
-            encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
-        return encoded
-
-    def _placeholders(self, input_ids, inputs_embeds, token_id: int) -> torch.Tensor:
-        """Finds placeholders by their id, or in prompts without ids by their embedding: (batch, tokens) bool."""
-        if input_ids is not None and input_ids.shape[1]:
-            return input_ids == token_id
-        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
-        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
-
-    def get_placeholder_mask(
-        self,
-        input_ids: torch.LongTensor | None,
-        inputs_embeds: torch.FloatTensor,
-        token_id: int,
-        features: torch.Tensor,
-        modality: str,
-    ) -> torch.Tensor:
-        """Places in the prompt where features (tokens, width) go, (batch, tokens, 1) bool.
-
-        Raises: an error, if the prompt has another number of placeholders.
-        """
-        mask = self._placeholders(input_ids, inputs_embeds, token_id)
-        torch_compilable_check(
-            mask.sum() == features.shape[0],
-            f"The prompt has {mask.sum()} {modality} placeholders, but the {modality}s given need {features.shape[0]}. "
-            "Let the model's own processor, with as many evidence_tokens, write them, and pass all of its outputs on.",
-        )
-        return mask.unsqueeze(-1).to(inputs_embeds.device)
-
-    def _absent(self, encoded: dict) -> torch.Tensor | float:
-        """Adds 0 x the output of the parts that this batch does not use, so that every trainable parameter has a
-        gradient in every process (DDP, ZeRO-3).
-        """
-        zero, config = 0.0, self.config
-        if "ecg" not in encoded:
-            latents = torch.zeros(1, 1, config.beat_config.hidden_size, device=self.device)
-            zero = zero + 0 * self.signal_projector(latents, torch.ones(1, device=self.device)).sum()
-            if config.evidence_tokens:
-                zero = zero + 0 * self.evidence_projector.blank(self.device).sum()
-        if "image" not in encoded:
-            if any(parameter.requires_grad for parameter in self.vision_tower.parameters()):
-                size = config.vision_config.image_size
-                slots = self.get_image_slots(torch.zeros(1, 1, 3, size, size, device=self.device))
-            else:
-                slots = torch.zeros(1, 1, config.vision_config.hidden_size, device=self.device)
-            zero = zero + 0 * self.image_projector(slots).sum()
-        return zero
-
-    def _embed(self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling]) -> torch.Tensor:
-        """Embeds the prompt, (batch, tokens, width), and scatters the features into it."""
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)
-        prompt_embeds = inputs_embeds
-        for modality, outputs in encoded.items():
-            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
-            token_id = getattr(self.config, f"{modality}_token_id")
-            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, modality)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
-        return inputs_embeds
-
-    @torch.no_grad()
-    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs: Any) -> torch.FloatTensor:
-        """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
-        language model alone.
-
-        Args: The processor's outputs; see `forward`.
-
-        Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
-
-        Raises: `TypeError` for unknown keywords.
-        """
-        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "get_prompt_embeds")
-        raw = {name: kwargs.get(name) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
-        return self._embed(input_ids, None, self._encode(None, **raw))
-
-    def _read(
-        self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling] | None, *raw: torch.Tensor | None
-    ) -> tuple[torch.Tensor, dict[str, tuple[torch.FloatTensor, ...]]]:
-        """The embedded prompt, and the features that were scattered into it, under their names in the outputs.
-
-        Args: As those of `_embed` and `_encode`; the raw inputs in the order of the latter.
-        """
-        encoded = self._encode(encoded, *raw)
-        inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
-        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
-            inputs_embeds = inputs_embeds + self._absent(encoded)
-        return inputs_embeds, {f"{name}_hidden_states": features.pooler_output for name, features in encoded.items()}
-
-    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -412,6 +216,202 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             attentions=outputs.get("attentions"),
             **features,
         )
+
+    @torch.no_grad()
+    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs: Any) -> torch.FloatTensor:
+        """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
+        language model alone.
+
+        Args: The processor's outputs; see `forward`.
+
+        Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
+
+        Raises: `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "get_prompt_embeds")
+        raw = {name: kwargs.get(name) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
+        return self._embed(input_ids, None, self._encode(None, **raw))
+
+    def _read(
+        self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling] | None, *raw: torch.Tensor | None
+    ) -> tuple[torch.Tensor, dict[str, tuple[torch.FloatTensor, ...]]]:
+        """The embedded prompt, and the features that were scattered into it, under their names in the outputs.
+
+        Args: As those of `_embed` and `_encode`; the raw inputs in the order of the latter.
+        """
+        encoded = self._encode(encoded, *raw)
+        inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
+        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
+            inputs_embeds = inputs_embeds + self._absent(encoded)
+        return inputs_embeds, {f"{name}_hidden_states": features.pooler_output for name, features in encoded.items()}
+
+    def _encode(
+        self,
+        encoded: dict[str, BaseModelOutputWithPooling] | None,
+        input_values=None,
+        ecg_attention_mask=None,
+        lead_mask=None,
+        ecg_codes=None,
+        ecg_gain=None,
+        ecg_numbers=None,
+        pixel_values=None,
+        image_slots=None,
+    ) -> dict[str, BaseModelOutputWithPooling]:
+        """Features to be scattered into the prompt, by modality: those given as `encoded`, and those of raw inputs."""
+        encoded = dict(encoded or {})
+        raw = {
+            "ecg": input_values is not None or ecg_codes is not None,
+            "image": pixel_values is not None or image_slots is not None,
+        }
+        for modality, given in raw.items():
+            if given and modality in encoded:
+                raise ValueError(
+                    f"Give either {modality}s or their features in mm_encoder_outputs[{modality!r}], not both."
+                )
+        if raw["ecg"]:
+            encoded["ecg"] = self.get_ecg_features(
+                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, return_dict=True
+            )
+        if raw["image"]:
+            encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
+        return encoded
+
+    @can_return_tuple
+    def get_ecg_features(
+        self,
+        input_values: torch.FloatTensor | None = None,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        ecg_codes: torch.LongTensor | None = None,
+        ecg_gain: torch.FloatTensor | None = None,
+        ecg_numbers: torch.FloatTensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Projects ECGs to the language model's width.
+
+        Args: As in `forward`: the signals with their masks, or the tokens that Beat's `encode` made of them; measured
+            numbers; and `output_hidden_states`, `output_attentions` for those of Beat's encoder, which signals alone
+            have.
+
+        Returns: `pooler_output`, a tuple with (tokens of that ecg, width) for each ECG, its latents and then its
+            evidence; `last_hidden_state`, the latents (ecgs, N, D); `hidden_states` and `attentions`.
+
+        Raises: `ValueError` for codes of another shape, or without their gain; `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *RECORDED), "get_ecg_features")
+        if ecg_codes is None:
+            tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask, return_dict=True, **kwargs)
+        else:
+            tokens = self._tokens_of_codes(ecg_codes, ecg_gain)
+        features, present = self.signal_projector(tokens.latents, tokens.gain), tokens.latent_mask
+        if self.config.evidence_tokens:
+            evidence = self.project_evidence(tokens, ecg_numbers).to(features.dtype)
+            features = torch.cat([features, evidence], dim=1)
+            present = nn.functional.pad(present, (0, evidence.shape[1]), value=True)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=tokens.latents,
+            pooler_output=tuple(latents[recorded] for latents, recorded in zip(features, present)),
+            hidden_states=tokens.hidden_states,
+            attentions=tokens.attentions,
+        )
+
+    @can_return_tuple
+    def get_image_features(
+        self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Projects pictures to the language model's width.
+
+        Args: As in `forward`: pixels (images, tiles, 3, height, width), or their `get_image_slots`; and
+            `output_hidden_states`, `output_attentions` for those of the ViT, which pixels alone have.
+
+        Returns: `pooler_output`, a tuple with (tiles * slots, width) for each picture; `last_hidden_state`, the slots
+            (images, tiles * slots, Dv); `hidden_states` and `attentions`, per tile.
+
+        Raises: `ValueError` for pixels of another shape; `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*IMAGE_INPUTS, *RECORDED), "get_image_features")
+        seen = self._see(pixel_values, **kwargs) if image_slots is None else BaseModelOutputWithPooling(image_slots)
+        seen.pooler_output = tuple(self.image_projector(seen.last_hidden_state))
+        return BaseModelOutputWithPooling(**seen)
+
+    def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
+        """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
+        They can be kept while the ViT is frozen.
+
+        Raises: `ValueError` for pixels of another shape.
+        """
+        return self._see(pixel_values).last_hidden_state
+
+    def _see(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
+        if pixel_values.ndim != 5:
+            raise ValueError(
+                f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
+            )
+        tiles = pixel_values.flatten(0, 1).to(self.vision_tower.dtype)
+        seen = self.vision_tower(tiles, return_dict=True, **kwargs)
+        slots = self.image_projector.pool(seen.last_hidden_state).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
+        return BaseModelOutputWithPooling(slots, hidden_states=seen.hidden_states, attentions=seen.attentions)
+
+    def _embed(self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling]) -> torch.Tensor:
+        """Embeds the prompt, (batch, tokens, width), and scatters the features into it."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        prompt_embeds = inputs_embeds
+        for modality, outputs in encoded.items():
+            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
+            token_id = getattr(self.config, f"{modality}_token_id")
+            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, modality)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+        return inputs_embeds
+
+    def get_placeholder_mask(
+        self,
+        input_ids: torch.LongTensor | None,
+        inputs_embeds: torch.FloatTensor,
+        token_id: int,
+        features: torch.Tensor,
+        modality: str,
+    ) -> torch.Tensor:
+        """Places in the prompt where features (tokens, width) go, (batch, tokens, 1) bool.
+
+        Raises: an error, if the prompt has another number of placeholders.
+        """
+        mask = self._placeholders(input_ids, inputs_embeds, token_id)
+        torch_compilable_check(
+            mask.sum() == features.shape[0],
+            f"The prompt has {mask.sum()} {modality} placeholders, but the {modality}s given need {features.shape[0]}. "
+            "Let the model's own processor, with as many evidence_tokens, write them, and pass all of its outputs on.",
+        )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    def _placeholders(self, input_ids, inputs_embeds, token_id: int) -> torch.Tensor:
+        """Finds placeholders by their id, or in prompts without ids by their embedding: (batch, tokens) bool."""
+        if input_ids is not None and input_ids.shape[1]:
+            return input_ids == token_id
+        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
+        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
+
+    def _absent(self, encoded: dict) -> torch.Tensor | float:
+        """Adds 0 x the output of the parts that this batch does not use, so that every trainable parameter has a
+        gradient in every process (DDP, ZeRO-3).
+        """
+        zero, config = 0.0, self.config
+        if "ecg" not in encoded:
+            latents = torch.zeros(1, 1, config.beat_config.hidden_size, device=self.device)
+            zero = zero + 0 * self.signal_projector(latents, torch.ones(1, device=self.device)).sum()
+            if config.evidence_tokens:
+                zero = zero + 0 * self.evidence_projector.blank(self.device).sum()
+        if "image" not in encoded:
+            if any(parameter.requires_grad for parameter in self.vision_tower.parameters()):
+                size = config.vision_config.image_size
+                slots = self.get_image_slots(torch.zeros(1, 1, 3, size, size, device=self.device))
+            else:
+                slots = torch.zeros(1, 1, config.vision_config.hidden_size, device=self.device)
+            zero = zero + 0 * self.image_projector(slots).sum()
+        return zero
 
 
 # Keywords of `forward`, of which one that is nearly the same is a misspelling.

@@ -10,6 +10,35 @@ from typing import NamedTuple
 import torch
 
 
+class Branches(NamedTuple):
+    """Rows of prompts with their branches, padded on the right to n tokens: three tensors of shape (rows, n).
+
+    ids: Token ids; 0 for padding.
+    branch: 0 for the prompt, 1, 2, ... for the branches, -1 for padding.
+    positions: Position of each token.
+    """
+
+    ids: torch.LongTensor
+    branch: torch.LongTensor
+    positions: torch.LongTensor
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        branches: Sequence[Sequence[Sequence[int]]],
+        device: torch.device | None = None,
+    ) -> "Branches":
+        """Makes rows of prompts and, for each, the token ids of its branches."""
+        rows = [lay_out(prompt, own) for prompt, own in zip(prompts, branches, strict=True)]
+        longest = max(len(ids) for ids, _, _ in rows)
+        columns = (
+            [values + [fill] * (longest - len(values)) for values in column]
+            for column, fill in zip(zip(*rows), (0, -1, 0))
+        )
+        return cls(*(torch.tensor(column, dtype=torch.long, device=device) for column in columns))
+
+
 def lay_out(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[int]]:
     """Lays a prompt and its branches out in one row.
 
@@ -42,35 +71,6 @@ def who_sees_whom(branch: torch.Tensor, group: torch.Tensor | None = None) -> to
 def attention_bias(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Mask (rows, n, m) of who sees whom -> what attention adds to its scores, (rows, 1, n, m)."""
     return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill(~sees, torch.finfo(dtype).min)[:, None]
-
-
-class Branches(NamedTuple):
-    """Rows of prompts with their branches, padded on the right to n tokens: three tensors of shape (rows, n).
-
-    ids: Token ids; 0 for padding.
-    branch: 0 for the prompt, 1, 2, ... for the branches, -1 for padding.
-    positions: Position of each token.
-    """
-
-    ids: torch.LongTensor
-    branch: torch.LongTensor
-    positions: torch.LongTensor
-
-    @classmethod
-    def of(
-        cls,
-        prompts: Sequence[Sequence[int]],
-        branches: Sequence[Sequence[Sequence[int]]],
-        device: torch.device | None = None,
-    ) -> "Branches":
-        """Makes rows of prompts and, for each, the token ids of its branches."""
-        rows = [lay_out(prompt, own) for prompt, own in zip(prompts, branches, strict=True)]
-        longest = max(len(ids) for ids, _, _ in rows)
-        columns = (
-            [values + [fill] * (longest - len(values)) for values in column]
-            for column, fill in zip(zip(*rows), (0, -1, 0))
-        )
-        return cls(*(torch.tensor(column, dtype=torch.long, device=device) for column in columns))
 
 
 def answer_lengths(ids: torch.Tensor, ends: int | Sequence[int] | None) -> tuple[torch.LongTensor, torch.BoolTensor]:

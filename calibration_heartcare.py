@@ -96,12 +96,6 @@ def _tops(values: np.ndarray, least: float) -> list[int]:
     return [found.start + int(values[found].argmax()) for (found,) in ndimage.find_objects(labels)]
 
 
-def median_pulse(pulses: list[Pulse | None]) -> tuple[float, float] | None:
-    """Returns the median width and height of the pulses in mm, None where there are none."""
-    found = [(pulse.width, pulse.height) for pulse in pulses if pulse]
-    return tuple(np.median(found, axis=0).tolist()) if found else None
-
-
 def scale_of(pulses: list[Pulse | None], speed: float | None, gain: float | None) -> float:
     """Returns how many of the mm that were assumed are a true one, by calibration pulses of 0.2 s and 1 mV.
 
@@ -150,6 +144,12 @@ def read_calibration(
         gain = near[0] if near else GAINS[0]
         warnings += [] if near else [f"gain_assumed_{gain:g}"]
     return speed, gain, tuple(warnings)
+
+
+def median_pulse(pulses: list[Pulse | None]) -> tuple[float, float] | None:
+    """Returns the median width and height of the pulses in mm, None where there are none."""
+    found = [(pulse.width, pulse.height) for pulse in pulses if pulse]
+    return tuple(np.median(found, axis=0).tolist()) if found else None
 
 
 def find_extent(rows: list[Row], pulses: list[Pulse | None]) -> tuple[float, float]:

@@ -78,6 +78,47 @@ def verify(
     return verify_claims(text, BeatFeatureExtractor().prepare(record, measure=True).measurements)
 
 
+def numbered(text: str, measured: Mapping[str, Any], finished: bool = True) -> str:
+    """Returns an answer with the numbers that its statements rest on.
+
+    Args:
+        text: The answer, or its beginning.
+        measured: Measurements as plain values.
+        finished: Whether the text is the whole answer. The beginning of one is returned as far as later words cannot
+            change it: up to the last blank, or to the first mention of a number in its last sentence.
+    """
+    if not finished:
+        ends = [0, *(match.end() for match in re.finditer(r"[.;!?\n](?=\s)", text))]
+        whole, rest = text[: ends[-1]], text[ends[-1] :]
+        stop = min(rest.rfind(" ") + 1, *(each.end for each in mentions(rest)), len(rest))
+        return numbered(whole, measured) + rest[:stop]
+    return "".join(with_numbers(part, verify_claims(part, measured)) for part in sentences(text))
+
+
+def with_numbers(text: str, claims: Sequence[Claim]) -> str:
+    """Returns a sentence in which each verified statement that rests on a number says it: "first degree AV block (PR
+    232 ms)". A number is said once.
+
+    Args:
+        text: One sentence.
+        claims: Its claims, as `verify` returns them.
+    """
+    parts, at = [], 0
+    said = {claim.quantity for claim in claims if claim.stated is not None}
+    for claim in claims:
+        is_plain = claim.stated is None and claim.unit and not claim.reason.startswith("not ")
+        if not is_plain or claim.verdict != "verified" or claim.quantity in said:
+            continue
+        said.add(claim.quantity)
+        name, _, lead = claim.quantity.partition(":")
+        digits = 2 if claim.unit == "mV" else 0
+        number = f"{round(claim.measured, digits) + 0.0:.{digits}f}"
+        shown = " ".join(part for part in (QUANTITIES[name].name, lead, number, claim.unit) if part)
+        parts += [text[at : claim.end], f" ({shown})"]
+        at = claim.end
+    return "".join([*parts, text[at:]])
+
+
 def verify_claims(text: str, measured: Mapping[str, Any]) -> list[Claim]:
     """Holds a text against measurements.
 
@@ -170,47 +211,6 @@ def _words_of_limits(quantity: str, low: float, high: float) -> str:
     if low in (0, -float("inf")):
         return f"{name} of {high:g} {unit} and less".replace("  ", " ")
     return f"{name} from {low:g} to {high:g} {unit}".strip()
-
-
-def with_numbers(text: str, claims: Sequence[Claim]) -> str:
-    """Returns a sentence in which each verified statement that rests on a number says it: "first degree AV block (PR
-    232 ms)". A number is said once.
-
-    Args:
-        text: One sentence.
-        claims: Its claims, as `verify` returns them.
-    """
-    parts, at = [], 0
-    said = {claim.quantity for claim in claims if claim.stated is not None}
-    for claim in claims:
-        is_plain = claim.stated is None and claim.unit and not claim.reason.startswith("not ")
-        if not is_plain or claim.verdict != "verified" or claim.quantity in said:
-            continue
-        said.add(claim.quantity)
-        name, _, lead = claim.quantity.partition(":")
-        digits = 2 if claim.unit == "mV" else 0
-        number = f"{round(claim.measured, digits) + 0.0:.{digits}f}"
-        shown = " ".join(part for part in (QUANTITIES[name].name, lead, number, claim.unit) if part)
-        parts += [text[at : claim.end], f" ({shown})"]
-        at = claim.end
-    return "".join([*parts, text[at:]])
-
-
-def numbered(text: str, measured: Mapping[str, Any], finished: bool = True) -> str:
-    """Returns an answer with the numbers that its statements rest on.
-
-    Args:
-        text: The answer, or its beginning.
-        measured: Measurements as plain values.
-        finished: Whether the text is the whole answer. The beginning of one is returned as far as later words cannot
-            change it: up to the last blank, or to the first mention of a number in its last sentence.
-    """
-    if not finished:
-        ends = [0, *(match.end() for match in re.finditer(r"[.;!?\n](?=\s)", text))]
-        whole, rest = text[: ends[-1]], text[ends[-1] :]
-        stop = min(rest.rfind(" ") + 1, *(each.end for each in mentions(rest)), len(rest))
-        return numbered(whole, measured) + rest[:stop]
-    return "".join(with_numbers(part, verify_claims(part, measured)) for part in sentences(text))
 
 
 __all__ = ["Claim", "numbered", "verify", "verify_claims", "with_numbers"]

@@ -57,6 +57,14 @@ def clean(signal: np.ndarray, rate: float, highpass_hz: float, notch_hz: tuple[f
     return cleaned
 
 
+def long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
+    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
+    long = np.zeros(len(flags), bool)
+    for _, start, stop in stretches(flags[None]):
+        long[start:stop] = stop - start >= samples
+    return long
+
+
 def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
     """Yields each stretch of time in which some leads were recorded without a gap: the rows of these leads, start and
     stop.
@@ -71,14 +79,6 @@ def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
             rows.setdefault((start, stop), []).append(row)
     for (start, stop), leads in rows.items():
         yield np.array(leads), start, stop
-
-
-def long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
-    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
-    long = np.zeros(len(flags), bool)
-    for _, start, stop in stretches(flags[None]):
-        long[start:stop] = stop - start >= samples
-    return long
 
 
 def held_values(signal: np.ndarray, samples: int) -> np.ndarray:
@@ -190,19 +190,6 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
     return np.abs(scipy_signal.sosfreqz(np.concatenate(sections), frequencies, fs=rate)[1]) ** 2
 
 
-def bridge(signal: np.ndarray) -> np.ndarray:
-    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and empty leads with zeros."""
-    missing = ~np.isfinite(signal)
-    if not missing.any():
-        return signal
-    bridged = np.where(missing, 0.0, signal)
-    at = np.arange(signal.shape[-1])
-    for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
-        present = ~missing[row]
-        bridged[row] = np.interp(at, at[present], signal[row, present])
-    return bridged
-
-
 def resample(signal: np.ndarray, rate: float, new_rate: float, length: int | None = None) -> np.ndarray:
     """Changes the sampling rate of (leads, samples), band-limited and with zero phase; gaps (NaN) stay gaps.
 
@@ -236,6 +223,19 @@ def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
     ratio = Fraction(new_rate / rate).limit_denominator(10_000)
     widest = max(ratio.numerator, ratio.denominator)
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
+
+
+def bridge(signal: np.ndarray) -> np.ndarray:
+    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and empty leads with zeros."""
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal
+    bridged = np.where(missing, 0.0, signal)
+    at = np.arange(signal.shape[-1])
+    for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
+        present = ~missing[row]
+        bridged[row] = np.interp(at, at[present], signal[row, present])
+    return bridged
 
 
 __all__ = ["bridge", "clean", "held_values", "long_stretches", "resample", "stretches"]

@@ -147,33 +147,36 @@ def _without(spikes: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np
     return bridged
 
 
-@kept_up_to(2**22)
-def _slope_gain(sampling_rate: float, samples: int) -> np.ndarray:
-    """The gain at each frequency of a spectrum of `samples` samples: a band-pass that QRS complexes get through, there
-    and back, and the slope between a sample's neighbours.
+def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> np.ndarray:
+    """QRS complexes of one ECG, found on all leads together.
+
+    Args:
+        signal: (leads, samples) in mV, without drift.
+        sampling_rate: Hz.
+        recorded: bool (leads, samples), where each lead was recorded; everywhere by default.
+
+    Returns: int64 (peaks,), samples at which the slopes of a QRS complex have their centre; empty where there is none.
     """
-    turns = np.linspace(0, np.pi, samples // 2 + 1)
-    band = scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
-    gain = np.abs(scipy_signal.sosfreqz(band, turns * samples / (samples // 2 * 2))[1]) ** 2
-    return (gain * 1j * np.sin(turns)).astype(np.complex64)
-
-
-def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
-    samples = signal.shape[-1]
-    mirrored, held = min(samples - 1, 100), 50
-    # The signal goes on as its point reflection, and then rests, so that its ends are no step.
-    first, last = signal[:, :1], signal[:, -1:]
-    length = fft.next_fast_len(samples + 2 * mirrored + 2 * held, real=True)
-    start, stop = held + mirrored, held + mirrored + samples
-    around = np.empty((len(signal), length), np.float32)
-    around[:, start:stop] = signal
-    around[:, held:start] = 2 * first - signal[:, mirrored:0:-1]
-    around[:, stop : stop + mirrored] = 2 * last - signal[:, -2 : -2 - mirrored : -1]
-    around[:, :held], around[:, stop + mirrored :] = around[:, held, None], around[:, stop + mirrored - 1, None]
-    slopes = fft.irfft(fft.rfft(around) * _slope_gain(sampling_rate, length), length)
-    slopes = slopes[:, start:stop]
-    return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
+    signal = np.asarray(signal, np.float32)
+    every = max(1, int(sampling_rate // 125))  # the band ends at 25 Hz
+    if every > 1 and signal.shape[-1] >= 2 * every:
+        whole = signal.shape[-1] // every
+        means = sum(signal[:, first : whole * every : every] for first in range(every)) / np.float32(every)
+        there = None if recorded is None else recorded[:, : whole * every : every]
+        return find_r_peaks(means, sampling_rate / every, there) * every + every // 2
+    window = np.hanning(max(3, round(0.12 * sampling_rate)) | 1)
+    if recorded is None:
+        steep = _steepness(signal, sampling_rate)
+    else:
+        steep = _steepness_in_parts(signal, recorded, sampling_rate)
+    energy = ndimage.convolve1d(steep, window / window.sum(), mode="constant")
+    usual = _usual_largest(energy, sampling_rate)  # that of a QRS
+    if usual < 1e-5:  # mV a sample: no more than rounding
+        return np.empty(0, np.int64)
+    peaks, _ = scipy_signal.find_peaks(
+        energy, height=0.3 * usual, distance=max(1, round(0.17 * sampling_rate)), prominence=0.2 * usual
+    )
+    return _without_doubles(peaks, energy, signal, sampling_rate)
 
 
 def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -205,36 +208,33 @@ def _usual_largest(values: np.ndarray, sampling_rate: float) -> float:
     return float(np.median(largest))
 
 
-def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> np.ndarray:
-    """QRS complexes of one ECG, found on all leads together.
+def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """The slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
+    samples = signal.shape[-1]
+    mirrored, held = min(samples - 1, 100), 50
+    # The signal goes on as its point reflection, and then rests, so that its ends are no step.
+    first, last = signal[:, :1], signal[:, -1:]
+    length = fft.next_fast_len(samples + 2 * mirrored + 2 * held, real=True)
+    start, stop = held + mirrored, held + mirrored + samples
+    around = np.empty((len(signal), length), np.float32)
+    around[:, start:stop] = signal
+    around[:, held:start] = 2 * first - signal[:, mirrored:0:-1]
+    around[:, stop : stop + mirrored] = 2 * last - signal[:, -2 : -2 - mirrored : -1]
+    around[:, :held], around[:, stop + mirrored :] = around[:, held, None], around[:, stop + mirrored - 1, None]
+    slopes = fft.irfft(fft.rfft(around) * _slope_gain(sampling_rate, length), length)
+    slopes = slopes[:, start:stop]
+    return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
 
-    Args:
-        signal: (leads, samples) in mV, without drift.
-        sampling_rate: Hz.
-        recorded: bool (leads, samples), where each lead was recorded; everywhere by default.
 
-    Returns: int64 (peaks,), samples at which the slopes of a QRS complex have their centre; empty where there is none.
+@kept_up_to(2**22)
+def _slope_gain(sampling_rate: float, samples: int) -> np.ndarray:
+    """The gain at each frequency of a spectrum of `samples` samples: a band-pass that QRS complexes get through, there
+    and back, and the slope between a sample's neighbours.
     """
-    signal = np.asarray(signal, np.float32)
-    every = max(1, int(sampling_rate // 125))  # the band ends at 25 Hz
-    if every > 1 and signal.shape[-1] >= 2 * every:
-        whole = signal.shape[-1] // every
-        means = sum(signal[:, first : whole * every : every] for first in range(every)) / np.float32(every)
-        there = None if recorded is None else recorded[:, : whole * every : every]
-        return find_r_peaks(means, sampling_rate / every, there) * every + every // 2
-    window = np.hanning(max(3, round(0.12 * sampling_rate)) | 1)
-    if recorded is None:
-        steep = _steepness(signal, sampling_rate)
-    else:
-        steep = _steepness_in_parts(signal, recorded, sampling_rate)
-    energy = ndimage.convolve1d(steep, window / window.sum(), mode="constant")
-    usual = _usual_largest(energy, sampling_rate)  # that of a QRS
-    if usual < 1e-5:  # mV a sample: no more than rounding
-        return np.empty(0, np.int64)
-    peaks, _ = scipy_signal.find_peaks(
-        energy, height=0.3 * usual, distance=max(1, round(0.17 * sampling_rate)), prominence=0.2 * usual
-    )
-    return _without_doubles(peaks, energy, signal, sampling_rate)
+    turns = np.linspace(0, np.pi, samples // 2 + 1)
+    band = scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
+    gain = np.abs(scipy_signal.sosfreqz(band, turns * samples / (samples // 2 * 2))[1]) ** 2
+    return (gain * 1j * np.sin(turns)).astype(np.complex64)
 
 
 def _without_doubles(peaks: np.ndarray, energy: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -304,12 +304,6 @@ class _Beats:
                 self.shown[row], counts[row] = np.nanmedian(beats[:, row], axis=0), 1
         self.shown_noise = spread * np.sqrt(np.sum(1 / counts))
 
-    def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
-        """The signal around each peak: (beats, leads, samples)."""
-        before = self.zero if before is None else before
-        after = self.length - self.zero if after is None else after
-        return np.stack([self.padded[:, peak - before : peak + after] for peak in (self.length + peaks).tolist()])
-
     def _align(self, peaks: np.ndarray, reach: int = 15) -> np.ndarray:
         """Moves each peak to where its QRS lies best on the median QRS; the slope-energy centre jitters."""
         half = round(0.06 * RATE)
@@ -319,6 +313,12 @@ class _Beats:
             shifts = likeness(beats, model)[0].argmax(1) - reach
             peaks = np.clip(peaks + shifts, 0, self.signal.shape[1] - 1)
         return peaks
+
+    def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
+        """The signal around each peak: (beats, leads, samples)."""
+        before = self.zero if before is None else before
+        after = self.length - self.zero if after is None else after
+        return np.stack([self.padded[:, peak - before : peak + after] for peak in (self.length + peaks).tolist()])
 
     def _commonest_form(self) -> np.ndarray:
         """Selects the beats that look alike: those near the beat that is most like all others."""
@@ -492,17 +492,17 @@ def likeness(beats: np.ndarray, wave: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return products / (sizes * (np.linalg.norm(wave) + 1e-9)), sizes
 
 
+@lru_cache(maxsize=256)
+def _windows(n: int, shifts: int) -> np.ndarray:
+    """A window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
+    return _at_each_shift(np.ones((1, n), np.float32), shifts)[0].copy()
+
+
 def _at_each_shift(wave: np.ndarray, shifts: int) -> np.ndarray:
     """The wave (leads, n) at each shift, zero elsewhere: (leads, n + shifts - 1, shifts)."""
     blank = np.zeros((len(wave), shifts - 1), wave.dtype)
     around = np.concatenate([blank, wave, blank], axis=1)
     return np.lib.stride_tricks.sliding_window_view(around, shifts, axis=1)[..., ::-1]
-
-
-@lru_cache(maxsize=256)
-def _windows(n: int, shifts: int) -> np.ndarray:
-    """A window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
-    return _at_each_shift(np.ones((1, n), np.float32), shifts)[0].copy()
 
 
 def median_of_rows(values: np.ndarray) -> np.ndarray:

@@ -86,11 +86,6 @@ class DigitizedPage:
     rows: tuple[Row, ...] = field(repr=False)
     picture: Image.Image = field(repr=False)
 
-    @property
-    def layout(self) -> PageLayout:
-        """Arrangement of the leads in rows and columns."""
-        return self.arrangement.layout
-
     def as_plain(self) -> dict[str, Any]:
         """Returns what was found of the page as plain values, for replies in JSON."""
         return {
@@ -120,6 +115,11 @@ class DigitizedPage:
                 (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=font_size
             )
         return page
+
+    @property
+    def layout(self) -> PageLayout:
+        """Arrangement of the leads in rows and columns."""
+        return self.arrangement.layout
 
 
 def is_page(given: Any) -> bool:
@@ -200,16 +200,6 @@ def _digitize_upright(
     return DigitizedPage(ecg, found, speed, gain, grid, turned, places, tuple(rows), picture)
 
 
-def _read_rows(picture: Image.Image, grid: Grid) -> tuple[list[Row], list[Pulse | None]]:
-    """Follows the traces of a page, and finds their calibration pulses."""
-    known = np.asarray(grid.flatten(Image.new("L", picture.size, 255))) > 0
-    ink = find_ink(grid.flatten(picture), known)
-    rows = follow(ink, find_rows(ink, (BEYOND_MM + BORDER_MM) * PX if grid.spacing else 0))
-    if len(rows) < 3:
-        raise NotDigitized("The traces are not found: a page of twelve leads has three rows or more.")
-    return rows, find_pulses(rows)
-
-
 def _read_without_grid(
     picture: Image.Image, speed: float | None, gain: float | None
 ) -> tuple[Grid, list[Row], list[Pulse | None]]:
@@ -225,6 +215,16 @@ def _read_without_grid(
     leans = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2)]
     grid = level_net(picture, pitch, float(np.median(leans)) if leans else 0.0)
     return grid, *_read_rows(picture, grid)
+
+
+def _read_rows(picture: Image.Image, grid: Grid) -> tuple[list[Row], list[Pulse | None]]:
+    """Follows the traces of a page, and finds their calibration pulses."""
+    known = np.asarray(grid.flatten(Image.new("L", picture.size, 255))) > 0
+    ink = find_ink(grid.flatten(picture), known)
+    rows = follow(ink, find_rows(ink, (BEYOND_MM + BORDER_MM) * PX if grid.spacing else 0))
+    if len(rows) < 3:
+        raise NotDigitized("The traces are not found: a page of twelve leads has three rows or more.")
+    return rows, find_pulses(rows)
 
 
 def level_net(picture: Image.Image, pitch: float, lean: float = 0.0) -> Grid:

@@ -42,11 +42,6 @@ class DirectAnswersMixin:
     methods are results of its `preprocess`.
     """
 
-    @property
-    def _wordings(self) -> dict[str, str]:
-        """Code of each statement that the model finds -> its words."""
-        return self.model.config.wordings
-
     def _ensure_tensor_on_device(self, inputs: Any, device: torch.device) -> Any:
         """Moves the features alone, since nothing else of a prepared input is a tensor."""
         if isinstance(inputs, list):
@@ -54,42 +49,6 @@ class DirectAnswersMixin:
         if isinstance(inputs, dict) and "features" in inputs:
             return inputs | {"features": super()._ensure_tensor_on_device(inputs["features"], device)}
         return super()._ensure_tensor_on_device(inputs, device)
-
-    def _has_head(self, kind: str) -> bool:
-        """Tells whether the model has a head that reads statements from recordings of a kind."""
-        return bool(self._wordings) and (kind != "image" or bool(self.model.config.picture_hidden_size))
-
-    def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
-        """The answer that needs no words of the language model; None where there is none."""
-        asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
-        facts = self.facts(prepared)
-        if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
-            return answer(asked, facts)
-        if prepared["refusal"]:
-            return Answer(prepared["refusal"])
-        given = slice(*prepared["about_given"])
-        windows = prepared["windows"][given]
-        if not all(self._has_head(kind) for kind in prepared["given"][given]):
-            is_number = asked is not None and asked.kind == "number" and "image" not in prepared["given"][given]
-            return answer_each(asked, facts[first:last], windows) if is_number and not options else None
-        if options:
-            return choose(prepared["question"], options, asked, of_recordings(facts[first:last], windows))
-        if asked is None:
-            return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
-        if asked.kind == "compare":
-            whole = zip(prepared["given"], of_recordings(facts[:last], prepared["windows"][: given.stop]))
-            return answer(asked, [each for kind, each in whole if self._has_head(kind)])
-        if asked.kind in ("why", "sure") and not asked.codes:
-            asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
-        if asked.kind == "why" and signal_asked(prepared) is None:
-            return Answer(ONE_SIGNAL)
-        if asked.kind == "predict" and not self._is_forecast(prepared):
-            return Answer(ONE_SIGNAL)
-        if asked.kind == "predict":
-            return forecast_of(seconds_of(prepared["question"]))
-        if asked.kind == "why":
-            return evidence(prepared.get("explanations"), facts[last - 1])
-        return answer_each(asked, facts[first:last], windows)
 
     def _find(self, batch: list[dict]):
         """Reads the statements of all signals and pictures once: the language model gets their codes and slots instead
@@ -132,6 +91,16 @@ class DirectAnswersMixin:
         measured = torch.from_numpy(np.stack([row for each in batch for row in each["numbers"]]))
         return self.model.find(measured.to(tokens.codes.device), ecg_codes=tokens.codes, ecg_gain=tokens.gain)
 
+    def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
+        """Returns the measured numbers of each signal, as the head for findings reads them."""
+        if "ecg_numbers" in prepared["features"]:
+            return list(prepared["features"]["ecg_numbers"].numpy())
+        rate, inputs = self.processor.feature_extractor.sampling_rate, prepared["signals"]
+        return [
+            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
+            for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
+        ]
+
     def _read_pictures(self, batch: list[dict]) -> FindingsOutput:
         """Lets the ViT see all pictures, and reads their statements."""
         pixels = self.collate([{"pixel_values": each["features"].pop("pixel_values")} for each in batch])
@@ -143,39 +112,20 @@ class DirectAnswersMixin:
             start = stop
         return self.model.find_in_pictures(image_slots=slots)
 
-    def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
-        """Returns the measured numbers of each signal, as the head for findings reads them."""
-        if "ecg_numbers" in prepared["features"]:
-            return list(prepared["features"]["ecg_numbers"].numpy())
-        rate, inputs = self.processor.feature_extractor.sampling_rate, prepared["signals"]
-        return [
-            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
-            for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
-        ]
-
-    def facts(self, prepared: dict[str, Any]) -> list[Facts]:
-        """Returns what is known of each recording and picture; one that was not digitised is not measured."""
-        of_signals = iter(prepared["measurements"])
-        unmeasured = (picture.measured for picture in prepared["pictures"] if picture.kind == "image")
-        measured = [next(unmeasured if kind == "image" else of_signals) for kind in prepared["kinds"]]
-        return [
-            facts_of(numbers, logits or {}, choices or {}, self._wordings)
-            for numbers, logits, choices in zip(measured, prepared["logits"], prepared["choices"])
-        ]
-
-    @staticmethod
-    def _is_forecast(prepared: dict[str, Any]) -> bool:
-        """Tells whether one signal is asked about; a page does not show all leads at its end."""
-        is_signal = prepared["kinds"][slice(*prepared["about"])] == ["ecg"]
-        return is_signal and not prepared["refusal"]
-
-    def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
-        """Returns what follows the signal that is asked about, as plain values."""
-        number = signal_asked(prepared)
-        signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
-        seconds = seconds_of(prepared["question"])
-        (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
-        return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
+    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        """Joins the inputs of single prompts to those of a batch, padded on the left."""
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
+        batch = {}
+        for name in dict.fromkeys(name for inputs in features for name in inputs):
+            values = [inputs[name] for inputs in features if name in inputs]
+            longest = max(value.shape[-1] for value in values)
+            if values[0].ndim > 1:  # gains are one for each ECG
+                values = [
+                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
+                    for value in values
+                ]
+            batch[name] = torch.cat(values)
+        return batch
 
     def _is_explained(self, prepared: dict[str, Any]) -> bool:
         if "signals" not in prepared or prepared["refusal"] or signal_asked(prepared) is None:
@@ -200,20 +150,70 @@ class DirectAnswersMixin:
             if each.code in shares
         ]
 
-    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """Joins the inputs of single prompts to those of a batch, padded on the left."""
-        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
-        batch = {}
-        for name in dict.fromkeys(name for inputs in features for name in inputs):
-            values = [inputs[name] for inputs in features if name in inputs]
-            longest = max(value.shape[-1] for value in values)
-            if values[0].ndim > 1:  # gains are one for each ECG
-                values = [
-                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
-                    for value in values
-                ]
-            batch[name] = torch.cat(values)
-        return batch
+    def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
+        """The answer that needs no words of the language model; None where there is none."""
+        asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
+        facts = self.facts(prepared)
+        if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
+            return answer(asked, facts)
+        if prepared["refusal"]:
+            return Answer(prepared["refusal"])
+        given = slice(*prepared["about_given"])
+        windows = prepared["windows"][given]
+        if not all(self._has_head(kind) for kind in prepared["given"][given]):
+            is_number = asked is not None and asked.kind == "number" and "image" not in prepared["given"][given]
+            return answer_each(asked, facts[first:last], windows) if is_number and not options else None
+        if options:
+            return choose(prepared["question"], options, asked, of_recordings(facts[first:last], windows))
+        if asked is None:
+            return Answer(NOT_UNDERSTOOD) if self.model.config.asked else None
+        if asked.kind == "compare":
+            whole = zip(prepared["given"], of_recordings(facts[:last], prepared["windows"][: given.stop]))
+            return answer(asked, [each for kind, each in whole if self._has_head(kind)])
+        if asked.kind in ("why", "sure") and not asked.codes:
+            asked = replace(asked, codes=subject_of(prepared["earlier"], facts[last - 1]))
+        if asked.kind == "why" and signal_asked(prepared) is None:
+            return Answer(ONE_SIGNAL)
+        if asked.kind == "predict" and not self._is_forecast(prepared):
+            return Answer(ONE_SIGNAL)
+        if asked.kind == "predict":
+            return forecast_of(seconds_of(prepared["question"]))
+        if asked.kind == "why":
+            return evidence(prepared.get("explanations"), facts[last - 1])
+        return answer_each(asked, facts[first:last], windows)
+
+    @staticmethod
+    def _is_forecast(prepared: dict[str, Any]) -> bool:
+        """Tells whether one signal is asked about; a page does not show all leads at its end."""
+        is_signal = prepared["kinds"][slice(*prepared["about"])] == ["ecg"]
+        return is_signal and not prepared["refusal"]
+
+    def _forecast(self, prepared: dict[str, Any]) -> list[list[float]]:
+        """Returns what follows the signal that is asked about, as plain values."""
+        number = signal_asked(prepared)
+        signal = {name: values[number : number + 1] for name, values in prepared["signals"].items()}
+        seconds = seconds_of(prepared["question"])
+        (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
+        return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
+
+    def facts(self, prepared: dict[str, Any]) -> list[Facts]:
+        """Returns what is known of each recording and picture; one that was not digitised is not measured."""
+        of_signals = iter(prepared["measurements"])
+        unmeasured = (picture.measured for picture in prepared["pictures"] if picture.kind == "image")
+        measured = [next(unmeasured if kind == "image" else of_signals) for kind in prepared["kinds"]]
+        return [
+            facts_of(numbers, logits or {}, choices or {}, self._wordings)
+            for numbers, logits, choices in zip(measured, prepared["logits"], prepared["choices"])
+        ]
+
+    def _has_head(self, kind: str) -> bool:
+        """Tells whether the model has a head that reads statements from recordings of a kind."""
+        return bool(self._wordings) and (kind != "image" or bool(self.model.config.picture_hidden_size))
+
+    @property
+    def _wordings(self) -> dict[str, str]:
+        """Code of each statement that the model finds -> its words."""
+        return self.model.config.wordings
 
 
 def weighted(rows: dict[str, list[float]]) -> list[float]:

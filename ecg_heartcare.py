@@ -17,51 +17,8 @@ from .configuration_heartcare import LEADS
 from .files_heartcare import without_ending
 from .limits_heartcare import most_values
 
-# Other names of the twelve leads, in the form that `canonical_lead` compares.
-LEAD_ALIASES = {
-    "d1": "I", "di": "I", "l1": "I", "mli": "I", "ml1": "I", "lara": "I",
-    "d2": "II", "dii": "II", "l2": "II", "mlii": "II", "ml2": "II", "llra": "II",
-    "d3": "III", "diii": "III", "l3": "III", "mliii": "III", "ml3": "III", "llla": "III",
-    "vr": "aVR", "vl": "aVL", "vf": "aVF",
-    **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
-}  # fmt: skip
-LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
-
-MILLIVOLTS = {
-    **{"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "nv": 1e-6, "nanovolt": 1e-6},
-    **{"uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3},
-}
-
 MIN_RATE, MAX_RATE = 10, 20_000  # Hz
 MAX_NAMES_SHOWN = 12  # lead names in a message
-
-
-def canonical_lead(name: str) -> str | None:
-    """Returns the standard name of a lead ("MLII" -> "II", "avr" -> "aVR", "EKG V1" -> "V1", "I-Ref" -> "I",
-    "ECG LA-RA" -> "I"), or None if it is none of the twelve.
-
-    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
-    lead; "Lead 1" is lead I. Nor is a lead with its sign turned ("-aVR"), or a difference of leads ("I-II").
-    """
-    lower = str(name).strip().lower()
-    words = [re.sub("lead|ableitung|ecg|ekg", "", word) for word in re.split(r"[\s._\-]+", lower)]
-    if lower.startswith("-") or sum(word in LEADS_BY_LOWER_CASE for word in words) > 1:
-        return None
-    key = "".join(words).removesuffix("ref")
-    if key in ("1", "2", "3"):
-        return LEADS[int(key) - 1] if re.search(r"lead|ableitung", lower) else None
-    return LEADS_BY_LOWER_CASE.get(key) or LEAD_ALIASES.get(key)
-
-
-def to_millivolts(signal: np.ndarray | float, units: str) -> np.ndarray | float:
-    """Scales `signal` in `units` (mV, uV, V or nV) to mV.
-
-    Raises: `ValueError` for other units.
-    """
-    factor = MILLIVOLTS.get(str(units).strip().lower().rstrip("s"))
-    if factor is None:
-        raise ValueError(f"Units {units!r} are unknown; expected one of 'mV', 'uV', 'V', 'nV'.")
-    return signal if factor == 1 else signal * factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,6 +267,85 @@ class ECG:
         }
 
 
+# Other names of the twelve leads, in the form that `canonical_lead` compares.
+LEAD_ALIASES = {
+    "d1": "I", "di": "I", "l1": "I", "mli": "I", "ml1": "I", "lara": "I",
+    "d2": "II", "dii": "II", "l2": "II", "mlii": "II", "ml2": "II", "llra": "II",
+    "d3": "III", "diii": "III", "l3": "III", "mliii": "III", "ml3": "III", "llla": "III",
+    "vr": "aVR", "vl": "aVL", "vf": "aVF",
+    **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
+}  # fmt: skip
+
+
+LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
+
+
+def canonical_lead(name: str) -> str | None:
+    """Returns the standard name of a lead ("MLII" -> "II", "avr" -> "aVR", "EKG V1" -> "V1", "I-Ref" -> "I",
+    "ECG LA-RA" -> "I"), or None if it is none of the twelve.
+
+    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
+    lead; "Lead 1" is lead I. Nor is a lead with its sign turned ("-aVR"), or a difference of leads ("I-II").
+    """
+    lower = str(name).strip().lower()
+    words = [re.sub("lead|ableitung|ecg|ekg", "", word) for word in re.split(r"[\s._\-]+", lower)]
+    if lower.startswith("-") or sum(word in LEADS_BY_LOWER_CASE for word in words) > 1:
+        return None
+    key = "".join(words).removesuffix("ref")
+    if key in ("1", "2", "3"):
+        return LEADS[int(key) - 1] if re.search(r"lead|ableitung", lower) else None
+    return LEADS_BY_LOWER_CASE.get(key) or LEAD_ALIASES.get(key)
+
+
+MILLIVOLTS = {
+    **{"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "nv": 1e-6, "nanovolt": 1e-6},
+    **{"uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3},
+}
+
+
+def to_millivolts(signal: np.ndarray | float, units: str) -> np.ndarray | float:
+    """Scales `signal` in `units` (mV, uV, V or nV) to mV.
+
+    Raises: `ValueError` for other units.
+    """
+    factor = MILLIVOLTS.get(str(units).strip().lower().rstrip("s"))
+    if factor is None:
+        raise ValueError(f"Units {units!r} are unknown; expected one of 'mV', 'uV', 'V', 'nV'.")
+    return signal if factor == 1 else signal * factor
+
+
+def as_array(signal: Any, source: str = "array") -> np.ndarray:
+    """Returns an array or tensor of numbers as a numpy array of at least two dimensions.
+
+    Raises: `TypeError` for what is neither, `ValueError` for an array that does not hold numbers.
+    """
+    if hasattr(signal, "detach"):
+        signal = signal.detach().cpu()
+        signal = (signal.float() if signal.is_floating_point() else signal).numpy()
+    if isinstance(signal, np.ma.MaskedArray):
+        signal = signal.astype(np.float64).filled(np.nan)  # masked is not recorded
+    if isinstance(signal, (list, tuple)):
+        raise TypeError(
+            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "
+            "samples), a path, or a dict. Use numpy.asarray(your_list)."
+        )
+    if not isinstance(signal, np.ndarray):
+        raise TypeError(f"An ECG is given as a path, bytes, an array, a tensor or a dict, got {type(signal).__name__}.")
+    if signal.dtype.kind not in "iuf":
+        raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
+    return signal[None] if signal.ndim == 1 else signal
+
+
+def as_texts(texts: Any) -> tuple[str, ...]:
+    """Returns notes or warnings as a tuple.
+
+    Raises: `TypeError` for anything but a list or tuple of texts; a single text would be taken for its letters.
+    """
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"Notes and warnings of an ECG are lists of texts, got {repr(texts)[:60]}.")
+    return tuple(texts)
+
+
 def pseudonym(patient_id: object) -> str | None:
     """Returns a name that is the same for the same patient, or None for an empty number.
 
@@ -336,6 +372,16 @@ def parse_age(value: object) -> float | None:
     if age == 300:
         return 90.0
     return age if 0 <= age <= 130 else None
+
+
+def age_between(birth: str, recorded: str) -> int | None:
+    """Returns the whole years between two written dates, None where they are unknown or can mean several ages."""
+    ages = {
+        then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+        for born in parse_dates(birth)
+        for then in parse_dates(recorded)
+    }
+    return ages.pop() if len(ages) == 1 else None
 
 
 # First three letters of the months in English, German, French, Spanish and Italian; only "jui" is two of them.
@@ -372,48 +418,6 @@ def parse_dates(text: str) -> set[date]:
         if 1800 < year < 2200 and 0 < month <= 12 and 0 < day <= monthrange(year, month)[1]:
             days.add(date(year, month, day))
     return days
-
-
-def age_between(birth: str, recorded: str) -> int | None:
-    """Returns the whole years between two written dates, None where they are unknown or can mean several ages."""
-    ages = {
-        then.year - born.year - ((then.month, then.day) < (born.month, born.day))
-        for born in parse_dates(birth)
-        for then in parse_dates(recorded)
-    }
-    return ages.pop() if len(ages) == 1 else None
-
-
-def as_texts(texts: Any) -> tuple[str, ...]:
-    """Returns notes or warnings as a tuple.
-
-    Raises: `TypeError` for anything but a list or tuple of texts; a single text would be taken for its letters.
-    """
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"Notes and warnings of an ECG are lists of texts, got {repr(texts)[:60]}.")
-    return tuple(texts)
-
-
-def as_array(signal: Any, source: str = "array") -> np.ndarray:
-    """Returns an array or tensor of numbers as a numpy array of at least two dimensions.
-
-    Raises: `TypeError` for what is neither, `ValueError` for an array that does not hold numbers.
-    """
-    if hasattr(signal, "detach"):
-        signal = signal.detach().cpu()
-        signal = (signal.float() if signal.is_floating_point() else signal).numpy()
-    if isinstance(signal, np.ma.MaskedArray):
-        signal = signal.astype(np.float64).filled(np.nan)  # masked is not recorded
-    if isinstance(signal, (list, tuple)):
-        raise TypeError(
-            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "
-            "samples), a path, or a dict. Use numpy.asarray(your_list)."
-        )
-    if not isinstance(signal, np.ndarray):
-        raise TypeError(f"An ECG is given as a path, bytes, an array, a tensor or a dict, got {type(signal).__name__}.")
-    if signal.dtype.kind not in "iuf":
-        raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
-    return signal[None] if signal.ndim == 1 else signal
 
 
 __all__ = [

@@ -69,64 +69,6 @@ class Explanation:
         return {"finding": words, "probability": round(self.probability, 4), **rounded, "intervals": intervals}
 
 
-def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[str]) -> list[Part]:
-    """Returns the parts of an ECG: its leads, the four kinds of waves, and its beats.
-
-    Args:
-        found: The waves.
-        samples: Number of samples.
-        rate: Hz.
-        present: Leads that were recorded.
-    """
-    parts = [Part("lead", lead) for lead in present] if len(present) > 1 else []
-    spans: dict[str, list[tuple[int, int]]] = {wave: [] for wave in WAVES}
-    covered = np.zeros(samples, bool)
-    for waves in found.beats:
-        ends = {"P": waves.p, "QRS": waves.qrs, "ST-T": waves.qrs and waves.t and (waves.qrs[1], waves.t[1])}
-        for name, span in ends.items():
-            if span:
-                start, stop = (int(np.clip(round(edge * rate), 0, samples)) for edge in span)
-                spans[name].append((start, stop + 1))
-                covered[start : stop + 1] = True
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]])))
-    spans["between beats"] = [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
-    parts += [Part("wave", name, tuple(of_wave)) for name, of_wave in spans.items() if of_wave]
-    rr = np.diff(found.r_peaks)
-    for k, peak in enumerate(found.r_peaks):
-        before = min(BEFORE_BEAT, rr[k - 1] / 2 if k else BEFORE_BEAT)
-        after = min(AFTER_BEAT, rr[k] / 2 if k < len(rr) else AFTER_BEAT)
-        start, stop = max(0, round((peak - before) * rate)), min(samples, round((peak + after) * rate))
-        parts.append(Part("beat", round(float(peak), 3), ((start, stop),)))
-    return parts
-
-
-def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], rate: float) -> np.ndarray:
-    """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
-    signal = signal.copy()
-    for lead, first, last in intervals:
-        row = LEADS.index(lead)
-        _bridge(signal[row : row + 1], round(first * rate), round(last * rate))
-    return signal
-
-
-def _bridge(signal: np.ndarray, start: int, stop: int) -> None:
-    """Makes samples from `start` up to `stop` of (leads, samples) straight lines between their neighbours, in place."""
-    left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
-    share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
-    signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
-
-
-def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a signal (12, samples) and its mask without one part."""
-    signal, mask = signal.copy(), mask.copy()
-    if part.kind == "lead":
-        row = LEADS.index(part.name)
-        signal[row], mask[row] = 0, False
-    for start, stop in part.spans:
-        _bridge(signal, start, stop)
-    return np.where(mask, signal, 0).astype(np.float32), mask
-
-
 @torch.no_grad()
 def explain_findings(
     model: Any,
@@ -179,6 +121,48 @@ def explain_findings(
     ]
 
 
+def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[str]) -> list[Part]:
+    """Returns the parts of an ECG: its leads, the four kinds of waves, and its beats.
+
+    Args:
+        found: The waves.
+        samples: Number of samples.
+        rate: Hz.
+        present: Leads that were recorded.
+    """
+    parts = [Part("lead", lead) for lead in present] if len(present) > 1 else []
+    spans: dict[str, list[tuple[int, int]]] = {wave: [] for wave in WAVES}
+    covered = np.zeros(samples, bool)
+    for waves in found.beats:
+        ends = {"P": waves.p, "QRS": waves.qrs, "ST-T": waves.qrs and waves.t and (waves.qrs[1], waves.t[1])}
+        for name, span in ends.items():
+            if span:
+                start, stop = (int(np.clip(round(edge * rate), 0, samples)) for edge in span)
+                spans[name].append((start, stop + 1))
+                covered[start : stop + 1] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]])))
+    spans["between beats"] = [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+    parts += [Part("wave", name, tuple(of_wave)) for name, of_wave in spans.items() if of_wave]
+    rr = np.diff(found.r_peaks)
+    for k, peak in enumerate(found.r_peaks):
+        before = min(BEFORE_BEAT, rr[k - 1] / 2 if k else BEFORE_BEAT)
+        after = min(AFTER_BEAT, rr[k] / 2 if k < len(rr) else AFTER_BEAT)
+        start, stop = max(0, round((peak - before) * rate)), min(samples, round((peak + after) * rate))
+        parts.append(Part("beat", round(float(peak), 3), ((start, stop),)))
+    return parts
+
+
+def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a signal (12, samples) and its mask without one part."""
+    signal, mask = signal.copy(), mask.copy()
+    if part.kind == "lead":
+        row = LEADS.index(part.name)
+        signal[row], mask[row] = 0, False
+    for start, stop in part.spans:
+        _bridge(signal, start, stop)
+    return np.where(mask, signal, 0).astype(np.float32), mask
+
+
 def _explanation(
     code: str, probability: float, falls: list[float], parts: list[Part], present: list[str], rate: float
 ) -> Explanation:
@@ -202,6 +186,22 @@ def _what_matters(effects: dict[str | float, float]) -> list[str | float]:
     """The parts whose effect is positive, and at least half of the largest."""
     most = max(effects.values(), default=0.0)
     return [name for name, effect in effects.items() if effect > 0 and effect >= most / 2]
+
+
+def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], rate: float) -> np.ndarray:
+    """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
+    signal = signal.copy()
+    for lead, first, last in intervals:
+        row = LEADS.index(lead)
+        _bridge(signal[row : row + 1], round(first * rate), round(last * rate))
+    return signal
+
+
+def _bridge(signal: np.ndarray, start: int, stop: int) -> None:
+    """Makes samples from `start` up to `stop` of (leads, samples) straight lines between their neighbours, in place."""
+    left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
+    share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
+    signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
 
 
 __all__ = ["Explanation", "Part", "bridged", "explain_findings", "parts_of", "without"]

@@ -35,6 +35,29 @@ class HeadsMixin:
                 getattr(self, name).eval()
         return self
 
+    def take_heads(self, other: "HeadsMixin") -> None:
+        """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
+        whose projector is new.
+
+        Raises: `ValueError` for one with another Beat.
+        """
+        config, own = other.config, self.beat.state_dict()
+        if any(name not in own or not torch.equal(own[name], each) for name, each in other.beat.state_dict().items()):
+            raise ValueError("The heads read the codes of another Beat; make the model with theirs.")
+        for name in ("findings_hidden_size", "asked_hidden_size"):
+            setattr(self.config, name, getattr(config, name))
+        if config.findings:
+            self.add_findings_head(config.wordings)
+            self.findings_head.load_state_dict(other.findings_head.state_dict())
+        if config.picture_hidden_size:
+            self.add_picture_head(config.picture_hidden_size)
+            self.picture_head.load_state_dict(other.picture_head.state_dict())
+        if config.asked:
+            self.add_question_reader(config.asked)
+            self.question_reader.load_state_dict(other.question_reader.state_dict())
+        if config.evidence_tokens:
+            self.add_evidence(config.evidence_tokens)
+
     def add_findings_head(self, wordings: dict[str, str]) -> None:
         """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it. A head for
         pictures, and tokens of evidence, stay where the statements do.
@@ -73,29 +96,6 @@ class HeadsMixin:
             raise ValueError("Evidence is what a head for findings found; add and train one first.")
         self.config.evidence_tokens = tokens
         self.evidence_projector = EvidenceProjector(self.config).to(self.device, self.dtype)
-
-    def take_heads(self, other: "HeadsMixin") -> None:
-        """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
-        whose projector is new.
-
-        Raises: `ValueError` for one with another Beat.
-        """
-        config, own = other.config, self.beat.state_dict()
-        if any(name not in own or not torch.equal(own[name], each) for name, each in other.beat.state_dict().items()):
-            raise ValueError("The heads read the codes of another Beat; make the model with theirs.")
-        for name in ("findings_hidden_size", "asked_hidden_size"):
-            setattr(self.config, name, getattr(config, name))
-        if config.findings:
-            self.add_findings_head(config.wordings)
-            self.findings_head.load_state_dict(other.findings_head.state_dict())
-        if config.picture_hidden_size:
-            self.add_picture_head(config.picture_hidden_size)
-            self.picture_head.load_state_dict(other.picture_head.state_dict())
-        if config.asked:
-            self.add_question_reader(config.asked)
-            self.question_reader.load_state_dict(other.question_reader.state_dict())
-        if config.evidence_tokens:
-            self.add_evidence(config.evidence_tokens)
 
     @torch.no_grad()
     def find(self, ecg_numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
@@ -145,19 +145,6 @@ class HeadsMixin:
         slots = self.get_image_slots(pixel_values) if image_slots is None else image_slots
         return self.picture_head.calibrated(self.picture_head(slots))
 
-    @torch.no_grad()
-    def read_findings(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> FindingsOutput:
-        """Reads every statement from ECGs that Beat has encoded; see `find`.
-
-        Args:
-            tokens: Result of Beat's `encode`.
-            ecg_numbers: Measured numbers (ecgs, numbers), or None.
-        """
-        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
-        mask = tokens.codes[:, 0] != ABSENT
-        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, ecg_numbers)
-        return self.findings_head.calibrated(logits)
-
     def project_evidence(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> torch.FloatTensor:
         """Projects what was found and measured in ECGs to the tokens behind their latents, (ecgs, tokens, width).
 
@@ -172,6 +159,19 @@ class HeadsMixin:
             )
         found = self.read_findings(tokens, ecg_numbers)
         return self.evidence_projector(found.logits, *self.findings_head.standardized(ecg_numbers, tokens.gain))
+
+    @torch.no_grad()
+    def read_findings(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> FindingsOutput:
+        """Reads every statement from ECGs that Beat has encoded; see `find`.
+
+        Args:
+            tokens: Result of Beat's `encode`.
+            ecg_numbers: Measured numbers (ecgs, numbers), or None.
+        """
+        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
+        mask = tokens.codes[:, 0] != ABSENT
+        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, ecg_numbers)
+        return self.findings_head.calibrated(logits)
 
     def _tokens_of_codes(self, ecg_codes: torch.LongTensor, ecg_gain: torch.FloatTensor | None) -> BeatEncoderOutput:
         """Checks codes and gains, and looks the latents up."""

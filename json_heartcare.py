@@ -59,15 +59,6 @@ def read_json(path: Path) -> dict:
     raise not_read(path, found)
 
 
-def not_read(path: Path, kind: str) -> ValueError:
-    """Returns the error for a JSON file of another kind."""
-    return ValueError(
-        f'{path} is a JSON file ({kind}), which is not read; expected {{"signal": [[...]], "sampling_rate": ...}}, an '
-        "HL7 FHIR "
-        "Observation with SampledData, or a recording of Kardia's interface."
-    )
-
-
 def parse_json(path: Path) -> Any:
     """Parses a JSON file of bounded size and number of parts.
 
@@ -123,28 +114,6 @@ def read_signal(path: Path, content: dict) -> dict:
         "warnings": tuple(warnings),
         "notes": padding_note([len(row) for row in rows]),
     }
-
-
-def as_row(path: Path, row: Any) -> np.ndarray:
-    """Returns a list of numbers, null where one is missing, as float64 (samples,).
-
-    Raises: `ValueError`.
-    """
-    try:
-        values = np.array(row, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.empty((0, 0))
-    if values.ndim != 1 or any(isinstance(value, str) for value in row):
-        raise ValueError(f"{path}: each lead of the signal must be a list of numbers, null where one is missing.")
-    return values
-
-
-def joined(rows: list[np.ndarray]) -> np.ndarray:
-    """Returns leads as one array, NaN behind the end of the shorter ones."""
-    signal = np.full((len(rows), max(map(len, rows))), np.nan)
-    for out, row in zip(signal, rows):
-        out[: len(row)] = row
-    return signal
 
 
 class Sampled(NamedTuple):
@@ -214,24 +183,6 @@ def recording_of(observation: dict) -> Recording:
     )
 
 
-def resources(content: dict) -> Iterator[dict]:
-    """Yields a FHIR resource and those in it: the entries of a Bundle, and what is contained."""
-    waiting, count = [content], 0
-    while waiting and count < MAX_RESOURCES:
-        resource = waiting.pop(0)
-        count += 1
-        yield resource
-        waiting += [
-            entry["resource"] for entry in dicts(resource.get("entry")) if isinstance(entry.get("resource"), dict)
-        ]
-        waiting += dicts(resource.get("contained"))
-
-
-def dicts(items: Any) -> list[dict]:
-    """Returns the objects of a JSON list, nothing for all else."""
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
 def read_sampled(path: Path, part: dict) -> list[Sampled]:
     """Reads one SampledData: value = origin + factor * data; with several dimensions, one signal for each."""
     data, name = part["valueSampledData"], lead_of(part.get("code"))
@@ -253,12 +204,16 @@ def read_sampled(path: Path, part: dict) -> list[Sampled]:
     return [Sampled(f"{name} {i}", row, rate, unit) for i, row in enumerate(rows, start=1)]
 
 
-def number_of(path: Path, data: dict, key: str, default: float) -> float:
-    """Returns a number of a JSON object, and `default` where it is missing."""
-    value = data.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
-        raise ValueError(f"{path}: {key} must be a number, got {str(value)[:40]!r}.")
-    return float(value)
+def as_counts(path: Path, data: Any, lower: float, upper: float) -> np.ndarray:
+    """Parses the values of a SampledData -> float64 (samples,): E (error) is NaN, L and U (beyond the limits of
+    detection) are these limits, or NaN where the file does not say them.
+    """
+    words = data.split() if isinstance(data, str) else []
+    marks = {"E": np.nan, "L": lower, "U": upper}
+    try:
+        return np.array([marks[word] if word in marks else float(word) for word in words], np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: the data of a SampledData must be numbers, E, L or U ({error}).") from error
 
 
 def rate_of(path: Path, data: dict) -> float:
@@ -278,18 +233,6 @@ def rate_of(path: Path, data: dict) -> float:
     return round(units[unit] / step, 6)
 
 
-def as_counts(path: Path, data: Any, lower: float, upper: float) -> np.ndarray:
-    """Parses the values of a SampledData -> float64 (samples,): E (error) is NaN, L and U (beyond the limits of
-    detection) are these limits, or NaN where the file does not say them.
-    """
-    words = data.split() if isinstance(data, str) else []
-    marks = {"E": np.nan, "L": lower, "U": upper}
-    try:
-        return np.array([marks[word] if word in marks else float(word) for word in words], np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: the data of a SampledData must be numbers, E, L or U ({error}).") from error
-
-
 # Codes of ISO/IEEE 11073-10101 for the leads: MDC_ECG_ELEC_POTL_I is 131329.
 MDC_LEADS = {
     str(131328 + code): lead
@@ -303,7 +246,8 @@ MDC_LEADS = {
         64: "aVF",
     }.items()
 }
-AGE_CODE = "30525-0"  # LOINC
+
+
 MDC_NAME = re.compile(r"MDC_ECG_(?:ELEC_POTL|LEAD)_", re.IGNORECASE)
 
 
@@ -315,6 +259,9 @@ def lead_of(concept: Any) -> str:
     texts = [text[:80] for text in [*texts, str(concept.get("text", ""))] if text]
     names = [MDC_LEADS.get(text, MDC_NAME.sub("", text)) for text in texts]
     return next(filter(canonical_lead, names), names[0] if names else "ecg")
+
+
+AGE_CODE = "30525-0"  # LOINC
 
 
 def read_person(content: dict, recording: Recording) -> dict:
@@ -344,7 +291,22 @@ def stated_age(resource: dict) -> float | None:
     return parse_age(value.get("value")) if AGE_CODE in codes and isinstance(value, dict) else None
 
 
+def resources(content: dict) -> Iterator[dict]:
+    """Yields a FHIR resource and those in it: the entries of a Bundle, and what is contained."""
+    waiting, count = [content], 0
+    while waiting and count < MAX_RESOURCES:
+        resource = waiting.pop(0)
+        count += 1
+        yield resource
+        waiting += [
+            entry["resource"] for entry in dicts(resource.get("entry")) if isinstance(entry.get("resource"), dict)
+        ]
+        waiting += dicts(resource.get("contained"))
+
+
 KARDIA_LEADS = {"leadI": "I", "leadII": "II", "leadIII": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
+
+
 KARDIA_TEXTS = {
     "normal": "Sinus rhythm", "afib": "Atrial fibrillation", "bradycardia": "Bradycardia", "tachycardia": "Tachycardia"
 }  # fmt: skip
@@ -374,6 +336,50 @@ def read_kardia(path: Path, content: dict) -> dict:
         "measurements": {name: float(value) for name, value in measured.items() if isinstance(value, (int, float))},
         "notes": padding_note([len(lead) for lead in leads]),
     }
+
+
+def number_of(path: Path, data: dict, key: str, default: float) -> float:
+    """Returns a number of a JSON object, and `default` where it is missing."""
+    value = data.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        raise ValueError(f"{path}: {key} must be a number, got {str(value)[:40]!r}.")
+    return float(value)
+
+
+def dicts(items: Any) -> list[dict]:
+    """Returns the objects of a JSON list, nothing for all else."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def as_row(path: Path, row: Any) -> np.ndarray:
+    """Returns a list of numbers, null where one is missing, as float64 (samples,).
+
+    Raises: `ValueError`.
+    """
+    try:
+        values = np.array(row, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        values = np.empty((0, 0))
+    if values.ndim != 1 or any(isinstance(value, str) for value in row):
+        raise ValueError(f"{path}: each lead of the signal must be a list of numbers, null where one is missing.")
+    return values
+
+
+def joined(rows: list[np.ndarray]) -> np.ndarray:
+    """Returns leads as one array, NaN behind the end of the shorter ones."""
+    signal = np.full((len(rows), max(map(len, rows))), np.nan)
+    for out, row in zip(signal, rows):
+        out[: len(row)] = row
+    return signal
+
+
+def not_read(path: Path, kind: str) -> ValueError:
+    """Returns the error for a JSON file of another kind."""
+    return ValueError(
+        f'{path} is a JSON file ({kind}), which is not read; expected {{"signal": [[...]], "sampling_rate": ...}}, an '
+        "HL7 FHIR "
+        "Observation with SampledData, or a recording of Kardia's interface."
+    )
 
 
 KINDS = (

@@ -89,6 +89,10 @@ class PageLayout:
         """The layout's name, without its order."""
         return self.grid + ("" if not self.strips else "+R" if self.strips == 1 else f"+{self.strips}R")
 
+    def lead(self, row: int, column: int) -> str:
+        """Returns the lead at a place; "-aVR" is aVR upside down."""
+        return ORDERS[self.order][column * self.rows + row]
+
     @property
     def rows(self) -> int:
         """Number of rows with several leads, which is that of all rows without the strips."""
@@ -98,10 +102,6 @@ class PageLayout:
     def columns(self) -> int:
         """Number of leads in such a row."""
         return GRIDS[self.grid][1]
-
-    def lead(self, row: int, column: int) -> str:
-        """Returns the lead at a place; "-aVR" is aVR upside down."""
-        return ORDERS[self.order][column * self.rows + row]
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,10 @@ class Arrangement:
         return self.layout.grid, self.layout.order
 
     @property
-    def error(self) -> float:
-        """The root mean square of the errors of the laws."""
-        return _rms(self.laws.values())
+    def score(self) -> float:
+        """How badly it fits; a row that it does not explain is evidence against it."""
+        others = [min(error, 1.0) for error in self.repeats.values()]
+        return self.error + 0.3 * _rms(others) + 0.5 * self.left_over
 
     @property
     def holds(self) -> bool:
@@ -143,10 +144,9 @@ class Arrangement:
         return self.error <= (MOST_ERROR if self.layout.order == "standard" else CLEAR)
 
     @property
-    def score(self) -> float:
-        """How badly it fits; a row that it does not explain is evidence against it."""
-        others = [min(error, 1.0) for error in self.repeats.values()]
-        return self.error + 0.3 * _rms(others) + 0.5 * self.left_over
+    def error(self) -> float:
+        """The root mean square of the errors of the laws."""
+        return _rms(self.laws.values())
 
 
 def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: str | None = None) -> Arrangement:

@@ -236,9 +236,12 @@ def _tenth(values: np.ndarray) -> np.ndarray:
     return np.partition(values, rank, axis=1)[:, rank]
 
 
-@lru_cache(maxsize=16)
-def _polynomial(window: int, derivative: int) -> np.ndarray:
-    return scipy_signal.savgol_coeffs(window, 2, deriv=derivative)
+def _smooth(signal: np.ndarray, window: int) -> np.ndarray:
+    return _filtered(signal, window, 0)
+
+
+def _slope(signal: np.ndarray, window: int) -> np.ndarray:
+    return _filtered(signal, window, 1)
 
 
 def _filtered(signal: np.ndarray, window: int, derivative: int) -> np.ndarray:
@@ -246,12 +249,9 @@ def _filtered(signal: np.ndarray, window: int, derivative: int) -> np.ndarray:
     return ndimage.convolve1d(signal, _polynomial(window, derivative), mode="nearest")
 
 
-def _slope(signal: np.ndarray, window: int) -> np.ndarray:
-    return _filtered(signal, window, 1)
-
-
-def _smooth(signal: np.ndarray, window: int) -> np.ndarray:
-    return _filtered(signal, window, 0)
+@lru_cache(maxsize=16)
+def _polynomial(window: int, derivative: int) -> np.ndarray:
+    return scipy_signal.savgol_coeffs(window, 2, deriv=derivative)
 
 
 def straight_line(part: np.ndarray) -> np.ndarray:

@@ -106,6 +106,19 @@ class Measurements:
         return rows
 
 
+def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
+    """Measures the first minute of a cleaned ECG in which anything was recorded, as `measure_ecg` does, and returns
+    plain values as `as_plain` does.
+
+    Args:
+        signal: (12, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+    """
+    start = int(np.isfinite(signal).any(axis=0).argmax())
+    measured = measure_ecg(signal[:, start : start + round(60 * sampling_rate)], sampling_rate)
+    return as_plain(_later(measured, start / sampling_rate))
+
+
 def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> Measurements:
     """Measures one ECG.
 
@@ -140,19 +153,6 @@ def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate:
     return np.where(short, bridge(np.where(recorded, signal, np.nan)), signal), recorded | short
 
 
-def _later(measured: Measurements, seconds: float) -> Measurements:
-    """Measurements whose times are counted from a point that many seconds earlier."""
-    ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
-    spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
-    return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
-
-
-def unmeasured(reason: str) -> Measurements:
-    """Returns measurements of which each number is absent for the same reason."""
-    names = (name for name, value in vars(Measurements()).items() if value is None)
-    return Measurements(reasons=dict.fromkeys(names, reason))
-
-
 class Measuring:
     """Measures what was delineated.
 
@@ -184,12 +184,6 @@ class Measuring:
         self._areas()
         self._amplitudes()
         return Measurements(**self.values, reasons=self.reasons)
-
-    def _set(self, name: str, value: float | None, reason: str = "") -> None:
-        if value is None:
-            self.reasons[name] = reason
-        else:
-            self.values[name] = float(value)
 
     def _rhythm(self) -> None:
         """Rate, variability, ectopic beats, and the share of beats with a P wave."""
@@ -243,18 +237,6 @@ class Measuring:
             reason = "no T wave is seen" if qt is None else "there is only one beat"
             self._set(name, formula(qt, cycle) if qt is not None and cycle else None, reason)
 
-    def _part(self, span: Span) -> np.ndarray:
-        """The median beat within a span of seconds, (12, samples)."""
-        return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
-
-    def _sample(self, seconds: float) -> int:
-        return min(max(round((BEFORE + seconds) * RATE), 0), self.found.median_beat.shape[1] - 1)
-
-    def _level(self) -> np.ndarray:
-        """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
-        onset = self._sample(self.found.median.qrs[0])
-        return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
-
     def _areas(self) -> None:
         """Axes of P, QRS and T."""
         waves = self.found.median
@@ -299,6 +281,24 @@ class Measuring:
             heights = [r[lead] - s[lead] for lead in leads if lead in self.present]
             self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
 
+    def _part(self, span: Span) -> np.ndarray:
+        """The median beat within a span of seconds, (12, samples)."""
+        return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
+
+    def _level(self) -> np.ndarray:
+        """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
+        onset = self._sample(self.found.median.qrs[0])
+        return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
+
+    def _sample(self, seconds: float) -> int:
+        return min(max(round((BEFORE + seconds) * RATE), 0), self.found.median_beat.shape[1] - 1)
+
+    def _set(self, name: str, value: float | None, reason: str = "") -> None:
+        if value is None:
+            self.reasons[name] = reason
+        else:
+            self.values[name] = float(value)
+
 
 def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
     """Seconds from one beat to the next in the rhythm that early beats interrupt; 0 where the rhythm is too irregular
@@ -321,17 +321,17 @@ def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
     return 0.0 if np.median(deviation) > IRREGULAR else float(median)
 
 
-def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
-    """Measures the first minute of a cleaned ECG in which anything was recorded, as `measure_ecg` does, and returns
-    plain values as `as_plain` does.
+def unmeasured(reason: str) -> Measurements:
+    """Returns measurements of which each number is absent for the same reason."""
+    names = (name for name, value in vars(Measurements()).items() if value is None)
+    return Measurements(reasons=dict.fromkeys(names, reason))
 
-    Args:
-        signal: (12, samples) in mV, NaN where nothing was recorded.
-        sampling_rate: Hz.
-    """
-    start = int(np.isfinite(signal).any(axis=0).argmax())
-    measured = measure_ecg(signal[:, start : start + round(60 * sampling_rate)], sampling_rate)
-    return as_plain(_later(measured, start / sampling_rate))
+
+def _later(measured: Measurements, seconds: float) -> Measurements:
+    """Measurements whose times are counted from a point that many seconds earlier."""
+    ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
+    spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
+    return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
 
 
 def as_plain(measured: Measurements) -> dict[str, object]:

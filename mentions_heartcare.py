@@ -415,10 +415,6 @@ def _change_of_st(match: re.Match[str]) -> Mention:
     return Mention(*match.span(), "st", value, low, high, leads)
 
 
-def _number(text: str) -> float:
-    return float(text.replace("−", "-").replace("–", "-").replace(",", "."))
-
-
 def _in_unit(quantity: str, digits: str, unit: str) -> float | None:
     """The value in the quantity's own unit; None for a unit of something else, or a value that cannot be meant."""
     wanted = QUANTITIES["qt" if quantity == "qtc" else quantity].unit
@@ -433,6 +429,10 @@ def _in_unit(quantity: str, digits: str, unit: str) -> float | None:
     if wanted == "degrees":
         return value if unit in ("", "°") or unit.startswith(("deg", "grad")) else None
     return value if 10 <= value <= 400 and (not unit or "min" in unit or unit == "bpm") else None
+
+
+def _number(text: str) -> float:
+    return float(text.replace("−", "-").replace("–", "-").replace(",", "."))
 
 
 def _by_formula(quantity: str, words: str) -> str:

@@ -111,14 +111,6 @@ def brightness_of(picture: Image.Image) -> np.ndarray:
     return darkest / np.maximum(np.asarray(paper, np.float32), 1)
 
 
-def without_rulings(ink: np.ndarray) -> np.ndarray:
-    """Returns ink (height, width) without what lies on long horizontal lines; they may be a little tilted."""
-    length = max(3, int(RULING * ink.shape[1]))
-    thick = ndimage.maximum_filter1d(ink.view(np.uint8), 3, axis=0)
-    lines = ndimage.maximum_filter1d(ndimage.minimum_filter1d(thick, length, axis=1), length, axis=1)
-    return ink & ~lines.astype(bool)
-
-
 class Page:
     """The strokes of a page, if it is held this way.
 
@@ -194,65 +186,6 @@ class Stroke:
     page: int
 
     @property
-    def share(self) -> float:
-        """Width in widths of the page."""
-        return self.ink.shape[1] / self.page
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """Number of strokes that each column cuts, int (width,)."""
-        return (self.ink[1:] & ~self.ink[:-1]).sum(axis=0) + self.ink[0]
-
-    @cached_property
-    def runs(self) -> float:
-        """Number of strokes that a column cuts, on average."""
-        return float(self.counts.mean())
-
-    @cached_property
-    def thickness(self) -> np.ndarray:
-        """Height of the strokes in each column, (width,)."""
-        return self.ink.sum(axis=0) / np.maximum(self.counts, 1)
-
-    @cached_property
-    def edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First and last row with ink of each column, int (width,)."""
-        return self.ink.argmax(axis=0), len(self.ink) - 1 - self.ink[::-1].argmax(axis=0)
-
-    @cached_property
-    def middle(self) -> np.ndarray:
-        """Mean row of each column's ink, (width,)."""
-        rows = np.arange(len(self.ink), dtype=np.float32)
-        return rows @ self.ink / np.maximum(self.ink.sum(axis=0), 1)
-
-    @cached_property
-    def spikes(self) -> list[tuple[int, int]]:
-        """First column and end of each place where the stroke is steep."""
-        steep = self.thickness >= np.median(self.thickness) + SPIKE
-        labels, _ = ndimage.label(ndimage.binary_closing(steep, np.ones(5)))
-        return [(found.start, found.stop) for (found,) in ndimage.find_objects(labels)]
-
-    @property
-    def is_line(self) -> bool:
-        """Tells whether it is a thin line that is not straight, or some that cross each other."""
-        return bool(np.percentile(self.thickness, 20) <= MOST_THICK and self.middle.std() >= 1)
-
-    @cached_property
-    def period(self) -> float:
-        """Columns after which a line repeats itself; 0 where it does not."""
-        if not self.is_line or self.runs > MOST_RUNS or self.share < LEAST_WAVE_WIDTH:
-            return 0.0
-        moves = self.middle - self.middle.mean()
-        power = np.square(np.abs(np.fft.rfft(moves, 2 * len(moves))))
-        overlap = np.arange(len(moves), 0, -1)
-        alike = np.fft.irfft(power)[: len(moves)] / overlap  # the shorter the overlap, the less it holds
-        alike = alike[: len(moves) * 2 // 3] / alike[0]
-        below = np.flatnonzero(alike < 0)
-        if not len(below):
-            return 0.0
-        best = int(below[0] + alike[below[0] :].argmax())
-        return float(best) if alike[best] >= LEAST_RECURRENCE else 0.0
-
-    @property
     def is_trace(self) -> bool:
         """Tells whether it is the trace of one lead, of some in a row, or traces that cross each other."""
         steep = float(np.mean(self.thickness >= np.median(self.thickness) + SPIKE))
@@ -298,19 +231,26 @@ class Stroke:
         kurtosis = np.mean(away**4, axis=0) / (np.mean(away**2, axis=0) ** 2 + 1e-9)
         return bool(np.median(kurtosis) >= LEAST_COMMON_KURTOSIS)
 
+    @cached_property
+    def period(self) -> float:
+        """Columns after which a line repeats itself; 0 where it does not."""
+        if not self.is_line or self.runs > MOST_RUNS or self.share < LEAST_WAVE_WIDTH:
+            return 0.0
+        moves = self.middle - self.middle.mean()
+        power = np.square(np.abs(np.fft.rfft(moves, 2 * len(moves))))
+        overlap = np.arange(len(moves), 0, -1)
+        alike = np.fft.irfft(power)[: len(moves)] / overlap  # the shorter the overlap, the less it holds
+        alike = alike[: len(moves) * 2 // 3] / alike[0]
+        below = np.flatnonzero(alike < 0)
+        if not len(below):
+            return 0.0
+        best = int(below[0] + alike[below[0] :].argmax())
+        return float(best) if alike[best] >= LEAST_RECURRENCE else 0.0
+
     @property
-    def moves(self) -> tuple[float, float]:
-        """How much the stroke moves in the half cycle before its spikes, and after them, summed over spikes."""
-        centres = [(start + stop) / 2 for start, stop in self.spikes]
-        cycle = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
-        if cycle < 12:
-            return 0.0, 0.0
-        near, far, sums = int(0.08 * cycle), int(0.45 * cycle), np.zeros(2)
-        for start, stop in self.spikes:
-            parts = self.middle[max(0, start - far) : max(0, start - near)], self.middle[stop + near : stop + far]
-            if min(len(part) for part in parts) >= 0.9 * (far - near):
-                sums += [np.abs(part - np.median(part)).mean() for part in parts]
-        return float(sums[0]), float(sums[1])
+    def is_line(self) -> bool:
+        """Tells whether it is a thin line that is not straight, or some that cross each other."""
+        return bool(np.percentile(self.thickness, 20) <= MOST_THICK and self.middle.std() >= 1)
 
     @cached_property
     def pulse(self) -> int | None:
@@ -337,6 +277,66 @@ class Stroke:
         if joined[0] and empty[1] and feet[1]:
             return 1
         return -1 if joined[1] and empty[0] and feet[0] else None
+
+    @property
+    def moves(self) -> tuple[float, float]:
+        """How much the stroke moves in the half cycle before its spikes, and after them, summed over spikes."""
+        centres = [(start + stop) / 2 for start, stop in self.spikes]
+        cycle = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
+        if cycle < 12:
+            return 0.0, 0.0
+        near, far, sums = int(0.08 * cycle), int(0.45 * cycle), np.zeros(2)
+        for start, stop in self.spikes:
+            parts = self.middle[max(0, start - far) : max(0, start - near)], self.middle[stop + near : stop + far]
+            if min(len(part) for part in parts) >= 0.9 * (far - near):
+                sums += [np.abs(part - np.median(part)).mean() for part in parts]
+        return float(sums[0]), float(sums[1])
+
+    @cached_property
+    def spikes(self) -> list[tuple[int, int]]:
+        """First column and end of each place where the stroke is steep."""
+        steep = self.thickness >= np.median(self.thickness) + SPIKE
+        labels, _ = ndimage.label(ndimage.binary_closing(steep, np.ones(5)))
+        return [(found.start, found.stop) for (found,) in ndimage.find_objects(labels)]
+
+    @cached_property
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last row with ink of each column, int (width,)."""
+        return self.ink.argmax(axis=0), len(self.ink) - 1 - self.ink[::-1].argmax(axis=0)
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """Mean row of each column's ink, (width,)."""
+        rows = np.arange(len(self.ink), dtype=np.float32)
+        return rows @ self.ink / np.maximum(self.ink.sum(axis=0), 1)
+
+    @cached_property
+    def thickness(self) -> np.ndarray:
+        """Height of the strokes in each column, (width,)."""
+        return self.ink.sum(axis=0) / np.maximum(self.counts, 1)
+
+    @cached_property
+    def runs(self) -> float:
+        """Number of strokes that a column cuts, on average."""
+        return float(self.counts.mean())
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Number of strokes that each column cuts, int (width,)."""
+        return (self.ink[1:] & ~self.ink[:-1]).sum(axis=0) + self.ink[0]
+
+    @property
+    def share(self) -> float:
+        """Width in widths of the page."""
+        return self.ink.shape[1] / self.page
+
+
+def without_rulings(ink: np.ndarray) -> np.ndarray:
+    """Returns ink (height, width) without what lies on long horizontal lines; they may be a little tilted."""
+    length = max(3, int(RULING * ink.shape[1]))
+    thick = ndimage.maximum_filter1d(ink.view(np.uint8), 3, axis=0)
+    lines = ndimage.maximum_filter1d(ndimage.minimum_filter1d(thick, length, axis=1), length, axis=1)
+    return ink & ~lines.astype(bool)
 
 
 __all__ = ["not_a_page"]

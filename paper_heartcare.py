@@ -64,12 +64,6 @@ class Grid:
     angle: float
     spacing: int
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the flat page in pixels."""
-        step = round(NET_MM * PX)
-        return (self.x.shape[1] - 1) * step, (self.x.shape[0] - 1) * step
-
     def flatten(self, picture: Image.Image) -> Image.Image:
         """Returns the flat page."""
         step = round(NET_MM * PX)
@@ -81,6 +75,12 @@ class Grid:
                 quad = [float(axis[corner]) for corner in corners for axis in (self.x, self.y)]
                 mesh.append((box, quad))
         return picture.transform(self.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the flat page in pixels."""
+        step = round(NET_MM * PX)
+        return (self.x.shape[1] - 1) * step, (self.x.shape[0] - 1) * step
 
     def to_picture(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns where points of the flat page, in its pixels, are in the picture."""
@@ -95,22 +95,6 @@ def reduced(picture: Image.Image) -> Image.Image:
         return picture
     size = round(picture.width * scale), round(picture.height * scale)
     return picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
-    """Returns how dark each point is, float32 (height, width) from 0, paper, to 1.
-
-    Args:
-        picture: RGB.
-        darkest: Whether a point counts in its darkest colour, in which lines of any colour are seen, or in its
-            brightest, in which coloured lines are not.
-    """
-    result = None
-    for band in picture.split():
-        paper = np.asarray(paper_around(band).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
-        share = np.asarray(band, np.float32) / np.maximum(paper, 1)
-        result = share if result is None else (np.minimum if darkest else np.maximum)(result, share, out=result)
-    return np.clip(1 - result, 0, 1)
 
 
 def find_grid(picture: Image.Image) -> Grid | None:
@@ -139,6 +123,22 @@ def find_grid(picture: Image.Image) -> Grid | None:
     points = np.stack([u[kept], v[kept], x[kept], y[kept]])
     angle = float(np.degrees(np.arctan2(across[1], across[0])))
     return _net(points, pitch, angle, spacing)
+
+
+def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
+    """Returns how dark each point is, float32 (height, width) from 0, paper, to 1.
+
+    Args:
+        picture: RGB.
+        darkest: Whether a point counts in its darkest colour, in which lines of any colour are seen, or in its
+            brightest, in which coloured lines are not.
+    """
+    result = None
+    for band in picture.split():
+        paper = np.asarray(paper_around(band).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
+        share = np.asarray(band, np.float32) / np.maximum(paper, 1)
+        result = share if result is None else (np.minimum if darkest else np.maximum)(result, share, out=result)
+    return np.clip(1 - result, 0, 1)
 
 
 def _find_pitch(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:

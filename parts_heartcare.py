@@ -107,12 +107,6 @@ def file_of_text(text: str) -> Path | bytes:
         raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
 
-def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the parts of a message."""
-    content = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
 def text_of(message: dict[str, Any]) -> str:
     """Returns the words of a message, without its ECGs and pictures."""
     return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
@@ -148,6 +142,12 @@ def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
     counts = [len(parts) for parts in recordings]
     last = max((number for number, count in enumerate(counts) if count), default=-1)
     return sum(counts[:last]) if last >= 0 else 0, sum(counts)
+
+
+def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the parts of a message."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def name_of_repository(name_or_path: str) -> str:

@@ -154,11 +154,76 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             kwargs["question"] = question
         return super().__call__(inputs, **kwargs) if not isinstance(inputs, list) or inputs else []
 
+    def stream(self, inputs: Any, **kwargs: Any) -> Iterator[str]:
+        """Yields the answer to one input piece by piece, as it is written.
+
+        Args:
+            inputs, kwargs: As for a call, but for options.
+
+        Raises: the errors of a call, when the first piece is asked for.
+        """
+        if kwargs.get("options") or isinstance(inputs, dict) and inputs.get("options"):
+            raise ValueError(
+                "An answer that is chosen from options is not written piece by piece; call the pipeline instead."
+            )
+        if isinstance(inputs, (list, tuple)) and not (inputs and is_valid_message(inputs[0])):
+            raise ValueError(
+                "One input is streamed at a time; several ECGs of one question are given as {'ecgs': [...]}."
+            )
+        given, generate_kwargs, _ = self._sanitize_parameters(**kwargs)
+        prepared = self.preprocess(inputs, **{**self._preprocess_params, **given})
+        generate_kwargs = {**self._forward_params, **generate_kwargs}
+        if prepared["direct"]:
+            yield self.postprocess(self.forward([prepared], **generate_kwargs)[0])["text"]
+            return
+        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        failed: list[Exception] = []
+
+        def run():
+            try:
+                self.forward([prepared], streamer=streamer, **generate_kwargs)
+            except Exception as error:
+                failed.append(error)
+                streamer.end()
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        written = sent = ""
+        for piece in streamer:
+            written += piece
+            if ready := self.numbered(prepared, written, finished=False)[len(sent) :]:
+                sent += ready
+                yield ready
+        if rest := self.numbered(prepared, written)[len(sent) :]:
+            yield rest
+        thread.join()
+        if failed:
+            raise failed[0]
+
     def _sanitize_parameters(self, generate_kwargs: dict[str, Any] | None = None, **kwargs: Any):
         given = {name: kwargs.pop(name) for name in PREPROCESS_KEYWORDS if name in kwargs}
         generate_kwargs = {**kwargs, **(generate_kwargs or {})}
         refuse_unknown(generate_kwargs, (*PREPROCESS_KEYWORDS, *GENERATE_KEYWORDS), type(self).__name__, MEANT)
         return {name: value for name, value in given.items() if value is not None}, generate_kwargs, {}
+
+    def get_iterator(
+        self,
+        inputs: Iterable,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        """Answers inputs in batches, padded here, since each input has its own number of ECGs and pictures."""
+        waiting = []
+        for item in inputs:
+            waiting.append(self.preprocess(item, **preprocess_params))
+            if len(waiting) == batch_size:
+                yield from map(self.postprocess, self.forward(waiting, **forward_params))
+                waiting = []
+        if waiting:
+            yield from map(self.postprocess, self.forward(waiting, **forward_params))
 
     def preprocess(
         self,
@@ -210,6 +275,66 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         pictures = self._digitize(messages, **page)
         return Reading(messages, question, options, given_parts, recordings, windows, scans, pictures, page["layout"])
 
+    def _messages(
+        self,
+        inputs: Any,
+        question: str | None,
+        options: list[str] | None,
+        given: dict[str, Any],
+        budget: Budget | None,
+    ) -> list[dict[str, Any]]:
+        """The chat of an input: its own, or one message with the ECGs and the question."""
+
+        def read(part: Any) -> dict[str, Any]:
+            if budget is None:
+                return as_part(part, **given)
+            with budget.held():
+                read = as_part(part, **given)
+            budget.spend(read)
+            return read
+
+        if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
+            messages = inputs.messages if isinstance(inputs, Chat) else inputs
+            if question is not None and question not in str(messages[-1]["content"]):
+                raise ValueError("A chat asks its own question in its last message; leave question= out.")
+            messages = [read_message(message, read) for message in messages]
+            if messages[-1]["role"] != "user":
+                raise ValueError(
+                    f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
+                )
+        else:
+            parts = [read(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+            if not parts:
+                raise ValueError(NO_ECG)
+            text = {"type": "text", "text": name_options(question or REPORT, options)}
+            messages = [{"role": "user", "content": [*parts, text]}]
+        return messages
+
+    def _cut_long(self, messages: list[dict]) -> tuple[list[list[Window]], list[Scan | None]]:
+        """Replaces long recordings in the messages by windows; see `cut_long`."""
+        extractor, places = self.processor.feature_extractor, self._places()
+        longest = min(LONGEST_SECONDS, 0.9 * places * extractor.samples_per_latent / extractor.sampling_rate)
+        windows, scans = [], []
+        for message in messages:
+            if not isinstance(message["content"], str):
+                message["content"], *found = cut_long(message["content"], longest, extractor)
+                windows += found[0]
+                scans += found[1]
+        return windows, scans
+
+    def _digitize(
+        self, messages: list[dict], layout: str | None, speed: float | None, gain: float | None, digitize: bool | None
+    ) -> list[Picture]:
+        """Digitises the pictures in the messages; see `read_pictures`."""
+        stated, pictures = {"layout": None if layout == "auto" else layout, "speed": speed, "gain": gain}, []
+        for message in messages:
+            if not isinstance(message["content"], str):
+                message["content"], found = read_pictures(
+                    message["content"], self.processor.image_processor, digitize is not False, **stated
+                )
+                pictures += found
+        return pictures
+
     def encode(self, reading: Reading, coverage: float | None = None, explain: bool = False) -> dict[str, Any]:
         """Cleans, measures and tokenises what was read; see `preprocess`."""
         if coverage is not None:
@@ -249,6 +374,11 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         prepared |= {"logits": found, "choices": list(found)}
         return prepared | {"direct": self._direct_answer(prepared) is not None}
 
+    def _findings_head(self, keyword: str) -> Any:
+        if not self._wordings:
+            raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
+        return self.model.findings_head
+
     def _process(self, messages: list[dict], layout: str | None) -> tuple[dict, list[dict], list[dict]]:
         """The processor's outputs for a chat, and the measurements and quality of its signals."""
         features = self.processor.apply_chat_template(
@@ -267,43 +397,24 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         self._check_length(features["input_ids"].shape[1])
         return dict(features), measurements, quality
 
-    def _digitize(
-        self, messages: list[dict], layout: str | None, speed: float | None, gain: float | None, digitize: bool | None
-    ) -> list[Picture]:
-        """Digitises the pictures in the messages; see `read_pictures`."""
-        stated, pictures = {"layout": None if layout == "auto" else layout, "speed": speed, "gain": gain}, []
-        for message in messages:
-            if not isinstance(message["content"], str):
-                message["content"], found = read_pictures(
-                    message["content"], self.processor.image_processor, digitize is not False, **stated
-                )
-                pictures += found
-        return pictures
-
-    def _cut_long(self, messages: list[dict]) -> tuple[list[list[Window]], list[Scan | None]]:
-        """Replaces long recordings in the messages by windows; see `cut_long`."""
-        extractor, places = self.processor.feature_extractor, self._places()
-        longest = min(LONGEST_SECONDS, 0.9 * places * extractor.samples_per_latent / extractor.sampling_rate)
-        windows, scans = [], []
-        for message in messages:
-            if not isinstance(message["content"], str):
-                message["content"], *found = cut_long(message["content"], longest, extractor)
-                windows += found[0]
-                scans += found[1]
-        return windows, scans
+    def _check_length(self, length: int) -> None:
+        """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
+        nonsense, after much time and memory.
+        """
+        places = self._places()
+        if length < places:
+            return
+        extractor = self.processor.feature_extractor
+        per_second = extractor.sampling_rate / extractor.samples_per_latent
+        raise ValueError(
+            f"The prompt has {length} tokens, and the language model has {places} places. An ECG takes {per_second:g} "
+            f"tokens a second, so ask about {int(0.9 * places / per_second)} s at most, all ECGs of the question "
+            "together; `model.beat.stream` follows a longer recording."
+        )
 
     def _places(self) -> float:
         """Number of tokens that the language model can read, infinite for one without a limit."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
-
-    @staticmethod
-    def _refusal(prepared: dict[str, Any]) -> str:
-        quality, causes = iter(prepared["quality"]), []
-        for kind, windows in zip(prepared["given"], prepared["windows"]):
-            if "ecg" in EXPERTS[kind]:
-                # All windows of a long recording are ECGs, or it has one alone.
-                causes.append([next(quality)["not_an_ecg"] for _ in windows or [None]][0])
-        return refusal_of(causes, [picture.refusal for picture in prepared["pictures"]])
 
     def understand(self, question: str, options: list[str] | None = None) -> Asked | None:
         """Reads what a question asks for. It returns None where that is not understood, or where the model has no
@@ -326,63 +437,14 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         found = self.model.question_reader.read([question])[0]
         return found if found.certainty >= LEAST_CERTAINTY else None
 
-    def _head(self, kind: str) -> CalibratedHead:
-        return self.model.picture_head if kind == "image" else self.model.findings_head
-
-    def _findings_head(self, keyword: str) -> Any:
-        if not self._wordings:
-            raise ValueError(f"{keyword}= needs a checkpoint with a head for findings, and this one has none.")
-        return self.model.findings_head
-
-    def _check_length(self, length: int) -> None:
-        """Raises `ValueError` for a prompt of more tokens than the language model has places: its answer would be
-        nonsense, after much time and memory.
-        """
-        places = self._places()
-        if length < places:
-            return
-        extractor = self.processor.feature_extractor
-        per_second = extractor.sampling_rate / extractor.samples_per_latent
-        raise ValueError(
-            f"The prompt has {length} tokens, and the language model has {places} places. An ECG takes {per_second:g} "
-            f"tokens a second, so ask about {int(0.9 * places / per_second)} s at most, all ECGs of the question "
-            "together; `model.beat.stream` follows a longer recording."
-        )
-
-    def _messages(
-        self,
-        inputs: Any,
-        question: str | None,
-        options: list[str] | None,
-        given: dict[str, Any],
-        budget: Budget | None,
-    ) -> list[dict[str, Any]]:
-        """The chat of an input: its own, or one message with the ECGs and the question."""
-
-        def read(part: Any) -> dict[str, Any]:
-            if budget is None:
-                return as_part(part, **given)
-            with budget.held():
-                read = as_part(part, **given)
-            budget.spend(read)
-            return read
-
-        if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
-            messages = inputs.messages if isinstance(inputs, Chat) else inputs
-            if question is not None and question not in str(messages[-1]["content"]):
-                raise ValueError("A chat asks its own question in its last message; leave question= out.")
-            messages = [read_message(message, read) for message in messages]
-            if messages[-1]["role"] != "user":
-                raise ValueError(
-                    f"The last message of a chat must be of the user, got one of {messages[-1]['role']!r}."
-                )
-        else:
-            parts = [read(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-            if not parts:
-                raise ValueError(NO_ECG)
-            text = {"type": "text", "text": name_options(question or REPORT, options)}
-            messages = [{"role": "user", "content": [*parts, text]}]
-        return messages
+    @staticmethod
+    def _refusal(prepared: dict[str, Any]) -> str:
+        quality, causes = iter(prepared["quality"]), []
+        for kind, windows in zip(prepared["given"], prepared["windows"]):
+            if "ecg" in EXPERTS[kind]:
+                # All windows of a long recording are ECGs, or it has one alone.
+                causes.append([next(quality)["not_an_ecg"] for _ in windows or [None]][0])
+        return refusal_of(causes, [picture.refusal for picture in prepared["pictures"]])
 
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
@@ -427,6 +489,14 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             each["text"] = own[0] if per_input == 1 else own
             each["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
 
+    def _choose(self, batch: list[dict], inputs: dict):
+        """Probabilities of the options, each as a whole answer."""
+        answers = [self.processor.answer_ids(each["options"]) for each in batch]
+        for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
+            best, shares = option_shares(scores)
+            each["probabilities"] = dict(zip(each["options"], shares))
+            each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
+
     def numbered(self, prepared: dict[str, Any], text: str, finished: bool = True) -> str:
         """Returns an answer as it is shown: about one signal, with the numbers that its statements rest on.
 
@@ -439,14 +509,6 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         if (number := signal_asked(prepared)) is not None:
             return numbered(text, prepared["measurements"][number], finished)
         return with_notes(prepared, text) if finished else with_notes(prepared, text[: text.rfind(" ") + 1], False)
-
-    def _choose(self, batch: list[dict], inputs: dict):
-        """Probabilities of the options, each as a whole answer."""
-        answers = [self.processor.answer_ids(each["options"]) for each in batch]
-        for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
-            best, shares = option_shares(scores)
-            each["probabilities"] = dict(zip(each["options"], shares))
-            each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
 
     def postprocess(self, outputs: dict[str, Any]) -> dict[str, Any]:
         """Returns the reply of one input; see the class."""
@@ -484,78 +546,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         kept = {name: outputs[name] for name in ("tokens", "measurements", "quality")}
         return reply | kept | {"provenance": provenance}
 
-    def get_iterator(
-        self,
-        inputs: Iterable,
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> Iterator[dict[str, Any]]:
-        """Answers inputs in batches, padded here, since each input has its own number of ECGs and pictures."""
-        waiting = []
-        for item in inputs:
-            waiting.append(self.preprocess(item, **preprocess_params))
-            if len(waiting) == batch_size:
-                yield from map(self.postprocess, self.forward(waiting, **forward_params))
-                waiting = []
-        if waiting:
-            yield from map(self.postprocess, self.forward(waiting, **forward_params))
-
-    def stream(self, inputs: Any, **kwargs: Any) -> Iterator[str]:
-        """Yields the answer to one input piece by piece, as it is written.
-
-        Args:
-            inputs, kwargs: As for a call, but for options.
-
-        Raises: the errors of a call, when the first piece is asked for.
-        """
-        if kwargs.get("options") or isinstance(inputs, dict) and inputs.get("options"):
-            raise ValueError(
-                "An answer that is chosen from options is not written piece by piece; call the pipeline instead."
-            )
-        if isinstance(inputs, (list, tuple)) and not (inputs and is_valid_message(inputs[0])):
-            raise ValueError(
-                "One input is streamed at a time; several ECGs of one question are given as {'ecgs': [...]}."
-            )
-        given, generate_kwargs, _ = self._sanitize_parameters(**kwargs)
-        prepared = self.preprocess(inputs, **{**self._preprocess_params, **given})
-        generate_kwargs = {**self._forward_params, **generate_kwargs}
-        if prepared["direct"]:
-            yield self.postprocess(self.forward([prepared], **generate_kwargs)[0])["text"]
-            return
-        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        failed: list[Exception] = []
-
-        def run():
-            try:
-                self.forward([prepared], streamer=streamer, **generate_kwargs)
-            except Exception as error:
-                failed.append(error)
-                streamer.end()
-
-        thread = Thread(target=run, daemon=True)
-        thread.start()
-        written = sent = ""
-        for piece in streamer:
-            written += piece
-            if ready := self.numbered(prepared, written, finished=False)[len(sent) :]:
-                sent += ready
-                yield ready
-        if rest := self.numbered(prepared, written)[len(sent) :]:
-            yield rest
-        thread.join()
-        if failed:
-            raise failed[0]
-
-
-def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """Returns a message with each of its ECGs and pictures read by `read`."""
-    content = message["content"]
-    if not isinstance(content, str):
-        content = [part if part.get("type") == "text" else read(part) for part in content]
-    return {"role": message["role"], "content": content}
+    def _head(self, kind: str) -> CalibratedHead:
+        return self.model.picture_head if kind == "image" else self.model.findings_head
 
 
 def check_page(layout: str | None, speed: float | None, gain: float | None, digitize: bool | None) -> None:
@@ -567,6 +559,14 @@ def check_page(layout: str | None, speed: float | None, gain: float | None, digi
             raise ValueError(f"{name} must be a number of {unit} above 0, got {value!r}.")
     if digitize not in (None, True, False):
         raise ValueError(f"digitize must be True or False, got {digitize!r}.")
+
+
+def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a message with each of its ECGs and pictures read by `read`."""
+    content = message["content"]
+    if not isinstance(content, str):
+        content = [part if part.get("type") == "text" else read(part) for part in content]
+    return {"role": message["role"], "content": content}
 
 
 def register_task() -> None:

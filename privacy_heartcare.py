@@ -122,18 +122,27 @@ _ABBREVIATION = re.compile(
 _SENTENCE = re.compile(r"[^.;]*(?:[.;](?=\S)[^.;]*)*[.;]*\s*")
 
 
-def identifies_person(line: str) -> bool:
-    """Tells whether a line of a report identifies a person: a patient, a relative, or somebody who treated or signed.
-
-    Names, birth dates, addresses, phones, mail, and the numbers of patients, orders and visits do, if their wording
-    shows what they are: a label ("Patient ID:", "geb."), a title, a signature ("Confirmed by ...") or their shape
-    ("DOE^JANE", "Doe, Jane", "030/1234567").
+def redact_texts(content: dict) -> dict:
+    """Redacts the texts among the attributes of an `ECG`, the report and the columns of free text, and notes it if
+    anything goes.
 
     Args:
-        line: One line or sentence, in English or German.
+        content: Attributes of an `ECG` by name, as a reader gives them.
+
+    Returns: the same attributes with what is left of the texts.
     """
-    stripped = line.strip(" \t.;:-\r\n")
-    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or is_name(stripped))
+    report, columns = content.get("report", ""), content.get("columns", {})
+    redacted = {name: redact(columns[name]) for name in TEXT_COLUMNS if columns.get(name)}
+    kept = redact(report)
+    if kept == report and all(columns[name] == text for name, text in redacted.items()):
+        return content
+    notes = tuple(content.get("notes", ()))
+    return {
+        **content,
+        "report": kept,
+        "columns": {**columns, **redacted},
+        "notes": notes if LEFT_OUT in notes else (*notes, LEFT_OUT),
+    }
 
 
 def redact(text: str) -> str:
@@ -162,27 +171,18 @@ def redact(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def redact_texts(content: dict) -> dict:
-    """Redacts the texts among the attributes of an `ECG`, the report and the columns of free text, and notes it if
-    anything goes.
+def identifies_person(line: str) -> bool:
+    """Tells whether a line of a report identifies a person: a patient, a relative, or somebody who treated or signed.
+
+    Names, birth dates, addresses, phones, mail, and the numbers of patients, orders and visits do, if their wording
+    shows what they are: a label ("Patient ID:", "geb."), a title, a signature ("Confirmed by ...") or their shape
+    ("DOE^JANE", "Doe, Jane", "030/1234567").
 
     Args:
-        content: Attributes of an `ECG` by name, as a reader gives them.
-
-    Returns: the same attributes with what is left of the texts.
+        line: One line or sentence, in English or German.
     """
-    report, columns = content.get("report", ""), content.get("columns", {})
-    redacted = {name: redact(columns[name]) for name in TEXT_COLUMNS if columns.get(name)}
-    kept = redact(report)
-    if kept == report and all(columns[name] == text for name, text in redacted.items()):
-        return content
-    notes = tuple(content.get("notes", ()))
-    return {
-        **content,
-        "report": kept,
-        "columns": {**columns, **redacted},
-        "notes": notes if LEFT_OUT in notes else (*notes, LEFT_OUT),
-    }
+    stripped = line.strip(" \t.;:-\r\n")
+    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or is_name(stripped))
 
 
 def sentences(text: str) -> Iterator[str]:

@@ -278,11 +278,6 @@ class HeartcareProcessor(ProcessorMixin):
         """Returns the placeholders of one picture."""
         return self.image_token * self.tokens_per_image
 
-    @property
-    def tokens_per_image(self) -> int:
-        """Number of placeholders of one picture."""
-        return len(LEADS) * self.image_slots_per_tile
-
     def _get_num_multimodal_tokens(
         self, image_sizes: Sequence[Sequence[int]] | None = None, **kwargs: Any
     ) -> MultiModalData:
@@ -296,6 +291,11 @@ class HeartcareProcessor(ProcessorMixin):
             num_image_tokens=[self.tokens_per_image * each for each in taken],
             num_image_patches=[int(each) for each in taken],
         )
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Number of placeholders of one picture."""
+        return len(LEADS) * self.image_slots_per_tile
 
     def _process_audio(self, audio: list[tuple[PreparedECG, str]], **kwargs):
         features = self.feature_extractor.pad([ecg.signal for ecg, _ in audio], [ecg.lead_mask for ecg, _ in audio])

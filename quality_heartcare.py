@@ -64,6 +64,37 @@ class LeadQuality:
         return {name: faults for name, faults in zip(LEADS, self.faults) if faults}
 
 
+def plain_quality(
+    signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """Measures an uncleaned ECG as `lead_quality` does, and returns plain values for replies in JSON.
+
+    Args:
+        signal: (leads, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+        lead_names: Names of the leads.
+
+    Returns: Lead -> "drift_mv", "noise_uv", "hum_uv", "off" and "clipped" (the last two are shares from 0 to 1), for
+        leads of which anything was recorded; None is a number that cannot be measured.
+    """
+    quality = lead_quality(signal, sampling_rate)
+    numbers = {
+        "drift_mv": (quality.drift, 3),
+        "noise_uv": (quality.noise, 1),
+        "hum_uv": (quality.hum, 1),
+        "off": (quality.off, 3),
+        "clipped": (quality.clipped, 3),
+    }
+    return {
+        lead: {
+            name: round(float(values[row]), digits) if np.isfinite(values[row]) else None
+            for name, (values, digits) in numbers.items()
+        }
+        for row, lead in enumerate(lead_names)
+        if quality.missing[row] < 1
+    }
+
+
 def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
     """Measures the quality of each lead of an uncleaned ECG, all leads at once.
 
@@ -173,37 +204,6 @@ def longest_run(flags: np.ndarray) -> np.ndarray:
     at = np.arange(1, flags.shape[1] + 1, dtype=np.int32)
     since = at - np.maximum.accumulate(np.where(flags, np.int32(0), at), axis=1)
     return since.max(axis=1, initial=0)
-
-
-def plain_quality(
-    signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str]
-) -> dict[str, dict[str, float | None]]:
-    """Measures an uncleaned ECG as `lead_quality` does, and returns plain values for replies in JSON.
-
-    Args:
-        signal: (leads, samples) in mV, NaN where nothing was recorded.
-        sampling_rate: Hz.
-        lead_names: Names of the leads.
-
-    Returns: Lead -> "drift_mv", "noise_uv", "hum_uv", "off" and "clipped" (the last two are shares from 0 to 1), for
-        leads of which anything was recorded; None is a number that cannot be measured.
-    """
-    quality = lead_quality(signal, sampling_rate)
-    numbers = {
-        "drift_mv": (quality.drift, 3),
-        "noise_uv": (quality.noise, 1),
-        "hum_uv": (quality.hum, 1),
-        "off": (quality.off, 3),
-        "clipped": (quality.clipped, 3),
-    }
-    return {
-        lead: {
-            name: round(float(values[row]), digits) if np.isfinite(values[row]) else None
-            for name, (values, digits) in numbers.items()
-        }
-        for row, lead in enumerate(lead_names)
-        if quality.missing[row] < 1
-    }
 
 
 __all__ = ["LeadQuality", "lead_quality", "longest_run", "plain_quality"]

@@ -221,28 +221,9 @@ class Complexes:
         return self.step <= MOST_STEP and self.kurtosis >= self.least_kurtosis
 
 
-def thinned(signal: np.ndarray, sampling_rate: float, least_rate: float = 125) -> tuple[np.ndarray, float]:
-    """Returns leads (leads, samples) as means of neighbouring samples, and their rate: as low as possible, but not less
-    than `least_rate` Hz.
-    """
-    every = max(1, int(sampling_rate // least_rate))
-    stop = signal.shape[1] // every * every
-    return sum(signal[:, first:stop:every] for first in range(every)) / every, sampling_rate / every
-
-
 def _highest(steepness: np.ndarray, rate: float) -> np.ndarray:
     """Peaks of (samples,) that are at least 0.4 times as high as the highest."""
     return scipy_signal.find_peaks(steepness, height=0.4 * steepness.max(), distance=round(0.24 * rate))[0]
-
-
-def _around(rate: float) -> tuple[int, int]:
-    """Samples of a beat before and after its QRS."""
-    return round(0.1 * rate), round(0.35 * rate)
-
-
-def _cut(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Returns the signal around each peak, (peaks, leads, before + after + 1)."""
-    return signal[:, peaks[:, None] + np.arange(-before, after + 1)].transpose(1, 0, 2)
 
 
 def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float, reach: int = 4) -> np.ndarray:
@@ -281,25 +262,14 @@ def _step(signal: np.ndarray, peaks: np.ndarray, reach: int, rate: float) -> flo
     return float(np.median(np.median(moved, axis=0) / (np.median(np.ptp(beats, axis=2), axis=0) + 1e-9)))
 
 
-def spectrum(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the frequencies in Hz, (n,), and the share of each in the power of each lead, (leads, n)."""
-    centred = signal - signal.mean(axis=1, keepdims=True)
-    power = np.square(np.abs(np.fft.rfft(centred * np.hanning(signal.shape[1]), axis=1)))
-    return np.fft.rfftfreq(signal.shape[1], 1 / rate), power / (power.sum(axis=1, keepdims=True) + 1e-30)
+def _around(rate: float) -> tuple[int, int]:
+    """Samples of a beat before and after its QRS."""
+    return round(0.1 * rate), round(0.35 * rate)
 
 
-def line_shares(frequencies: np.ndarray, power: np.ndarray, lines: int) -> list[tuple[float, float]]:
-    """Returns the frequency and the share of the strongest lines of a spectrum (n,), as wide as a window of Hann
-    makes them, five bins.
-    """
-    width, power, found = 2, power.copy(), []
-    for _ in range(lines):
-        sums = np.convolve(power, np.ones(2 * width + 1), mode="same")
-        at = int(sums.argmax())
-        line = slice(max(0, at - width), at + width + 1)
-        found.append((float(frequencies[line] @ power[line] / (sums[at] + 1e-30)), float(sums[at])))
-        power[line] = 0
-    return found
+def _cut(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Returns the signal around each peak, (peaks, leads, before + after + 1)."""
+    return signal[:, peaks[:, None] + np.arange(-before, after + 1)].transpose(1, 0, 2)
 
 
 def is_flutter(cleaned: np.ndarray, rate: float) -> bool:
@@ -314,13 +284,6 @@ def is_flutter(cleaned: np.ndarray, rate: float) -> bool:
     if sine_share(cleaned, rate) > MOST_SINE_SHARE or _are_tones(frequencies[inside], power[inside]):
         return False
     return are_related(cleaned)
-
-
-def are_related(signal: np.ndarray) -> bool:
-    """Tells whether three dipoles explain most of leads (leads, samples), as they do of an ECG."""
-    scaled = signal / (signal.std(axis=1, keepdims=True) + 1e-9)
-    strengths = np.square(np.linalg.svd(scaled, compute_uv=False))
-    return bool(strengths[:3].sum() >= LEAST_RELATED * strengths.sum())
 
 
 def sine_share(signal: np.ndarray, rate: float) -> float:
@@ -349,25 +312,11 @@ def _are_tones(frequencies: np.ndarray, power: np.ndarray) -> bool:
     return sum(share for _, share in lines) > MOST_SINE_SHARE and bool(apart.any())
 
 
-def are_square(leads: np.ndarray) -> np.ndarray:
-    """Tells which leads (leads, samples) keep to two levels, as calibration pulses do: bool (leads,)."""
-    ordered = np.sort(leads, axis=1)
-    cut = leads.shape[1] // 33
-    levels = ordered[:, [cut, -1 - cut]]
-    near = 0.12 * (levels[:, 1] - levels[:, 0])
-    shares = (np.abs(leads[:, None] - levels[:, :, None]) <= near[:, None, None]).mean(axis=2)
-    return (shares.sum(axis=1) > 0.9) & (shares.min(axis=1) > 0.04)
-
-
-def are_straight(leads: np.ndarray, rate: float) -> np.ndarray:
-    """Tells which leads (leads, samples) move along straight lines for the most part: bool (leads,)."""
-    lag = max(1, round(0.04 * rate))
-    steps = leads[:, lag:] - leads[:, :-lag]
-    sizes = np.abs(steps)
-    bends = np.abs(steps[:, lag:] - steps[:, :-lag])
-    usual = np.sort(sizes, axis=1)[:, sizes.shape[1] // 2]
-    straight = np.where(bends < 0.02 * usual[:, None], sizes[:, lag:], 0).sum(axis=1)
-    return straight > 0.35 * sizes.sum(axis=1)
+def are_related(signal: np.ndarray) -> bool:
+    """Tells whether three dipoles explain most of leads (leads, samples), as they do of an ECG."""
+    scaled = signal / (signal.std(axis=1, keepdims=True) + 1e-9)
+    strengths = np.square(np.linalg.svd(scaled, compute_uv=False))
+    return bool(strengths[:3].sum() >= LEAST_RELATED * strengths.sum())
 
 
 def cause_of(lead: np.ndarray, sampling_rate: float) -> str:
@@ -433,5 +382,57 @@ CAUSES: tuple[Callable[[np.ndarray, float], str | None], ...] = (
     _is_sine,
     _is_noise,
 )
+
+
+def thinned(signal: np.ndarray, sampling_rate: float, least_rate: float = 125) -> tuple[np.ndarray, float]:
+    """Returns leads (leads, samples) as means of neighbouring samples, and their rate: as low as possible, but not less
+    than `least_rate` Hz.
+    """
+    every = max(1, int(sampling_rate // least_rate))
+    stop = signal.shape[1] // every * every
+    return sum(signal[:, first:stop:every] for first in range(every)) / every, sampling_rate / every
+
+
+def are_square(leads: np.ndarray) -> np.ndarray:
+    """Tells which leads (leads, samples) keep to two levels, as calibration pulses do: bool (leads,)."""
+    ordered = np.sort(leads, axis=1)
+    cut = leads.shape[1] // 33
+    levels = ordered[:, [cut, -1 - cut]]
+    near = 0.12 * (levels[:, 1] - levels[:, 0])
+    shares = (np.abs(leads[:, None] - levels[:, :, None]) <= near[:, None, None]).mean(axis=2)
+    return (shares.sum(axis=1) > 0.9) & (shares.min(axis=1) > 0.04)
+
+
+def are_straight(leads: np.ndarray, rate: float) -> np.ndarray:
+    """Tells which leads (leads, samples) move along straight lines for the most part: bool (leads,)."""
+    lag = max(1, round(0.04 * rate))
+    steps = leads[:, lag:] - leads[:, :-lag]
+    sizes = np.abs(steps)
+    bends = np.abs(steps[:, lag:] - steps[:, :-lag])
+    usual = np.sort(sizes, axis=1)[:, sizes.shape[1] // 2]
+    straight = np.where(bends < 0.02 * usual[:, None], sizes[:, lag:], 0).sum(axis=1)
+    return straight > 0.35 * sizes.sum(axis=1)
+
+
+def line_shares(frequencies: np.ndarray, power: np.ndarray, lines: int) -> list[tuple[float, float]]:
+    """Returns the frequency and the share of the strongest lines of a spectrum (n,), as wide as a window of Hann
+    makes them, five bins.
+    """
+    width, power, found = 2, power.copy(), []
+    for _ in range(lines):
+        sums = np.convolve(power, np.ones(2 * width + 1), mode="same")
+        at = int(sums.argmax())
+        line = slice(max(0, at - width), at + width + 1)
+        found.append((float(frequencies[line] @ power[line] / (sums[at] + 1e-30)), float(sums[at])))
+        power[line] = 0
+    return found
+
+
+def spectrum(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the frequencies in Hz, (n,), and the share of each in the power of each lead, (leads, n)."""
+    centred = signal - signal.mean(axis=1, keepdims=True)
+    power = np.square(np.abs(np.fft.rfft(centred * np.hanning(signal.shape[1]), axis=1)))
+    return np.fft.rfftfreq(signal.shape[1], 1 / rate), power / (power.sum(axis=1, keepdims=True) + 1e-30)
+
 
 __all__ = ["not_an_ecg"]

@@ -193,13 +193,6 @@ def _meant(finding: str, by_words: Mapping[str, str]) -> str | None:
     return by_words.get(_same(finding)) or by_words.get(_same(mended(_same(finding), vocabulary)))
 
 
-def _same(words: str) -> str:
-    """The wording that stands for all of the same meaning."""
-    for pattern, standard in _SAME:
-        words = pattern.sub(standard, words)
-    return words
-
-
 @lru_cache(maxsize=8)
 def _by_words(wordings: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Words without an article, as `_same` leaves them -> code of the statement."""
@@ -211,6 +204,13 @@ def _by_words(wordings: tuple[tuple[str, str], ...]) -> dict[str, str]:
             if each not in table or table[each].startswith("super:"):
                 table[each] = code
     return table
+
+
+def _same(words: str) -> str:
+    """The wording that stands for all of the same meaning."""
+    for pattern, standard in _SAME:
+        words = pattern.sub(standard, words)
+    return words
 
 
 __all__ = ["asked_statement", "statement_of"]

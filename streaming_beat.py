@@ -142,10 +142,6 @@ class BeatStream:
         segments = -(-self._total() // self.model.config.segment_length)
         return self._encode([self._cut(k) for k in range(self.segment, segments)])
 
-    def _total(self) -> int:
-        """Number of samples that were pushed, at the model's rate."""
-        return round(self.pushed * self.model.config.sampling_rate / self.rate)
-
     def _cut(self, k: int) -> CleanedSegment:
         """Cuts segment k out of the stream, cleaned, and lets go of what no later segment needs."""
         start, end = k * self.seconds, (k + 1) * self.seconds
@@ -180,6 +176,10 @@ class BeatStream:
         part = slice(place, place + length)
         names = quality["warnings"] if lead_mask[:, part].any() else ["off"]
         return CleanedSegment(start, values[:, part], lead_mask[:, part], names)
+
+    def _total(self) -> int:
+        """Number of samples that were pushed, at the model's rate."""
+        return round(self.pushed * self.model.config.sampling_rate / self.rate)
 
     @torch.no_grad()
     def _encode(self, segments: list[CleanedSegment]) -> list[BeatStreamSegment]:

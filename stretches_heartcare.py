@@ -29,26 +29,6 @@ class Column(NamedTuple):
     stop: int
 
 
-def best_stretch(recorded: np.ndarray) -> slice:
-    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
-    that were recorded all through it.
-
-    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
-
-    Args:
-        recorded: bool (leads, samples).
-    """
-    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
-    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
-    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
-    # The edge from which on each lead was recorded without a gap up to the end of each part.
-    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
-    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
-    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
-    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
-    return slice(int(starts[count, last]), int(edges[last + 1]))
-
-
 def delineate_stretches(
     signal: np.ndarray, recorded: np.ndarray, sampling_rate: float
 ) -> tuple[Delineation, np.ndarray]:
@@ -87,6 +67,26 @@ def delineate_stretches(
     seen = find_r_peaks(np.where(recorded, signal, 0.0), sampling_rate, recorded) / sampling_rate
     away = np.abs(seen[:, None] - np.array(borders) / sampling_rate).min(axis=1)
     return _joined(parts, seen[away < BESIDE]), present
+
+
+def best_stretch(recorded: np.ndarray) -> slice:
+    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
+    that were recorded all through it.
+
+    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
+
+    Args:
+        recorded: bool (leads, samples).
+    """
+    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
+    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
+    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
+    # The edge from which on each lead was recorded without a gap up to the end of each part.
+    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
+    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
+    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
+    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
+    return slice(int(starts[count, last]), int(edges[last + 1]))
 
 
 def _has_qrs(found: Delineation) -> bool:

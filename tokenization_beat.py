@@ -243,10 +243,6 @@ class BeatModel(BeatPreTrainedModel):
         """Replaces the layer that embeds patches."""
         self.encoder.patch_embedding = value
 
-    def num_latents(self, num_samples: int) -> int:
-        """Number of latents of an ECG of `num_samples` samples."""
-        return (num_samples + self.config.samples_per_latent - 1) // self.config.samples_per_latent
-
     @can_return_tuple
     def encode(
         self,
@@ -481,30 +477,10 @@ class BeatModel(BeatPreTrainedModel):
         x = nn.functional.pad(x, (padding, 0), value=fill)
         return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
 
-    @staticmethod
-    def _from_segments(x: torch.Tensor, batch: int, n: int) -> torch.Tensor:
-        """(B*S, C, length) -> (B, C, n), the inverse of `_to_segments`."""
-        return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2)[..., -n:]
-
     @capture_outputs
     def _encode_segments(self, segments: Segments, **kwargs: Any) -> BaseModelOutput:
         """Query states (B*S, m, D); the library records the layers while this runs, where `kwargs` asks for them."""
         return BaseModelOutput(last_hidden_state=self.encoder(*segments.encoder_inputs))
-
-    @capture_outputs
-    def _autoencode(self, segments: Segments, num_samples: int, **kwargs: Any) -> BeatOutput:
-        """Encodes, quantizes and restores; the library records the layers while this runs, but none of the forecast."""
-        hidden_states = self.encoder(*segments.encoder_inputs)
-        quantized = self.quantizer(hidden_states, segments.latent_mask)
-        latents = quantized.latents.to(self.dtype)
-        return BeatOutput(
-            **self._tokens(quantized.codes, quantized.latents, segments, num_samples),
-            vq_loss=quantized.loss.sum(),
-            reconstruction=self._restore(latents, segments.latent_mask, segments.gain, num_samples),
-            core_latents=self._per_ecg(quantized.core, segments, num_samples),
-            codebook_usage=quantized.usage,
-            codebook_perplexity=quantized.perplexity,
-        )
 
     def _refine(self, hidden_states: torch.Tensor, segments: Segments, steps: int) -> torch.LongTensor:
         """Looks for better codes (B*S, num_levels, m) by gradient steps on the latents with a pull towards their codes.
@@ -547,10 +523,20 @@ class BeatModel(BeatPreTrainedModel):
                     decay.step()
         return torch.cat([core_codes, best], dim=1)
 
-    def _per_ecg(self, latents: torch.Tensor, segments: Segments, num_samples: int) -> torch.Tensor:
-        """(B*S, m, D) -> (B, N, D)."""
-        batch = len(segments.gain)
-        return latents.reshape(batch, -1, latents.shape[-1])[:, -self.num_latents(num_samples) :]
+    @capture_outputs
+    def _autoencode(self, segments: Segments, num_samples: int, **kwargs: Any) -> BeatOutput:
+        """Encodes, quantizes and restores; the library records the layers while this runs, but none of the forecast."""
+        hidden_states = self.encoder(*segments.encoder_inputs)
+        quantized = self.quantizer(hidden_states, segments.latent_mask)
+        latents = quantized.latents.to(self.dtype)
+        return BeatOutput(
+            **self._tokens(quantized.codes, quantized.latents, segments, num_samples),
+            vq_loss=quantized.loss.sum(),
+            reconstruction=self._restore(latents, segments.latent_mask, segments.gain, num_samples),
+            core_latents=self._per_ecg(quantized.core, segments, num_samples),
+            codebook_usage=quantized.usage,
+            codebook_perplexity=quantized.perplexity,
+        )
 
     def _tokens(self, codes: torch.Tensor, latents: torch.Tensor, segments: Segments, num_samples: int) -> dict:
         """Codes, gain and latents of ECGs, of codes and latents per segment."""
@@ -559,6 +545,15 @@ class BeatModel(BeatPreTrainedModel):
             "gain": segments.gain,
             "latents": self._per_ecg(latents, segments, num_samples),
         }
+
+    def _per_ecg(self, latents: torch.Tensor, segments: Segments, num_samples: int) -> torch.Tensor:
+        """(B*S, m, D) -> (B, N, D)."""
+        batch = len(segments.gain)
+        return latents.reshape(batch, -1, latents.shape[-1])[:, -self.num_latents(num_samples) :]
+
+    def num_latents(self, num_samples: int) -> int:
+        """Number of latents of an ECG of `num_samples` samples."""
+        return (num_samples + self.config.samples_per_latent - 1) // self.config.samples_per_latent
 
     def _restore(self, latents, latent_mask, gain, num_samples: int) -> torch.Tensor:
         """Latents per segment (B*S, m, D) -> signals (B, L, num_samples) in mV."""
@@ -573,6 +568,11 @@ class BeatModel(BeatPreTrainedModel):
         latents = nn.functional.pad(latents, (0, 0, short, 0))
         latent_mask = nn.functional.pad(latent_mask, (short, 0), value=False)
         return self.decoder(latents, latent_mask, future=True).float() * gain[:, None, None]
+
+    @staticmethod
+    def _from_segments(x: torch.Tensor, batch: int, n: int) -> torch.Tensor:
+        """(B*S, C, length) -> (B, C, n), the inverse of `_to_segments`."""
+        return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2)[..., -n:]
 
     @staticmethod
     def masked_mse(

@@ -247,12 +247,6 @@ def _owners(ink: np.ndarray, paths: np.ndarray) -> np.ndarray:
     return np.where(result > 0, result, of_tip[tips])
 
 
-def _way(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first and the last pixel in each column, (width,) both, of the way from the column before."""
-    before = np.concatenate([path[:1], path[:-1]])
-    return np.minimum(path, before), np.maximum(path, before)
-
-
 def edges(band: np.ndarray, path: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the upper and the lower edge of the ink that a path goes over, in pixels of the band, (width,) each, NaN
     where it goes over paper.
@@ -279,6 +273,12 @@ def edges(band: np.ndarray, path: np.ndarray, others: np.ndarray) -> tuple[np.nd
     bottom = below - 0.5 + band[np.minimum(below, height - 1), columns] - _lack(band, below - 1, columns)
     there = start >= 0
     return np.where(there, top, np.nan), np.where(there, bottom, np.nan)
+
+
+def _way(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first and the last pixel in each column, (width,) both, of the way from the column before."""
+    before = np.concatenate([path[:1], path[:-1]])
+    return np.minimum(path, before), np.maximum(path, before)
 
 
 def _lack(band: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -67,29 +67,6 @@ class Asked:
     certainty: float = 1.0
 
 
-@lru_cache(maxsize=20_000)
-def parts_of_word(word: str) -> tuple[int, ...]:
-    """Returns the hashes of a word and of its parts of two to five letters, from 1 to `BUCKETS`."""
-    marked = f"<{word}>"
-    parts = [marked] + [marked[start : start + n] for n in (3, 4, 5, 2) for start in range(len(marked) - n + 1)]
-    return tuple(zlib.crc32(part.encode()) % BUCKETS + 1 for part in dict.fromkeys(parts))[:MOST_PARTS]
-
-
-def words_of(questions: Sequence[str]) -> torch.Tensor:
-    """Returns questions as hashes of their words' parts, int64 (questions, words, parts), padded with 0."""
-    rows = []
-    for question in questions:
-        words = _WORD.findall(normalize(question)) or ["?"]
-        if len(words) > LONGEST:
-            words = words[: LONGEST // 3] + words[-(LONGEST - LONGEST // 3) :]
-        rows.append([parts_of_word(word) for word in words])
-    table = np.zeros((len(rows), max(map(len, rows)), MOST_PARTS), np.int64)
-    for row, words in zip(table, rows):
-        for place, parts in zip(row, words):
-            place[: len(parts)] = parts
-    return torch.from_numpy(table)
-
-
 class QuestionReader(nn.Module):
     """Reads what questions ask for.
 
@@ -122,6 +99,13 @@ class QuestionReader(nn.Module):
         # Each answer looks at the letters that matter to it, and at the question as a whole.
         self.score, self.value = nn.Linear(width, outputs), nn.Linear(width, outputs)
 
+    @torch.no_grad()
+    def read(self, questions: Sequence[str]) -> list[Asked]:
+        """Returns what each of some questions asks for."""
+        words = words_of(questions).to(self.score.weight.device)
+        logits = {name: part.float().cpu() for name, part in self(words).items()}
+        return [self.answer({name: part[row] for name, part in logits.items()}) for row in range(len(questions))]
+
     def forward(self, words: torch.Tensor) -> dict[str, torch.Tensor]:
         """Returns logits of each part of the answer, (B, choices).
 
@@ -136,13 +120,6 @@ class QuestionReader(nn.Module):
         scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
         logits = (scores.softmax(1) * self.value(x)).sum(1)
         return dict(zip(self.parts, logits.split([len(part) for part in self.parts.values()], dim=1)))
-
-    @torch.no_grad()
-    def read(self, questions: Sequence[str]) -> list[Asked]:
-        """Returns what each of some questions asks for."""
-        words = words_of(questions).to(self.score.weight.device)
-        logits = {name: part.float().cpu() for name, part in self(words).items()}
-        return [self.answer({name: part[row] for name, part in logits.items()}) for row in range(len(questions))]
 
     def answer(self, logits: dict[str, torch.Tensor]) -> Asked:
         """Returns what a question asks for.
@@ -180,6 +157,29 @@ class QuestionReader(nn.Module):
             certainty = certainty * logits["topic"].softmax(0).max()
         reason = best("reason") if kind == "cannot" else ""
         return Asked(kind, codes, every, negated, topic, quantities, reason, float(certainty))
+
+
+def words_of(questions: Sequence[str]) -> torch.Tensor:
+    """Returns questions as hashes of their words' parts, int64 (questions, words, parts), padded with 0."""
+    rows = []
+    for question in questions:
+        words = _WORD.findall(normalize(question)) or ["?"]
+        if len(words) > LONGEST:
+            words = words[: LONGEST // 3] + words[-(LONGEST - LONGEST // 3) :]
+        rows.append([parts_of_word(word) for word in words])
+    table = np.zeros((len(rows), max(map(len, rows)), MOST_PARTS), np.int64)
+    for row, words in zip(table, rows):
+        for place, parts in zip(row, words):
+            place[: len(parts)] = parts
+    return torch.from_numpy(table)
+
+
+@lru_cache(maxsize=20_000)
+def parts_of_word(word: str) -> tuple[int, ...]:
+    """Returns the hashes of a word and of its parts of two to five letters, from 1 to `BUCKETS`."""
+    marked = f"<{word}>"
+    parts = [marked] + [marked[start : start + n] for n in (3, 4, 5, 2) for start in range(len(marked) - n + 1)]
+    return tuple(zlib.crc32(part.encode()) % BUCKETS + 1 for part in dict.fromkeys(parts))[:MOST_PARTS]
 
 
 __all__ = ["FLAGS", "KINDS", "QUANTITIES", "REASONS", "TOPICS", "Asked", "QuestionReader", "words_of"]

@@ -129,21 +129,6 @@ def uncalibrated(lines: list[str], names: list[str]) -> list[str]:
     return [name for name, gain in zip(names, gains) if re.match(r"[+-]?0*\.?0*(?:e[+-]?\d+)?(?![\d.])", gain)]
 
 
-def read_header(header: Path) -> tuple[list[str], list[str]]:
-    """Reads a header -> its lines but empty ones, and the texts of its comments.
-
-    Raises: `FileNotFoundError`, and `ValueError` for what is too long for a header.
-    """
-    content = read_bytes(header, MAX_HEADER_BYTES)
-    text = content.decode(encoding_of(content) or "utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if (longest := max(map(len, lines), default=0)) > MAX_SIGNAL_LINE:
-        raise ValueError(f"{header} has a line of {longest} characters; a WFDB header has at most {MAX_SIGNAL_LINE}.")
-    return lines, comments
-
-
 def at_one_rate(
     source: Path, names: list[str], units: list[str], signals: list[np.ndarray], rates: list[float]
 ) -> dict:
@@ -358,6 +343,21 @@ def check_signals(header: Path, parsed: Any) -> None:
     for gain in parsed.adc_gain or []:
         if gain is not None and not (math.isfinite(gain) and gain):
             raise ValueError(f"{header} has adc_gain={gain:g}; expected a finite number that is not 0.")
+
+
+def read_header(header: Path) -> tuple[list[str], list[str]]:
+    """Reads a header -> its lines but empty ones, and the texts of its comments.
+
+    Raises: `FileNotFoundError`, and `ValueError` for what is too long for a header.
+    """
+    content = read_bytes(header, MAX_HEADER_BYTES)
+    text = content.decode(encoding_of(content) or "utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if (longest := max(map(len, lines), default=0)) > MAX_SIGNAL_LINE:
+        raise ValueError(f"{header} has a line of {longest} characters; a WFDB header has at most {MAX_SIGNAL_LINE}.")
+    return lines, comments
 
 
 __all__ = ["RECORD_FILES", "at_one_rate", "read_header", "read_plain_wfdb", "read_wfdb"]

@@ -72,39 +72,6 @@ class Scan:
         )
 
 
-def clock(seconds: float) -> str:
-    """Returns a time as "h:mm:ss"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
-    """Measures windows of a long recording, and chooses those that stand for it; where none is an ECG, the one in the
-    middle.
-
-    Args:
-        ecg: A recording of more than `WINDOW_SECONDS`.
-        extractor: What cleans and measures each window.
-    """
-    rate, samples = ecg.sampling_rate, ecg.signal.shape[1]
-    length = round(WINDOW_SECONDS * rate)
-    # The last one ends where the recording ends, and shares samples with the one before.
-    number = min(-(-samples // length), MOST_WINDOWS)
-    places = np.unique(np.linspace(0, samples - length, number).round().astype(int)).tolist()
-    found = {}
-    for place in places:
-        measured = _measured(ecg, place, place + length, extractor)
-        if measured is not None:
-            found[place] = measured
-    rates = [of_window for _, of_window, _ in found.values() if of_window is not None]
-    chosen = _chosen(found) or {places[len(places) // 2]: "in the middle"}
-    parts = [
-        Window(place, place + length, place / rate, length / rate, reason) for place, reason in sorted(chosen.items())
-    ]
-    of_all = (min(rates), float(np.median(rates)), max(rates)) if rates else None
-    return Scan(tuple(parts), len(places), ecg.seconds, of_all, sum(ectopic > 0 for _, _, ectopic in found.values()))
-
-
 def cut_long(
     parts: list[dict[str, Any]], longest: float, extractor: BeatFeatureExtractor
 ) -> tuple[list[dict[str, Any]], list[list[Window]], list[Scan | None]]:
@@ -136,28 +103,36 @@ def cut_long(
     return new, windows, scans
 
 
-def summary_of(scans: list[Scan | None]) -> str:
-    """Returns what was measured in the long ones of some recordings, in words; an empty text where there is none."""
-    several = len(scans) > 1
-    return " ".join(f"ECG {number}: {scan}" if several else str(scan) for number, scan in enumerate(scans, 1) if scan)
-
-
-def plain_windows(windows: list[list[Window]]) -> list[dict[str, Any] | None]:
-    """Returns, for each recording that was read, the window that it is as plain values, None for a whole one.
-
-    Args:
-        windows: For each recording that was given its windows, none for a whole one.
-    """
-    return [
-        None if window is None else {"recording": number, **{name: getattr(window, name) for name in SHOWN}}
-        for number, own in enumerate(windows)
-        for window in own or [None]
-    ]
-
-
 def _is_long(part: dict[str, Any], longest: float) -> bool:
     signal, rate = part.get("signal"), part.get("sampling_rate")
     return part["type"] == "ecg" and signal is not None and bool(rate) and np.shape(signal)[-1] > longest * rate
+
+
+def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
+    """Measures windows of a long recording, and chooses those that stand for it; where none is an ECG, the one in the
+    middle.
+
+    Args:
+        ecg: A recording of more than `WINDOW_SECONDS`.
+        extractor: What cleans and measures each window.
+    """
+    rate, samples = ecg.sampling_rate, ecg.signal.shape[1]
+    length = round(WINDOW_SECONDS * rate)
+    # The last one ends where the recording ends, and shares samples with the one before.
+    number = min(-(-samples // length), MOST_WINDOWS)
+    places = np.unique(np.linspace(0, samples - length, number).round().astype(int)).tolist()
+    found = {}
+    for place in places:
+        measured = _measured(ecg, place, place + length, extractor)
+        if measured is not None:
+            found[place] = measured
+    rates = [of_window for _, of_window, _ in found.values() if of_window is not None]
+    chosen = _chosen(found) or {places[len(places) // 2]: "in the middle"}
+    parts = [
+        Window(place, place + length, place / rate, length / rate, reason) for place, reason in sorted(chosen.items())
+    ]
+    of_all = (min(rates), float(np.median(rates)), max(rates)) if rates else None
+    return Scan(tuple(parts), len(places), ecg.seconds, of_all, sum(ectopic > 0 for _, _, ectopic in found.values()))
 
 
 def _measured(
@@ -194,6 +169,31 @@ def _chosen(found: dict[int, tuple[float, float | None, int]]) -> dict[int, str]
         for place in places:
             reasons.setdefault(place, []).append(reason)
     return {place: ", ".join(words) for place, words in reasons.items()}
+
+
+def summary_of(scans: list[Scan | None]) -> str:
+    """Returns what was measured in the long ones of some recordings, in words; an empty text where there is none."""
+    several = len(scans) > 1
+    return " ".join(f"ECG {number}: {scan}" if several else str(scan) for number, scan in enumerate(scans, 1) if scan)
+
+
+def plain_windows(windows: list[list[Window]]) -> list[dict[str, Any] | None]:
+    """Returns, for each recording that was read, the window that it is as plain values, None for a whole one.
+
+    Args:
+        windows: For each recording that was given its windows, none for a whole one.
+    """
+    return [
+        None if window is None else {"recording": number, **{name: getattr(window, name) for name in SHOWN}}
+        for number, own in enumerate(windows)
+        for window in own or [None]
+    ]
+
+
+def clock(seconds: float) -> str:
+    """Returns a time as "h:mm:ss"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 __all__ = [
