@@ -18,12 +18,12 @@ import numpy as np
 from scipy import fft
 from scipy import signal as scipy_signal
 
-CACHED_BYTES = 2**25  # of the filters that are kept, for each kind
+CACHED_BYTES = 2**25  # of the filters of each kind that are kept
 # scipy keeps what it needs for the 16 latest lengths of transforms, up to 72 bytes for each sample. So long recordings
 # are filtered in overlapping blocks of few lengths.
-WHOLE_SAMPLES = 2**16  # of a recording that is filtered as a whole, which is two minutes at 500 Hz
+WHOLE_SAMPLES = 2**16  # most samples that are filtered as a whole: two minutes at 500 Hz
 BLOCK_SAMPLES = 2**18  # of a block, unless its margins need more
-SETTLED = 1e-12  # of the answer of a filter to a change, what is left of it behind the margin of a block
+SETTLED = 1e-12  # share of a filter's response to a change that is left beyond the margin of a block
 HIGHPASS_DECAY = 2 * np.pi * np.sin(np.pi / 8)  # 1/s, of the slowest pole of the high-pass with a corner of 1 Hz
 NOTCH_HZ = 0.4  # width of a notch
 NOTCH_DECAY = np.pi * NOTCH_HZ  # 1/s
@@ -86,7 +86,7 @@ def held_values(signal: np.ndarray, samples: int) -> np.ndarray:
 
     Args:
         signal: (leads, samples), NaN where nothing was recorded.
-        samples: Number of steps from one sample to the next without any change from which on a value counts as held.
+        samples: Number of samples without a change from the one before, in a row, from which on a value is held.
     """
     held = np.zeros(signal.shape, bool)
     for row, lead in zip(held, signal):
@@ -135,8 +135,8 @@ def _without_hum(signal: np.ndarray, rate: float, lines: tuple[float, ...]) -> n
 
 
 def block_length(samples: int) -> int:
-    """Returns a length, at most an eighth above `samples`, of which there are only eight between n and 2n and whose
-    cosine transform is fast.
+    """Rounds a number of samples up, by an eighth at most, to a length whose cosine transform is fast. There are only
+    eight such lengths from one power of two to the next, so that filters can be kept for them.
     """
     step = 1 << max(samples.bit_length() - 4, 0)
     return -(-samples // step) * step

@@ -43,9 +43,9 @@ class ECG:
             diagnosis codes, and "reason_for_admission" of a WFDB header; "device_report" of devices.
         fold: 1 to 10, where the source has folds.
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
-        warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1",
-            "gain_assumed_200:II" for a lead that was not calibrated, "amplitude_overflow:II" for values
-            that float32 cannot hold, which are NaN in `signal`.
+        warnings: Names of assumptions and faults: "units_assumed_mV", "lead_unknown:ECG1", "gain_assumed_200:II" for a
+            lead that was not calibrated, "amplitude_overflow:II" for values that float32 cannot hold, which are NaN in
+            `signal`.
 
     Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
         names than leads, or with an impossible sampling rate; `TypeError` for a source, notes or warnings that are no
@@ -108,7 +108,7 @@ class ECG:
         units: str | None = None,
         source: str | None = None,
     ) -> "ECG":
-        """Makes an ECG of an array, of a mapping, or of any object that has the attributes of an ECG.
+        """Makes an ECG from an array, a mapping, or any object that has the attributes of an ECG.
 
         Args:
             given: (leads, samples) or (samples,) as a numpy array or torch tensor, with the other arguments beside it;
@@ -119,7 +119,7 @@ class ECG:
             units: "mV", "uV", "V" or "nV". Without them mV are assumed, and the warning "units_assumed_mV" says so.
             source: Name of the recording for messages.
 
-            What `given` says itself counts more than the other arguments.
+            A value in `given` itself counts before one of the other arguments.
 
         Raises: `TypeError` and `ValueError` that say what came and what was expected.
         """
@@ -208,7 +208,7 @@ class ECG:
         return int(rate) if rate.is_integer() else rate
 
     def _standard_leads(self, count: int) -> tuple[list[int], tuple[str, ...], list[str], list[str]]:
-        """Rows of the twelve leads, their standard names, and the notes and warnings about all other names."""
+        """Returns the rows of the twelve leads, their standard names, and the notes and warnings about other names."""
         rows, names, notes, warnings = [], [], [], []
         given = [str(name).strip().lower() for name in self.lead_names]
         is_chest = any(re.match(r"c[1256]\b", name) for name in given)  # C3 and C4 alone are channels of an EEG
@@ -235,7 +235,7 @@ class ECG:
 
     @property
     def recorded(self) -> np.ndarray:
-        """bool (leads, samples): where something was recorded."""
+        """bool (leads, samples), True where something was recorded."""
         return np.isfinite(self.signal)
 
     @property
@@ -426,7 +426,6 @@ __all__ = [
     "MAX_RATE",
     "MIN_RATE",
     "age_between",
-    "as_array",
     "canonical_lead",
     "parse_age",
     "parse_sex",

@@ -159,11 +159,7 @@ def read_fhir(path: Path, content: dict) -> dict:
     ((recording, sampled),) = recordings.items()
     person = read_person(content, recording)
     without_unit = [lead.name for lead in sampled if not lead.unit]
-    names, values, rates = (
-        [lead.name for lead in sampled],
-        [lead.values for lead in sampled],
-        [lead.rate for lead in sampled],
-    )
+    names, values, rates, _ = map(list, zip(*sampled))
     if len(without_unit) == len(sampled):
         read = at_one_rate(path, names, ["mV"] * len(names), values, rates)
         del read["units"]
@@ -217,7 +213,7 @@ def as_counts(path: Path, data: Any, lower: float, upper: float) -> np.ndarray:
 
 
 def rate_of(path: Path, data: dict) -> float:
-    """Returns the sampling rate of a SampledData in Hz: of `period` in ms, or of `interval` in `intervalUnit`."""
+    """Returns the sampling rate of a SampledData in Hz, by `period` in ms, or by `interval` in `intervalUnit`."""
     units = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "min": 1 / 60}  # steps in a second
     if "period" in data:
         step, unit = number_of(path, data, "period", 0.0), "ms"
@@ -252,7 +248,7 @@ MDC_NAME = re.compile(r"MDC_ECG_(?:ELEC_POTL|LEAD)_", re.IGNORECASE)
 
 
 def lead_of(concept: Any) -> str:
-    """Returns the name of the lead in a FHIR CodeableConcept: of its codes and texts the first that is a lead."""
+    """Returns the name of the lead in a FHIR CodeableConcept: the first of its codes and texts that is a lead."""
     concept = concept if isinstance(concept, dict) else {}
     codings = dicts(concept.get("coding"))
     texts = [str(coding.get(key, "")) for coding in codings for key in ("display", "code")]
@@ -267,7 +263,7 @@ AGE_CODE = "30525-0"  # LOINC
 def read_person(content: dict, recording: Recording) -> dict:
     """Reads the age at the recording, the sex and the pseudonym of a recording's patient from FHIR resources.
 
-    Of several patients, the one counts that the recording refers to.
+    If there are several patients, the one that the recording refers to counts.
     """
     patients = [resource for resource in resources(content) if resource.get("resourceType") == "Patient"]
     if len(patients) > 1:
@@ -377,8 +373,7 @@ def not_read(path: Path, kind: str) -> ValueError:
     """Returns the error for a JSON file of another kind."""
     return ValueError(
         f'{path} is a JSON file ({kind}), which is not read; expected {{"signal": [[...]], "sampling_rate": ...}}, an '
-        "HL7 FHIR "
-        "Observation with SampledData, or a recording of Kardia's interface."
+        "HL7 FHIR Observation with SampledData, or a recording of Kardia's interface."
     )
 
 
@@ -393,4 +388,4 @@ KINDS = (
 )
 
 
-__all__ = ["KINDS", "Kind", "read_json"]
+__all__ = ["read_json"]

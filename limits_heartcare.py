@@ -18,7 +18,7 @@ MAX_PIXELS = 2**26  # of a picture; a sheet of A4 scanned at 600 dpi has half as
 
 @dataclass
 class Budget:
-    """The rest of what may be read.
+    """The values, pixels and seconds that may still be read.
 
     Attributes:
         values: Number of values of all recordings.

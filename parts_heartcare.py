@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Anything that is given as an ECG or a picture, as a part of a message.
+"""Turns anything that is given as an ECG or a picture into a part of a message.
 
 path, bytes, base64, array, ECG, picture, dict --as_part--> {"type": "ecg" or "image", ...}
 """
@@ -21,7 +21,7 @@ LONGEST_PATH = 1000  # characters; a longer text is base64
 
 
 def as_part(given: Any, **options: Any) -> dict[str, Any]:
-    """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
+    """Turns one ECG or picture in any form into a part of a message, as the processor takes it.
 
     Args:
         given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `DigitizedPage`, `ECG`, or a
@@ -49,7 +49,7 @@ def as_part(given: Any, **options: Any) -> dict[str, Any]:
 
 
 def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Makes a part of a message of a dict; see `as_part`."""
+    """Turns a dict into a part of a message; see `as_part`."""
     content = {name: value for name, value in given.items() if value is not None}
     kind, source = content.pop("type", None), content.pop("source", None)
     warnings = content.pop("warnings", None)
@@ -113,8 +113,8 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def without_question(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Returns the recording, or the list of several, that one input holds as a dict, and its own "question" and
-    "options", as far as there are any.
+    """Splits an input that is a dict into its recording, or list of recordings, and its own "question" and "options",
+    as far as it has them.
 
     Raises: `ValueError` where other keys stand beside "ecgs".
     """
@@ -133,8 +133,8 @@ def recordings_of(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
-    """Returns the numbers of the first recording or picture of the last message that has any, and of the one after its
-    last; 0 and 0 where no message has any.
+    """Returns the range of the recordings and pictures that a chat asks about, those of the last message that has any:
+    the number of its first one, and of the one after its last; (0, 0) where no message has any.
 
     Args:
         recordings: Parts of each message that are no text.
@@ -151,8 +151,8 @@ def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def name_of_repository(name_or_path: str) -> str:
-    """Returns the name of the repository that a model came from: an id on the Hub as it is, and of a folder its last
-    part alone, since the way to it says how a server is built.
+    """Returns the name of the repository that a model came from: an id on the Hub as it is, and the last part of a
+    folder's path alone, since the whole path would tell how a server is built.
     """
     folder = Path(name_or_path)
     is_folder = folder.is_absolute() or name_or_path and folder.is_dir()
@@ -182,7 +182,6 @@ __all__ = [
     "check_options",
     "name_of_repository",
     "name_options",
-    "parts_of",
     "recordings_of",
     "text_of",
     "without_question",

@@ -52,7 +52,7 @@ MEANT = {
     **dict.fromkeys(("candidate_labels", "choices", "answers", "labels"), "options"),
     **dict.fromkeys(("fs", "sr", "frequency"), "sampling_rate"),
 }
-LEAST_CERTAINTY = 0.5  # of what a question asks for; below, the question is said not to be understood
+LEAST_CERTAINTY = 0.5  # of what a question asks for; below it, the answer says that it was not understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
 
@@ -62,10 +62,10 @@ class Reading(NamedTuple):
     Attributes:
         messages: The chat that the processor takes.
         question, options: As they were given.
-        given: Parts of each message that are no text, as they were given.
+        given: Recordings and pictures of each message, as they were given.
         recordings: The same, with the windows of a long recording in its place.
         windows, scans: As `cut_long` returns them.
-        pictures: How each picture is read.
+        pictures: `Picture` of each picture, digitised or not.
         layout: The layout of the pictures, if it was given.
     """
 
@@ -95,10 +95,10 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         print(piece, end="")
     ```
 
-    What a question asks for is understood in any wording, in English and German. All answers about an ECG follow from
-    its measurements and from one set of findings, so that none contradicts another; a question that cannot be answered
-    is told so. Beat continues signals. What the heads of a checkpoint do not answer, its language model does. A
-    question is about the ECGs of the last message that has any.
+    Questions are understood in any wording, in English and German. A question is about the ECGs of the last message
+    that has any. All answers about an ECG follow from its measurements and from one set of findings, so that none
+    contradicts another; a question that cannot be answered gets a sentence that says so. Beat continues signals. The
+    language model answers whatever the heads of a checkpoint do not.
 
     A picture is digitised, so that Beat reads its signal beside what the ViT sees of it, and it is measured; one that
     cannot be digitised is read by the ViT alone, and a report says so. A recording of more than a minute is answered
@@ -234,13 +234,25 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         explain: bool = False,
         **given: Any,
     ) -> dict[str, Any]:
-        """Turns any input into a dict of `features`, the processor's outputs for it alone; the `question`; `options`;
-        `coverage`; `explain`; `measurements`; `quality`; `pictures`, how each picture is read; `kinds`, "ecg", "image"
-        or, for a digitised picture, "page", for each recording, window of a long one, and picture in their order;
-        `given`, the same for each that was given; `windows` of each of these, none for a whole one; `summary` of the
-        long ones that are asked about; `refusal`, why nothing is said, or an empty text; `about`, which of the `kinds`
-        are asked about, and `about_given`, which of the given ones (see `about_of`); `asked`, what is asked, and
-        `earlier`, what was asked before, the latest first; and `direct`, whether the language model is not asked.
+        """Reads and encodes one input; see `read` and `encode`.
+
+        Returns: a dict:
+            - features: The processor's outputs for this input alone.
+            - question, options, coverage, explain: As they were given; an empty list for no options.
+            - measurements, quality: Plain measurements and quality record of each signal and digitised page.
+            - pictures: `Picture` of each picture, digitised or not.
+            - kinds: "ecg", "image" or, for a digitised picture, "page": the kind of each recording, window of a long
+              one, and picture, in their order.
+            - given: The same for each recording and picture that was given.
+            - windows: For each of the given ones its windows, none for one that is read as a whole.
+            - summary: Sentences on the long recordings that are asked about; empty without any.
+            - refusal: Sentences that say why nothing is said of the ECGs; empty where something is.
+            - about, about_given: Range of the `kinds`, and of the `given`, that are asked about; see `about_of`.
+            - asked, earlier: The question as it was understood, None where it was not; and the user's earlier ones, the
+              latest first.
+            - logits, choices: For each of the `kinds`, code of each statement -> logit, and logit as an option; 0 until
+              the heads have read them, and None where there is no head.
+            - direct: True where the answer needs no words of the language model.
         """
         return self.encode(self.read(inputs, question, options, **given), coverage, explain)
 
@@ -283,7 +295,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         given: dict[str, Any],
         budget: Budget | None,
     ) -> list[dict[str, Any]]:
-        """The chat of an input: its own, or one message with the ECGs and the question."""
+        """Returns the chat of an input: its own, or one message with the ECGs and the question."""
 
         def read(part: Any) -> dict[str, Any]:
             if budget is None:
@@ -336,7 +348,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         return pictures
 
     def encode(self, reading: Reading, coverage: float | None = None, explain: bool = False) -> dict[str, Any]:
-        """Cleans, measures and tokenises what was read; see `preprocess`."""
+        """Cleans, measures and tokenises an input that was read; see `preprocess` for the result."""
         if coverage is not None:
             self._findings_head("coverage").threshold(coverage)
         if explain:
@@ -368,7 +380,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         first, last = prepared["about_given"]
         prepared["summary"] = summary_of(reading.scans[first:last])
         prepared["refusal"] = self._refusal(prepared) if any(recordings) else NO_ECG
-        # Whether there is a direct answer does not depend on what is found.
+        # The same questions have a direct answer whatever is found, so the findings may be unknown here.
         unread = dict.fromkeys(self._wordings, 0.0)
         found = [unread if self._has_head(kind) else None for kind in prepared["kinds"]]
         prepared |= {"logits": found, "choices": list(found)}
@@ -380,7 +392,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         return self.model.findings_head
 
     def _process(self, messages: list[dict], layout: str | None) -> tuple[dict, list[dict], list[dict]]:
-        """The processor's outputs for a chat, and the measurements and quality of its signals."""
+        """Returns the processor's outputs for a chat, and the measurements and quality of its signals."""
         features = self.processor.apply_chat_template(
             messages,
             add_generation_prompt=True,
@@ -413,7 +425,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         )
 
     def _places(self) -> float:
-        """Number of tokens that the language model can read, infinite for one without a limit."""
+        """Returns the number of tokens that the language model can read, infinite for one without a limit."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
 
     def understand(self, question: str, options: list[str] | None = None) -> Asked | None:
@@ -490,7 +502,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             each["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
 
     def _choose(self, batch: list[dict], inputs: dict):
-        """Probabilities of the options, each as a whole answer."""
+        """Scores each option as a whole answer, and takes the likeliest."""
         answers = [self.processor.answer_ids(each["options"]) for each in batch]
         for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
             best, shares = option_shares(scores)
@@ -503,8 +515,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         Args:
             prepared: Result of `preprocess`.
             text: The answer, or its beginning.
-            finished: Whether the text is the whole answer; the beginning of one is returned as far as later words
-                cannot change it.
+            finished: True if the text is the whole answer; a beginning is returned as far as later words cannot change
+                it.
         """
         if (number := signal_asked(prepared)) is not None:
             return numbered(text, prepared["measurements"][number], finished)
@@ -551,7 +563,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
 
 
 def check_page(layout: str | None, speed: float | None, gain: float | None, digitize: bool | None) -> None:
-    """Raises `ValueError` for what cannot be true of a page."""
+    """Raises `ValueError` for a layout, speed, gain or choice that no page has."""
     if layout is not None:
         checked_layout(layout)
     for name, value, unit in (("speed", speed, "mm/s"), ("gain", gain, "mm/mV")):

@@ -109,8 +109,8 @@ _ECG_WORDS = re.compile(
     r"|vhf|svt|vt|nsr|sr|borderline|low|high|abnorm\w*|ohne|kein\w*|no|not|without)\b",
     re.IGNORECASE,
 )
-DEVICE_REPORT = "device_report"  # column of what the device wrote before an expert changed it
-REASON = "reason_for_admission"  # column of why the patient came
+DEVICE_REPORT = "device_report"  # column of the device's own text, before an expert changed it
+REASON = "reason_for_admission"  # column of the reason why the patient came
 TEXT_COLUMNS = (DEVICE_REPORT, REASON)  # columns of free text
 LEFT_OUT = "left out parts of the report that identify a person"  # a note
 # Full stops behind these end no sentence.
@@ -199,7 +199,7 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def _without_person(sentence: str) -> str:
-    """A sentence up to what speaks of a person, without numbers and addresses; "" where nothing else is left."""
+    """Returns a sentence up to where it speaks of a person, without numbers and addresses; "" if nothing is left."""
     stripped = sentence.strip(" \t.;:-\r\n")
     if _BARE.fullmatch(stripped) or is_name(stripped):
         return ""
@@ -220,14 +220,13 @@ def is_name(line: str) -> bool:
 
 
 def _could_be_name(line: str) -> bool:
-    """True for a line of at most four capitalized words, or a number or date, that has no word of an ECG report."""
+    """Tells whether a line is at most four capitalized words, a number or a date, without a word of an ECG report."""
     stripped = line.strip(" \t.;:-")
     return bool(_NAME_ALONE.fullmatch(stripped) or _BARE.fullmatch(stripped)) and not _ECG_WORDS.search(stripped)
 
 
 __all__ = [
     "DEGREES",
-    "DEVICE_REPORT",
     "LEFT_OUT",
     "PERSON_IN_FORM",
     "REASON",

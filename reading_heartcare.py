@@ -50,12 +50,15 @@ class FileStart(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: its `name`, whether a file `matches` it, and `read`, the reader, which is None for formats that
-    are read by an entry point; these need the extra `extra` of the package. A picture is no recording, so it has
-    neither.
+    """A file format.
 
-    A reader returns the attributes of an `ECG` and "units", as far as the file says them, and "assumed": values that
-    are taken for "units" or "lead_names" unless the caller gives them.
+    Attributes:
+        name: Name of the format.
+        matches: Test of the beginning of a file.
+        read: Reader, path -> the attributes of an `ECG` and "units", as far as the file says them, and "assumed":
+            values that are taken for "units" or "lead_names" unless the caller gives them. None for a format that an
+            entry point reads, and for a picture, which is no recording.
+        extra: Extra of the package that brings the entry point.
     """
 
     name: str
@@ -76,7 +79,7 @@ def says(pattern: str) -> Callable[[FileStart], bool]:
 
 
 def is_scp(start: FileStart) -> bool:
-    """Tells whether a file is SCP-ECG, by the number of its pointer section, and its name or zeros in place of it."""
+    """Tells whether a file is SCP-ECG, by its pointer section: the number 0, and its name or zeros in place of it."""
     content = start.content
     return (
         len(content) >= 32
@@ -177,12 +180,12 @@ def as_ecg(
     lead_names: list[str] | tuple[str, ...] | None = None,
     units: str | None = None,
 ) -> ECG:
-    """Makes an `ECG` of whatever a user has.
+    """Makes an `ECG` from whatever a user has.
 
     Args:
         given: A path, bytes or an open file (see `read_ecg`); an array or tensor (leads, samples); an `ECG`; or a
             mapping with "path", "bytes" or "base64", or with "signal" and the attributes of an `ECG`.
-        sampling_rate, lead_names, units: What `given` does not say itself.
+        sampling_rate, lead_names, units: Stated for an ECG that does not say it itself.
 
     Raises: as `read_ecg` and `ECG.of`.
     """
@@ -208,7 +211,7 @@ def as_ecg(
 
 
 def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
-    """Spreads what is given for all ECGs over `count` of them: lists of sampling rates, lead names and units.
+    """Returns lists of `count` sampling rates, lead names and units; a value that is given for all ECGs is repeated.
 
     Raises: `ValueError` for lists of another length.
     """
@@ -372,8 +375,8 @@ def reader_of(format: Format, source: str) -> Callable[[Path], Any]:
 
 
 def with_given(source: str, content: Mapping | Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Adds to what a reader gives, a mapping or an object with the attributes of an `ECG`, what the caller says of the
-    file.
+    """Merges the result of a reader, a mapping or an object with the attributes of an `ECG`, with what the caller
+    states about the file.
 
     Raises: `ValueError` where the two contradict each other.
     """
@@ -399,8 +402,8 @@ def with_given(source: str, content: Mapping | Any, given: dict[str, Any]) -> di
 
 
 def same_leads(stated: list[str], given: list[str]) -> bool:
-    """Tells whether lead names that are given do not contradict those of the file; names that are no leads say
-    nothing.
+    """Tells whether given lead names agree with those of the file; a name in the file that is no lead agrees with any
+    other.
     """
     return len(stated) == len(given) and all(
         canonical_lead(name) in (None, canonical_lead(other)) for name, other in zip(stated, given)

@@ -40,16 +40,8 @@ TIME_COLUMNS = {  # name of a column of times -> its unit where no unit is given
     **{"time": "s", "t": "s", "seconds": "s", "time_s": "s", "elapsed time": "s", "elapsed_time": "s", "zeit": "s"},
     **{"time_ms": "ms", "timestamp": "s", "sensor timestamp": "ns", "phone timestamp": "s", "time and date": "s"},
 }
-NUMBER_COLUMNS = (
-    "",
-    "#",
-    "sample",
-    "sample #",
-    "samples",
-    "sample number",
-    "index",
-    "unnamed: 0",
-)  # they count the lines
+# Names of columns that count the lines.
+NUMBER_COLUMNS = ("", "#", "sample", "sample #", "samples", "sample number", "index", "unnamed: 0")
 CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)")
 
 
@@ -75,8 +67,8 @@ def read_table(path: Path, lead: str = "") -> dict:
     """Reads a table with a line of lead names, perhaps with units, "II (uV)", or with a second line of units.
 
     Columns are separated by commas, semicolons or tabs; names and times may be in quotes, as PhysioNet's export has
-    them. A column of times gives the sampling rate: seconds, or the unit
-    that its name has, or a clock. Samples that are missing between two times are NaN.
+    them. A column of times gives the sampling rate: seconds, the unit in its name, or a clock. Samples that are missing
+    between two times are NaN.
 
     Args:
         lead: Lead that a table of one signal is taken for unless the caller names it.
@@ -274,7 +266,7 @@ def read_key_lines(path: Path) -> dict:
     """Reads lines of keys ("Sample Rate,512 hertz", "Lead,Lead I", "Unit,µV") with one value in each line below them,
     as Apple Health exports the ECG of a watch.
 
-    Of the person there is only the age at the recording; name and date of birth are not kept.
+    Only the age at the recording is kept of the person, and neither the name nor the date of birth.
 
     Returns: attributes of an `ECG` and "units", as far as the file says them.
 
@@ -391,8 +383,7 @@ def check_lines(path: Path, lines: list[str]) -> None:
     if (longest := max(map(len, lines), default=0)) > MAX_LINE:
         raise ValueError(
             f"{path} has a line of {longest} or more characters; lines of a table have at most {MAX_LINE}. The first "
-            "line "
-            "names the leads, each further line has one sample of each."
+            "line names the leads, each further line has one sample of each."
         )
 
 
@@ -467,4 +458,4 @@ DIALECTS = (
 )
 
 
-__all__ = ["DIALECTS", "HEADER_LINES", "Dialect", "read_key_lines", "read_table"]
+__all__ = ["DIALECTS", "HEADER_LINES"]

@@ -47,7 +47,7 @@ def read_wfdb(path: Path) -> dict:
 def read_comments(comments: list[str]) -> dict:
     """Reads the comments of a header, "Age: 63", "Sex: F", "Dx: 426783006" or free text -> attributes of an `ECG`.
 
-    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx". Why somebody was admitted is no
+    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx". The reason for admission is no
     report of the ECG, and becomes a column as well.
     """
     content: dict = {"columns": {}, "report": ""}
@@ -72,7 +72,7 @@ COMMENT_KEY = re.compile(r"(?:^|(?<=\s))(?:<(\w{1,30})>:?|(age|sex|gender|dx)\s?
 
 
 def fields_of(comment: str) -> list[tuple[str, str]]:
-    """Splits a comment of a header into pairs of a key in lower case and a value; none without a key."""
+    """Splits a comment of a header into pairs of a key in lower case and a value; an empty list without a key."""
     keys = list(COMMENT_KEY.finditer(comment))
     if keys and keys[0].start() == 0:
         ends = [key.start() for key in keys[1:]] + [len(comment)]
