@@ -5,9 +5,9 @@
                           |                                                                        |
                           +--each beat, searched near where the median beat has its waves----------+
 
-Which waves there are is seen on all leads together: a wave that is flat in one lead is found by the others, and noise
-that the leads do not share counts little. Where a wave begins and ends is then read in each lead, as cardiologists do,
-and the median over the leads is the wave's own. What does not recur from beat to beat, such as the waves of atrial
+All leads together tell which waves there are: a wave that is flat in one lead is found by the others, and noise that
+the leads do not share counts little. Its beginning and end are then read in each lead, as cardiologists do, and the
+medians over the leads are the wave's own. A wave that does not recur from beat to beat, as those of atrial
 fibrillation, is no P wave.
 """
 
@@ -28,7 +28,7 @@ SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is ano
 RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
 REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
-LEAST_SHARE = 0.25  # of the usual QRS; leads with a lower one do not count for more than that makes them
+LEAST_SHARE = 0.25  # of the usual QRS, to which leads with a lower one are scaled, so that noise is not blown up
 CUT_SECONDS = 0.15  # from the border of a column, within which it may cut a QRS
 SPIKE_RATE = 250  # Hz, below which pacing spikes are not seen
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
@@ -148,7 +148,7 @@ def _without(spikes: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np
 
 
 def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> np.ndarray:
-    """QRS complexes of one ECG, found on all leads together.
+    """Finds the QRS complexes of one ECG, on all leads together.
 
     Args:
         signal: (leads, samples) in mV, without drift.
@@ -180,8 +180,8 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray 
 
 
 def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The same where leads were recorded at different times: each stretch counts relative to its own usual QRS, since
-    chest leads are steeper than limb leads.
+    """Returns what `_steepness` does, for leads that were recorded at different times: each stretch counts relative to
+    its own usual QRS, since chest leads are steeper than limb leads.
     """
     parts = []
     for rows, start, stop in stretches(recorded):
@@ -202,14 +202,14 @@ def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate:
 
 
 def _usual_largest(values: np.ndarray, sampling_rate: float) -> float:
-    """The median, over stretches of 1.5 s, of the largest value in each."""
+    """Returns the median, over stretches of 1.5 s, of the largest value in each."""
     parts = max(1, round(len(values) / sampling_rate / 1.5))
     largest = np.maximum.reduceat(values, np.arange(parts) * len(values) // parts)
     return float(np.median(largest))
 
 
 def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
+    """Returns the slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
     samples = signal.shape[-1]
     mirrored, held = min(samples - 1, 100), 50
     # The signal goes on as its point reflection, and then rests, so that its ends are no step.
@@ -228,8 +228,8 @@ def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
 
 @kept_up_to(2**22)
 def _slope_gain(sampling_rate: float, samples: int) -> np.ndarray:
-    """The gain at each frequency of a spectrum of `samples` samples: a band-pass that QRS complexes get through, there
-    and back, and the slope between a sample's neighbours.
+    """Returns the gain at each frequency of a spectrum of `samples` samples: that of a band-pass for QRS complexes,
+    forwards and backwards, and of the slope between a sample's neighbours.
     """
     turns = np.linspace(0, np.pi, samples // 2 + 1)
     band = scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
@@ -304,9 +304,9 @@ class _Beats:
                 self.shown[row], counts[row] = np.nanmedian(beats[:, row], axis=0), 1
         self.shown_noise = spread * np.sqrt(np.sum(1 / counts))
 
-    def _align(self, peaks: np.ndarray, reach: int = 15) -> np.ndarray:
+    def _align(self, peaks: np.ndarray) -> np.ndarray:
         """Moves each peak to where its QRS lies best on the median QRS; the slope-energy centre jitters."""
-        half = round(0.06 * RATE)
+        half, reach = round(0.06 * RATE), round(0.03 * RATE)
         for _ in range(2):
             beats = self._cut(peaks, half + reach, half + reach + 1)
             model = median_of_rows(beats)[:, reach:-reach]
@@ -315,7 +315,7 @@ class _Beats:
         return peaks
 
     def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
-        """The signal around each peak: (beats, leads, samples)."""
+        """Cuts the signal around each peak: (beats, leads, samples)."""
         before = self.zero if before is None else before
         after = self.length - self.zero if after is None else after
         return np.stack([self.padded[:, peak - before : peak + after] for peak in (self.length + peaks).tolist()])
@@ -372,14 +372,14 @@ class _Beats:
         found["t"][found["t"][:, 1] <= found["t"][:, 0]] = np.nan
 
     def _cycle(self) -> float:
-        """Samples from a usual beat to the next one, when they follow each other rather closely."""
+        """Returns the samples from a usual beat to the next one, by those that follow each other rather closely."""
         between = self.rr[self.usual[1:] & self.usual[:-1]]  # an ectopic beat comes too early for the waves before it
         if len(between):
             return float(np.percentile(between, 20))
         return float(np.median(self.rr)) if len(self.rr) else np.inf
 
     def _waves(self, found: dict[str, np.ndarray]) -> list[Waves]:
-        """The waves of each beat in seconds. A wave that the recording cuts off has no onset or end."""
+        """Returns the waves of each beat in seconds. A wave that the recording cuts off has no onset or end."""
         seconds = {}
         for name, spans in found.items():
             spans = spans + (self.peaks - self.zero)[:, None]
@@ -390,7 +390,7 @@ class _Beats:
         return [Waves(*beat) for beat in zip(seconds["p"], seconds["qrs"], seconds["t"])]
 
     def _tops(self, qrs: np.ndarray) -> np.ndarray:
-        """The R peak of each beat, where the leads together are farthest from the line through the QRS's ends."""
+        """Returns each beat's R peak, where the leads together are farthest from the line through the QRS's ends."""
         tops = self.peaks.copy()
         known = ~np.isnan(qrs[:, 0])
         for span in set(map(tuple, qrs[known].tolist())):  # one for all usual beats
@@ -399,7 +399,7 @@ class _Beats:
             part = self.beats[rows, :, start : end + 1]
             away = part - straight_line(part)
             tops[rows] += start - self.zero + np.einsum("bls,bls->bs", away, away).argmax(-1)
-        # Of noise, two "beats" may have the same top.
+        # Two "beats" of noise may have the same top.
         return tops if (np.diff(tops) > 0.1 * RATE).all() else self.peaks
 
     def _recurs(self, p: Span) -> bool:
@@ -475,8 +475,8 @@ class _Beats:
 
 
 def likeness(beats: np.ndarray, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation of a wave (leads, n) with each stretch of beats (B, leads, n + shifts - 1): (B, shifts), and the norm
-    of each stretch without its mean.
+    """Returns the correlation of a wave (leads, n) with each stretch of beats (B, leads, n + shifts - 1), (B, shifts),
+    and the norm of each stretch without its mean.
 
     Args:
         beats: float32.
@@ -494,20 +494,20 @@ def likeness(beats: np.ndarray, wave: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @lru_cache(maxsize=256)
 def _windows(n: int, shifts: int) -> np.ndarray:
-    """A window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
+    """Returns a window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
     return _at_each_shift(np.ones((1, n), np.float32), shifts)[0].copy()
 
 
 def _at_each_shift(wave: np.ndarray, shifts: int) -> np.ndarray:
-    """The wave (leads, n) at each shift, zero elsewhere: (leads, n + shifts - 1, shifts)."""
+    """Returns the wave (leads, n) at each shift, zero elsewhere: (leads, n + shifts - 1, shifts)."""
     blank = np.zeros((len(wave), shifts - 1), wave.dtype)
     around = np.concatenate([blank, wave, blank], axis=1)
     return np.lib.stride_tricks.sliding_window_view(around, shifts, axis=1)[..., ::-1]
 
 
 def median_of_rows(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis, by Batcher's odd-even merge sort of whole rows: for the few beats of a recording it
-    is four times as fast as `numpy.sort`, which sorts each sample on its own.
+    """Returns the median over the first axis, by Batcher's odd-even merge sort of whole rows: for the few beats of a
+    recording it is four times as fast as `numpy.sort`, which sorts each sample on its own.
     """
     rows, count = list(values), len(values)
     for i, j in _comparisons(count):
@@ -517,7 +517,7 @@ def median_of_rows(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _comparisons(count: int) -> list[tuple[int, int]]:
-    """The pairs of a sorting network for `count` values, in order (Batcher, 1968; Knuth's algorithm 5.2.2M)."""
+    """Returns the pairs of a sorting network for `count` values, in order (Batcher, 1968; Knuth's algorithm 5.2.2M)."""
     pairs, half = [], 1 << max(0, (count - 1).bit_length() - 1)
     p = half
     while p:

@@ -126,8 +126,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         signal: (12, samples) in mV, cleaned, leads in standard order; 0 or NaN where a lead was not recorded.
         sampling_rate: Hz.
         recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
-            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. What has longer gaps, as a
-            page has, is measured as `delineate_stretches` finds its waves.
+            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. An ECG with longer gaps,
+            such as a page, is measured by the waves that `delineate_stretches` finds.
 
     Raises: `ValueError` unless there are twelve leads.
     """
@@ -145,7 +145,7 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
 
 
 def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, ...]:
-    """Bridges gaps shorter than `SHORT_GAP`: the signal, and where it is recorded now."""
+    """Bridges gaps shorter than `SHORT_GAP`, and returns the signal, and where it counts as recorded."""
     missing = ~recorded
     short = np.zeros_like(missing)
     for row in np.flatnonzero(missing.any(axis=1)):
@@ -186,7 +186,7 @@ class Measuring:
         return Measurements(**self.values, reasons=self.reasons)
 
     def _rhythm(self) -> None:
-        """Rate, variability, ectopic beats, and the share of beats with a P wave."""
+        """Measures rate, variability, ectopic beats, and the share of beats with a P wave."""
         rr, usual = np.diff(self.found.r_peaks), self.found.usual
         enough = len(rr) > 0
         one_beat = "there is only one beat"
@@ -217,7 +217,7 @@ class Measuring:
         return beats
 
     def _intervals(self) -> None:
-        """PR, QRS, QT and QTc of the median beat."""
+        """Measures PR, QRS, QT and QTc of the median beat."""
         waves, rr = self.found.median, np.diff(self.found.r_peaks)
         share = self.values.get("p_share", 1.0)  # where no beat was judged, as the reason of p_share says
         onset, end = waves.qrs
@@ -238,7 +238,7 @@ class Measuring:
             self._set(name, formula(qt, cycle) if qt is not None and cycle else None, reason)
 
     def _areas(self) -> None:
-        """Axes of P, QRS and T."""
+        """Measures the axes of P, QRS and T."""
         waves = self.found.median
         absent = [lead for lead in ("I", "aVF") if lead not in self.present]
         has_p = "pr" in self.values
@@ -255,7 +255,7 @@ class Measuring:
                 self._set(name, float(np.degrees(np.arctan2(up, left))))
 
     def _amplitudes(self) -> None:
-        """ST levels and slopes, R and S of each lead, and the voltages that are made of them."""
+        """Measures ST levels and slopes, R and S of each lead, and the voltages that are made of them."""
         beat, level, (_, end) = self.found.median_beat, self._level()[:, 0], self.found.median.qrs
         part = self._part(self.found.median.qrs)
         first, second = (self._sample(end + seconds) for seconds in (0.06, 0.14))
@@ -282,11 +282,11 @@ class Measuring:
             self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
 
     def _part(self, span: Span) -> np.ndarray:
-        """The median beat within a span of seconds, (12, samples)."""
+        """Returns the median beat within a span of seconds, (12, samples)."""
         return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
 
     def _level(self) -> np.ndarray:
-        """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
+        """Returns the mV of each lead just before the QRS, (12, 1): the zero of its beat."""
         onset = self._sample(self.found.median.qrs[0])
         return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
 
@@ -316,19 +316,19 @@ def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
         # In bigeminy short and long take turns: the median would be either, as their number is odd or even.
         return float(np.median(rr[rr > rr.mean()]))
     regular = rr[usual[1:] & usual[:-1]]
-    # Where most beats are irregular, as in fibrillation, none is early.
+    # If most beats are irregular, as in fibrillation, none is early.
     deviation = np.abs(regular / np.median(regular) - 1) if len(regular) else np.zeros(1)
     return 0.0 if np.median(deviation) > IRREGULAR else float(median)
 
 
 def unmeasured(reason: str) -> Measurements:
-    """Returns measurements of which each number is absent for the same reason."""
+    """Returns measurements without any number, all of them absent for the same reason."""
     names = (name for name, value in vars(Measurements()).items() if value is None)
     return Measurements(reasons=dict.fromkeys(names, reason))
 
 
 def _later(measured: Measurements, seconds: float) -> Measurements:
-    """Measurements whose times are counted from a point that many seconds earlier."""
+    """Returns measurements with all times later by some seconds."""
     ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
     spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
     return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
@@ -354,8 +354,8 @@ def as_plain(measured: Measurements) -> dict[str, object]:
 
 
 def measurement_line(plain: dict[str, object]) -> str:
-    """Returns plain measurements as the short line that a language model reads behind an ECG; "?" is what could not be
-    measured.
+    """Returns plain measurements as the short line that a language model reads behind an ECG, with "?" for a number
+    that could not be measured.
     """
     names = {"heart_rate": "rate", "pr": "PR", "qrs": "QRS", "qt": "QT", "qtc_fridericia": "QTc", "qrs_axis": "axis"}
     numbers = [

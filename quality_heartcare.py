@@ -3,8 +3,8 @@
 
     uncleaned leads --still for a second: off--> the rest --> drift, noise, hum, clipped
 
-All numbers are those of the recording before cleaning, at its own sampling rate. Whether a recording is an ECG at all
-is told by `recognition_heartcare`.
+All numbers are those of the recording before cleaning, at its own sampling rate. `recognition_heartcare` tells whether
+a recording is an ECG at all.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def plain_quality(
         lead_names: Names of the leads.
 
     Returns: Lead -> "drift_mv", "noise_uv", "hum_uv", "off" and "clipped" (the last two are shares from 0 to 1), for
-        leads of which anything was recorded; None is a number that cannot be measured.
+        leads with any recorded sample; None for a number that cannot be measured.
     """
     quality = lead_quality(signal, sampling_rate)
     numbers = {
@@ -140,7 +140,7 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
 
 
 def _numbers(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """Noise, drift, hum, clipped share and range of leads (leads, samples) without gaps: (5, leads)."""
+    """Returns noise, drift, hum, clipped share and range of leads (leads, samples) without gaps: (5, leads)."""
     leads, samples = signal.shape
     steps = np.diff(signal, axis=1)
     low, high = signal.min(axis=1, keepdims=True), signal.max(axis=1, keepdims=True)
@@ -170,14 +170,16 @@ def _some(values: np.ndarray, every: int) -> np.ndarray:
 
 
 def _width(values: np.ndarray, part: int) -> np.ndarray:
-    """The distance from lowest to highest value of each row, without the extreme `part`-ths on either side."""
+    """Returns the distance from lowest to highest value of each row, without a `part`-th of the values on each side."""
     ordered = np.sort(values, axis=1)
     cut = values.shape[1] // part
     return ordered[:, -1 - cut] - ordered[:, cut]
 
 
 def _hum(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The amplitude in uV of the power line in each lead, the median over stretches of two seconds; NaN without any."""
+    """Returns the amplitude of the power line in each lead in uV, the median over stretches of two seconds; NaN where
+    none can be measured.
+    """
     lines = tuple(line for line in POWER_LINES if line < 0.45 * sampling_rate)
     samples = min(signal.shape[1], round(HUM_SECONDS * sampling_rate))
     if not lines or samples < 0.2 * sampling_rate:

@@ -23,7 +23,7 @@ from .quality_heartcare import FLAT_MV, POWER_LINES, longest_run
 LEAST_SECONDS = 0.9  # of a stretch; a shorter one need not hold a beat
 WINDOW_SECONDS = 60.0  # at most, that are looked at together; a long recording is an ECG when one such part is
 
-# What ECGs have and other signals have not; the limits were chosen on PTB-XL's folds 1 to 9 and simulated noise.
+# Limits that ECGs keep and other signals do not, chosen on PTB-XL's folds 1 to 9 and simulated noise.
 LEAST_ALIKE = 0.7  # correlation of a beat, from 0.1 s before to 0.35 s after its QRS, with the second most similar one
 LEAST_STEEP = 3.0  # steepness of QRS complexes, times that between them; sine waves have 2.8 at most
 MANY_LEADS = 6
@@ -40,7 +40,7 @@ LEAST_LEFT = 0.02  # of a lead's standard deviation that cleaning leaves; ramps 
 FLUTTER_HZ = (2.0, 9.0)
 LEAST_FLUTTER_SHARE = 0.7  # of the power
 LEAST_FLUTTER_MV = 0.15  # range of the higher leads
-MOST_FLUTTER_STEEP = 6.0  # of what recurs; sawtooth waves have more
+MOST_FLUTTER_STEEP = 6.0  # steepness of complexes that recur; sawtooth waves have more
 LEAST_RELATED = 0.8  # share of the power of related leads in their three strongest components
 MOST_SINE_SHARE = 0.97  # of that power in one sine wave, or in three without a common period
 
@@ -116,7 +116,7 @@ def shows_heartbeats(signal: np.ndarray, sampling_rate: float, recorded: np.ndar
 
 @dataclass(frozen=True)
 class Width:
-    """How complexes of some width are looked for.
+    """Settings of the search for complexes of one width.
 
     Attributes:
         band: Hz, the band that they are steep in.
@@ -132,7 +132,7 @@ class Width:
     least_kurtosis: dict[bool, float]
 
     def filtered(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """Returns what leads (leads, samples) at `rate` Hz have in the band."""
+        """Returns leads (leads, samples) at `rate` Hz, filtered to the band."""
         return scipy_signal.sosfiltfilt(
             _sections(self.band, rate), signal, axis=1, padlen=min(signal.shape[1] - 1, 100)
         )
@@ -150,7 +150,7 @@ def _sections(band: tuple[float, float], rate: float) -> np.ndarray:
 
 
 QRS = Width((5.0, 25.0), seconds=0.12, reach=0.1, least_kurtosis={True: 2.6, False: 2.6})
-# Of ventricles that beat by themselves; slow noise looks like them in one lead, but not in many.
+# The complexes of ventricles that beat by themselves; slow noise looks like them in one lead, but not in many.
 WIDE_QRS = Width((1.5, 12.0), seconds=0.25, reach=0.2, least_kurtosis={True: 2.6, False: 4.0})
 
 
@@ -164,7 +164,7 @@ class Complexes:
         compared: Number of complexes that are far enough from both ends to be compared.
         alike: Median correlation of a complex and what follows it with the second most similar one.
         steep: Steepness of the complexes, times that of the quietest quarter of the stretch.
-        step: How far the level moves from before to after a complex, in parts of the complex's height; the median over
+        step: Shift of the level from before to after a complex, relative to the complex's height; the median over
             leads.
         kurtosis: Kurtosis of the cleaned leads, the median over leads; 3 is that of normal noise.
         least_kurtosis: Least kurtosis of leads with such complexes.
@@ -222,13 +222,13 @@ class Complexes:
 
 
 def _highest(steepness: np.ndarray, rate: float) -> np.ndarray:
-    """Peaks of (samples,) that are at least 0.4 times as high as the highest."""
+    """Finds the peaks of (samples,) that are at least 0.4 times as high as the highest."""
     return scipy_signal.find_peaks(steepness, height=0.4 * steepness.max(), distance=round(0.24 * rate))[0]
 
 
-def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float, reach: int = 4) -> np.ndarray:
+def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float) -> np.ndarray:
     """Moves the peaks to where they lie best on their median; without those that an end of the stretch cuts off."""
-    half, (before, after) = round(0.08 * rate), _around(rate)
+    half, reach, (before, after) = round(0.08 * rate), 4, _around(rate)
     low, high = before + reach, band.shape[1] - 1 - after - reach
     peaks = peaks[(peaks >= low) & (peaks <= high)]
     for _ in range(2 if len(peaks) > 1 else 0):
@@ -242,8 +242,8 @@ def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float, reach: int = 4) -
 
 
 def _alike(beats: np.ndarray) -> float:
-    """Correlation of each beat of (beats, leads, samples) with the second most similar one, the median over beats; of
-    few beats, with the most similar one. Of many, one may be alike by chance.
+    """Returns the correlation of each beat of (beats, leads, samples) with the second most similar one, since one of
+    many may be alike by chance; with the most similar one of few beats. The result is the median over beats.
     """
     flat = (beats - beats.mean(-1, keepdims=True)).reshape(len(beats), -1)
     flat = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12)
@@ -253,7 +253,9 @@ def _alike(beats: np.ndarray) -> float:
 
 
 def _step(signal: np.ndarray, peaks: np.ndarray, reach: int, rate: float) -> float:
-    """How far the level moves from `reach` samples before to as many after a peak, in parts of the range between."""
+    """Returns the shift of the level from `reach` samples before the peaks to as many after, relative to the range
+    between; the median over leads.
+    """
     peaks, ends = peaks[(peaks >= reach) & (peaks < signal.shape[1] - reach)], max(1, round(0.04 * rate))
     if not len(peaks):
         return 1.0
@@ -263,7 +265,7 @@ def _step(signal: np.ndarray, peaks: np.ndarray, reach: int, rate: float) -> flo
 
 
 def _around(rate: float) -> tuple[int, int]:
-    """Samples of a beat before and after its QRS."""
+    """Returns the samples of a beat before and after its QRS."""
     return round(0.1 * rate), round(0.35 * rate)
 
 
@@ -361,7 +363,7 @@ def _is_triangle(lead: np.ndarray, rate: float) -> str | None:
 
 
 def _is_noise(lead: np.ndarray, rate: float) -> str | None:
-    """Noise of even strength is told by how its power falls with the frequency; bursts, by their strength."""
+    """Tells bursts of noise by their strength, and even noise by how its power falls with the frequency."""
     frequencies, power = spectrum(lead[None], rate)
     inside = (frequencies > 0.5) & (frequencies < 0.45 * rate)
     bands = np.array_split(np.log(frequencies[inside]), 12), np.array_split(power[0][inside], 12)

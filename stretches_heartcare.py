@@ -16,7 +16,7 @@ from .delineation_heartcare import Delineation, Waves, delineate, find_r_peaks
 from .marking_heartcare import RATE
 
 LEAST_SECONDS = 1.5  # of a column that is delineated by itself
-SAME_COLUMN = 0.8  # of the longer one of two stretches that is in both; with more they belong to one column
+SAME_COLUMN = 0.8  # overlap of two stretches, relative to the longer one; with more they belong to one column
 BESIDE = 0.3  # seconds from a border of columns, within which it may cut a beat in two
 ONE_BEAT = 0.25  # seconds; two beats at the border of two columns that are closer are one
 
@@ -32,9 +32,9 @@ class Column(NamedTuple):
 def delineate_stretches(
     signal: np.ndarray, recorded: np.ndarray, sampling_rate: float
 ) -> tuple[Delineation, np.ndarray]:
-    """Finds the waves of an ECG of which leads may be absent, all the time or for a part of it.
+    """Finds the waves of an ECG whose leads may be absent, all the time or for a part of it.
 
-    Where some are, the beats are those of the best stretch, and of columns of leads before and after it. The median
+    If some are, the beats are those of the best stretch, and of the columns of leads before and after it. The median
     beat has all leads that show a beat whole.
 
     Args:
@@ -132,8 +132,8 @@ def _lay_over(found: Delineation, other: Delineation, rows: list[int]) -> None:
 
 
 def _moved(found: Delineation, seconds: float, median: Waves | None) -> Delineation:
-    """Waves whose times are counted from a point that many seconds earlier; those of the median beat begin with the QRS
-    of another one.
+    """Returns waves with all times later by some seconds; those of the median beat are moved so that its QRS begins
+    with that of `median`.
     """
 
     def moved(waves: Waves, by: float) -> Waves:
@@ -147,8 +147,8 @@ def _moved(found: Delineation, seconds: float, median: Waves | None) -> Delineat
 
 
 def _joined(parts: list[Delineation], at_borders: np.ndarray) -> Delineation:
-    """Joins the waves of columns: all beats in order of time, of two at a border the first; the waves of the median
-    beat are the medians over the columns that have them, where most have.
+    """Joins the waves of columns: all beats in order of time, and the first one of two at a border; the waves of the
+    median beat are the medians over the columns that have them, where most have.
 
     Args:
         parts: The waves of each column.

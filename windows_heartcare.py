@@ -43,7 +43,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was measured in a long recording.
+    """Summary of a long recording, from windows that were measured.
 
     Attributes:
         windows: The windows that stand for it, in their order.
@@ -80,10 +80,10 @@ def cut_long(
     Args:
         parts: Parts of a message.
         longest: Seconds of a recording that is left whole.
-        extractor: What cleans and measures each window.
+        extractor: Feature extractor, which cleans and measures each window.
 
-    Returns: the parts; for each recording and picture that was given, its windows, none for a whole one; and what was
-        measured in it, None for a whole one.
+    Returns: the parts; for each recording and picture that was given, its windows, none for a whole one; and its
+        `Scan`, None for a whole one.
     """
     new, windows, scans = [], [], []
     for part in parts:
@@ -114,7 +114,7 @@ def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
 
     Args:
         ecg: A recording of more than `WINDOW_SECONDS`.
-        extractor: What cleans and measures each window.
+        extractor: Feature extractor, which cleans and measures each window.
     """
     rate, samples = ecg.sampling_rate, ecg.signal.shape[1]
     length = round(WINDOW_SECONDS * rate)
@@ -138,7 +138,7 @@ def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
 def _measured(
     ecg: ECG, start: int, stop: int, extractor: BeatFeatureExtractor
 ) -> tuple[float, float | None, int] | None:
-    """Disturbance in mV, heart rate, and number of ectopic beats of a window; None for one that is no ECG."""
+    """Returns disturbance in mV, heart rate, and number of ectopic beats of a window; None for one that is no ECG."""
     try:
         prepared = extractor.prepare(ecg.cut(start, stop), measure=True)
     except ValueError:  # nothing of it was recorded
@@ -155,7 +155,7 @@ def _measured(
 
 
 def _chosen(found: dict[int, tuple[float, float | None, int]]) -> dict[int, str]:
-    """Place of each chosen window -> the reasons, joined by commas."""
+    """Returns the place of each chosen window -> the reasons, joined by commas."""
     by_disturbance = sorted(found, key=lambda place: found[place][0])
     with_rate = sorted((place for place in found if found[place][1] is not None), key=lambda place: found[place][1])
     with_beats = sorted((place for place in found if found[place][2]), key=lambda place: -found[place][2])
@@ -198,7 +198,6 @@ def clock(seconds: float) -> str:
 
 __all__ = [
     "LONGEST_SECONDS",
-    "WINDOW_SECONDS",
     "Scan",
     "Window",
     "clock",
