@@ -97,7 +97,8 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             self.question_reader = QuestionReader(config).requires_grad_(False)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
-        # Gathered from the parts, among which Beat's are the names of all parts but itself, as its own checkpoints are.
+        # `post_init` gathered these from the parts. Beat's own, which it is loaded with out of a whole checkpoint, name
+        # all other parts.
         self._keys_to_ignore_on_load_unexpected = self._not_loaded()
 
     def _make_language_model(self, config: HeartcareConfig) -> PreTrainedModel:
@@ -108,7 +109,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         return language_model
 
     def _not_loaded(self) -> set[str]:
-        """Regular expressions of the weights in a checkpoint that have no place here: those of the head."""
+        """Returns regular expressions of the weights in a checkpoint that have no place here: those of the head."""
         head = self.language_model.get_output_embeddings()
         name = next(name for name, part in self.language_model.named_modules() if part is head)
         return {rf"^language_model\.{name}\."}
@@ -154,7 +155,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         return loaded
 
     def get_input_embeddings(self) -> nn.Module:
-        """The language model's token embeddings."""
+        """Returns the language model's token embeddings."""
         return self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -162,7 +163,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def get_decoder(self) -> nn.Module:
-        """The language model without its head."""
+        """Returns the language model without its head."""
         return self.language_model.get_decoder()
 
     def freeze_towers(self) -> None:
@@ -190,7 +191,8 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
     ) -> HeartcareModelOutput:
-        """
+        """Reads prompts with their ECGs and pictures.
+
         Args: As those of [`HeartcareForConditionalGeneration`], without `labels` and `logits_to_keep`.
 
         Returns: `last_hidden_state`, (batch, tokens, width), and what the language model gives besides.
@@ -235,7 +237,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
     def _read(
         self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling] | None, *raw: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, tuple[torch.FloatTensor, ...]]]:
-        """The embedded prompt, and the features that were scattered into it, under their names in the outputs.
+        """Returns the embedded prompt, and the features that were scattered into it by their names in the outputs.
 
         Args: As those of `_embed` and `_encode`; the raw inputs in the order of the latter.
         """
@@ -257,7 +259,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         pixel_values=None,
         image_slots=None,
     ) -> dict[str, BaseModelOutputWithPooling]:
-        """Features to be scattered into the prompt, by modality: those given as `encoded`, and those of raw inputs."""
+        """Returns the features to scatter into the prompt, by modality: those in `encoded`, and those of raw inputs."""
         encoded = dict(encoded or {})
         raw = {
             "ecg": input_values is not None or ecg_codes is not None,
@@ -335,8 +337,8 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         return BaseModelOutputWithPooling(**seen)
 
     def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
-        They can be kept while the ViT is frozen.
+        """Returns pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles *
+        slots, Dv). They can be kept while the ViT is frozen.
 
         Raises: `ValueError` for pixels of another shape.
         """
@@ -375,7 +377,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         features: torch.Tensor,
         modality: str,
     ) -> torch.Tensor:
-        """Places in the prompt where features (tokens, width) go, (batch, tokens, 1) bool.
+        """Finds the places in the prompt where features (tokens, width) go: bool (batch, tokens, 1).
 
         Raises: an error, if the prompt has another number of placeholders.
         """
@@ -414,7 +416,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         return zero
 
 
-# Keywords of `forward`, of which one that is nearly the same is a misspelling.
+# Keywords of `forward`; one that is nearly the same as one of these is a misspelling.
 FORWARD_INPUTS = tuple(name for name in signature(HeartcareModel.forward).parameters if name not in ("self", "kwargs"))
 
 __all__ = ["PASSED_ON", "HeartcareModel", "HeartcareModelOutput", "HeartcarePreTrainedModel"]

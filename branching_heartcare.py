@@ -54,7 +54,7 @@ def lay_out(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> tuple[l
 
 
 def who_sees_whom(branch: torch.Tensor, group: torch.Tensor | None = None) -> torch.BoolTensor:
-    """Tokens that each token attends to: those before it and itself, if they are of the prompt or of its own branch.
+    """Tells which tokens each token attends to: itself and those before it, if of the prompt or of its own branch.
 
     Args:
         branch (`(rows, n)`): Branch of each token, as `lay_out` gives it; -1 for padding.
@@ -69,7 +69,7 @@ def who_sees_whom(branch: torch.Tensor, group: torch.Tensor | None = None) -> to
 
 
 def attention_bias(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Mask (rows, n, m) of who sees whom -> what attention adds to its scores, (rows, 1, n, m)."""
+    """Turns a mask (rows, n, m) of who sees whom into the terms that attention adds to its scores, (rows, 1, n, m)."""
     return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill(~sees, torch.finfo(dtype).min)[:, None]
 
 
@@ -77,7 +77,7 @@ def answer_lengths(ids: torch.Tensor, ends: int | Sequence[int] | None) -> tuple
     """Finds where generated answers end.
 
     Args:
-        ids (`(answers, tokens)`): What was generated, without the prompt.
+        ids (`(answers, tokens)`): Generated token ids, without those of the prompt.
         ends: Id or ids of the tokens that end an answer; None where there is none.
 
     Returns: number of tokens of each answer, the end token included, and whether it came to its end; both `(answers,)`.
@@ -88,8 +88,8 @@ def answer_lengths(ids: torch.Tensor, ends: int | Sequence[int] | None) -> tuple
 
 
 def option_shares(scores: torch.Tensor) -> tuple[int, list[float]]:
-    """Log-probabilities of a question's options (options,) -> index of the likeliest, and the share of each in the
-    probability of all; the shares add up to 1.
+    """Turns log-probabilities of a question's options (options,) into the index of the likeliest, and the share of each
+    in the probability of all; the shares add up to 1.
     """
     shares = scores.double().softmax(0).tolist()
     return max(range(len(shares)), key=shares.__getitem__), shares

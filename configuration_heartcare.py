@@ -93,7 +93,7 @@ class CheckedConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "CheckedConfig":
         """As `PreTrainedConfig.from_dict`.
 
-        Raises: `ValueError` for the configuration of another kind of model, of which only defaults would be made.
+        Raises: `ValueError` for the configuration of another kind of model, which would be read as mere defaults.
         """
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
@@ -330,7 +330,7 @@ class HeartcareConfig(CheckedConfig):
 
     @property
     def max_position_embeddings(self) -> int:
-        """Number of tokens that the language model can read: those of one ECG can be no more, as vLLM asks for."""
+        """Number of tokens that the language model can read; vLLM takes it for the most that one ECG can have."""
         return self.text_config.max_position_embeddings
 
     @property
@@ -344,7 +344,7 @@ SAVED_BY_TRANSFORMERS = ("image_processor_type", "feature_extractor_type", "proc
 
 
 def without_foreign(settings: Mapping[str, object], known: Iterable[str], where: str) -> dict[str, object]:
-    """Leaves out of saved settings, with a warning, what this version of `where` does not know.
+    """Returns saved settings without those that this version of `where` does not know, which a warning names.
 
     Raises: `TypeError` for a name that looks like a misspelt setting.
     """
@@ -364,7 +364,7 @@ def refuse_unknown(
     Args:
         kwargs: The keywords.
         known: Names of the known ones; those that begin with "_" are not told.
-        where: Name of what was called.
+        where: Name of the function or class that was called.
         meant: Unknown name -> the known one that its users mean, where their letters are not alike.
 
     Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
@@ -397,7 +397,7 @@ def refuse_misspelt(kwargs: Mapping[str, object], known: Iterable[str], passed_o
 
 
 def misspelt_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is a misspelling of, or None.
+    """Returns the known name that `name` is a misspelling of, or None.
 
     Names of other models that are merely alike are no misspellings: `eos_token_id` has a similarity of 0.83 to
     `ecg_token_id`, and `layer_norm_epsilon` is four letters longer than `layer_norm_eps`.
@@ -406,7 +406,7 @@ def misspelt_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
+    """Returns the known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
@@ -454,7 +454,6 @@ __all__ = [
     "BeatConfig",
     "HeartcareConfig",
     "InstalledPipelines",
-    "misspelt_name",
     "nearest_name",
     "refuse_misspelt",
     "refuse_unknown",

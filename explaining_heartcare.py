@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Shown on the trace: the leads, waves and beats that a finding rests on.
+"""Finds the leads, waves and beats that a finding rests on, so that they can be shown on the trace.
 
     ECG --delineation--> leads, kinds of waves, single beats --each taken out in turn--> the head for findings again
         --> how far the finding's logit falls
@@ -25,6 +25,7 @@ from .stretches_heartcare import delineate_stretches
 BEFORE_BEAT = 0.3
 AFTER_BEAT = 0.45
 WAVES = ("P", "QRS", "ST-T", "between beats")
+MOST_EXPLAINED = 3  # statements, where none are asked for
 
 
 class Part(NamedTuple):
@@ -47,10 +48,10 @@ class Explanation:
 
     Attributes:
         code: Code of the statement.
-        probability: Its calibrated probability with all parts there; by the numbers that `explain_findings` was given,
-            or else by those measured at the model's rate, as the effects are.
-        effects: For "lead", "wave" and "beat" the name of each part -> how far the calibrated logit falls without it;
-            the largest first. What is negative speaks against the finding.
+        probability: Its calibrated probability for the whole ECG: by the `baseline` of `explain_findings`, or without
+            one by the numbers measured at the model's rate, as the effects always are.
+        effects: For "lead", "wave" and "beat" the name of each part -> fall of the calibrated logit without it, the
+            largest first. A part with a negative effect speaks against the finding.
         intervals: (lead, start, stop) in seconds: the waves in the beats and leads that matter most.
     """
 
@@ -75,7 +76,6 @@ def explain_findings(
     signal: np.ndarray,
     mask: np.ndarray,
     codes: Sequence[str] | None = None,
-    most: int = 3,
     baseline: np.ndarray | None = None,
 ) -> list[Explanation]:
     """Explains findings of one ECG.
@@ -84,8 +84,7 @@ def explain_findings(
         model: A `HeartcareForConditionalGeneration` with a head for findings.
         signal: float32 (12, samples) in mV, as the feature extractor prepares it.
         mask: bool (12, samples), True where a lead was recorded.
-        codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more.
-        most: Number of statements at most, where none are given.
+        codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more, three at most.
         baseline: Numbers of the whole ECG, float32 (numbers,) as `numbers_of` returns them, such as those measured at
             the recording's own rate. The probabilities and the likeliest statements are theirs; the effects compare
             the ECG with its parts taken out, all of them measured at the model's rate. By default that of `signal`.
@@ -110,7 +109,7 @@ def explain_findings(
     ).logits.cpu()
     if codes is None:
         likely = [known[k] for k in logits[0].argsort(descending=True).tolist() if logits[0, k] >= 0]
-        codes = [code for code in likely if ":" not in code][:most]
+        codes = [code for code in likely if ":" not in code][:MOST_EXPLAINED]
     places = {code: known.index(code) for code in codes if code in known}
     if unknown := set(codes) - set(places):
         raise KeyError(f"The model does not find {sorted(unknown)}; it finds {known}.")
@@ -183,7 +182,7 @@ def _explanation(
 
 
 def _what_matters(effects: dict[str | float, float]) -> list[str | float]:
-    """The parts whose effect is positive, and at least half of the largest."""
+    """Returns the parts whose effect is positive, and at least half of the largest."""
     most = max(effects.values(), default=0.0)
     return [name for name, effect in effects.items() if effect > 0 and effect >= most / 2]
 

@@ -20,7 +20,7 @@ from .understanding_heartcare import QuestionReader
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain", "ecg_numbers")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
 HEADS = ("findings_head", "picture_head", "question_reader")
-# What a processor gives beside ECGs and pictures.
+# Outputs of a processor beside those of ECGs and pictures.
 TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
 
@@ -28,7 +28,7 @@ class HeadsMixin:
     """Adds the heads to a model that has Beat; see [`HeartcareForConditionalGeneration`]."""
 
     def train(self, mode: bool = True) -> "HeadsMixin":
-        """Sets the mode of the model but for its heads, which say the same while the language model learns."""
+        """Sets the mode of the model, except for its heads, which do not change while the language model learns."""
         super().train(mode)
         for name in HEADS:
             if hasattr(self, name):
@@ -87,8 +87,8 @@ class HeadsMixin:
         self.question_reader = QuestionReader(self.config).to(self.device, self.dtype).requires_grad_(False)
 
     def add_evidence(self, tokens: int = 4) -> None:
-        """Gives the prompt of each ECG so many tokens more, behind its latents, that tell what was found and measured;
-        the processor's `evidence_tokens` must be the same.
+        """Adds a number of tokens behind the latents of each ECG in the prompt, which tell what was found and measured;
+        the processor's `evidence_tokens` must be the same number.
 
         Raises: `ValueError` for a model without a head for findings.
         """
@@ -104,8 +104,8 @@ class HeadsMixin:
         Args:
             ecg_numbers (`(ecgs, numbers)`): Measured numbers, as `findings_heartcare.numbers_of` makes them; by
                 default, the codes alone are read.
-            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
-                processor gives has no effect.
+            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. Other outputs of the
+                processor have no effect.
 
         Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.wordings`.
 
@@ -132,7 +132,7 @@ class HeadsMixin:
 
         Args:
             pixel_values, image_slots: The pictures, as in `forward`.
-            kwargs: What else the processor gives has no effect.
+            kwargs: Other outputs of the processor, which have no effect.
 
         Raises: `ValueError` for a model without a head for pictures; `TypeError` for unknown keywords.
         """

@@ -215,7 +215,7 @@ class BeatQuantizer(nn.Module):
         return self.levels[0].nearest(self.core_states(hidden_states))[1].mT.masked_fill(~mask[:, None], ABSENT)
 
     def core_states(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """The states that a core level of its own quantizes, float32: (B, m, D) -> (B, m, D)."""
+        """Projects states to those that a core level of its own quantizes, float32: (B, m, D) -> (B, m, D)."""
         return self.core_proj(hidden_states.to(self.core_proj.weight.dtype)).float()
 
     @torch.no_grad()
@@ -273,7 +273,7 @@ def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def have_states(count: int, device: torch.device) -> torch.BoolTensor:
-    """Tells which processes have any states in their batch, of which this one has `count`: bool (processes,)."""
+    """Tells which processes have any states in their batch, bool (processes,); this process has `count` of them."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return torch.tensor([count > 0], device=device)
     counts = torch.zeros(torch.distributed.get_world_size(), device=device)
