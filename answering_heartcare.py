@@ -39,7 +39,7 @@ DECIDED: dict[str, tuple[str, float, float, float]] = {
 }
 # Statements that clinicians look at at once.
 URGENT = ("3AVB", "2AVB", "SVTAC", "PSVT", "AFLT", "STE_", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL")
-# Statements about the whole of a recording, which are true of a long one where they are true of all its windows.
+# Statements about a whole recording, which hold for a long one only if they hold for all of its windows.
 OF_ALL_WINDOWS = frozenset({"NORM", "super:NORM", *(f"{topic}:{codes[0]}" for topic, codes in NORMAL.items())})
 OF_NORMAL = ("SR", NO_FORM)  # rhythm and waveform of a normal ECG
 COMPARED = ("rhythm", "axis", "waveform", "diagnosis")
@@ -52,7 +52,7 @@ USUAL_FORECAST, LONGEST_FORECAST = 2.0, 10.0
 _SECONDS = re.compile(r"\b(\d+(?:[.,]\d+)?) ?-?(?:s|secs?|seconds?|sekunden?)\b", re.IGNORECASE)
 _FORECAST = re.compile(r"\b(?:predict|continue|forecast|go(?:es)? on)\b.{0,60}\b\d+ seconds?\b", re.IGNORECASE)
 CAN = "It reads ECGs: ask for a report, a finding, the rhythm, or a measurement."
-# What cannot be answered -> the sentence that says so, and what can be.
+# Kind of question that cannot be answered -> the sentence that says so, and tells what can be asked.
 CANNOT = {
     "treatment": f"This program does not advise on treatment. {CAN}",
     "prognosis": f"What will become of the patient cannot be told by this program. {CAN}",
@@ -81,11 +81,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """Holds what is known of one recording, or of one picture: numbers, statements, and statements as options.
+    """Holds the facts of one recording, or of one picture: numbers, statements, and statements as options.
 
     Attributes:
         measured: Measurements as plain values.
-        opinion: What is said of it.
+        opinion: The statements about it, which agree with each other.
         choices: Code of each statement -> its logit as an option of a question.
     """
 
@@ -100,7 +100,7 @@ def facts_of(
     choices: Mapping[str, float],
     wordings: Mapping[str, str],
 ) -> Facts:
-    """Returns what is known of a recording, or of a picture.
+    """Returns the facts of a recording, or of a picture.
 
     Args:
         measured: Measurements as plain values.
@@ -128,8 +128,8 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
     """Returns why nothing is said of recordings and pictures, and an empty text where all of them are ECGs.
 
     Args:
-        causes: What each lead holds, for each recording that is no ECG; empty for an ECG.
-        pictures: What is wrong with each picture, as `not_a_page` tells it; None for an ECG.
+        causes: For each recording, lead -> what it holds instead of an ECG; empty for an ECG.
+        pictures: The fault of each picture, as `not_a_page` names it; None for an ECG.
     """
     sentences = []
     for number, leads in enumerate(causes, 1):
@@ -156,12 +156,12 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
 
 
 def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
-    """Tells whether a question is answered by the sentence that it cannot be.
+    """Tells whether the answer is a sentence that the question cannot be answered.
 
     Args:
-        asked: What is asked.
-        is_refused: Whether the recording is refused anyhow, which matters more than that a finding is not taught.
-        has_options: Whether there are options; then it must be certain that the question is about other things.
+        asked: The question, as it was understood.
+        is_refused: True if the recording is refused anyhow, which matters more than that a finding is not taught.
+        has_options: True if there are options; then it must be certain that the question is about other things.
     """
     if asked is None or asked.kind != "cannot":
         return False
@@ -171,7 +171,7 @@ def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
 
 
 def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> list[Facts]:
-    """Returns what is known of whole recordings: of a long one, what any of its windows shows.
+    """Returns the facts of whole recordings; those of a long one are joined from those of its windows.
 
     Args: As those of `answer_each`.
     """
@@ -183,11 +183,12 @@ def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -
 
 
 def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
-    """Returns what is known of a long recording: a finding is there where any window shows it, and what is said of a
-    whole ECG, that it is normal, holds for all of them; the measurements are those of the cleanest window.
+    """Joins the facts of a long recording's windows: a finding is there if any window shows it, and a statement about
+    a whole ECG, such as that it is normal, must hold for all of them; the measurements are those of the cleanest
+    window.
 
     Args:
-        facts: What is known of each window.
+        facts: Facts of each window.
         windows: The windows.
     """
     opinion = facts[0].opinion
@@ -202,7 +203,7 @@ def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
 
 
 def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
-    """Chooses among the options of a question that are statements, or "Yes" and "No".
+    """Chooses among options that are statements, or "Yes" and "No".
 
     Returns: None where the language model chooses.
     """
@@ -245,9 +246,9 @@ def without_options(question: str, options: Sequence[str]) -> str:
 
 
 def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
-    """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
-    it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
-    alone is true, so that the one that is named elsewhere, as certain or as possible, is chosen here as well.
+    """Returns the logit of each statement that is an option. If the opinion is sure of one, its probabilities count.
+    Otherwise rare statements count more than by their frequency, since an option is offered for a reason. Rhythms
+    exclude each other, so that the one that a report names, as certain or as possible, is chosen here as well.
     """
     shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
     is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
@@ -273,12 +274,12 @@ def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts])
 
 
 def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
-    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". A long one is
-    answered by its windows, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
+    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". The answer about a
+    long one is that of its windows, and names those with the same answer together: "0:01:10 (fastest rate): Yes.".
 
     Args:
-        asked: What is asked.
-        facts: What is known of each recording, and of each window of a long one.
+        asked: The question, as it was understood.
+        facts: Facts of each recording, and of each window of a long one.
         windows: For each recording its windows, none for a whole one.
     """
     answers = [answer(asked, [each]) for each in facts]
@@ -298,7 +299,7 @@ def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence
 
 
 def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
-    """Answers what was asked about the last of some signals, or, of a comparison, about the last two.
+    """Answers a question about the last of some signals, or a comparison of the last two.
 
     Returns: None where the language model answers.
     """
@@ -345,7 +346,7 @@ def compare(first: Facts, second: Facts, topic: str = "") -> str:
 
 
 def confirm(asked: Asked, facts: Facts) -> Answer:
-    """Answers whether statements are true, with the statements of a family that are."""
+    """Answers whether statements are true, and names the statements of a family that are."""
     shares = [share_of(code, facts) for code in asked.codes]
     if None in shares:
         code = asked.codes[shares.index(None)]
@@ -353,6 +354,7 @@ def confirm(asked: Asked, facts: Facts) -> Answer:
         if name and facts.measured.get(name) is None:
             return Answer(answer_numbers((name,), facts.measured))
         return Answer(UNTOLD if code in facts.opinion.untold else CANNOT["unknown"])
+    # Statements come together, so that the product of their probabilities would be too low.
     share = min(shares) if asked.every else max(shares)
     found = [words_of(code, facts) for code, each in zip(asked.codes, shares) if each >= STATED]
     no, yes = (share, 1 - share) if asked.negated else (1 - share, share)
@@ -400,7 +402,7 @@ def certainty(codes: Sequence[str], facts: Facts) -> str:
 
 
 def urgency(facts: Facts) -> str:
-    """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
+    """Returns what the ECG shows, first what clinicians look at at once; it does not judge whether that is urgent."""
     found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
     at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
     return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
@@ -422,11 +424,11 @@ def gist(facts: Facts) -> str:
 
 
 def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
-    """Returns the words of what is stated beside a normal ECG, which a report of it may hold, such as premature beats.
+    """Returns the words of the statements that are made beside a normal ECG, such as premature beats.
 
     Args:
-        opinion: What is said of the ECG.
-        topics: Topics that are looked at.
+        opinion: The opinion of the ECG.
+        topics: Topics whose statements are returned.
     """
     return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
 
@@ -446,7 +448,7 @@ def evidence(explanations: Sequence[Mapping[str, Any]] | None, facts: Facts) -> 
 
     Args:
         explanations: Explanations as plain values; None where there are none.
-        facts: What is known of the signal.
+        facts: Facts of the signal.
     """
     sentences = []
     for each in explanations or ():
@@ -489,7 +491,6 @@ __all__ = [
     "Facts",
     "answer",
     "answer_each",
-    "cannot_be_told",
     "choose",
     "confirm",
     "evidence",

@@ -36,7 +36,7 @@ _FORMULA = (
 
 
 def _axis(owner: str) -> str:
-    """The words for the axis of a wave: its owner before or behind it."""
+    """Returns the words for the axis of a wave: its owner before or behind it."""
     return (
         rf"(?:(?:mean|frontal|plane) )*{owner} (?:axis|vector|achse|vektor)"
         rf"|(?:axis|vector|achse|vektor) (?:of|der|von) (?:the |all )?{owner}"
@@ -131,8 +131,8 @@ SUMS: dict[str, tuple[str, str]] = {
     "sokolow_lyon": (r"s ?(?:in )?v1", r"r ?(?:in )?v[56](?: or v6)?"),
     "cornell": (r"r ?(?:in )?avl", r"s ?(?:in )?v3"),
 }
-# Numbers of single leads, asked for with the lead behind or before them.
 USUAL_QTC = "qtc_fridericia"  # where no formula is named
+# Numbers of single leads, asked for with the lead behind or before them.
 OF_LEADS: dict[str, str] = {
     "st_slope": r"(?:st(?: segment)? slope|slope of (?:the )?st(?: segment)?)",
     "st": r"(?:(?:elevation|depression|level|hebung|senkung) (?:of|der) (?:the )?)?(?:st(?: segment)?(?: (?:elevation"
@@ -190,7 +190,7 @@ _HOW = re.compile(
     r"|lang|hoch|breit|schnell|gross|tief)\b"
 )  # fmt: skip
 _RECORD = r"(?:e[ck]g|tracing|recording|strip|trace|electrocardiogram|elektrokardiogramm)"
-# What says how, where or in which form a number is wanted.
+# Words that say how, where or in which form a number is wanted.
 _MANNER = re.compile(
     r"\bby (?:the )?(?:300|1500|\d+ second|(?:six|ten) second|(?:large|big|small) (?:box|square)) (?:rule|method)\b"
     r"|\b(?:12|twelve) (?:leads?|kanal)\b|\b(?:on|in|from) bed \d+\b|\brhythm (?=strip\b)"
@@ -226,13 +226,13 @@ befund\w* vergleich\w*
 _ELSEWHERE = re.compile(rf"\b(?:{'|'.join(_ELSEWHERE_WORDS)})\b")
 _REPORT_ONLY = re.compile(r"\breport(?: only)?(?= (?:the )?(?:heart rate|rate|hr|pr|pq|qrs|qt|qtc|axis|intervals?)\b)")
 _RATE_AS_VERB = re.compile(r"^(?:please )?rate (?:the|this|these|that|my)\b")
-# What a number is, stands for or says, whoever's it is.
+# Questions about the meaning of a number in general, and not in this ECG.
 _MEANING = re.compile(
     r"\bwhat is meant by|\bmeaning of|^(?:what|was) (?:is|ist) (?:an?|eine?) |\bwhat (?:does|do|can) "
     r"(?!(?:this|the|that|my|his|her) (?:e[ck]g|tracing|strip|trace|recording)\b)"
     r".*\b(?:mean|tell|represent|reflect|indicate|show|stand for)\b"
 )
-# What P waves are like is told by their numbers.
+# Questions about the looks of P waves, which their numbers answer.
 _P_WAVES = re.compile(
     r"(?:(?:please )?(?:describe|comment on|tell me about)|(?:bitte )?beschreib\w*(?: sie)?|(?:what|how) about"
     r"|was ist mit|(?:how|what) (?:do|are)|wie (?:sehen|sind)) (?:(?:the|die|den) )?p (?:waves?|wellen?)"
@@ -332,14 +332,14 @@ def mended(text: str, vocabulary: Sequence[str]) -> str:
 
 
 def _without_context(text: str) -> str:
-    """The text without sentences, or first clauses, that only tell something, as long as they mention no number."""
+    """Returns the text without sentences, or first clauses, that only tell something and mention no number."""
     sentences = [each for each in _SENTENCE.split(text) if each]
     telling = [not each.endswith("?") and bool(_TELLS.match(each)) and not _mentioned(each)[0] for each in sentences]
     return text if all(telling) else " ".join(each for each, tells in zip(sentences, telling) if not tells)
 
 
 def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
-    """The names of all numbers that a text mentions, and the rest of it."""
+    """Returns the names of all numbers that a text mentions, and the rest of the text."""
     names: list[str] = []
     rest = _mentions().sub(lambda match: _note(match, names), text)
     formulas = [name for name in names if name.startswith("by:")]
@@ -353,7 +353,7 @@ def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
 
 @lru_cache(maxsize=1)
 def _mentions() -> re.Pattern[str]:
-    """One pattern for all that may be asked for; the name of its group tells what."""
+    """Makes one pattern for all that may be asked for; the name of the group that matches tells which number it is."""
     parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
     parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
     for name, words in OF_LEADS.items():
@@ -365,14 +365,14 @@ def _mentions() -> re.Pattern[str]:
 
 
 def _leads(group: str) -> str:
-    """The words for one lead or several, which stand in a group of this name."""
+    """Returns the words for one lead or several, which stand in a group of this name."""
     word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
     no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
     return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
 
 
 def _note(match: re.Match[str], names: list[str]) -> str:
-    """Notes the names of a mention, and returns what stands for it in the rest of the question."""
+    """Notes the names of a mention, and returns the text that takes its place in the rest of the question."""
     found = {name: value for name, value in match.groupdict().items() if value is not None}
     leads = next((value for name, value in found.items() if "_leads" in name), None)
     name = next(name for name in found if "_leads" not in name)
@@ -389,7 +389,7 @@ def _note(match: re.Match[str], names: list[str]) -> str:
     return " , "
 
 
-# What stands for a number in a sentence: its subject, and its unit.
+# Name of a number -> the subject and the unit of the sentence that tells it.
 _SENTENCES: dict[str, tuple[str, str]] = {
     "heart_rate": ("The heart rate", "beats/min"),
     "slowest": ("The slowest rate", "beats/min"),

@@ -4,7 +4,7 @@
     text --mentions_heartcare--> mentions --measurements--> claims with their verdicts
 
 A claim is contradicted only where the measurement is beyond its limits by more than the measuring error: on the border,
-a text is right either way. No claim is made of what a text asks, supposes or tells of earlier ECGs.
+a text is right either way. Questions, suppositions, and words about earlier ECGs make no claims.
 """
 
 import re
@@ -84,8 +84,8 @@ def numbered(text: str, measured: Mapping[str, Any], finished: bool = True) -> s
     Args:
         text: The answer, or its beginning.
         measured: Measurements as plain values.
-        finished: Whether the text is the whole answer. The beginning of one is returned as far as later words cannot
-            change it: up to the last blank, or to the first mention of a number in its last sentence.
+        finished: True if the text is the whole answer. A beginning is returned as far as later words cannot change it:
+            up to the last blank, or to the first mention of a number in its last sentence.
     """
     if not finished:
         ends = [0, *(match.end() for match in re.finditer(r"[.;!?\n](?=\s)", text))]
@@ -161,8 +161,8 @@ def _judge(text: str, mention: Mention, measured: Mapping[str, Any]) -> Claim:
 
 
 def _deciding_lead(mention: Mention, levels: Mapping[str, float]) -> tuple[str | None, float, float]:
-    """The lead with the largest change of ST for its limit among those of a mention, or among all where it names none;
-    and its limits. Without a measured lead, None and those of most leads.
+    """Finds the lead with the largest change of ST for its limit, among those of a mention or among all if it names
+    none, and returns it with its limits; without a measured lead, None and the limits of most leads.
     """
     rises = mention.low > 0
     known = [lead for lead in mention.leads or levels if levels.get(lead) is not None]
@@ -177,8 +177,8 @@ def _deciding_lead(mention: Mention, levels: Mapping[str, float]) -> tuple[str |
 
 
 def _measured(quantity: str, measured: Mapping[str, Any], near: float | None) -> tuple[float | None, str, str]:
-    """The measurement of a quantity, its name, and why there is none. A QTc without a formula is the one nearest to
-    what is stated, Fridericia's otherwise.
+    """Returns the measurement of a quantity, its name, and the reason if there is none. A QTc without a formula is the
+    one nearest to the stated number, or else Fridericia's.
     """
     if quantity == "qtc":
         values = {
@@ -197,7 +197,7 @@ def _measured(quantity: str, measured: Mapping[str, Any], near: float | None) ->
 
 
 def _beyond(value: float, low: float, high: float, is_axis: bool) -> float:
-    """How far a value lies outside of two limits; negative inside."""
+    """Returns how far a value lies outside of two limits; negative inside."""
     if not is_axis:
         return max(low - value, value - high)
     middle, half = (low + high) / 2, (high - low) / 2

@@ -151,7 +151,7 @@ class DirectAnswersMixin:
         ]
 
     def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
-        """The answer that needs no words of the language model; None where there is none."""
+        """Returns the answer that needs no words of the language model; None where there is none."""
         asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
         facts = self.facts(prepared)
         if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
@@ -238,13 +238,13 @@ def signal_asked(prepared: dict[str, Any]) -> int | None:
 
 
 def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> str:
-    """Returns an answer about long recordings behind what was measured in all of them; and a report on a picture that
-    was not digitised before the sentence that says so. Any other answer is returned as it is.
+    """Adds notes to an answer: before one about long recordings, what was measured in all of them; behind a report on
+    a picture that was not digitised, that it was not. Any other answer is returned as it is.
 
     Args:
         prepared: Result of `preprocess`.
         text: The answer, or its beginning.
-        finished: Whether the text is the whole answer.
+        finished: True if the text is the whole answer.
     """
     asked = prepared["asked"]
     is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")

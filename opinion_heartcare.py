@@ -15,10 +15,11 @@ STATED = 0.5  # probability from which on a statement is made
 # A report names diagnoses from POSSIBLE on, and from CERTAIN on without "probable"; from SURE on a statement is chosen
 # among options however rare the others are. All were chosen on PTB-XL's fold 9.
 POSSIBLE, CERTAIN, SURE = 0.4, 0.6, 0.65
-# Degrees by which the measured QRS axis must lie beyond the limit of what is read for the measured one to count.
+# Degrees by which the measured QRS axis must lie beyond the limits of the axis that is read, to count instead of it.
 AXIS_ERROR = 5.0
-# PTB-XL calls an axis left from some 10 degrees on, where it is not measured to be farther right than this; where it is
-# measured above the limit of left axis deviation (AHA/ACCF/HRS recommendations, 2009), other words say so.
+# PTB-XL calls an axis left from some 10 degrees on. A left axis that is read stays one unless it is measured to be
+# right of `RIGHTMOST_LEFT`; if it is measured above `LEFT_AXIS`, the limit of left axis deviation (AHA/ACCF/HRS
+# recommendations, 2009), it is called `LEFTWARD`.
 RIGHTMOST_LEFT, LEFT_AXIS, LEFTWARD = 30.0, -30.0, "a leftward axis"
 NO_DIAGNOSIS = "no certain diagnosis"
 # Words of a statement in a list, where its own hold an "or".
@@ -26,7 +27,7 @@ IN_LISTS = {"super:STTC": "changes of repolarization", "EL": "electrolytic/drug 
 NO_FORM = f"waveform:{NORMAL['waveform'][0]}"
 # Diagnoses that change the QRS, beside which "no abnormality of the waveform" would be untrue.
 SHAPES_QRS = ("CLBBB", "CRBBB", "ILBBB", "IRBBB", "IVCD", "WPW", "LAFB", "LPFB")
-# Statements of which one at most is true; of those in a nested group any may be.
+# Groups of statements that exclude each other; a nested group counts as one statement.
 EXCLUSIVE: tuple[tuple[str | tuple[str, ...], ...], ...] = (
     tuple(RHYTHM),
     ("1AVB", "2AVB", "3AVB"),
@@ -146,7 +147,8 @@ class Opinion:
     def stated(self, topic: str) -> list[str]:
         """Returns the codes of the statements of a topic that are made, the likeliest first. Where a superclass is
         certain and no statement of it, that superclass is stated; but a normal ECG has one statement, and is stated
-        where that is made. Of an infarction's stage only the likeliest is, and nothing where there is no infarction.
+        where that is made. A stage is stated only beside an infarction, and "no abnormality of the waveform" never
+        beside a diagnosis that changes the QRS.
         """
         found = [code for code in self.codes_of(topic) if code in self]
         if topic == "diagnosis":
@@ -167,17 +169,6 @@ class Opinion:
         if topic == "waveform":
             codes.append(NO_FORM)
         return sorted((code for code in codes if code in self.shares), key=lambda code: -self.shares[code])
-
-    def share_of(self, codes: Iterable[str], every: bool = False) -> float | None:
-        """Returns the probability that any of some statements is true, or every one; None where one is not known.
-
-        It is that of the likeliest, or of the least likely: statements come together, so that the product would be too
-        low.
-        """
-        shares = [self.share(code) for code in codes]
-        if not shares or None in shares:
-            return None
-        return min(shares) if every else max(shares)
 
     def share(self, code: str) -> float | None:
         """Returns the probability of a statement, or of a family: that of its likeliest statement. None for one that is
@@ -222,8 +213,8 @@ def as_tuple(part: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def with_measured_axis(shares: dict[str, float], degrees: float) -> dict[str, float]:
     """Returns the probabilities; those of a normal axis and of a right or left one are exchanged where the measured
-    axis is clearly the other one. PTB-XL calls an axis left from some 10 degrees on, so a left one that is read stays
-    near there.
+    axis is clearly the other one. A left axis that is read stays up to `RIGHTMOST_LEFT`, since PTB-XL calls an axis
+    left from some 10 degrees on.
 
     Args:
         shares: Probabilities of the statements.

@@ -5,7 +5,7 @@
 
 A word is the sum of its parts of two to five letters, so that typing errors and compounds are near to known words.
 
-It knows nothing of the ECG, and says how certain it is, so that what it does not understand can be refused.
+The network knows nothing of the ECG. It says how certain it is, so that questions it does not understand are refused.
 """
 
 import re
@@ -21,7 +21,7 @@ from torch import nn
 from .asking_heartcare import normalize
 from .configuration_heartcare import LEADS, HeartcareConfig
 
-# What is asked: whether statements are true, which answer of a topic is, a number, the report, its gist, whether it is
+# Kinds of questions: whether statements are true, which answer of a topic is, a number, the report, its gist, if it is
 # urgent, the evidence, the certainty, the differences of two ECGs, how the signal goes on, or what cannot be told.
 KINDS = (
     *("is", "which", "number", "report", "summary", "urgent", "why", "sure", "compare", "predict"),
@@ -48,12 +48,12 @@ class Asked:
 
     Attributes:
         kind: One of `KINDS`.
-        codes: Of "is" and "why", the statements and families that are named.
-        every: Whether all of the statements are meant, not any of them.
-        negated: Whether "yes" means that all of them are absent.
-        topic: Of "which" and "compare", one of `TOPICS`, or an empty text.
-        quantities: Of "number", names as `asking_heartcare.asked_numbers` returns them, and "qtc".
-        reason: Of "cannot", one of `REASONS`.
+        codes: Statements and families that are named, for the kinds "is", "why" and "sure".
+        every: True if all of the statements are meant, and not any of them.
+        negated: True if "yes" means that all of them are absent.
+        topic: One of `TOPICS`, or an empty text, for "which" and "compare".
+        quantities: Names as `asking_heartcare.asked_numbers` returns them, and "qtc", for "number".
+        reason: One of `REASONS`, for "cannot".
         certainty: Probability that all of this is right, from 0 to 1.
     """
 
@@ -182,4 +182,4 @@ def parts_of_word(word: str) -> tuple[int, ...]:
     return tuple(zlib.crc32(part.encode()) % BUCKETS + 1 for part in dict.fromkeys(parts))[:MOST_PARTS]
 
 
-__all__ = ["FLAGS", "KINDS", "QUANTITIES", "REASONS", "TOPICS", "Asked", "QuestionReader", "words_of"]
+__all__ = ["KINDS", "QUANTITIES", "REASONS", "Asked", "QuestionReader", "words_of"]
