@@ -20,7 +20,7 @@ PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
 MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
 STEEP_MM = 3.5  # by which its edges rise within 1 mm
 MOST_UNEVEN_MM = 0.6  # by which its top is above and below the level
-TOP_MM = 1.5  # of its top, of which the level is taken
+TOP_MM = 1.5  # of its top, over which the level is taken
 NEAR = 0.13  # by which a pulse may differ from one that is expected
 
 
@@ -30,7 +30,8 @@ class Pulse:
 
     Attributes:
         start, stop: Pixels of its edges.
-        base, height: mm above the row's line of what is beside it, and of the pulse above that.
+        base: mm from the row's line up to the trace beside the pulse.
+        height: mm from there up to its top.
     """
 
     start: int
@@ -45,8 +46,8 @@ class Pulse:
 
 
 def find_pulses(rows: list[Row]) -> list[Pulse | None]:
-    """Finds the calibration pulse of each row, None for a row without one. Where few rows have one, none counts: a
-    beat may have the shape of a pulse.
+    """Finds the calibration pulse of each row, None for a row without one. If few rows have one, none counts: a beat
+    may have the shape of a pulse.
     """
     pulses = [find_pulse(row) for row in rows]
     heights = [pulse.height for pulse in pulses if pulse]
@@ -97,7 +98,7 @@ def _tops(values: np.ndarray, least: float) -> list[int]:
 
 
 def scale_of(pulses: list[Pulse | None], speed: float | None, gain: float | None) -> float:
-    """Returns how many of the mm that were assumed are a true one, by calibration pulses of 0.2 s and 1 mV.
+    """Returns the number of assumed mm in a true one, by calibration pulses of 0.2 s and 1 mV.
 
     Raises: `NotDigitized` where they do not tell.
     """

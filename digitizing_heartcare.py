@@ -34,7 +34,7 @@ STEEP_MV = 0.3  # change of a lead in its first or last mm, from which on it is 
 CUT_OFF = "rows_cut_off"  # warning of a page whose rows the picture shows in part, or with more beside them
 COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
 LABEL_MM = 7.0  # of a lead's name above its row
-# What `not_a_page` says -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
+# Answer of `not_a_page` -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
 TURNS = {
     "turned by 90 degrees clockwise": (270,),
     "turned by 270 degrees clockwise": (90,),
@@ -45,7 +45,7 @@ TURNS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a lead, or a part of it, is on the flat page.
+    """Place of a lead, or of a part of it, on the flat page.
 
     Attributes:
         lead: Name; "-aVR" is upside down.
@@ -71,7 +71,7 @@ class DigitizedPage:
         speed, gain: mm/s and mm/mV.
         grid: The page's grid.
         turned: Degrees by which the picture was turned clockwise to be upright: 0, 90, 180 or 270.
-        places: Where the leads are on the flat page.
+        places: Places of the leads on the flat page.
         rows: The traces.
         picture: The picture, upright, with at most `MOST_PIXELS` on its longer side.
     """
@@ -162,7 +162,7 @@ def digitize(
         except NotDigitized as error:
             failed = failed or error
             continue
-        # What looks upright is turned upside down for a clear reason alone.
+        # A picture that looks upright is turned upside down only if its layout is clear then.
         if cause in TURNS or not turned or page.arrangement.error <= CLEAR and CUT_OFF not in page.ecg.warnings:
             return page
     if cause and cause not in TURNS:
@@ -203,7 +203,7 @@ def _digitize_upright(
 def _read_without_grid(
     picture: Image.Image, speed: float | None, gain: float | None
 ) -> tuple[Grid, list[Row], list[Pulse | None]]:
-    """Does the same for a page without a grid, whose scale and lean are those of its calibration pulses."""
+    """Reads the rows of a page without a grid, by the scale and the lean of its calibration pulses."""
     grid = level_net(picture, picture.width / ASSUMED_WIDTH_MM)
     rows, pulses = _read_rows(picture, grid)
     pitch = grid.pitch * scale_of(pulses, speed, gain)

@@ -22,11 +22,10 @@ from transformers.processing_utils import ImagesKwargs
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 from .limits_heartcare import most_pixels
 
-# Rows, strips among them, and columns: of the layouts that are drawn and found, and of those that can be given as well.
+# Rows, strips included, and columns of each layout: those that are found, and those that can be given as well.
 LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
 KNOWN_LAYOUTS = LAYOUTS | {"3x4+2R": (5, 4), "3x4+3R": (6, 4), "4x3": (4, 3), "4x3+R": (5, 3), "6x2+R": (7, 2)}
 DARK = 140  # ink is darker, where paper is 255
-
 
 COLOUR_KEYWORDS = ("do_convert_rgb", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 IMAGE_KEYWORDS = ("layout", "size", *COLOUR_KEYWORDS, "input_data_format")
@@ -49,11 +48,11 @@ class ECGImageProcessor(BaseImageProcessor):
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
         layout (`str`): One of `KNOWN_LAYOUTS`, or "auto" to find one of `LAYOUTS` by the rows of ink. With rhythm
             strips, lead II is taken from the first one, which shows all of the recording.
-        do_convert_rgb (`bool`): Whether pictures that are not RGB are converted, on white where they are transparent;
-            else they are refused. Those that are read from a file or URL are converted always.
-        do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
-        do_normalize (`bool`), image_mean, image_std (`float` or `list[float]`): Whether the mean is then taken off and
-            the standard deviation divided out, and their values, for all channels or for each of the three.
+        do_convert_rgb (`bool`): True converts pictures that are not RGB, on white where they are transparent; False
+            refuses them. Those that are read from a file or URL are always converted.
+        do_rescale (`bool`), rescale_factor (`float`): True multiplies grey values from 0 to 255 by the factor.
+        do_normalize (`bool`), image_mean, image_std (`float` or `list[float]`): True then subtracts the mean and
+            divides by the standard deviation, each one value for all channels or one for each of the three.
         min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
             12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
@@ -160,7 +159,7 @@ class ECGImageProcessor(BaseImageProcessor):
     def fetch_images(self, images: Any) -> Any:
         """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does.
 
-        Raises: as `open_picture`; `ValueError` for a URL of which no picture comes.
+        Raises: as `open_picture`; `ValueError` for a URL that gives no picture.
         """
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
@@ -220,7 +219,7 @@ class ECGImageProcessor(BaseImageProcessor):
         return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 
     def takes(self, width: int, height: int) -> bool:
-        """Tells whether a picture of so many pixels can be a 12-lead ECG."""
+        """Tells whether a picture of this width and height in pixels can be a 12-lead ECG."""
         return min(width, height) >= self.min_pixels and max(width, height) <= self.max_aspect * min(width, height)
 
     @staticmethod

@@ -22,7 +22,7 @@ from .image_processing_heartcare import as_rgb, open_picture, picture_of
 # Pictures are reduced by a whole factor, that of the side which needs less, to about as many pixels.
 LONG_SIDE = 825
 SHORT_SIDE = 560
-INK = 0.76  # brightness of ink, at most, of that of the paper around it
+INK = 0.76  # largest brightness of ink, relative to the paper around it
 DARK_INK = 0.4  # the same, of ink that is darker than a grid without colours
 LEAST_INK = 0.001  # of a page that is not blank
 MOST_INK = 0.1  # of a page that has traces, but no grid without colours
@@ -30,7 +30,7 @@ RULING = 0.2  # of the width; what is straight for as long is a line of a table,
 LEAST_WIDTH = 0.08  # of the page, of a stroke that may be a trace
 LEAST_TRACES = 0.85  # of the page's width, all traces together
 
-# What traces have, in pixels where no other unit is given.
+# Limits that traces keep, in pixels where no other unit is given.
 MOST_RUNS = 1.35  # strokes in a column
 MOST_THICK = 4.0  # height of a stroke in a column
 SPIKE = 5.0  # how much higher a spike is than the usual column
@@ -43,7 +43,7 @@ LEAST_REGULAR = 0.55  # share of its columns that have the usual number of runs
 LEAST_COMMON_KURTOSIS = 3.0  # the median over its traces
 LEAST_COMMON_SPIKES = 4  # of all its traces together
 
-# Of fast wide beats no trace is quiet, but wide strokes go up and down together.
+# In fast wide beats no trace is quiet, but wide strokes go up and down together.
 LEAST_STROKES = 3  # of the same period
 LEAST_WAVE_WIDTH = 0.2  # of the page, of a wide stroke
 LEAST_WAVES = 1.5  # of the page's width, all such strokes together
@@ -51,7 +51,7 @@ LEAST_RECURRENCE = 0.5  # correlation of a stroke with itself one period later
 MOST_OTHER = 0.1  # of the usual period, by which that of a stroke may differ
 
 LEAST_PULSES = 2  # of calibration, from which on they tell which way is up
-LEAST_LEAN = 0.45  # of the waves towards the time before the QRS, from which on they tell that the page is upside down
+LEAST_LEAN = 0.45  # of a page, towards either side, from which on it tells which way is up
 
 
 def not_a_page(picture: Any) -> str | None:
@@ -85,10 +85,11 @@ def not_a_page(picture: Any) -> str | None:
 
 
 def brightness_of(picture: Image.Image) -> np.ndarray:
-    """Returns an RGB picture in parts of the brightness of its paper, float32 (height, width), at a reduced size.
+    """Returns the brightness of an RGB picture relative to the paper around each point, float32 (height, width), at a
+    reduced size.
 
-    A point counts in its brightest colour, so that coloured grids are paper, and relative to the paper around it. Of
-    the points that are made one, the darkest counts, since strokes may be thinner than that.
+    A point counts in its brightest colour, so that coloured grids are paper. The darkest of the points that become one
+    counts, since strokes may be thinner than that.
     """
     long, short = max(picture.size), min(picture.size)
     factor = max(1, min(round(long / LONG_SIDE), round(short / SHORT_SIDE)))
@@ -165,8 +166,8 @@ class Page:
 
     @property
     def lean(self) -> float:
-        """How much more the traces move in the half cycle after a QRS than in that before it, from -1 to 1: T waves are
-        larger than P waves.
+        """Movement of the traces in the half cycle after a QRS against that in the one before, from -1 to 1: above 0
+        for an upright page, since T waves are larger than P waves.
         """
         moves = [stroke.moves for stroke in self.strokes if stroke.share >= 0.15 and stroke.runs <= MOST_RUNS]
         before, after = np.sum(moves, axis=0) if moves else (0.0, 0.0)
@@ -204,7 +205,7 @@ class Stroke:
         return float(np.mean(away**4) / (np.mean(away**2) ** 2 + 1e-9))
 
     def _step(self) -> float:
-        """How far the level moves from before to after a spike, in parts of its height; the median over spikes."""
+        """Returns the shift of the level from before to after spikes, relative to their height, by the median."""
         (top, bottom), steps = self.edges, []
         for start, stop in self.spikes:
             moved = []
@@ -280,7 +281,7 @@ class Stroke:
 
     @property
     def moves(self) -> tuple[float, float]:
-        """How much the stroke moves in the half cycle before its spikes, and after them, summed over spikes."""
+        """Movement of the stroke in the half cycle before its spikes, and in that after them, summed over spikes."""
         centres = [(start + stop) / 2 for start, stop in self.spikes]
         cycle = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
         if cycle < 12:

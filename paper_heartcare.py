@@ -130,7 +130,7 @@ def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
 
     Args:
         picture: RGB.
-        darkest: Whether a point counts in its darkest colour, in which lines of any colour are seen, or in its
+        darkest: True takes each point in its darkest colour, in which lines of any colour are seen; False in its
             brightest, in which coloured lines are not.
     """
     result = None
@@ -218,12 +218,12 @@ def _top(three: np.ndarray) -> float:
 
 
 def _spacing(spectra: list[np.ndarray], across: np.ndarray, down: np.ndarray, width: int) -> tuple[float, int]:
-    """Tells of which lines the strongest frequency is. It returns a factor for the frequencies, and the mm between the
-    lines that have the product as theirs.
+    """Tells which lines of the grid the strongest frequency belongs to. It returns the factor from there to the
+    frequency of the finest lines that are seen, and the mm between these.
     """
 
     def strength(factor: float) -> float:
-        """How strong lines of the spectrum are at a multiple of the frequencies, in the weaker direction."""
+        """Returns the strength of the spectrum's lines at a multiple of the frequencies, in the weaker direction."""
         return min(
             float(np.median([_strength(each, carrier * factor, axis) for each in spectra]))
             for axis, carrier in enumerate((across, down))

@@ -18,7 +18,7 @@ from .paper_heartcare import NET_MM, PX, darkness
 
 LEAST_INK = 0.35  # share of the usual darkness of a trace, from which on a point belongs to one
 GRID_CELLS = 3  # cells of the grid on each side of one, from which its lines are known
-THICK_MM, THICK = 1.6, 0.5  # what is dark all over so many mm is no stroke, nor is what is no darker beside it
+THICK_MM, THICK = 1.6, 0.5  # an area as dark as this share of the ink beside it, over these mm, is no stroke
 GRID_SHARE = 0.9  # of a line's usual darkness that is taken away
 LYING_MM = 1.2  # length of a line that lies
 ROW_MM = 11.0  # least distance of two rows
@@ -138,8 +138,7 @@ def with_missing_rows(rows: list[float]) -> list[float]:
 
 
 def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
-    """Follows the trace of each row; rows that turn out to be flat lines, or hardly there, are left
-    out.
+    """Follows the trace of each row; rows that turn out to be flat lines, or hardly there, are left out.
 
     Args:
         ink: As `find_ink` returns it.
@@ -224,9 +223,9 @@ def _take_back(bands: np.ndarray, paths: np.ndarray, starts: list[int]) -> list[
 
 
 def _owners(ink: np.ndarray, paths: np.ndarray) -> np.ndarray:
-    """Returns whose each pixel of ink is, int (height, width): 1 for the first row, 0 for nobody's. What a path goes
-    along is its row's; a tip that no path goes to, since both strokes of a wave touch each other below it, is that
-    row's which it touches most.
+    """Returns the row that each pixel of ink belongs to, int (height, width): 1 for the first row, 0 for none. Ink that
+    a path goes along belongs to its row. A tip that no path reaches, since both strokes of a wave touch each other
+    below it, belongs to the row that it touches most.
 
     Args:
         ink: As `find_ink` returns it.
