@@ -35,7 +35,7 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 CONTENT = ("base64", "signal", "ecg", "image")
-# What stands beside the input, for `preprocess`.
+# Parameters that say something of the input, for the pipeline.
 PAGE = ("layout", "speed", "gain", "digitize")
 STATED = ("question", "options", "sampling_rate", "lead_names", "units", *PAGE, "coverage", "explain")
 PARAMETERS = (*STATED, "max_new_tokens", "temperature", "top_p", "stop")
@@ -523,7 +523,7 @@ class NobodyWaits(StoppingCriteria):
         self.jobs = jobs
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
-        """Returns, for each row, bool (batch,), whether its answer ends."""
+        """Tells which rows end: bool (batch,)."""
         return torch.tensor([job.done.is_over for job in self.jobs], device=input_ids.device)
 
 
@@ -566,7 +566,7 @@ def before_stop(text: str, stop: Sequence[str], final: bool = True) -> tuple[str
     Args:
         text: The text, or its beginning.
         stop: The texts that stop it.
-        final: Whether the text is complete. Of a beginning, the end is left out that may belong to a text that stops.
+        final: True if the text is complete; otherwise an end that may begin a text that stops it is held back.
     """
     places = [place for each in stop if (place := text.find(each)) >= 0]
     if places:
