@@ -19,7 +19,7 @@ from transformers.utils import cached_file
 
 WEIGHTS = "model.safetensors"
 NEW_WORDS = "language_model.new_words"  # embeddings (words, width) behind those of the public language model
-_GGUF = ("gguf", "accelerate")  # what transformers reads a GGUF file with
+_GGUF = ("gguf", "accelerate")  # transformers reads GGUF files with these
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
 

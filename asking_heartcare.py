@@ -131,7 +131,7 @@ SUMS: dict[str, tuple[str, str]] = {
     "sokolow_lyon": (r"s ?(?:in )?v1", r"r ?(?:in )?v[56](?: or v6)?"),
     "cornell": (r"r ?(?:in )?avl", r"s ?(?:in )?v3"),
 }
-USUAL_QTC = "qtc_fridericia"  # where no formula is named
+USUAL_QTC = "qtc_fridericia"  # the QTc of a question that names no formula
 # Numbers of single leads, asked for with the lead behind or before them.
 OF_LEADS: dict[str, str] = {
     "st_slope": r"(?:st(?: segment)? slope|slope of (?:the )?st(?: segment)?)",

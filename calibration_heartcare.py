@@ -14,14 +14,14 @@ from .paper_heartcare import PX, NotDigitized
 from .tracing_heartcare import LONGEST_GAP_MM, Row
 
 SPEEDS, GAINS = (25.0, 50.0), (10.0, 5.0, 20.0)  # mm/s and mm/mV that pages have, the commonest first
-POSSIBLE_SPEEDS, POSSIBLE_GAINS = (5.0, 200.0), (1.0, 100.0)  # that devices can be set to; what is given lies between
+POSSIBLE_SPEEDS, POSSIBLE_GAINS = (5.0, 200.0), (1.0, 100.0)  # lowest and highest that devices can be set to
 PULSE_SECONDS = 0.2
 PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
-MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
-STEEP_MM = 3.5  # by which its edges rise within 1 mm
-MOST_UNEVEN_MM = 0.6  # by which its top is above and below the level
-TOP_MM = 1.5  # of its top, over which the level is taken
-NEAR = 0.13  # by which a pulse may differ from one that is expected
+MOST_BESIDE_MM = 14.0  # most mm of ink between a pulse and the edge of the page
+STEEP_MM = 3.5  # least mm that the edges of a pulse rise within 1 mm
+MOST_UNEVEN_MM = 0.6  # mm by which the top of a pulse may be above or below its level
+TOP_MM = 1.5  # mm of the top over which its level is taken
+NEAR = 0.13  # share by which a pulse may differ from an expected one
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import numpy as np
 from scipy import fft
 from scipy import signal as scipy_signal
 
-CACHED_BYTES = 2**25  # of the filters of each kind that are kept
+CACHED_BYTES = 2**25  # most bytes of the filters of each kind that are kept
 # scipy keeps what it needs for the 16 latest lengths of transforms, up to 72 bytes for each sample. So long recordings
 # are filtered in overlapping blocks of few lengths.
 WHOLE_SAMPLES = 2**16  # most samples that are filtered as a whole: two minutes at 500 Hz
-BLOCK_SAMPLES = 2**18  # of a block, unless its margins need more
+BLOCK_SAMPLES = 2**18  # samples of a block, unless its margins need more
 SETTLED = 1e-12  # share of a filter's response to a change that is left beyond the margin of a block
 HIGHPASS_DECAY = 2 * np.pi * np.sin(np.pi / 8)  # 1/s, of the slowest pole of the high-pass with a corner of 1 Hz
 NOTCH_HZ = 0.4  # width of a notch

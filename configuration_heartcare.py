@@ -418,7 +418,7 @@ def _library_names() -> frozenset[str]:
     return frozenset(attributes | set(GenerationConfig().to_dict()) | written_by_save_pretrained)
 
 
-MAX_LAYERS, MAX_SIZE = 2**10, 2**24  # of a model that is loaded, far beyond the largest ones
+MAX_LAYERS, MAX_SIZE = 2**10, 2**24  # far beyond the largest models
 
 
 def refuse_absurd(config: PreTrainedConfig, where: str) -> None:

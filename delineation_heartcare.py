@@ -21,15 +21,15 @@ from scipy import signal as scipy_signal
 from .cleaning_heartcare import kept_up_to, resample, stretches
 from .marking_heartcare import RATE, Marks, Span, marks_of_beat, straight_line
 
-LEAST_SECONDS = 0.2  # of a recording; a shorter one holds no beat
-LEAST_RATE = 50  # Hz of a recording; with less, the edges of waves are not there to be found
+LEAST_SECONDS = 0.2  # a shorter recording holds no beat
+LEAST_RATE = 50  # Hz; at lower rates the edges of waves are not there to be found
 BEFORE, AFTER = 0.45, 0.75  # seconds of a beat around its QRS
 SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is another form
 RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
 REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
-LEAST_SHARE = 0.25  # of the usual QRS, to which leads with a lower one are scaled, so that noise is not blown up
-CUT_SECONDS = 0.15  # from the border of a column, within which it may cut a QRS
+LEAST_SHARE = 0.25  # least size of a QRS, relative to the usual one, to scale slopes by: noise is not blown up
+CUT_SECONDS = 0.15  # distance from the border of a column, within which the border may cut a QRS
 SPIKE_RATE = 250  # Hz, below which pacing spikes are not seen
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
 
@@ -170,7 +170,7 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray 
     else:
         steep = _steepness_in_parts(signal, recorded, sampling_rate)
     energy = ndimage.convolve1d(steep, window / window.sum(), mode="constant")
-    usual = _usual_largest(energy, sampling_rate)  # that of a QRS
+    usual = _usual_largest(energy, sampling_rate)  # the energy of a QRS
     if usual < 1e-5:  # mV a sample: no more than rounding
         return np.empty(0, np.int64)
     peaks, _ = scipy_signal.find_peaks(
@@ -348,7 +348,7 @@ class _Beats:
         self._move_p(found["p"], spans)
         self._move_t(found["t"], spans)
         for k in np.flatnonzero(~self.usual):
-            until_p = (self.rr[k] if k < len(self.rr) else rr) - 0.07 * RATE  # of the next beat, which may have one
+            until_p = (self.rr[k] if k < len(self.rr) else rr) - 0.07 * RATE  # the next beat may begin with a P wave
             beat = marks_of_beat(self.beats[k], self.zero, until_p, self.noise, p=False)
             for name in ("qrs", "t"):
                 found[name][k] = beat[name].span if beat[name] else np.nan
@@ -411,7 +411,8 @@ class _Beats:
         products = beats @ beats.T
         own = np.diag(products)
         with_all = products.sum(1)
-        sizes = np.sqrt(own * np.maximum(with_all.sum() - 2 * with_all + own, 0))  # of a beat and of the sum of others
+        # The norm of each beat, times that of the sum of the others.
+        sizes = np.sqrt(own * np.maximum(with_all.sum() - 2 * with_all + own, 0))
         return bool(np.median((with_all - own) / (sizes + 1e-9)) > RECURS)
 
     def _is_single(self, marks: dict[str, Marks | None]) -> bool:
@@ -424,7 +425,7 @@ class _Beats:
         wave, stop = self.median[:, onset : end + 1], max(0, onset - round(0.16 * RATE))
         rows = np.flatnonzero(self.usual[1:]) + 1
         after_t = marks["t"].span[1] + self.peaks[rows - 1] - self.peaks[rows]
-        room = after_t <= onset - round(0.25 * RATE)  # for a second wave
+        room = after_t <= onset - round(0.25 * RATE)  # there is room for a second wave
         rows, first = rows[room], np.maximum(after_t[room], onset - round(0.34 * RATE))
         if not len(rows) or not stop:
             return True

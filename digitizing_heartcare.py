@@ -24,16 +24,16 @@ from .paper_heartcare import BEYOND_MM, NET_MM, PX, Grid, NotDigitized, darkness
 from .tracing_heartcare import Row, find_ink, find_rows, follow
 
 RATE = 500  # Hz of the ECG
-FEWEST_PIXELS = 300  # of the shorter side of a picture
-LEAST_WIDTH_MM = 90.0
-ASSUMED_WIDTH_MM = 275.0  # of a page without a grid, before its calibration pulses are seen
-MOST_SKEW = 6.0  # degrees by which traces may be turned on it
-BORDER_MM = 2.0  # inside of the grid, in which no trace lies
-FAR_MM = 3.0  # from a trace; what is farther is not shown
+FEWEST_PIXELS = 300  # least pixels of the shorter side of a picture
+LEAST_WIDTH_MM = 90.0  # least width of the traces of twelve leads
+ASSUMED_WIDTH_MM = 275.0  # width of a page without a grid, before its calibration pulses are seen
+MOST_SKEW = 6.0  # degrees by which the traces of such a page may be turned
+BORDER_MM = 2.0  # width of the border inside of the grid in which no trace lies
+FAR_MM = 3.0  # points that are farther from a trace are not shown by it
 STEEP_MV = 0.3  # change of a lead in its first or last mm, from which on it is on a slope there
 CUT_OFF = "rows_cut_off"  # warning of a page whose rows the picture shows in part, or with more beside them
-COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
-LABEL_MM = 7.0  # of a lead's name above its row
+COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # rows in turn
+LABEL_MM = 7.0  # height of a lead's name above its row
 # Answer of `not_a_page` -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
 TURNS = {
     "turned by 90 degrees clockwise": (270,),

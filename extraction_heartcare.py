@@ -24,7 +24,7 @@ from .reading_heartcare import as_ecg, one_for_each
 from .recognition_heartcare import not_an_ecg
 
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
-SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
+SATURATED_SHARE = 0.05  # share of the samples at a lead's largest or smallest value, above which it is saturated
 
 
 class ArrangedECG(NamedTuple):

@@ -40,7 +40,7 @@ NUMBERS: tuple[str, ...] = (
     *EARLY_AND_WIDE,
     *(f"{name}:{part}" for name in ("noise", "burst", "drift") for part in OVER_LEADS),
 )
-NOISE_SECONDS, DRIFT_SECONDS = 0.5, 2.0  # of the windows in which noise is measured, and whose mean is the drift
+NOISE_SECONDS, DRIFT_SECONDS = 0.5, 2.0  # windows in which noise is measured, and whose mean is the drift
 # Part of the prior that does not count where a statement is offered as an option: a rare one is offered because it may
 # be true. Chosen on PTB-XL's fold 9, among 0, 0.25, 0.5, 0.75 and 1.
 CHOICE = 0.5

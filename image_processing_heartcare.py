@@ -173,7 +173,7 @@ class ECGImageProcessor(BaseImageProcessor):
             return super().fetch_images(images)
         try:
             return super().fetch_images(images)
-        except Exception as error:  # of whichever client of the network the library has
+        except Exception as error:  # each client of the network has errors of its own
             name = images.partition(",")[0] if images.startswith("data:") else images
             raise ValueError(
                 f"{name[:200]} gives no picture ({type(error).__name__}: {str(error)[:200]}). Pictures alone are "

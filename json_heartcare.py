@@ -27,7 +27,7 @@ from .wfdb_heartcare import at_one_rate, padding_note
 
 MAX_JSON_BYTES = 2**26
 MAX_JSON_PARTS = 2**18  # objects and lists of a file, which take far more memory than their text
-MAX_RESOURCES = 1000  # of a FHIR Bundle
+MAX_RESOURCES = 1000  # most resources of a FHIR Bundle that are read
 
 
 @dataclass(frozen=True)

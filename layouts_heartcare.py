@@ -27,24 +27,24 @@ LAYOUT_NAMES = tuple(
     for strips in range(most + 1)
 )
 
-BESIDE_MM = 0.7  # on both sides of the border of two leads, where a line may part them
+BESIDE_MM = 0.7  # width on both sides of the border of two leads, where a line may part them
 SMOOTH_MM = 0.5  # deviation of the window in which leads are compared, since no row is exactly above another
-MOST_ERROR = 0.55  # of the laws of the limb leads, in parts of the leads
-MOST_STRIP_ERROR = 0.4  # of a strip against the lead that it repeats; above, it is left out
+MOST_ERROR = 0.55  # largest error of the laws of the limb leads, relative to the leads
+MOST_STRIP_ERROR = 0.4  # largest error of a strip against the lead that it repeats; with more, it repeats none
 CLEAR = 0.3  # error of an arrangement that is sure, even of an order that few pages have
-LEAST_MARGINS = (1.25, 1.6)  # of the second best score over the best, where that is below `CLEAR`, and above
+LEAST_MARGINS = (1.25, 1.6)  # least ratio of second best and best score, if that is below `CLEAR`, and above
 UNKNOWN = 9.0  # error where too little of a trace is there
 LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
 WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
-WIDTH_MM = 250.0  # of a row: ten seconds at 25 mm/s, or five at 50 mm/s
-USUAL_MM = 4.0  # by which the width of rows may differ from that
+WIDTH_MM = 250.0  # width of a row: ten seconds at 25 mm/s, or five at 50 mm/s
+USUAL_MM = 4.0  # mm by which the width of rows may differ from that
 BETTER = 0.7  # times the error with leads over all that is shown, below which leads that begin elsewhere are taken
 SLIDE_MM = 0.5  # steps in which leads are tried farther left and right
-MOST_BEFORE_MM = 25.0  # of a pulse, a lead's name and the like before the leads
-LEAST_SEEN = 0.5  # of the last column, that a picture shows
-LIKE_BEST = 1.15  # times the error of the best place, in which the laws hold about as well
-LEAST_COMPARED_MM = 15.0  # of leads that are compared
-MOST_LEFT_OVER = 2  # rows of a page that a layout may leave over
+MOST_BEFORE_MM = 25.0  # most mm of a pulse, a lead's name and the like before the leads
+LEAST_SEEN = 0.5  # least share of the last column that a picture shows
+LIKE_BEST = 1.15  # largest error, relative to that of the best place, with which the laws hold about as well
+LEAST_COMPARED_MM = 15.0  # least length of leads that are compared
+MOST_LEFT_OVER = 2  # most rows of a page that a layout may leave over
 
 # Laws of the limb leads, as sums that are 0.
 LAWS: tuple[dict[str, float], ...] = (

@@ -17,9 +17,9 @@ from scipy import signal as scipy_signal
 
 RATE = 500  # Hz that all is measured at
 LEAST_MV = {"p": 0.045, "t": 0.06}  # height of a wave in its projection, sqrt(sum over leads of mV^2); less is absent
-T_LASTS = 0.35  # of its height, down to which a T wave lasts
+T_LASTS = 0.35  # share of its height, down to which a T wave lasts
 LEAST_P, LEAST_T = 0.036, 0.04  # seconds of a wave; what is shorter is a pacing spike, or the rise of another wave
-U_HEIGHT = 0.8  # of the T wave's; a later wave that is less high is a U wave
+U_HEIGHT = 0.8  # share of the T wave's height; a later wave that is lower is a U wave
 
 Span = tuple[float, float]
 
@@ -76,7 +76,7 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
     t = _mark_t(beat, onset, end, rr, onset - near.span[0] if near else 0.12 * RATE, noise)
     if near and t:
         return {"p": near, "qrs": qrs, "t": t.until(near.span[0] + rr, LEAST_T * RATE)}
-    if near:  # which may be the T wave of the beat before, if another wave follows it
+    if near:  # it may be the T wave of the beat before, if another wave follows it
         t = _mark_t(beat, onset, end, rr, 0.12 * RATE, noise)
     usual_qt = 0.4 * np.sqrt(min(rr, 2 * RATE) * RATE)
     since_t = rr - (t.span[1] - onset if t else usual_qt)
@@ -169,7 +169,7 @@ def _mark_t(beat: np.ndarray, onset: int, end: int, rr: float, ahead: float, noi
     """
     start = round(0.05 * RATE)  # samples from here on are counted from the end of the QRS
     cycle = np.sqrt(min(rr, 1.5 * RATE) * RATE)
-    after = beat[:, end:]  # what is left of the QRS would leak into the smoothed slopes
+    after = beat[:, end:]  # the QRS would leak into the smoothed slopes
     stop = int(min(after.shape[1] - 15, onset - end + rr - ahead, onset - end + 0.62 * cycle))
     if stop - start < 0.1 * RATE:
         return None

@@ -17,10 +17,10 @@ from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation
 from .marking_heartcare import RATE, Span
 from .stretches_heartcare import delineate_stretches
 
-WIDE_MS = 120  # of a QRS
-EARLY = 0.85  # of the usual distance from the beat before; less is early
+WIDE_MS = 120  # a QRS is wide from here on
+EARLY = 0.85  # share of the usual distance from the beat before; a beat after less is early
 IRREGULAR = 0.075  # median deviation of the RR intervals, relative to their median, from which on no beat is early
-LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
+LEAST_P_SHARE = 0.5  # share of the usual beats with a P wave, from which on PR is measured
 SHORT_GAP = 0.2  # seconds; a shorter gap in a lead is bridged
 
 # Attribute of `Measurements` -> its name and unit in the table of `as_rows`; a question for "all measurements" asks for
@@ -219,7 +219,7 @@ class Measuring:
     def _intervals(self) -> None:
         """Measures PR, QRS, QT and QTc of the median beat."""
         waves, rr = self.found.median, np.diff(self.found.r_peaks)
-        share = self.values.get("p_share", 1.0)  # where no beat was judged, as the reason of p_share says
+        share = self.values.get("p_share", 1.0)  # absent if no beat was judged, as its reason says
         onset, end = waves.qrs
         has_p = waves.p is not None and share >= LEAST_P_SHARE
         reason = "no P wave recurs before the QRS" if waves.p is None else "most beats have no P wave"

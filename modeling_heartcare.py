@@ -49,7 +49,7 @@ class HeartcareOutput(CausalLMOutputWithPast):
 class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
     """Reads any number of ECGs and ECG pictures, interleaved with text, and writes text."""
 
-    base_model_prefix = "language_model"  # where generation looks for layers to exit early from
+    base_model_prefix = "language_model"  # generation looks here for layers to exit early from
 
     @classmethod
     def _from_config(cls, config: HeartcareConfig, **kwargs: Any) -> HeartcareModel:

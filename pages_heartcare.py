@@ -24,34 +24,34 @@ LONG_SIDE = 825
 SHORT_SIDE = 560
 INK = 0.76  # largest brightness of ink, relative to the paper around it
 DARK_INK = 0.4  # the same, of ink that is darker than a grid without colours
-LEAST_INK = 0.001  # of a page that is not blank
-MOST_INK = 0.1  # of a page that has traces, but no grid without colours
-RULING = 0.2  # of the width; what is straight for as long is a line of a table, of a stave, or without any heartbeat
-LEAST_WIDTH = 0.08  # of the page, of a stroke that may be a trace
-LEAST_TRACES = 0.85  # of the page's width, all traces together
+LEAST_INK = 0.001  # least share of ink of a page that is not blank
+MOST_INK = 0.1  # share of ink, above which some of it may be that of a grid without colours
+RULING = 0.2  # share of the width; a line that is straight for as long is a ruling, or shows no heartbeat
+LEAST_WIDTH = 0.08  # least width of a stroke that may be a trace, in widths of the page
+LEAST_TRACES = 0.85  # least width of all traces together, in widths of the page
 
 # Limits that traces keep, in pixels where no other unit is given.
-MOST_RUNS = 1.35  # strokes in a column
+MOST_RUNS = 1.35  # strokes in a column, on average
 MOST_THICK = 4.0  # height of a stroke in a column
-SPIKE = 5.0  # how much higher a spike is than the usual column
+SPIKE = 5.0  # height of a spike above that of the usual column
 STEEP = (0.003, 0.25)  # share of a trace's columns that spikes have
-LEAST_KURTOSIS = 3.5  # of its distance from its usual level
-MOST_STEP = 0.25  # of a spike, from the level before to the level after, in parts of its height
-MOST_SPIKES = 60  # on the width of a page
+LEAST_KURTOSIS = 3.5  # kurtosis of a trace's distance from its usual level
+MOST_STEP = 0.25  # shift of the level from before to after a spike, relative to its height
+MOST_SPIKES = 60  # spikes on the width of a page
 # Traces that cross each other are one stroke.
 LEAST_REGULAR = 0.55  # share of its columns that have the usual number of runs
 LEAST_COMMON_KURTOSIS = 3.0  # the median over its traces
-LEAST_COMMON_SPIKES = 4  # of all its traces together
+LEAST_COMMON_SPIKES = 4  # spikes of all its traces together
 
 # In fast wide beats no trace is quiet, but wide strokes go up and down together.
-LEAST_STROKES = 3  # of the same period
-LEAST_WAVE_WIDTH = 0.2  # of the page, of a wide stroke
-LEAST_WAVES = 1.5  # of the page's width, all such strokes together
+LEAST_STROKES = 3  # strokes of the same period
+LEAST_WAVE_WIDTH = 0.2  # width of a wide stroke, in widths of the page
+LEAST_WAVES = 1.5  # width of all such strokes together, in widths of the page
 LEAST_RECURRENCE = 0.5  # correlation of a stroke with itself one period later
-MOST_OTHER = 0.1  # of the usual period, by which that of a stroke may differ
+MOST_OTHER = 0.1  # share of the usual period by which that of a stroke may differ
 
-LEAST_PULSES = 2  # of calibration, from which on they tell which way is up
-LEAST_LEAN = 0.45  # of a page, towards either side, from which on it tells which way is up
+LEAST_PULSES = 2  # calibration pulses, from which on they tell which way is up
+LEAST_LEAN = 0.45  # lean of a page to either side, from which on it tells which way is up
 
 
 def not_a_page(picture: Any) -> str | None:

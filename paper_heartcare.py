@@ -19,27 +19,27 @@ from scipy import ndimage
 from .image_processing_heartcare import paper_around
 
 PX = 8  # pixels per mm of a flat page
-MOST_PIXELS = 2200  # of the longer side of a picture that is looked at
+MOST_PIXELS = 2200  # most pixels of the longer side of a picture; larger ones are reduced
 TILE = 192  # pixels of the side of a tile whose transform is taken
 MOST_TURN = 0.3  # tangent of the largest angle between the lines of the grid and the picture's sides
-FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # of the distance of two lines, in pixels
-DARKEST = 0.3  # of the paper's brightness; lines of a grid are not darker, and what is counts as much
+FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # least and most pixels from one line to the next
+DARKEST = 0.3  # darkness of the darkest lines of a grid; darker points count no more
 BLACK = 0.42  # darkness of the ink of traces in all colours, which is no line of the grid
 STRONG = 12.0  # power of a line of the spectrum in powers around it, from which on it is one
 SEEN = 3.0  # the same, of a line whose place is known
 LEAST_TILES = 0.08  # share of the tiles that have such lines in both directions
-ALIKE = 0.06  # by which the logarithms of two pitches may differ, of one grid seen from aside
+ALIKE = 0.06  # largest difference of the logarithms of two pitches of one grid, seen from aside
 # If the strongest frequency is the harmonic of a lower one, these multiples of the lower one are seen as well.
 HARMONICS = {1: (), 2: (1, 3), 3: (1, 2), 4: (1, 2, 3)}
-FEWEST_PERIODS = 4  # on a tile, of lines that can be told from others
-LOWEST_STRENGTH = 0.4  # of the strongest line of a spectrum, from which on a lower one counts more
+FEWEST_PERIODS = 4  # least periods on a tile of lines that can be told from others
+LOWEST_STRENGTH = 0.4  # share of the strongest line of a spectrum, from which on a lower one counts instead
 MOST_FIVES = 90  # lines on the width of a page, up to which they may be 5 mm apart
-SIGMA_MM = 2.5  # of the window in which the phase is taken
-CELL_MM = 2.5  # of the cells for which it is taken
-NET_MM = 5.0  # of the net by which the page is flattened
-LEAST_SHARE = 0.35  # of the usual strength of the grid, where its phase is trusted
-BEYOND_MM = 8.0  # of paper around the grid that is kept
-MOST_MM = 450.0  # of a page's side
+SIGMA_MM = 2.5  # width of the window in which the phase is taken
+CELL_MM = 2.5  # size of the cells for which it is taken
+NET_MM = 5.0  # distance of the knots of the net by which the page is flattened
+LEAST_SHARE = 0.35  # share of the usual strength of the grid, above which its phase is trusted
+BEYOND_MM = 8.0  # width of the paper around the grid that is kept
+MOST_MM = 450.0  # longest side of a page
 
 
 class NotDigitized(ValueError):

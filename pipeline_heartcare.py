@@ -52,7 +52,7 @@ MEANT = {
     **dict.fromkeys(("candidate_labels", "choices", "answers", "labels"), "options"),
     **dict.fromkeys(("fs", "sr", "frequency"), "sampling_rate"),
 }
-LEAST_CERTAINTY = 0.5  # of what a question asks for; below it, the answer says that it was not understood
+LEAST_CERTAINTY = 0.5  # certainty below which the answer says that the question was not understood
 GENERATE_KEYWORDS = {*inspect.signature(GenerationMixin.generate).parameters, *GenerationConfig().to_dict()} - {"self"}
 
 

@@ -78,7 +78,7 @@ PERSON_IN_FORM = re.compile(
     rf"{PERSON.pattern}|(?<![\w-])(?:{_LABELS_OF_PEOPLE})(?![\w-])|(?:{_SIGNED_BY}|{_BEFUNDET_VON})[ :]*$",
     re.IGNORECASE,
 )
-DEGREES = r"(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"  # behind the name of a physician
+DEGREES = r"(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"  # degrees behind the name of a physician
 _DATE = r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}"
 # Parts of a sentence that identify a person by themselves.
 TRACES = re.compile(

@@ -18,17 +18,17 @@ from .configuration_heartcare import LEADS
 
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 POWER_LINES = (50.0, 60.0)  # Hz
-HUM_SECONDS = 2.0  # of the stretches in which hum is measured; the line's frequency wanders too much for longer ones
+HUM_SECONDS = 2.0  # stretches in which hum is measured; over longer ones the line's frequency wanders too much
 GOLDEN = (np.sqrt(5) - 1) / 2  # the number that is farthest from all simple fractions
 STILL_MV = 1e-6  # a smaller step from one sample to the next is none
-FLAT_MV = 0.02  # from lowest to highest value, of a lead that shows no waves
-RANGE_MV = (FLAT_MV, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
+FLAT_MV = 0.02  # range from lowest to highest value of a lead that shows no waves
+RANGE_MV = (FLAT_MV, 20.0)  # range of a lead without its extreme hundredths; outside of this the lead is off
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
 NOISE_UV = 50.0
 DRIFT_MV = 0.5
-CLIPPED_SHARE = 0.02  # of the samples
-MISSING_SHARE = 0.02  # of the samples
-OFF_SHARE = 0.9  # of the recorded samples
+CLIPPED_SHARE = 0.02  # share of the samples
+MISSING_SHARE = 0.02  # share of the samples
+OFF_SHARE = 0.9  # share of the recorded samples
 
 
 @dataclass

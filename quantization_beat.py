@@ -11,6 +11,8 @@ from torch import nn
 
 from .configuration_heartcare import ABSENT, BeatConfig
 
+START_ITERATIONS = 10  # steps of the k-means that starts a codebook
+
 
 class VectorQuantizerOutput(NamedTuple):
     """Result of one level: quantized (B, m, D), and three numbers: loss, share of codes used, and perplexity."""
@@ -49,7 +51,7 @@ class BeatVectorQuantizer(nn.Module):
         self.register_buffer("codebook_uses", torch.zeros(config.codebook_size))
 
     def initial_codes(self, num_codes: int, width: int) -> torch.Tensor:
-        """Codes (K, D) before the k-means start: all different, and always the same for a level, as buffers are."""
+        """Returns the codes (K, D) before the k-means start: all different, and the same each time for a level."""
         angle = torch.arange(1, num_codes + 1)[:, None] * torch.arange(1, width + 1) * 0.618 + self.level
         return self.initial_range * 2**0.5 * torch.sin(angle)
 
@@ -81,12 +83,12 @@ class BeatVectorQuantizer(nn.Module):
         return VectorQuantizerOutput(quantized, loss, (counts > 0).float().mean(), perplexity)
 
     @torch.no_grad()
-    def start(self, present: torch.Tensor, iterations: int = 10) -> None:
+    def start(self, present: torch.Tensor) -> None:
         """Places the codes by k-means on the states (n, D) of the first batch, of all processes."""
         if not have_states(len(present), present.device).any():
             return
         self.codebook.copy_(self._some_states(present))
-        for _ in range(iterations):
+        for _ in range(START_ITERATIONS):
             codes = self.nearest(present)[1][:, 0]
             counts = sum_over_processes(torch.bincount(codes, minlength=len(self.codebook)).float())
             sums = sum_over_processes(torch.zeros_like(self.codebook).index_add_(0, codes, present))
@@ -222,7 +224,7 @@ class BeatQuantizer(nn.Module):
     def encode_shape(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
         """Finds the codes of `shape_levels` together, by a beam search: (B, m, D), (B, m) -> (B, levels, m)."""
         residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
-        codes: list[torch.Tensor] = []  # of the levels so far, each (B, m, beam)
+        codes: list[torch.Tensor] = []  # those of the levels so far, each (B, m, beam)
         for k, level in enumerate(self.shape_levels, 1):
             kept = self.beam if k < len(self.shape_levels) else 1
             n = min(kept, len(level.codebook))

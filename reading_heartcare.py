@@ -343,7 +343,7 @@ def detect_format(file: str | Path | bytes) -> Format:
         if format.matches(beginning):
             return format
     if path is not None and path.suffix.lower() == ".hea":
-        return FORMATS["wfdb"]  # whose reader says what is wrong with the header
+        return FORMATS["wfdb"]  # its reader says what is wrong with the header
     raise ValueError(f"{name} is no picture and in no known ECG format; {EXPECTED}.")
 
 

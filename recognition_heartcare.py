@@ -20,29 +20,29 @@ from .configuration_heartcare import LEADS
 from .delineation_heartcare import LEAST_RATE, find_r_peaks
 from .quality_heartcare import FLAT_MV, POWER_LINES, longest_run
 
-LEAST_SECONDS = 0.9  # of a stretch; a shorter one need not hold a beat
-WINDOW_SECONDS = 60.0  # at most, that are looked at together; a long recording is an ECG when one such part is
+LEAST_SECONDS = 0.9  # a shorter stretch need not hold a beat
+WINDOW_SECONDS = 60.0  # longest part that is looked at; a long recording is an ECG when one such part is
 
 # Limits that ECGs keep and other signals do not, chosen on PTB-XL's folds 1 to 9 and simulated noise.
 LEAST_ALIKE = 0.7  # correlation of a beat, from 0.1 s before to 0.35 s after its QRS, with the second most similar one
 LEAST_STEEP = 3.0  # steepness of QRS complexes, times that between them; sine waves have 2.8 at most
 MANY_LEADS = 6
-MOST_STEP = 0.85  # of a complex: from its level before to its level after, in parts of its height
-SHORT_SECONDS = 4.0  # of a stretch; a shorter one may hold only a few complexes, one of them of another form
-SHORTEST_SECONDS = 2.0  # of a stretch; in a shorter one, the ends may cut every complex off
+MOST_STEP = 0.85  # shift of the level from before to after a complex, relative to its height
+SHORT_SECONDS = 4.0  # a shorter stretch may hold only a few complexes, one of them of another form
+SHORTEST_SECONDS = 2.0  # the ends of a shorter stretch may cut every complex off
 FEW = 5  # complexes of a short stretch
 LEAST_ALIKE_OF_FEW = 0.3  # as `LEAST_ALIKE`, for few complexes
 LEAST_STEEP_OF_FEW = 8.0  # as `LEAST_STEEP`, for few complexes
-LEAST_LEFT = 0.02  # of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
+LEAST_LEFT = 0.02  # share of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
 
 # Fibrillation and flutter of the ventricles: most power near their frequency, over more than one line of the spectrum,
 # and in leads that are seen by few dipoles.
 FLUTTER_HZ = (2.0, 9.0)
-LEAST_FLUTTER_SHARE = 0.7  # of the power
+LEAST_FLUTTER_SHARE = 0.7  # share of the power in this band
 LEAST_FLUTTER_MV = 0.15  # range of the higher leads
 MOST_FLUTTER_STEEP = 6.0  # steepness of complexes that recur; sawtooth waves have more
 LEAST_RELATED = 0.8  # share of the power of related leads in their three strongest components
-MOST_SINE_SHARE = 0.97  # of that power in one sine wave, or in three without a common period
+MOST_SINE_SHARE = 0.97  # share of the power in one sine wave, or in three without a common period
 
 
 def not_an_ecg(signal: np.ndarray, sampling_rate: float) -> dict[str, str]:
@@ -295,7 +295,7 @@ def sine_share(signal: np.ndarray, rate: float) -> float:
     signal, rate = thinned(signal, rate, 25)
     samples, count = signal.shape[1], 16 * signal.shape[1]
     power = np.square(np.abs(np.fft.rfft(signal, count, axis=1)))
-    power[:, : round(count / rate)] = 0  # what is slower than 1 Hz is drift
+    power[:, : round(count / rate)] = 0  # slower waves than 1 Hz are drift
     shares = []
     for lead, frequency in zip(signal, power.argmax(axis=1) / count):
         angles = 2 * np.pi * frequency * np.arange(samples)
@@ -310,7 +310,7 @@ def _are_tones(frequencies: np.ndarray, power: np.ndarray) -> bool:
     if not lines:
         return False
     times = np.array([max(pair) / min(pair) for pair in ((lines[0][0], other) for other, _ in lines[1:])])
-    apart = (times > 1.3) & (np.abs(times - np.round(times)) > 0.1)  # what is nearer is the same line, modulated
+    apart = (times > 1.3) & (np.abs(times - np.round(times)) > 0.1)  # a nearer one is the same line, modulated
     return sum(share for _, share in lines) > MOST_SINE_SHARE and bool(apart.any())
 
 
@@ -375,7 +375,7 @@ def _is_noise(lead: np.ndarray, rate: float) -> str | None:
     return "white noise" if abs(slope) < 0.4 else "coloured noise"
 
 
-# In the order in which they are asked; the last one always answers.
+# The causes are asked in this order; the last one always answers.
 CAUSES: tuple[Callable[[np.ndarray, float], str | None], ...] = (
     _is_hum,
     _is_ramp,

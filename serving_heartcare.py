@@ -50,7 +50,7 @@ KINDS = {
     "explain": (bool, "true or false"),
 }
 MAX_LABEL, MAX_LABELS = 200, 64  # characters of a source, warning or lead name of a client, and number of each
-QUESTIONS = ("text", "question")  # beside an ECG or picture, as the widgets of the Hub send it
+QUESTIONS = ("text", "question")  # keys beside an ECG or picture, as the widgets of the Hub send them
 DECODED = (bytes, Image.Image)  # bodies that are no JSON, as a toolkit hands them over
 MAX_STOPS = 4  # as many as OpenAI's own server takes
 ROLES = {role: role for role in ("system", "user", "assistant")} | {"developer": "system"}
@@ -473,7 +473,7 @@ class DynamicBatcher:
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].done.set_exception(error)
-            else:  # what one request did must not fail the others
+            else:  # the fault of one request must not fail the others
                 for job in jobs:
                     self._answer([job])
             return
@@ -506,7 +506,7 @@ def load_apart(model: str) -> None:
     global _pipe
     end_with_parent()
     torch.set_num_threads(1)  # there is a process for each core
-    _pipe = pipeline(model=model)  # by the code of the package, of which this module is a part
+    _pipe = pipeline(model=model)  # with the code of the package that this module is a part of
 
 
 def prepare_apart(inputs: Any, stated: dict[str, Any], extras: tuple[float | None, bool]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from .cleaning_heartcare import stretches
 from .delineation_heartcare import Delineation, Waves, delineate, find_r_peaks
 from .marking_heartcare import RATE
 
-LEAST_SECONDS = 1.5  # of a column that is delineated by itself
+LEAST_SECONDS = 1.5  # a shorter column is not delineated by itself
 SAME_COLUMN = 0.8  # overlap of two stretches, relative to the longer one; with more they belong to one column
-BESIDE = 0.3  # seconds from a border of columns, within which it may cut a beat in two
+BESIDE = 0.3  # seconds from a border of columns, within which the border may cut a beat in two
 ONE_BEAT = 0.25  # seconds; two beats at the border of two columns that are closer are one
 
 
@@ -83,7 +83,7 @@ def best_stretch(recorded: np.ndarray) -> slice:
     parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
     # The edge from which on each lead was recorded without a gap up to the end of each part.
     since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
-    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
+    starts = np.sort(edges[since], axis=0)  # from the times of row k on, k + 1 leads were recorded
     sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
     count, last = np.unravel_index(sizes.argmax(), sizes.shape)
     return slice(int(starts[count, last]), int(edges[last + 1]))

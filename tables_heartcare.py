@@ -435,7 +435,7 @@ def as_number(text: str) -> float:
     Raises: `ValueError`.
     """
     text = text.strip(QUOTES)
-    if "_" in text:  # which Python takes for a separator of thousands
+    if "_" in text:  # Python takes it for a separator of thousands
         raise ValueError(f"{text!r} is no number")
     return float("nan") if text.lower() in MISSING else float(text)
 
@@ -449,8 +449,7 @@ def is_voltage(unit: str) -> bool:
     return True
 
 
-# In the order in which they are tried. The strap of a Polar sensor lies across the chest, so its signal is close to
-# lead I.
+# They are tried in this order. The strap of a Polar sensor lies across the chest, so its signal is close to lead I.
 DIALECTS = (
     Dialect("apple-health", has_keys, read_key_lines),
     Dialect("polar", is_polar, partial(read_table, lead="I")),

@@ -37,8 +37,8 @@ REASONS = ("treatment", "prognosis", "identity", "unknown", "cause", "other", "l
 FLAGS = ("negated", "every")
 
 LONGEST = 64  # words; of a longer question the beginning and the end are read
-BUCKETS = 4096  # that parts of words are hashed to; 0 is padding
-MOST_PARTS = 24  # of a word
+BUCKETS = 4096  # number of hashes of parts of words; 0 is padding
+MOST_PARTS = 24  # parts of a word
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 
 

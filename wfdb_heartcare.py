@@ -22,7 +22,7 @@ from .privacy_heartcare import REASON
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNAL_LINE = 1024  # characters of a line of a header that is no comment
-MAX_SKEW_SECONDS = 10  # between the signals of a frame
+MAX_SKEW_SECONDS = 10  # longest skew between the signals of a frame
 MAX_ADC = 2**32  # values of an analogue-digital converter: baselines, zeros
 RECORD_FILES = (".hea", ".dat", ".mat")
 DEFAULT_GAIN = 200  # units of the converter per physical unit where a header has no gain (WFDB's header(5))

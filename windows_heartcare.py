@@ -15,9 +15,9 @@ from .ecg_heartcare import ECG
 from .extraction_heartcare import BeatFeatureExtractor
 
 WINDOW_SECONDS = 10.0
-SHOWN = ("start", "seconds", "reason")  # of a window, in replies
-LONGEST_SECONDS = 60.0  # of a recording that is read as a whole, which is also how much of it is measured
-MOST_WINDOWS = 360  # that are measured; of a longer recording they are evenly spaced
+SHOWN = ("start", "seconds", "reason")  # attributes of a window that replies have
+LONGEST_SECONDS = 60.0  # longest recording that is read as a whole, and the part of one that is measured
+MOST_WINDOWS = 360  # most windows that are measured, evenly spaced over a longer recording
 CLEANEST, ECTOPIC = 2, 2  # number of windows that are chosen for these reasons
 
 
