@@ -154,18 +154,6 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             model.generation_config = settings
         return loaded
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the language model's token embeddings."""
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the language model's token embeddings."""
-        self.language_model.set_input_embeddings(value)
-
-    def get_decoder(self) -> nn.Module:
-        """Returns the language model without its head."""
-        return self.language_model.get_decoder()
-
     def freeze_towers(self) -> None:
         """Freezes the ViT, as Beat always is; the projectors and the language model go on learning (stages 2 and 3 of
         the paper).
@@ -414,6 +402,18 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
                 slots = torch.zeros(1, 1, config.vision_config.hidden_size, device=self.device)
             zero = zero + 0 * self.image_projector(slots).sum()
         return zero
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_decoder(self) -> nn.Module:
+        """Returns the language model without its head."""
+        return self.language_model.get_decoder()
 
 
 # Keywords of `forward`; one that is nearly the same as one of these is a misspelling.
