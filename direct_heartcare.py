@@ -58,8 +58,8 @@ class DirectAnswersMixin:
         for expert, reader in {"ecg": self._read_signals, "image": self._read_pictures}.items():
             places = [
                 (number, place)
-                for number, each in enumerate(batch)
-                for place, kind in enumerate(each["kinds"])
+                for number, prepared in enumerate(batch)
+                for place, kind in enumerate(prepared["kinds"])
                 if expert in EXPERTS[kind]
             ]
             if not places or not self._has_head(expert):
@@ -73,22 +73,22 @@ class DirectAnswersMixin:
                 for which in (0, 1)
             )
             batch[number]["logits"][place], batch[number]["choices"][place] = logits, choices
-        for each in batch:
-            each["is_read"] = True
+        for prepared in batch:
+            prepared["is_read"] = True
 
     def _read_signals(self, batch: list[dict]) -> FindingsOutput:
         """Encodes all signals, and reads their statements."""
-        for each in batch:
-            each["signals"] = {name: each["features"].pop(name) for name in SIGNAL_INPUTS}
-        signals = self.collate([each["signals"] for each in batch])
+        for prepared in batch:
+            prepared["signals"] = {name: prepared["features"].pop(name) for name in SIGNAL_INPUTS}
+        signals = self.collate([prepared["signals"] for prepared in batch])
         tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**signals))
         start = 0
-        for each in batch:
-            each["numbers"] = self._numbers(each)
-            stop = start + len(each["numbers"])
-            each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
+        for prepared in batch:
+            prepared["numbers"] = self._numbers(prepared)
+            stop = start + len(prepared["numbers"])
+            prepared["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
             start = stop
-        measured = torch.from_numpy(np.stack([row for each in batch for row in each["numbers"]]))
+        measured = torch.from_numpy(np.stack([row for prepared in batch for row in prepared["numbers"]]))
         return self.model.find(measured.to(tokens.codes.device), ecg_codes=tokens.codes, ecg_gain=tokens.gain)
 
     def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
@@ -103,12 +103,12 @@ class DirectAnswersMixin:
 
     def _read_pictures(self, batch: list[dict]) -> FindingsOutput:
         """Lets the ViT see all pictures, and reads their statements."""
-        pixels = self.collate([{"pixel_values": each["features"].pop("pixel_values")} for each in batch])
+        pixels = self.collate([{"pixel_values": prepared["features"].pop("pixel_values")} for prepared in batch])
         slots = self.model.get_image_slots(**self.ensure_tensor_on_device(**pixels))
         start = 0
-        for each in batch:
-            stop = start + len(each["pictures"])
-            each["features"]["image_slots"] = slots[start:stop]
+        for prepared in batch:
+            stop = start + len(prepared["pictures"])
+            prepared["features"]["image_slots"] = slots[start:stop]
             start = stop
         return self.model.find_in_pictures(image_slots=slots)
 

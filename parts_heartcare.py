@@ -5,6 +5,7 @@ path, bytes, base64, array, ECG, picture, dict --as_part--> {"type": "ecg" or "i
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,14 @@ def file_of_text(text: str) -> Path | bytes:
         raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
 
+def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a message with each of its ECGs and pictures read by `read`."""
+    content = message["content"]
+    if not isinstance(content, str):
+        content = [part if part.get("type") == "text" else read(part) for part in content]
+    return {"role": message["role"], "content": content}
+
+
 def text_of(message: dict[str, Any]) -> str:
     """Returns the words of a message, without its ECGs and pictures."""
     return " ".join(part["text"] for part in parts_of(message) if part["type"] == "text")
@@ -182,6 +191,7 @@ __all__ = [
     "check_options",
     "name_of_repository",
     "name_options",
+    "read_message",
     "recordings_of",
     "text_of",
     "without_question",

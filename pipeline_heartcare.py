@@ -7,7 +7,7 @@ A question that measurements and findings decide is answered from them; the lang
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from threading import Thread
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from .parts_heartcare import (
     check_options,
     name_of_repository,
     name_options,
+    read_message,
     recordings_of,
     text_of,
     without_question,
@@ -248,8 +249,7 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             - summary: Sentences on the long recordings that are asked about; empty without any.
             - refusal: Sentences that say why nothing is said of the ECGs; empty where something is.
             - about, about_given: Range of the `kinds`, and of the `given`, that are asked about; see `about_of`.
-            - asked, earlier: The question as it was understood, None where it was not; and the user's earlier ones, the
-              latest first.
+            - asked, earlier: `Asked` of the question, and of earlier ones from the latest on; None if not understood.
             - logits, choices: For each of the `kinds`, code of each statement -> logit, and logit as an option; 0 until
               the heads have read them, and None where there is no head.
             - direct: True where the answer needs no words of the language model.
@@ -301,9 +301,9 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
             if budget is None:
                 return as_part(part, **given)
             with budget.held():
-                read = as_part(part, **given)
-            budget.spend(read)
-            return read
+                opened = as_part(part, **given)
+            budget.spend(opened)
+            return opened
 
         if isinstance(inputs, Chat) or isinstance(inputs, list) and inputs and is_valid_message(inputs[0]):
             messages = inputs.messages if isinstance(inputs, Chat) else inputs
@@ -461,31 +461,32 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
     def _forward(self, batch: dict | list[dict], **generate_kwargs) -> dict | list[dict]:
         if isinstance(batch, dict):
             return self._forward([batch], **generate_kwargs)[0]
-        self._find([each for each in batch if not each.get("is_read")])
-        for each in batch:
-            if self._is_explained(each):
-                each["explanations"] = self._explain(each)
-            if each["direct"]:
-                given = self._direct_answer(each)
-                text = self.numbered(each, given.text) if is_prose(each) else with_notes(each, given.text)
-                if each["asked"] is not None and each["asked"].kind == "predict" and self._is_forecast(each):
-                    each["forecast"] = self._forecast(each)
+        self._find([prepared for prepared in batch if not prepared.get("is_read")])
+        for prepared in batch:
+            if self._is_explained(prepared):
+                prepared["explanations"] = self._explain(prepared)
+            if prepared["direct"]:
+                given = self._direct_answer(prepared)
+                text = self.numbered(prepared, given.text) if is_prose(prepared) else with_notes(prepared, given.text)
+                asked = prepared["asked"]
+                if asked is not None and asked.kind == "predict" and self._is_forecast(prepared):
+                    prepared["forecast"] = self._forecast(prepared)
                 count = generate_kwargs.get("num_return_sequences") or 1
-                each["text"] = text if count == 1 else [text] * count
-                each["probabilities"] = given.probabilities
-                prompt = int(each["features"]["attention_mask"].sum())
-                each["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
+                prepared["text"] = text if count == 1 else [text] * count
+                prepared["probabilities"] = given.probabilities
+                prompt = int(prepared["features"]["attention_mask"].sum())
+                prepared["tokens"] = {"answer": 0, "finished": True, "prompt": prompt}
         for options in (True, False):
-            some = [each for each in batch if bool(each["options"]) == options and not each["direct"]]
+            some = [prepared for prepared in batch if bool(prepared["options"]) == options and not prepared["direct"]]
             if not some:
                 continue
-            inputs = self.ensure_tensor_on_device(**self.collate([each["features"] for each in some]))
+            inputs = self.ensure_tensor_on_device(**self.collate([prepared["features"] for prepared in some]))
             if options:
                 self._choose(some, inputs)
             else:
                 self._write(some, inputs, self._prepare_generate_kwargs(generate_kwargs))
-            for each, length in zip(some, inputs["attention_mask"].sum(1).tolist()):
-                each["tokens"]["prompt"] = length
+            for prepared, length in zip(some, inputs["attention_mask"].sum(1).tolist()):
+                prepared["tokens"]["prompt"] = length
         return batch
 
     def _write(self, batch: list[dict], inputs: dict, generate_kwargs: dict):
@@ -495,19 +496,20 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         lengths, finished = answer_lengths(ids, ends)
         texts = [text.strip() for text in self.processor.batch_decode(ids, skip_special_tokens=True)]
         per_input = len(ids) // len(batch)  # num_return_sequences
-        for k, each in enumerate(batch):
+        for k, prepared in enumerate(batch):
             rows = slice(k * per_input, (k + 1) * per_input)
-            own = [self.numbered(each, text) for text in texts[rows]]
-            each["text"] = own[0] if per_input == 1 else own
-            each["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
+            own = [self.numbered(prepared, text) for text in texts[rows]]
+            prepared["text"] = own[0] if per_input == 1 else own
+            prepared["tokens"] = {"answer": int(lengths[rows].sum()), "finished": bool(finished[rows].all())}
 
     def _choose(self, batch: list[dict], inputs: dict):
         """Scores each option as a whole answer, and takes the likeliest."""
-        answers = [self.processor.answer_ids(each["options"]) for each in batch]
-        for each, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
+        answers = [self.processor.answer_ids(prepared["options"]) for prepared in batch]
+        for prepared, ids, scores in zip(batch, answers, self.model.score_answers(answers, **inputs)):
             best, shares = option_shares(scores)
-            each["probabilities"] = dict(zip(each["options"], shares))
-            each["text"], each["tokens"] = each["options"][best], {"answer": len(ids[best]), "finished": True}
+            prepared["probabilities"] = dict(zip(prepared["options"], shares))
+            prepared["text"] = prepared["options"][best]
+            prepared["tokens"] = {"answer": len(ids[best]), "finished": True}
 
     def numbered(self, prepared: dict[str, Any], text: str, finished: bool = True) -> str:
         """Returns an answer as it is shown: about one signal, with the numbers that its statements rest on.
@@ -571,14 +573,6 @@ def check_page(layout: str | None, speed: float | None, gain: float | None, digi
             raise ValueError(f"{name} must be a number of {unit} above 0, got {value!r}.")
     if digitize not in (None, True, False):
         raise ValueError(f"digitize must be True or False, got {digitize!r}.")
-
-
-def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """Returns a message with each of its ECGs and pictures read by `read`."""
-    content = message["content"]
-    if not isinstance(content, str):
-        content = [part if part.get("type") == "text" else read(part) for part in content]
-    return {"role": message["role"], "content": content}
 
 
 def register_task() -> None:
