@@ -2,8 +2,8 @@
 
     python -m heartcare.studies.evaluate_spoken --model . --subfolder smollm2 --data HEARTCARE_400K --split validation
 
-Each question of `agent/wordings/held_out.jsonl` is asked about one record, with its measurements in the prompt. A finding
-that a yes/no question names is there half of the time. The right answer is what the pipeline would say of the
+Each question of `agent/wordings/held_out.jsonl` is asked about one record, with its measurements in the prompt. A
+finding that a yes/no question names is there half of the time. The right answer is what the pipeline would say of the
 cardiologists' statements and of the measurements (training/voice.py). Prints a Markdown table: by kind of question, the
 number of questions, the share that is answered rightly, and the same with another record in the place of the right one.
 Yes and no count by their first word, numbers where each is within 10 % or 5 units, and other answers as whole
