@@ -9,7 +9,7 @@ This is the only preprocessing there is: training, benchmark and serving call it
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -138,6 +138,27 @@ class HeartcareProcessor(ProcessorMixin):
         # The parts are known, so that no remote code has to be trusted for them.
         parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
+
+    def collate_chats(self, chats: Sequence[list[dict] | Mapping[str, list[dict]]]) -> BatchFeature:
+        """Makes a batch for training of finished chats, as a `data_collator` of [`transformers.Trainer`].
+
+        Args:
+            chats: Chats whose answers are learnt, each a list of messages as `apply_chat_template` takes them, or a row
+                of a data set with such a list under "messages".
+
+        Returns: the model's inputs, and `labels`, int64 (chats, tokens): the tokens of the assistant's messages, and
+            -100 everywhere else.
+
+        Raises: `ValueError` when a chat has no assistant's message.
+        """
+        conversations = [chat["messages"] if isinstance(chat, Mapping) else chat for chat in chats]
+        for number, conversation in enumerate(conversations):
+            if not any(message["role"] == "assistant" for message in conversation):
+                raise ValueError(f"Chat {number} has no message of the assistant, so that there is nothing to learn.")
+        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
+        batch = self.apply_chat_template(conversations, **options, processor_kwargs={"padding": True})
+        batch["labels"] = batch["input_ids"].masked_fill(batch.pop("assistant_masks") == 0, -100)
+        return batch
 
     def apply_chat_template(self, conversation: list, *args: Any, **kwargs: Any) -> Any:
         """Renders chats as `ProcessorMixin.apply_chat_template` does, with ECGs and pictures in their content.

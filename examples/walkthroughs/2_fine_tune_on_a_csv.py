@@ -34,22 +34,13 @@ question = f"Which rhythm is it: {', '.join(options)}?"
 processor = AutoProcessor.from_pretrained(REPO, trust_remote_code=True)
 model = AutoModel.from_pretrained(REPO, trust_remote_code=True)
 model.freeze_towers()
-
-
-def collate(batch):
-    chats = [
-        [
-            {"role": "user", "content": [{"type": "ecg", "path": row["path"]}, {"type": "text", "text": question}]},
-            {"role": "assistant", "content": row["label"].capitalize() + "."},
-        ]
-        for row in batch
+chats = [
+    [
+        {"role": "user", "content": [{"type": "ecg", "path": row["path"]}, {"type": "text", "text": question}]},
+        {"role": "assistant", "content": row["label"].capitalize() + "."},
     ]
-    how = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
-    inputs = processor.apply_chat_template(chats, **how, processor_kwargs={"padding": True})
-    inputs["labels"] = inputs["input_ids"].masked_fill(inputs.pop("assistant_masks") == 0, -100)
-    return inputs
-
-
+    for row in rows
+]
 arguments = TrainingArguments(
     str(folder / "run"),
     max_steps=STEPS,
@@ -61,7 +52,7 @@ arguments = TrainingArguments(
     use_cpu=True,
     logging_steps=10,
 )
-trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows[4:], processing_class=processor)
+trainer = Trainer(model, arguments, processor.collate_chats, train_dataset=chats[4:], processing_class=processor)
 trainer.train()
 trainer.save_model(str(folder / "mine"))
 

@@ -189,12 +189,9 @@ def test_probabilities_are_those_of_whole_answers(pipe, model, processor, record
             {"role": "user", "content": [{"type": "ecg", "path": records[1]}, {"type": "text", "text": question}]},
             {"role": "assistant", "content": f"{option[0].upper()}{option[1:]}."},
         ]
-        inputs = processor.apply_chat_template(
-            chat, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True
-        )
-        labels = inputs["input_ids"].masked_fill(inputs.pop("assistant_masks") == 0, -100)
+        inputs = processor.collate_chats([chat])
         with torch.no_grad():
-            scores.append(-model(**inputs, labels=labels).loss * (labels != -100).sum())
+            scores.append(-model(**inputs).loss * (inputs["labels"] != -100).sum())
     assert_close(torch.tensor(list(found.values())), torch.stack(scores).softmax(0), atol=1e-4, rtol=1e-3)
     assert abs(sum(found.values()) - 1) < 1e-6
     again = pipe(records[1], question=question, options=RHYTHMS[::-1])[

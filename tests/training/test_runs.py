@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.statements import NAMES
-from heartcare.examples.train_sft import ConversationCollator
+from heartcare.examples.train_sft import RowCollator
 from heartcare.training.data import StreamedQuestions
 from heartcare.training.merge_shards import merge
 from heartcare.training.recipe import StageRecipe
@@ -291,7 +291,7 @@ def test_sft_trainer(tiny_folder, built, tmp_path, packer, items, tiny):
     assert adapter(**packer(items[:2])).loss.isfinite()
     row = next(iter(load_dataset(str(built), split="validation", streaming=True)))
     batch, streamed = (
-        ConversationCollator(packer.processor)([row]),
+        RowCollator(packer.processor)([row]),
         next(iter(StreamedQuestions(str(built), "validation", packer.processor, StageRecipe(numbers=1.0)))),
     )
     packed = packer([streamed])  # is padded
