@@ -51,3 +51,14 @@ def test_examples_are_the_simulator_own(root, tmp_path):
     assert len(files) == 9
     for file in (file for file in files if file.suffix != ".png"):  # letters differ between versions of Pillow
         assert file.read_bytes() == (root / "examples/ecgs" / file.name).read_bytes()
+
+
+@pytest.mark.checkpoint
+def test_pictures_of_the_readme_show_todays_answers(root, tmp_path):
+    """The pipeline still answers what they show; other answers, and a picture that is not there, are told."""
+    module = "heartcare.examples.make_pictures"
+    run_main(module, "--check")
+    assert "Make it anew" in run_main(module, "--check", "--output", tmp_path, check=False).stderr
+    shown = sorted(file.name for file in (root / "examples/pictures").iterdir())
+    assert shown == ["comparison.jpg", "photograph.jpg", "recording.jpg"]
+    assert all(f"(examples/pictures/{name})" in (root / "README.md").read_text(encoding="utf-8") for name in shown)

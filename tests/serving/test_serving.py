@@ -70,7 +70,7 @@ MALFORMED = [
     {"inputs": {"path": "examples/ecgs/sinus_rhythm"}},
     {"inputs": {"type": "ecg", "ecg": "examples/ecgs/sinus_rhythm"}},
     {"inputs": {"image": "https://example.com/x.png"}},
-    {"inputs": {"image": "examples/demo.png"}},
+    {"inputs": {"image": "examples/ecgs/sinus_rhythm.png"}},
     {"inputs": {"base64": "examples/ecgs/sinus_rhythm"}},
     {"inputs": {"base64": 5}},
     {"inputs": {"bytes": "x"}},
@@ -102,7 +102,9 @@ MALFORMED = [
     {"inputs": {"messages": [{"role": "pirate", "content": "x"}]}},
     {"inputs": {"messages": [{"role": "user", "content": [{"type": "video", "video": "x"}]}]}},
     {"inputs": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}]}},
-    {"inputs": {"messages": [{"role": "user", "content": [{"type": "image", "path": "examples/demo.png"}]}]}},
+    {"inputs": {"messages": [
+        {"role": "user", "content": [{"type": "image", "path": "examples/ecgs/sinus_rhythm.png"}]}
+    ]}},
 ]  # fmt: skip
 
 
