@@ -30,7 +30,7 @@ from .contradictions import KINDS, answers_about, contradictions, questions_abou
 from .controls import substitutes
 from .items import Item, manifest_hash, read_items
 from .models import HeartcarePipeline, ModelSpec, describe
-from .run import write_json
+from .run import software, write_json
 
 RECORDS_OF_A_WORDING = 8  # on which each wording is asked, half of them with the finding where there are so many
 # What is asked before a question in a history of up to six turns.
@@ -242,6 +242,7 @@ def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, li
         "benchmark": {name: manifest[name] for name in ("name", "version", "split")}
         | {"manifest": manifest_hash(manifest)},
         "settings": {"limit": limit, "seed": seed},
+        "versions": software(),
         "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
         "turns": score_turns(pipe, some[: max(1, limit // 10)]),
         "refusals": score_refusals(pipe, some),
