@@ -19,7 +19,7 @@ from transformers.utils import cached_file
 
 WEIGHTS = "model.safetensors"
 NEW_WORDS = "language_model.new_words"  # embeddings (words, width) behind those of the public language model
-_GGUF = ("gguf", "accelerate")  # what transformers reads a GGUF file with
+_GGUF = ("gguf", "accelerate")  # transformers reads GGUF files with these
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -45,8 +45,8 @@ def load_whole(
 
 
 def merge(weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
-    """Puts the weights of an adapter into others, and returns these: each product of LoRA matrices is added to the
-    weight that it is of, which is given free at once, so that no two language models are in memory.
+    """Puts the weights of an adapter into others, and returns these. Each product of LoRA matrices takes the place of
+    the weight that it is added to, one after the other, so that no two language models are in memory.
 
     Args:
         weights: Weights of the public language model and of the shared parts; the dict is changed.

@@ -39,7 +39,7 @@ DECIDED: dict[str, tuple[str, float, float, float]] = {
 }
 # Statements that clinicians look at at once.
 URGENT = ("3AVB", "2AVB", "SVTAC", "PSVT", "AFLT", "STE_", "INJAS", "INJAL", "INJIN", "INJLA", "INJIL")
-# Statements about the whole of a recording, which are true of a long one where they are true of all its windows.
+# Statements about a whole recording, which hold for a long one only if they hold for all of its windows.
 OF_ALL_WINDOWS = frozenset({"NORM", "super:NORM", *(f"{topic}:{codes[0]}" for topic, codes in NORMAL.items())})
 OF_NORMAL = ("SR", NO_FORM)  # rhythm and waveform of a normal ECG
 COMPARED = ("rhythm", "axis", "waveform", "diagnosis")
@@ -52,7 +52,7 @@ USUAL_FORECAST, LONGEST_FORECAST = 2.0, 10.0
 _SECONDS = re.compile(r"\b(\d+(?:[.,]\d+)?) ?-?(?:s|secs?|seconds?|sekunden?)\b", re.IGNORECASE)
 _FORECAST = re.compile(r"\b(?:predict|continue|forecast|go(?:es)? on)\b.{0,60}\b\d+ seconds?\b", re.IGNORECASE)
 CAN = "It reads ECGs: ask for a report, a finding, the rhythm, or a measurement."
-# What cannot be answered -> the sentence that says so, and what can be.
+# Kind of question that cannot be answered -> the sentence that says so, and tells what can be asked.
 CANNOT = {
     "treatment": f"This program does not advise on treatment. {CAN}",
     "prognosis": f"What will become of the patient cannot be told by this program. {CAN}",
@@ -81,11 +81,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """Holds what is known of one recording, or of one picture: numbers, statements, and statements as options.
+    """Holds the facts of one recording, or of one picture: numbers, statements, and statements as options.
 
     Attributes:
         measured: Measurements as plain values.
-        opinion: What is said of it.
+        opinion: The statements about it, which agree with each other.
         choices: Code of each statement -> its logit as an option of a question.
     """
 
@@ -100,7 +100,7 @@ def facts_of(
     choices: Mapping[str, float],
     wordings: Mapping[str, str],
 ) -> Facts:
-    """Returns what is known of a recording, or of a picture.
+    """Returns the facts of a recording, or of a picture.
 
     Args:
         measured: Measurements as plain values.
@@ -112,12 +112,24 @@ def facts_of(
     return Facts(measured, opinion, choices)
 
 
+def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
+    """Returns the codes of the statements that the recorded leads cannot tell: those of the axis, without the leads
+    that it is measured in.
+
+    Args:
+        measured: Measurements as plain values.
+        wordings: Code of each statement -> its words.
+    """
+    reason = measured.get("reasons", {}).get("qrs_axis", "")
+    return {code for code in wordings if code.startswith("axis:") and "cannot be told" in reason}
+
+
 def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | None] = ()) -> str:
     """Returns why nothing is said of recordings and pictures, and an empty text where all of them are ECGs.
 
     Args:
-        causes: What each lead holds, for each recording that is no ECG; empty for an ECG.
-        pictures: What is wrong with each picture, as `not_a_page` tells it; None for an ECG.
+        causes: For each recording, lead -> what it holds instead of an ECG; empty for an ECG.
+        pictures: The fault of each picture, as `not_a_page` names it; None for an ECG.
     """
     sentences = []
     for number, leads in enumerate(causes, 1):
@@ -143,8 +155,151 @@ def refusal_of(causes: Sequence[Mapping[str, str]], pictures: Sequence[str | Non
     return " ".join(sentences)
 
 
+def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
+    """Tells whether the answer is a sentence that the question cannot be answered.
+
+    Args:
+        asked: The question, as it was understood.
+        is_refused: True if the recording is refused anyhow, which matters more than that a finding is not taught.
+        has_options: True if there are options; then it must be certain that the question is about other things.
+    """
+    if asked is None or asked.kind != "cannot":
+        return False
+    if has_options:
+        return asked.reason in ("treatment", "prognosis", "cause") and asked.certainty >= SURELY_BEYOND
+    return not (is_refused and asked.reason == "unknown")
+
+
+def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> list[Facts]:
+    """Returns the facts of whole recordings; those of a long one are joined from those of its windows.
+
+    Args: As those of `answer_each`.
+    """
+    left, whole = iter(facts), []
+    for own in windows:
+        parts = [next(left) for _ in own or [None]]
+        whole.append(parts[0] if len(parts) == 1 else joined(parts, own))
+    return whole
+
+
+def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
+    """Joins the facts of a long recording's windows: a finding is there if any window shows it, and a statement about
+    a whole ECG, such as that it is normal, must hold for all of them; the measurements are those of the cleanest
+    window.
+
+    Args:
+        facts: Facts of each window.
+        windows: The windows.
+    """
+    opinion = facts[0].opinion
+    known = [code for code in opinion.shares if all(code in each.opinion.shares for each in facts)]
+    of_all = {code: [each.opinion.shares[code] for each in facts] for code in known}
+    shares = {code: (min if code in OF_ALL_WINDOWS else max)(values) for code, values in of_all.items()}
+    logits = {code: math.log((share + 1e-9) / (1 - share + 1e-9)) for code, share in shares.items()}
+    choices = {code: (min if code in OF_ALL_WINDOWS else max)(each.choices[code] for each in facts)
+               for code in facts[0].choices}  # fmt: skip
+    cleanest = next((each for each, window in zip(facts, windows) if "cleanest" in window.reason), facts[0])
+    return Facts(cleanest.measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
+
+
+def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
+    """Chooses among options that are statements, or "Yes" and "No".
+
+    Returns: None where the language model chooses.
+    """
+    last = facts[-1]
+    if _is_yes_no(options):
+        confirmed = confirm(asked, last) if asked is not None and asked.kind == "is" else None
+        if confirmed is None or not confirmed.probabilities:
+            return confirmed
+        shares = {option: confirmed.probabilities[option.rstrip(".").capitalize()] for option in options}
+        return Answer(max(shares, key=shares.__getitem__), shares)
+    wordings = last.opinion.wordings
+    codes = [statement_of(option, wordings) for option in options]
+    if any(code in last.opinion.untold for code in codes):
+        return Answer(answer_numbers(("qrs_axis",), last.measured))
+    if not all(codes) or len(set(codes)) < len(codes):
+        return None
+    words = without_options(question, options)
+    if len(facts) > 1:
+        logits = compared_logits(words, codes, facts[-2:])
+    else:
+        logits = None if _NEGATIVE.search(words) else option_logits(codes, last)
+    if logits is None:
+        return None
+    shares = dict(zip(options, shares_of(logits)))
+    return Answer(max(shares, key=shares.__getitem__), shares)
+
+
+def _is_yes_no(options: Sequence[str]) -> bool:
+    return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
+
+
+def without_options(question: str, options: Sequence[str]) -> str:
+    """Returns a question in small letters without the options that it names: "no ectopic beats" among them is no denial
+    by the question.
+    """
+    words = question.lower()
+    for option in sorted(options, key=len, reverse=True):
+        words = words.replace(option.lower(), " ")
+    return words
+
+
+def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
+    """Returns the logit of each statement that is an option. If the opinion is sure of one, its probabilities count.
+    Otherwise rare statements count more than by their frequency, since an option is offered for a reason. Rhythms
+    exclude each other, so that the one that a report names, as certain or as possible, is chosen here as well.
+    """
+    shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
+    is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
+    if is_named or max(shares) >= SURE:
+        return [math.log(share / (1 - share)) for share in shares]
+    return [facts.choices[code] for code in codes]
+
+
+def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts]) -> list[float] | None:
+    """Returns, for each of some statements, the logarithm of the odds that it is what a question about two ECGs asks
+    for: true of both, or of the one and not of the other. None where the question does not say which.
+    """
+    first, second = ([1 / (1 + math.exp(-each.choices[code])) for code in codes] for each in facts)
+    if "both" in question:
+        likely = [one * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the second|second ecg but not|new in the second", question):
+        likely = [(1 - one) * other for one, other in zip(first, second)]
+    elif re.search(r"(?:true of|only) the first|first ecg but not", question):
+        likely = [one * (1 - other) for one, other in zip(first, second)]
+    else:
+        return None
+    return [math.log(share + 1e-9) - math.log(1 - share + 1e-9) for share in likely]
+
+
+def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
+    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". The answer about a
+    long one is that of its windows, and names those with the same answer together: "0:01:10 (fastest rate): Yes.".
+
+    Args:
+        asked: The question, as it was understood.
+        facts: Facts of each recording, and of each window of a long one.
+        windows: For each recording its windows, none for a whole one.
+    """
+    answers = [answer(asked, [each]) for each in facts]
+    if len(answers) == 1 or None in answers:
+        return answers[0]
+    left, parts = iter(answers), []
+    for number, own in enumerate(windows, 1):
+        title = f"ECG {number}" if len(windows) > 1 else ""
+        if not own:
+            parts.append(f"{title}: {next(left).text}")
+            continue
+        of_text: dict[str, list[str]] = {}
+        for window in own:
+            of_text.setdefault(next(left).text, []).append(str(window))
+        parts += [f"{title} {', '.join(times)}: {text}".strip() for text, times in of_text.items()]
+    return Answer(" ".join(parts))
+
+
 def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
-    """Answers what was asked about the last of some signals, or, of a comparison, about the last two.
+    """Answers a question about the last of some signals, or a comparison of the last two.
 
     Returns: None where the language model answers.
     """
@@ -170,79 +325,28 @@ def answer(asked: Asked, facts: Sequence[Facts]) -> Answer | None:
     return None
 
 
-def answer_each(asked: Asked, facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> Answer | None:
-    """Answers a question about one recording, or about each of several: "ECG 1: Yes. ECG 2: No.". A long one is
-    answered by its windows, of which those with the same answer are named together: "0:01:10 (fastest rate): Yes.".
-
-    Args:
-        asked: What is asked.
-        facts: What is known of each recording, and of each window of a long one.
-        windows: For each recording its windows, none for a whole one.
-    """
-    answers = [answer(asked, [each]) for each in facts]
-    if len(answers) == 1 or None in answers:
-        return answers[0]
-    left, parts = iter(answers), []
-    for number, own in enumerate(windows, 1):
-        title = f"ECG {number}" if len(windows) > 1 else ""
-        if not own:
-            parts.append(f"{title}: {next(left).text}")
-            continue
-        of_text: dict[str, list[str]] = {}
-        for window in own:
-            of_text.setdefault(next(left).text, []).append(str(window))
-        parts += [f"{title} {', '.join(times)}: {text}".strip() for text, times in of_text.items()]
-    return Answer(" ".join(parts))
-
-
-def of_recordings(facts: Sequence[Facts], windows: Sequence[Sequence[Window]]) -> list[Facts]:
-    """Returns what is known of whole recordings: of a long one, what any of its windows shows.
-
-    Args: As those of `answer_each`.
-    """
-    left, whole = iter(facts), []
-    for own in windows:
-        parts = [next(left) for _ in own or [None]]
-        whole.append(parts[0] if len(parts) == 1 else joined(parts, own))
-    return whole
-
-
-def joined(facts: Sequence[Facts], windows: Sequence[Window]) -> Facts:
-    """Returns what is known of a long recording: a finding is there where any window shows it, and what is said of a
-    whole ECG, that it is normal, holds for all of them; the measurements are those of the cleanest window.
-
-    Args:
-        facts: What is known of each window.
-        windows: The windows.
-    """
-    opinion = facts[0].opinion
-    known = [code for code in opinion.shares if all(code in each.opinion.shares for each in facts)]
-    of_all = {code: [each.opinion.shares[code] for each in facts] for code in known}
-    shares = {code: (min if code in OF_ALL_WINDOWS else max)(values) for code, values in of_all.items()}
-    logits = {code: math.log((share + 1e-9) / (1 - share + 1e-9)) for code, share in shares.items()}
-    choices = {code: (min if code in OF_ALL_WINDOWS else max)(each.choices[code] for each in facts)
-               for code in facts[0].choices}  # fmt: skip
-    cleanest = next((each for each, window in zip(facts, windows) if "cleanest" in window.reason), facts[0])
-    return Facts(cleanest.measured, Opinion(logits, opinion.wordings, opinion.untold), choices)
-
-
-def is_beyond(asked: Asked | None, is_refused: bool, has_options: bool) -> bool:
-    """Tells whether a question is answered by the sentence that it cannot be.
-
-    Args:
-        asked: What is asked.
-        is_refused: Whether the recording is refused anyhow, which matters more than that a finding is not taught.
-        has_options: Whether there are options; then it must be certain that the question is about other things.
-    """
-    if asked is None or asked.kind != "cannot":
-        return False
-    if has_options:
-        return asked.reason in ("treatment", "prognosis", "cause") and asked.certainty >= SURELY_BEYOND
-    return not (is_refused and asked.reason == "unknown")
+def compare(first: Facts, second: Facts, topic: str = "") -> str:
+    """Returns the differences of two ECGs: of a topic, or of all topics and of the measured numbers."""
+    if topic:
+        return difference(first.opinion, second.opinion, topic)
+    parts = []
+    for each in COMPARED:
+        one, other = first.opinion.stated(each), second.opinion.stated(each)
+        words = second.opinion.spoken
+        new = [words[code] for code in other if code not in one]
+        gone = [words[code] for code in one if code not in other]
+        parts += [f"New: {', '.join(new)}."] if new else []
+        parts += [f"No longer: {', '.join(gone)}."] if gone else []
+    for name, least in CHANGES.items():
+        before, after = first.measured.get(name), second.measured.get(name)
+        if before is not None and after is not None and abs(after - before) >= least:
+            title, unit = MEASURED[name]
+            parts.append(as_sentence(f"{title} {round(before)} -> {round(after)} {unit}"))
+    return " ".join(parts) or "No difference."
 
 
 def confirm(asked: Asked, facts: Facts) -> Answer:
-    """Answers whether statements are true, with the statements of a family that are."""
+    """Answers whether statements are true, and names the statements of a family that are."""
     shares = [share_of(code, facts) for code in asked.codes]
     if None in shares:
         code = asked.codes[shares.index(None)]
@@ -250,6 +354,7 @@ def confirm(asked: Asked, facts: Facts) -> Answer:
         if name and facts.measured.get(name) is None:
             return Answer(answer_numbers((name,), facts.measured))
         return Answer(UNTOLD if code in facts.opinion.untold else CANNOT["unknown"])
+    # Statements come together, so that the product of their probabilities would be too low.
     share = min(shares) if asked.every else max(shares)
     found = [words_of(code, facts) for code, each in zip(asked.codes, shares) if each >= STATED]
     no, yes = (share, 1 - share) if asked.negated else (1 - share, share)
@@ -276,16 +381,6 @@ def share_of(code: str, facts: Facts) -> float | None:
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, 2 * beyond))))
 
 
-def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
-    """Returns the words of what is stated beside a normal ECG, which a report of it may hold, such as premature beats.
-
-    Args:
-        opinion: What is said of the ECG.
-        topics: Topics that are looked at.
-    """
-    return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
-
-
 def words_of(code: str, facts: Facts) -> str:
     """Returns the words of a statement that is true; of a family, those of its statements that are, or its number."""
     if code in DECIDED:
@@ -293,6 +388,24 @@ def words_of(code: str, facts: Facts) -> str:
         return f"{MEASURED[name][0]} {round(facts.measured[name])} {MEASURED[name][1]}"
     members = [each for each in facts.opinion.members(code) if each in facts.opinion]
     return ", ".join(facts.opinion.spoken[each] for each in members)
+
+
+def certainty(codes: Sequence[str], facts: Facts) -> str:
+    """Returns the probabilities of statements; by default, of those that are made of rhythm and diagnosis."""
+    opinion = facts.opinion
+    known = [member for code in codes for member in opinion.members(code)]
+    known = known or [code for topic in ("rhythm", "diagnosis") for code in opinion.stated(topic)]
+    if not known:
+        return as_sentence("no statement is certain")
+    known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
+    return as_sentence(", ".join(f"{opinion.spoken[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+
+
+def urgency(facts: Facts) -> str:
+    """Returns what the ECG shows, first what clinicians look at at once; it does not judge whether that is urgent."""
+    found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
+    at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
+    return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
 
 
 def gist(facts: Facts) -> str:
@@ -310,22 +423,14 @@ def gist(facts: Facts) -> str:
     return f"{text}. No certain diagnosis{'; ' + ', '.join(forms) if forms else ''}."
 
 
-def urgency(facts: Facts) -> str:
-    """Returns what the ECG shows, with what is looked at at once first; whether it is urgent is not judged."""
-    found = [facts.opinion.spoken[code] for code in URGENT if code in facts.opinion]
-    at_once = f" Clinicians look at this at once: {', '.join(found)}." if found else ""
-    return f"Whether it is urgent is for a clinician to judge, not for this program.{at_once} {gist(facts)}"
+def beside_normal(opinion: Opinion, topics: Sequence[str]) -> list[str]:
+    """Returns the words of the statements that are made beside a normal ECG, such as premature beats.
 
-
-def certainty(codes: Sequence[str], facts: Facts) -> str:
-    """Returns the probabilities of statements; by default, of those that are made of rhythm and diagnosis."""
-    opinion = facts.opinion
-    known = [member for code in codes for member in opinion.members(code)]
-    known = known or [code for topic in ("rhythm", "diagnosis") for code in opinion.stated(topic)]
-    if not known:
-        return as_sentence("no statement is certain")
-    known = sorted(dict.fromkeys(known), key=lambda code: -opinion.shares[code])[:5]
-    return as_sentence(", ".join(f"{opinion.spoken[code]} {100 * opinion.shares[code]:.0f} %" for code in known))
+    Args:
+        opinion: The opinion of the ECG.
+        topics: Topics whose statements are returned.
+    """
+    return [opinion.spoken[code] for topic in topics for code in opinion.stated(topic) if code not in OF_NORMAL]
 
 
 def subject_of(earlier: Sequence[Asked | None], facts: Facts) -> tuple[str, ...]:
@@ -343,7 +448,7 @@ def evidence(explanations: Sequence[Mapping[str, Any]] | None, facts: Facts) -> 
 
     Args:
         explanations: Explanations as plain values; None where there are none.
-        facts: What is known of the signal.
+        facts: Facts of the signal.
     """
     sentences = []
     for each in explanations or ():
@@ -376,109 +481,6 @@ def forecast_of(seconds: float) -> Answer:
     return Answer(f"The forecast of the next {seconds:g} s is given as a signal.")
 
 
-def compare(first: Facts, second: Facts, topic: str = "") -> str:
-    """Returns the differences of two ECGs: of a topic, or of all topics and of the measured numbers."""
-    if topic:
-        return difference(first.opinion, second.opinion, topic)
-    parts = []
-    for each in COMPARED:
-        one, other = first.opinion.stated(each), second.opinion.stated(each)
-        words = second.opinion.spoken
-        new = [words[code] for code in other if code not in one]
-        gone = [words[code] for code in one if code not in other]
-        parts += [f"New: {', '.join(new)}."] if new else []
-        parts += [f"No longer: {', '.join(gone)}."] if gone else []
-    for name, least in CHANGES.items():
-        before, after = first.measured.get(name), second.measured.get(name)
-        if before is not None and after is not None and abs(after - before) >= least:
-            title, unit = MEASURED[name]
-            parts.append(as_sentence(f"{title} {round(before)} -> {round(after)} {unit}"))
-    return " ".join(parts) or "No difference."
-
-
-def choose(question: str, options: Sequence[str], asked: Asked | None, facts: Sequence[Facts]) -> Answer | None:
-    """Chooses among the options of a question that are statements, or "Yes" and "No".
-
-    Returns: None where the language model chooses.
-    """
-    last = facts[-1]
-    if _is_yes_no(options):
-        confirmed = confirm(asked, last) if asked is not None and asked.kind == "is" else None
-        if confirmed is None or not confirmed.probabilities:
-            return confirmed
-        shares = {option: confirmed.probabilities[option.rstrip(".").capitalize()] for option in options}
-        return Answer(max(shares, key=shares.__getitem__), shares)
-    wordings = last.opinion.wordings
-    codes = [statement_of(option, wordings) for option in options]
-    if any(code in last.opinion.untold for code in codes):
-        return Answer(answer_numbers(("qrs_axis",), last.measured))
-    if not all(codes) or len(set(codes)) < len(codes):
-        return None
-    words = without_options(question, options)
-    if len(facts) > 1:
-        logits = compared_logits(words, codes, facts[-2:])
-    else:
-        logits = None if _NEGATIVE.search(words) else option_logits(codes, last)
-    if logits is None:
-        return None
-    shares = dict(zip(options, shares_of(logits)))
-    return Answer(max(shares, key=shares.__getitem__), shares)
-
-
-def without_options(question: str, options: Sequence[str]) -> str:
-    """Returns a question in small letters without the options that it names: "no ectopic beats" among them is no denial
-    by the question.
-    """
-    words = question.lower()
-    for option in sorted(options, key=len, reverse=True):
-        words = words.replace(option.lower(), " ")
-    return words
-
-
-def option_logits(codes: Sequence[str], facts: Facts) -> list[float]:
-    """Returns the logit of each of some statements that are options: what the opinion is sure of stays so, and of what
-    it doubts, rare statements count more than they are frequent, since they are offered for a reason. Of rhythms one
-    alone is true, so that the one that is named elsewhere, as certain or as possible, is chosen here as well.
-    """
-    shares = [min(facts.opinion.shares[code], 1 - 1e-9) for code in codes]
-    is_named = all(code in RHYTHM for code in codes) and facts.opinion.codes_of("rhythm")[0] in codes
-    if is_named or max(shares) >= SURE:
-        return [math.log(share / (1 - share)) for share in shares]
-    return [facts.choices[code] for code in codes]
-
-
-def compared_logits(question: str, codes: Sequence[str], facts: Sequence[Facts]) -> list[float] | None:
-    """Returns, for each of some statements, the logarithm of the odds that it is what a question about two ECGs asks
-    for: true of both, or of the one and not of the other. None where the question does not say which.
-    """
-    first, second = ([1 / (1 + math.exp(-each.choices[code])) for code in codes] for each in facts)
-    if "both" in question:
-        likely = [one * other for one, other in zip(first, second)]
-    elif re.search(r"(?:true of|only) the second|second ecg but not|new in the second", question):
-        likely = [(1 - one) * other for one, other in zip(first, second)]
-    elif re.search(r"(?:true of|only) the first|first ecg but not", question):
-        likely = [one * (1 - other) for one, other in zip(first, second)]
-    else:
-        return None
-    return [math.log(share + 1e-9) - math.log(1 - share + 1e-9) for share in likely]
-
-
-def cannot_be_told(measured: Mapping[str, object], wordings: Mapping[str, str]) -> set[str]:
-    """Returns the codes of the statements that the recorded leads cannot tell: those of the axis, without the leads
-    that it is measured in.
-
-    Args:
-        measured: Measurements as plain values.
-        wordings: Code of each statement -> its words.
-    """
-    reason = measured.get("reasons", {}).get("qrs_axis", "")
-    return {code for code in wordings if code.startswith("axis:") and "cannot be told" in reason}
-
-
-def _is_yes_no(options: Sequence[str]) -> bool:
-    return {option.rstrip(".").capitalize() for option in options} == {"Yes", "No"}
-
-
 __all__ = [
     "CANNOT",
     "NOT_UNDERSTOOD",
@@ -489,7 +491,6 @@ __all__ = [
     "Facts",
     "answer",
     "answer_each",
-    "cannot_be_told",
     "choose",
     "confirm",
     "evidence",

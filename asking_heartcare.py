@@ -36,18 +36,11 @@ _FORMULA = (
 
 
 def _axis(owner: str) -> str:
-    """The words for the axis of a wave: its owner before or behind it."""
+    """Returns the words for the axis of a wave: its owner before or behind it."""
     return (
         rf"(?:(?:mean|frontal|plane) )*{owner} (?:axis|vector|achse|vektor)"
         rf"|(?:axis|vector|achse|vektor) (?:of|der|von) (?:the |all )?{owner}"
     )
-
-
-def _leads(group: str) -> str:
-    """The words for one lead or several, which stand in a group of this name."""
-    word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
-    no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
-    return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
 
 
 # Words of each number, the longer ones first where one begins with the other. Hyphens are blanks by then.
@@ -138,8 +131,8 @@ SUMS: dict[str, tuple[str, str]] = {
     "sokolow_lyon": (r"s ?(?:in )?v1", r"r ?(?:in )?v[56](?: or v6)?"),
     "cornell": (r"r ?(?:in )?avl", r"s ?(?:in )?v3"),
 }
+USUAL_QTC = "qtc_fridericia"  # the QTc of a question that names no formula
 # Numbers of single leads, asked for with the lead behind or before them.
-USUAL_QTC = "qtc_fridericia"  # where no formula is named
 OF_LEADS: dict[str, str] = {
     "st_slope": r"(?:st(?: segment)? slope|slope of (?:the )?st(?: segment)?)",
     "st": r"(?:(?:elevation|depression|level|hebung|senkung) (?:of|der) (?:the )?)?(?:st(?: segment)?(?: (?:elevation"
@@ -197,7 +190,7 @@ _HOW = re.compile(
     r"|lang|hoch|breit|schnell|gross|tief)\b"
 )  # fmt: skip
 _RECORD = r"(?:e[ck]g|tracing|recording|strip|trace|electrocardiogram|elektrokardiogramm)"
-# What says how, where or in which form a number is wanted.
+# Words that say how, where or in which form a number is wanted.
 _MANNER = re.compile(
     r"\bby (?:the )?(?:300|1500|\d+ second|(?:six|ten) second|(?:large|big|small) (?:box|square)) (?:rule|method)\b"
     r"|\b(?:12|twelve) (?:leads?|kanal)\b|\b(?:on|in|from) bed \d+\b|\brhythm (?=strip\b)"
@@ -233,13 +226,13 @@ befund\w* vergleich\w*
 _ELSEWHERE = re.compile(rf"\b(?:{'|'.join(_ELSEWHERE_WORDS)})\b")
 _REPORT_ONLY = re.compile(r"\breport(?: only)?(?= (?:the )?(?:heart rate|rate|hr|pr|pq|qrs|qt|qtc|axis|intervals?)\b)")
 _RATE_AS_VERB = re.compile(r"^(?:please )?rate (?:the|this|these|that|my)\b")
-# What a number is, stands for or says, whoever's it is.
+# Questions about the meaning of a number in general, and not in this ECG.
 _MEANING = re.compile(
     r"\bwhat is meant by|\bmeaning of|^(?:what|was) (?:is|ist) (?:an?|eine?) |\bwhat (?:does|do|can) "
     r"(?!(?:this|the|that|my|his|her) (?:e[ck]g|tracing|strip|trace|recording)\b)"
     r".*\b(?:mean|tell|represent|reflect|indicate|show|stand for)\b"
 )
-# What P waves are like is told by their numbers.
+# Questions about the looks of P waves, which their numbers answer.
 _P_WAVES = re.compile(
     r"(?:(?:please )?(?:describe|comment on|tell me about)|(?:bitte )?beschreib\w*(?: sie)?|(?:what|how) about"
     r"|was ist mit|(?:how|what) (?:do|are)|wie (?:sehen|sind)) (?:(?:the|die|den) )?p (?:waves?|wellen?)"
@@ -282,6 +275,31 @@ _VOCABULARY = sorted(
 )
 
 
+def asked_numbers(question: str) -> tuple[str, ...]:
+    """Returns the names of the numbers that a question asks for, as attributes of `Measurements`: "pr", "heart_rate",
+    and for single leads "st:V2", "r:V5", "s:V1"; "rr" is the mean RR interval, and "ectopic" the number of ectopic
+    beats. It returns () for a question that asks for anything else, or for more than numbers of this ECG: for those of
+    another time, of a part of the recording, or of another person.
+
+    Args:
+        question: A question in English or German; a sentence about the patient may stand before or behind it.
+    """
+    if len(question) > LONGEST:
+        return ()
+    text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
+    if _P_WAVES.match(text):
+        return ("p_share", "pr", "p_axis")
+    if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
+        return ()
+    text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))
+    before_colon, colon, _ = text.rstrip(": ?").partition(":")
+    if _ELSEWHERE.search(text) or (colon and _mentioned(before_colon)[0]):
+        return ()
+    names, rest = _mentioned(text)
+    left = [word.rstrip(".'") for word in _WORD.findall(_HOW.sub(" ", rest))]
+    return names if all(word in _AROUND for word in left) and not _LEAD_ONE.search(rest) else ()
+
+
 def normalize(text: str) -> str:
     """Returns a text in lower case, with umlauts written out, dashes as blanks, and single blanks between words."""
     text = text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "’": "'", "‘": "'"}))
@@ -313,53 +331,15 @@ def mended(text: str, vocabulary: Sequence[str]) -> str:
     return re.sub(r"[a-z]+", mend, text)
 
 
-@lru_cache(maxsize=1)
-def _mentions() -> re.Pattern[str]:
-    """One pattern for all that may be asked for; the name of its group tells what."""
-    parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
-    parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
-    for name, words in OF_LEADS.items():
-        behind, before = _leads(f"{name}_leads1"), _leads(f"{name}_leads2")
-        where = r"(?:(?: (?:is|are) (?:there|seen))?(?: (?:in|of|at|for|auf|von)|,)? (?:the )?)"
-        parts.append(f"(?P<{name}_of>{words}{where}{behind}|{before} {words})")
-    parts += [f"(?P<{name}>{'|'.join(words)})" for name, words in QUANTITIES.items()]
-    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join([*parts, _FORMULA])})(?![a-z0-9])")
-
-
-def asked_numbers(question: str) -> tuple[str, ...]:
-    """Returns the names of the numbers that a question asks for, as attributes of `Measurements`: "pr", "heart_rate",
-    and for single leads "st:V2", "r:V5", "s:V1"; "rr" is the mean RR interval, and "ectopic" the number of ectopic
-    beats. It returns () for a question that asks for anything else, or for more than numbers of this ECG: for those of
-    another time, of a part of the recording, or of another person.
-
-    Args:
-        question: A question in English or German; a sentence about the patient may stand before or behind it.
-    """
-    if len(question) > LONGEST:
-        return ()
-    text = _without_context(mended(without_patient(normalize(question)), _VOCABULARY))
-    if _P_WAVES.match(text):
-        return ("p_share", "pr", "p_axis")
-    if _MEANING.search(text) or _RATE_AS_VERB.search(text) or _YES_NO.search(text):
-        return ()
-    text = _MANNER.sub(" ", _LAST_AS_VERB.sub(r"\1", _REPORT_ONLY.sub("give", text)))
-    before_colon, colon, _ = text.rstrip(": ?").partition(":")
-    if _ELSEWHERE.search(text) or (colon and _mentioned(before_colon)[0]):
-        return ()
-    names, rest = _mentioned(text)
-    left = [word.rstrip(".'") for word in _WORD.findall(_HOW.sub(" ", rest))]
-    return names if all(word in _AROUND for word in left) and not _LEAD_ONE.search(rest) else ()
-
-
 def _without_context(text: str) -> str:
-    """The text without sentences, or first clauses, that only tell something, as long as they mention no number."""
+    """Returns the text without sentences, or first clauses, that only tell something and mention no number."""
     sentences = [each for each in _SENTENCE.split(text) if each]
     telling = [not each.endswith("?") and bool(_TELLS.match(each)) and not _mentioned(each)[0] for each in sentences]
     return text if all(telling) else " ".join(each for each, tells in zip(sentences, telling) if not tells)
 
 
 def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
-    """The names of all numbers that a text mentions, and the rest of it."""
+    """Returns the names of all numbers that a text mentions, and the rest of the text."""
     names: list[str] = []
     rest = _mentions().sub(lambda match: _note(match, names), text)
     formulas = [name for name in names if name.startswith("by:")]
@@ -371,8 +351,28 @@ def _mentioned(text: str) -> tuple[tuple[str, ...], str]:
     return tuple(dict.fromkeys(named)), rest
 
 
+@lru_cache(maxsize=1)
+def _mentions() -> re.Pattern[str]:
+    """Makes one pattern for all that may be asked for; the name of the group that matches tells which number it is."""
+    parts = [f"(?P<group{k}>{words})" for k, words in enumerate(GROUPS)]
+    parts += [f"(?P<{name}_sum>{r}{_PLUS}{s}|{s}{_PLUS}{r})" for name, (r, s) in SUMS.items()]
+    for name, words in OF_LEADS.items():
+        behind, before = _leads(f"{name}_leads1"), _leads(f"{name}_leads2")
+        where = r"(?:(?: (?:is|are) (?:there|seen))?(?: (?:in|of|at|for|auf|von)|,)? (?:the )?)"
+        parts.append(f"(?P<{name}_of>{words}{where}{behind}|{before} {words})")
+    parts += [f"(?P<{name}>{'|'.join(words)})" for name, words in QUANTITIES.items()]
+    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join([*parts, _FORMULA])})(?![a-z0-9])")
+
+
+def _leads(group: str) -> str:
+    """Returns the words for one lead or several, which stand in a group of this name."""
+    word, between = "(?:leads? |ableitung(?:en)? )?", "(?:,? ?(?:and|und|&)|,|/) ?(?:in )?"
+    no_pronoun = r"(?!i (?!and\b|und\b)[a-z])"  # "V5, and I need" does not go on with lead I
+    return f"{word}(?P<{group}>{_LEAD}(?:{between}{word}{no_pronoun}{_LEAD})*)"
+
+
 def _note(match: re.Match[str], names: list[str]) -> str:
-    """Notes the names of a mention, and returns what stands for it in the rest of the question."""
+    """Notes the names of a mention, and returns the text that takes its place in the rest of the question."""
     found = {name: value for name, value in match.groupdict().items() if value is not None}
     leads = next((value for name, value in found.items() if "_leads" in name), None)
     name = next(name for name in found if "_leads" not in name)
@@ -389,7 +389,7 @@ def _note(match: re.Match[str], names: list[str]) -> str:
     return " , "
 
 
-# What stands for a number in a sentence: its subject, and its unit.
+# Name of a number -> the subject and the unit of the sentence that tells it.
 _SENTENCES: dict[str, tuple[str, str]] = {
     "heart_rate": ("The heart rate", "beats/min"),
     "slowest": ("The slowest rate", "beats/min"),

@@ -97,7 +97,8 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             self.question_reader = QuestionReader(config).requires_grad_(False)
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph  # it alone runs while decoding
         self.post_init()
-        # Gathered from the parts, among which Beat's are the names of all parts but itself, as its own checkpoints are.
+        # `post_init` gathered these from the parts. Beat's own, which it is loaded with out of a whole checkpoint, name
+        # all other parts.
         self._keys_to_ignore_on_load_unexpected = self._not_loaded()
 
     def _make_language_model(self, config: HeartcareConfig) -> PreTrainedModel:
@@ -108,7 +109,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         return language_model
 
     def _not_loaded(self) -> set[str]:
-        """Regular expressions of the weights in a checkpoint that have no place here: those of the head."""
+        """Returns regular expressions of the weights in a checkpoint that have no place here: those of the head."""
         head = self.language_model.get_output_embeddings()
         name = next(name for name, part in self.language_model.named_modules() if part is head)
         return {rf"^language_model\.{name}\."}
@@ -153,23 +154,117 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             model.generation_config = settings
         return loaded
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The language model's token embeddings."""
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the language model's token embeddings."""
-        self.language_model.set_input_embeddings(value)
-
-    def get_decoder(self) -> nn.Module:
-        """The language model without its head."""
-        return self.language_model.get_decoder()
-
     def freeze_towers(self) -> None:
         """Freezes the ViT, as Beat always is; the projectors and the language model go on learning (stages 2 and 3 of
         the paper).
         """
         self.vision_tower.requires_grad_(False)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        input_values: torch.FloatTensor | None = None,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        ecg_codes: torch.LongTensor | None = None,
+        ecg_gain: torch.FloatTensor | None = None,
+        ecg_numbers: torch.FloatTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        image_slots: torch.FloatTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Any,
+    ) -> HeartcareModelOutput:
+        """Reads prompts with their ECGs and pictures.
+
+        Args: As those of [`HeartcareForConditionalGeneration`], without `labels` and `logits_to_keep`.
+
+        Returns: `last_hidden_state`, (batch, tokens, width), and what the language model gives besides.
+
+        Raises: `ValueError` and `TypeError` as there.
+        """
+        if not torch.compiler.is_compiling():  # names cannot be compared in a traced graph
+            refuse_misspelt(kwargs, FORWARD_INPUTS, PASSED_ON, "forward")
+        raw = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, pixel_values, image_slots)
+        inputs_embeds, features = self._read(input_ids, inputs_embeds, mm_encoder_outputs, *raw)
+        outputs = self.get_decoder()(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            return_dict=True,
+            **kwargs,
+        )
+        return HeartcareModelOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.get("past_key_values"),
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+            **features,
+        )
+
+    @torch.no_grad()
+    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs: Any) -> torch.FloatTensor:
+        """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
+        language model alone.
+
+        Args: The processor's outputs; see `forward`.
+
+        Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
+
+        Raises: `TypeError` for unknown keywords.
+        """
+        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "get_prompt_embeds")
+        raw = {name: kwargs.get(name) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
+        return self._embed(input_ids, None, self._encode(None, **raw))
+
+    def _read(
+        self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling] | None, *raw: torch.Tensor | None
+    ) -> tuple[torch.Tensor, dict[str, tuple[torch.FloatTensor, ...]]]:
+        """Returns the embedded prompt, and the features that were scattered into it by their names in the outputs.
+
+        Args: As those of `_embed` and `_encode`; the raw inputs in the order of the latter.
+        """
+        encoded = self._encode(encoded, *raw)
+        inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
+        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
+            inputs_embeds = inputs_embeds + self._absent(encoded)
+        return inputs_embeds, {f"{name}_hidden_states": features.pooler_output for name, features in encoded.items()}
+
+    def _encode(
+        self,
+        encoded: dict[str, BaseModelOutputWithPooling] | None,
+        input_values=None,
+        ecg_attention_mask=None,
+        lead_mask=None,
+        ecg_codes=None,
+        ecg_gain=None,
+        ecg_numbers=None,
+        pixel_values=None,
+        image_slots=None,
+    ) -> dict[str, BaseModelOutputWithPooling]:
+        """Returns the features to scatter into the prompt, by modality: those in `encoded`, and those of raw inputs."""
+        encoded = dict(encoded or {})
+        raw = {
+            "ecg": input_values is not None or ecg_codes is not None,
+            "image": pixel_values is not None or image_slots is not None,
+        }
+        for modality, given in raw.items():
+            if given and modality in encoded:
+                raise ValueError(
+                    f"Give either {modality}s or their features in mm_encoder_outputs[{modality!r}], not both."
+                )
+        if raw["ecg"]:
+            encoded["ecg"] = self.get_ecg_features(
+                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, return_dict=True
+            )
+        if raw["image"]:
+            encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
+        return encoded
 
     @can_return_tuple
     def get_ecg_features(
@@ -210,25 +305,6 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             attentions=tokens.attentions,
         )
 
-    def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """Pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles * slots, Dv).
-        They can be kept while the ViT is frozen.
-
-        Raises: `ValueError` for pixels of another shape.
-        """
-        return self._see(pixel_values).last_hidden_state
-
-    def _see(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
-        if pixel_values.ndim != 5:
-            raise ValueError(
-                f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
-            )
-        tiles = pixel_values.flatten(0, 1).to(self.vision_tower.dtype)
-        seen = self.vision_tower(tiles, return_dict=True, **kwargs)
-        slots = self.image_projector.pool(seen.last_hidden_state).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
-        return BaseModelOutputWithPooling(slots, hidden_states=seen.hidden_states, attentions=seen.attentions)
-
     @can_return_tuple
     def get_image_features(
         self, pixel_values: torch.FloatTensor | None = None, image_slots: torch.FloatTensor | None = None, **kwargs: Any
@@ -248,43 +324,38 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         seen.pooler_output = tuple(self.image_projector(seen.last_hidden_state))
         return BaseModelOutputWithPooling(**seen)
 
-    def _encode(
-        self,
-        encoded: dict[str, BaseModelOutputWithPooling] | None,
-        input_values=None,
-        ecg_attention_mask=None,
-        lead_mask=None,
-        ecg_codes=None,
-        ecg_gain=None,
-        ecg_numbers=None,
-        pixel_values=None,
-        image_slots=None,
-    ) -> dict[str, BaseModelOutputWithPooling]:
-        """Features to be scattered into the prompt, by modality: those given as `encoded`, and those of raw inputs."""
-        encoded = dict(encoded or {})
-        raw = {
-            "ecg": input_values is not None or ecg_codes is not None,
-            "image": pixel_values is not None or image_slots is not None,
-        }
-        for modality, given in raw.items():
-            if given and modality in encoded:
-                raise ValueError(
-                    f"Give either {modality}s or their features in mm_encoder_outputs[{modality!r}], not both."
-                )
-        if raw["ecg"]:
-            encoded["ecg"] = self.get_ecg_features(
-                input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, return_dict=True
-            )
-        if raw["image"]:
-            encoded["image"] = self.get_image_features(pixel_values, image_slots, return_dict=True)
-        return encoded
+    def get_image_slots(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
+        """Returns pooled ViT features, the projector's input: (images, tiles, 3, height, width) -> (images, tiles *
+        slots, Dv). They can be kept while the ViT is frozen.
 
-    def _placeholders(self, input_ids, inputs_embeds, token_id: int) -> torch.Tensor:
-        """Finds placeholders by their id, or in prompts without ids by their embedding: (batch, tokens) bool."""
-        if input_ids is not None and input_ids.shape[1]:
-            return input_ids == token_id
-        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
-        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
+        Raises: `ValueError` for pixels of another shape.
+        """
+        return self._see(pixel_values).last_hidden_state
+
+    def _see(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Runs the ViT on the tiles of pictures, and pools its last layer to slots (images, tiles * slots, Dv)."""
+        if pixel_values.ndim != 5:
+            raise ValueError(
+                f"pixel_values must have shape (images, tiles, 3, height, width), got {tuple(pixel_values.shape)}."
+            )
+        tiles = pixel_values.flatten(0, 1).to(self.vision_tower.dtype)
+        seen = self.vision_tower(tiles, return_dict=True, **kwargs)
+        slots = self.image_projector.pool(seen.last_hidden_state).unflatten(0, pixel_values.shape[:2]).flatten(1, 2)
+        return BaseModelOutputWithPooling(slots, hidden_states=seen.hidden_states, attentions=seen.attentions)
+
+    def _embed(self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling]) -> torch.Tensor:
+        """Embeds the prompt, (batch, tokens, width), and scatters the features into it."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        prompt_embeds = inputs_embeds
+        for modality, outputs in encoded.items():
+            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
+            token_id = getattr(self.config, f"{modality}_token_id")
+            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, modality)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
+        return inputs_embeds
 
     def get_placeholder_mask(
         self,
@@ -294,7 +365,7 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
         features: torch.Tensor,
         modality: str,
     ) -> torch.Tensor:
-        """Places in the prompt where features (tokens, width) go, (batch, tokens, 1) bool.
+        """Finds the places in the prompt where features (tokens, width) go: bool (batch, tokens, 1).
 
         Raises: an error, if the prompt has another number of placeholders.
         """
@@ -305,6 +376,13 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             "Let the model's own processor, with as many evidence_tokens, write them, and pass all of its outputs on.",
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    def _placeholders(self, input_ids, inputs_embeds, token_id: int) -> torch.Tensor:
+        """Finds placeholders by their id, or in prompts without ids by their embedding: (batch, tokens) bool."""
+        if input_ids is not None and input_ids.shape[1]:
+            return input_ids == token_id
+        token = torch.full((), token_id, dtype=torch.long, device=inputs_embeds.device)
+        return (inputs_embeds == self.get_input_embeddings()(token)).all(-1)
 
     def _absent(self, encoded: dict) -> torch.Tensor | float:
         """Adds 0 x the output of the parts that this batch does not use, so that every trainable parameter has a
@@ -325,96 +403,20 @@ class HeartcareModel(HeadsMixin, HeartcarePreTrainedModel):
             zero = zero + 0 * self.image_projector(slots).sum()
         return zero
 
-    def _embed(self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling]) -> torch.Tensor:
-        """Embeds the prompt, (batch, tokens, width), and scatters the features into it."""
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)
-        prompt_embeds = inputs_embeds
-        for modality, outputs in encoded.items():
-            features = torch.cat(outputs.pooler_output).to(inputs_embeds.device, inputs_embeds.dtype)
-            token_id = getattr(self.config, f"{modality}_token_id")
-            mask = self.get_placeholder_mask(input_ids, prompt_embeds, token_id, features, modality)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, features)
-        return inputs_embeds
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
 
-    @torch.no_grad()
-    def get_prompt_embeds(self, input_ids: torch.LongTensor, **kwargs: Any) -> torch.FloatTensor:
-        """Embeds prompts as the language model sees them, ECGs and pictures in their places: for a server that runs the
-        language model alone.
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
 
-        Args: The processor's outputs; see `forward`.
-
-        Returns: `torch.FloatTensor` of shape `(batch, tokens, width)`.
-
-        Raises: `TypeError` for unknown keywords.
-        """
-        refuse_unknown(kwargs, (*ECG_INPUTS, *IMAGE_INPUTS, *TEXT_INPUTS), "get_prompt_embeds")
-        raw = {name: kwargs.get(name) for name in (*ECG_INPUTS, *IMAGE_INPUTS)}
-        return self._embed(input_ids, None, self._encode(None, **raw))
-
-    def _read(
-        self, input_ids, inputs_embeds, encoded: dict[str, BaseModelOutputWithPooling] | None, *raw: torch.Tensor | None
-    ) -> tuple[torch.Tensor, dict[str, tuple[torch.FloatTensor, ...]]]:
-        """The embedded prompt, and the features that were scattered into it, under their names in the outputs.
-
-        Args: As those of `_embed` and `_encode`; the raw inputs in the order of the latter.
-        """
-        encoded = self._encode(encoded, *raw)
-        inputs_embeds = self._embed(input_ids, inputs_embeds, encoded)
-        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
-            inputs_embeds = inputs_embeds + self._absent(encoded)
-        return inputs_embeds, {f"{name}_hidden_states": features.pooler_output for name, features in encoded.items()}
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        input_values: torch.FloatTensor | None = None,
-        ecg_attention_mask: torch.Tensor | None = None,
-        lead_mask: torch.Tensor | None = None,
-        ecg_codes: torch.LongTensor | None = None,
-        ecg_gain: torch.FloatTensor | None = None,
-        ecg_numbers: torch.FloatTensor | None = None,
-        pixel_values: torch.FloatTensor | None = None,
-        image_slots: torch.FloatTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
-    ) -> HeartcareModelOutput:
-        """
-        Args: As those of [`HeartcareForConditionalGeneration`], without `labels` and `logits_to_keep`.
-
-        Returns: `last_hidden_state`, (batch, tokens, width), and what the language model gives besides.
-
-        Raises: `ValueError` and `TypeError` as there.
-        """
-        if not torch.compiler.is_compiling():  # names cannot be compared in a traced graph
-            refuse_misspelt(kwargs, FORWARD_INPUTS, PASSED_ON, "forward")
-        raw = (input_values, ecg_attention_mask, lead_mask, ecg_codes, ecg_gain, ecg_numbers, pixel_values, image_slots)
-        inputs_embeds, features = self._read(input_ids, inputs_embeds, mm_encoder_outputs, *raw)
-        outputs = self.get_decoder()(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            return_dict=True,
-            **kwargs,
-        )
-        return HeartcareModelOutput(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.get("past_key_values"),
-            hidden_states=outputs.get("hidden_states"),
-            attentions=outputs.get("attentions"),
-            **features,
-        )
+    def get_decoder(self) -> nn.Module:
+        """Returns the language model without its head."""
+        return self.language_model.get_decoder()
 
 
-# Keywords of `forward`, of which one that is nearly the same is a misspelling.
+# Keywords of `forward`; one that is nearly the same as one of these is a misspelling.
 FORWARD_INPUTS = tuple(name for name in signature(HeartcareModel.forward).parameters if name not in ("self", "kwargs"))
 
 __all__ = ["PASSED_ON", "HeartcareModel", "HeartcareModelOutput", "HeartcarePreTrainedModel"]

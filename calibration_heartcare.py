@@ -14,14 +14,14 @@ from .paper_heartcare import PX, NotDigitized
 from .tracing_heartcare import LONGEST_GAP_MM, Row
 
 SPEEDS, GAINS = (25.0, 50.0), (10.0, 5.0, 20.0)  # mm/s and mm/mV that pages have, the commonest first
-POSSIBLE_SPEEDS, POSSIBLE_GAINS = (5.0, 200.0), (1.0, 100.0)  # that devices can be set to; what is given lies between
+POSSIBLE_SPEEDS, POSSIBLE_GAINS = (5.0, 200.0), (1.0, 100.0)  # lowest and highest that devices can be set to
 PULSE_SECONDS = 0.2
 PULSE_MM = (2.0, 12.0)  # width of a calibration pulse
-MOST_BESIDE_MM = 14.0  # of ink between a pulse and the edge of the page
-STEEP_MM = 3.5  # by which its edges rise within 1 mm
-MOST_UNEVEN_MM = 0.6  # by which its top is above and below the level
-TOP_MM = 1.5  # of its top, of which the level is taken
-NEAR = 0.13  # by which a pulse may differ from one that is expected
+MOST_BESIDE_MM = 14.0  # most mm of ink between a pulse and the edge of the page
+STEEP_MM = 3.5  # least mm that the edges of a pulse rise within 1 mm
+MOST_UNEVEN_MM = 0.6  # mm by which the top of a pulse may be above or below its level
+TOP_MM = 1.5  # mm of the top over which its level is taken
+NEAR = 0.13  # share by which a pulse may differ from an expected one
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Pulse:
 
     Attributes:
         start, stop: Pixels of its edges.
-        base, height: mm above the row's line of what is beside it, and of the pulse above that.
+        base: mm from the row's line up to the trace beside the pulse.
+        height: mm from there up to its top.
     """
 
     start: int
@@ -45,8 +46,8 @@ class Pulse:
 
 
 def find_pulses(rows: list[Row]) -> list[Pulse | None]:
-    """Finds the calibration pulse of each row, None for a row without one. Where few rows have one, none counts: a
-    beat may have the shape of a pulse.
+    """Finds the calibration pulse of each row, None for a row without one. If few rows have one, none counts: a beat
+    may have the shape of a pulse.
     """
     pulses = [find_pulse(row) for row in rows]
     heights = [pulse.height for pulse in pulses if pulse]
@@ -96,14 +97,8 @@ def _tops(values: np.ndarray, least: float) -> list[int]:
     return [found.start + int(values[found].argmax()) for (found,) in ndimage.find_objects(labels)]
 
 
-def median_pulse(pulses: list[Pulse | None]) -> tuple[float, float] | None:
-    """Returns the median width and height of the pulses in mm, None where there are none."""
-    found = [(pulse.width, pulse.height) for pulse in pulses if pulse]
-    return tuple(np.median(found, axis=0).tolist()) if found else None
-
-
 def scale_of(pulses: list[Pulse | None], speed: float | None, gain: float | None) -> float:
-    """Returns how many of the mm that were assumed are a true one, by calibration pulses of 0.2 s and 1 mV.
+    """Returns the number of assumed mm in a true one, by calibration pulses of 0.2 s and 1 mV.
 
     Raises: `NotDigitized` where they do not tell.
     """
@@ -150,6 +145,12 @@ def read_calibration(
         gain = near[0] if near else GAINS[0]
         warnings += [] if near else [f"gain_assumed_{gain:g}"]
     return speed, gain, tuple(warnings)
+
+
+def median_pulse(pulses: list[Pulse | None]) -> tuple[float, float] | None:
+    """Returns the median width and height of the pulses in mm, None where there are none."""
+    found = [(pulse.width, pulse.height) for pulse in pulses if pulse]
+    return tuple(np.median(found, axis=0).tolist()) if found else None
 
 
 def find_extent(rows: list[Row], pulses: list[Pulse | None]) -> tuple[float, float]:

@@ -4,7 +4,7 @@
     text --mentions_heartcare--> mentions --measurements--> claims with their verdicts
 
 A claim is contradicted only where the measurement is beyond its limits by more than the measuring error: on the border,
-a text is right either way. No claim is made of what a text asks, supposes or tells of earlier ECGs.
+a text is right either way. Questions, suppositions, and words about earlier ECGs make no claims.
 """
 
 import re
@@ -78,6 +78,47 @@ def verify(
     return verify_claims(text, BeatFeatureExtractor().prepare(record, measure=True).measurements)
 
 
+def numbered(text: str, measured: Mapping[str, Any], finished: bool = True) -> str:
+    """Returns an answer with the numbers that its statements rest on.
+
+    Args:
+        text: The answer, or its beginning.
+        measured: Measurements as plain values.
+        finished: True if the text is the whole answer. A beginning is returned as far as later words cannot change it:
+            up to the last blank, or to the first mention of a number in its last sentence.
+    """
+    if not finished:
+        ends = [0, *(match.end() for match in re.finditer(r"[.;!?\n](?=\s)", text))]
+        whole, rest = text[: ends[-1]], text[ends[-1] :]
+        stop = min(rest.rfind(" ") + 1, *(each.end for each in mentions(rest)), len(rest))
+        return numbered(whole, measured) + rest[:stop]
+    return "".join(with_numbers(part, verify_claims(part, measured)) for part in sentences(text))
+
+
+def with_numbers(text: str, claims: Sequence[Claim]) -> str:
+    """Returns a sentence in which each verified statement that rests on a number says it: "first degree AV block (PR
+    232 ms)". A number is said once.
+
+    Args:
+        text: One sentence.
+        claims: Its claims, as `verify` returns them.
+    """
+    parts, at = [], 0
+    said = {claim.quantity for claim in claims if claim.stated is not None}
+    for claim in claims:
+        is_plain = claim.stated is None and claim.unit and not claim.reason.startswith("not ")
+        if not is_plain or claim.verdict != "verified" or claim.quantity in said:
+            continue
+        said.add(claim.quantity)
+        name, _, lead = claim.quantity.partition(":")
+        digits = 2 if claim.unit == "mV" else 0
+        number = f"{round(claim.measured, digits) + 0.0:.{digits}f}"
+        shown = " ".join(part for part in (QUANTITIES[name].name, lead, number, claim.unit) if part)
+        parts += [text[at : claim.end], f" ({shown})"]
+        at = claim.end
+    return "".join([*parts, text[at:]])
+
+
 def verify_claims(text: str, measured: Mapping[str, Any]) -> list[Claim]:
     """Holds a text against measurements.
 
@@ -120,8 +161,8 @@ def _judge(text: str, mention: Mention, measured: Mapping[str, Any]) -> Claim:
 
 
 def _deciding_lead(mention: Mention, levels: Mapping[str, float]) -> tuple[str | None, float, float]:
-    """The lead with the largest change of ST for its limit among those of a mention, or among all where it names none;
-    and its limits. Without a measured lead, None and those of most leads.
+    """Finds the lead with the largest change of ST for its limit, among those of a mention or among all if it names
+    none, and returns it with its limits; without a measured lead, None and the limits of most leads.
     """
     rises = mention.low > 0
     known = [lead for lead in mention.leads or levels if levels.get(lead) is not None]
@@ -136,8 +177,8 @@ def _deciding_lead(mention: Mention, levels: Mapping[str, float]) -> tuple[str |
 
 
 def _measured(quantity: str, measured: Mapping[str, Any], near: float | None) -> tuple[float | None, str, str]:
-    """The measurement of a quantity, its name, and why there is none. A QTc without a formula is the one nearest to
-    what is stated, Fridericia's otherwise.
+    """Returns the measurement of a quantity, its name, and the reason if there is none. A QTc without a formula is the
+    one nearest to the stated number, or else Fridericia's.
     """
     if quantity == "qtc":
         values = {
@@ -156,7 +197,7 @@ def _measured(quantity: str, measured: Mapping[str, Any], near: float | None) ->
 
 
 def _beyond(value: float, low: float, high: float, is_axis: bool) -> float:
-    """How far a value lies outside of two limits; negative inside."""
+    """Returns how far a value lies outside of two limits; negative inside."""
     if not is_axis:
         return max(low - value, value - high)
     middle, half = (low + high) / 2, (high - low) / 2
@@ -170,47 +211,6 @@ def _words_of_limits(quantity: str, low: float, high: float) -> str:
     if low in (0, -float("inf")):
         return f"{name} of {high:g} {unit} and less".replace("  ", " ")
     return f"{name} from {low:g} to {high:g} {unit}".strip()
-
-
-def with_numbers(text: str, claims: Sequence[Claim]) -> str:
-    """Returns a sentence in which each verified statement that rests on a number says it: "first degree AV block (PR
-    232 ms)". A number is said once.
-
-    Args:
-        text: One sentence.
-        claims: Its claims, as `verify` returns them.
-    """
-    parts, at = [], 0
-    said = {claim.quantity for claim in claims if claim.stated is not None}
-    for claim in claims:
-        is_plain = claim.stated is None and claim.unit and not claim.reason.startswith("not ")
-        if not is_plain or claim.verdict != "verified" or claim.quantity in said:
-            continue
-        said.add(claim.quantity)
-        name, _, lead = claim.quantity.partition(":")
-        digits = 2 if claim.unit == "mV" else 0
-        number = f"{round(claim.measured, digits) + 0.0:.{digits}f}"
-        shown = " ".join(part for part in (QUANTITIES[name].name, lead, number, claim.unit) if part)
-        parts += [text[at : claim.end], f" ({shown})"]
-        at = claim.end
-    return "".join([*parts, text[at:]])
-
-
-def numbered(text: str, measured: Mapping[str, Any], finished: bool = True) -> str:
-    """Returns an answer with the numbers that its statements rest on.
-
-    Args:
-        text: The answer, or its beginning.
-        measured: Measurements as plain values.
-        finished: Whether the text is the whole answer. The beginning of one is returned as far as later words cannot
-            change it: up to the last blank, or to the first mention of a number in its last sentence.
-    """
-    if not finished:
-        ends = [0, *(match.end() for match in re.finditer(r"[.;!?\n](?=\s)", text))]
-        whole, rest = text[: ends[-1]], text[ends[-1] :]
-        stop = min(rest.rfind(" ") + 1, *(each.end for each in mentions(rest)), len(rest))
-        return numbered(whole, measured) + rest[:stop]
-    return "".join(with_numbers(part, verify_claims(part, measured)) for part in sentences(text))
 
 
 __all__ = ["Claim", "numbered", "verify", "verify_claims", "with_numbers"]

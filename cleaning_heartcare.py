@@ -18,12 +18,12 @@ import numpy as np
 from scipy import fft
 from scipy import signal as scipy_signal
 
-CACHED_BYTES = 2**25  # of the filters that are kept, for each kind
+CACHED_BYTES = 2**25  # most bytes of the filters of each kind that are kept
 # scipy keeps what it needs for the 16 latest lengths of transforms, up to 72 bytes for each sample. So long recordings
 # are filtered in overlapping blocks of few lengths.
-WHOLE_SAMPLES = 2**16  # of a recording that is filtered as a whole, which is two minutes at 500 Hz
-BLOCK_SAMPLES = 2**18  # of a block, unless its margins need more
-SETTLED = 1e-12  # of the answer of a filter to a change, what is left of it behind the margin of a block
+WHOLE_SAMPLES = 2**16  # most samples that are filtered as a whole: two minutes at 500 Hz
+BLOCK_SAMPLES = 2**18  # samples of a block, unless its margins need more
+SETTLED = 1e-12  # share of a filter's response to a change that is left beyond the margin of a block
 HIGHPASS_DECAY = 2 * np.pi * np.sin(np.pi / 8)  # 1/s, of the slowest pole of the high-pass with a corner of 1 Hz
 NOTCH_HZ = 0.4  # width of a notch
 NOTCH_DECAY = np.pi * NOTCH_HZ  # 1/s
@@ -57,6 +57,14 @@ def clean(signal: np.ndarray, rate: float, highpass_hz: float, notch_hz: tuple[f
     return cleaned
 
 
+def long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
+    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
+    long = np.zeros(len(flags), bool)
+    for _, start, stop in stretches(flags[None]):
+        long[start:stop] = stop - start >= samples
+    return long
+
+
 def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
     """Yields each stretch of time in which some leads were recorded without a gap: the rows of these leads, start and
     stop.
@@ -73,20 +81,12 @@ def stretches(recorded: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         yield np.array(leads), start, stop
 
 
-def long_stretches(flags: np.ndarray, samples: float) -> np.ndarray:
-    """Returns bool (samples,): True in those stretches of `flags` that have at least `samples` samples."""
-    long = np.zeros(len(flags), bool)
-    for _, start, stop in stretches(flags[None]):
-        long[start:stop] = stop - start >= samples
-    return long
-
-
 def held_values(signal: np.ndarray, samples: int) -> np.ndarray:
     """Marks where a lead holds one value, as that of an electrode that fell off does: bool (leads, samples).
 
     Args:
         signal: (leads, samples), NaN where nothing was recorded.
-        samples: Number of steps from one sample to the next without any change from which on a value counts as held.
+        samples: Number of samples without a change from the one before, in a row, from which on a value is held.
     """
     held = np.zeros(signal.shape, bool)
     for row, lead in zip(held, signal):
@@ -135,8 +135,8 @@ def _without_hum(signal: np.ndarray, rate: float, lines: tuple[float, ...]) -> n
 
 
 def block_length(samples: int) -> int:
-    """Returns a length, at most an eighth above `samples`, of which there are only eight between n and 2n and whose
-    cosine transform is fast.
+    """Rounds a number of samples up, by an eighth at most, to a length whose cosine transform is fast. There are only
+    eight such lengths from one power of two to the next, so that filters can be kept for them.
     """
     step = 1 << max(samples.bit_length() - 4, 0)
     return -(-samples // step) * step
@@ -190,19 +190,6 @@ def cleaning_gain(highpass_hz: float, lines: tuple[float, ...], rate: float, sam
     return np.abs(scipy_signal.sosfreqz(np.concatenate(sections), frequencies, fs=rate)[1]) ** 2
 
 
-def bridge(signal: np.ndarray) -> np.ndarray:
-    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and empty leads with zeros."""
-    missing = ~np.isfinite(signal)
-    if not missing.any():
-        return signal
-    bridged = np.where(missing, 0.0, signal)
-    at = np.arange(signal.shape[-1])
-    for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
-        present = ~missing[row]
-        bridged[row] = np.interp(at, at[present], signal[row, present])
-    return bridged
-
-
 def resample(signal: np.ndarray, rate: float, new_rate: float, length: int | None = None) -> np.ndarray:
     """Changes the sampling rate of (leads, samples), band-limited and with zero phase; gaps (NaN) stay gaps.
 
@@ -236,6 +223,19 @@ def rate_filter(rate: float, new_rate: float) -> tuple[int, int, np.ndarray]:
     ratio = Fraction(new_rate / rate).limit_denominator(10_000)
     widest = max(ratio.numerator, ratio.denominator)
     return ratio.numerator, ratio.denominator, scipy_signal.firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
+
+
+def bridge(signal: np.ndarray) -> np.ndarray:
+    """Fills the gaps (NaN) of each lead (leads, samples) with straight lines, and empty leads with zeros."""
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal
+    bridged = np.where(missing, 0.0, signal)
+    at = np.arange(signal.shape[-1])
+    for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
+        present = ~missing[row]
+        bridged[row] = np.interp(at, at[present], signal[row, present])
+    return bridged
 
 
 __all__ = ["bridge", "clean", "held_values", "long_stretches", "resample", "stretches"]

@@ -67,98 +67,6 @@ CHATML_TEMPLATE = """\
 """
 
 
-def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
-
-
-def misspelt_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is a misspelling of, or None.
-
-    Names of other models that are merely alike are no misspellings: `eos_token_id` has a similarity of 0.83 to
-    `ecg_token_id`, and `layer_norm_epsilon` is four letters longer than `layer_norm_eps`.
-    """
-    return nearest_name(name, (other for other in known if abs(len(other) - len(name)) <= 2), cutoff=0.85)
-
-
-def refuse_unknown(
-    kwargs: Mapping[str, object], known: Iterable[str], where: str, meant: Mapping[str, str] | None = None
-) -> None:
-    """Refuses keywords that `where` (the name of the called function or class) does not know.
-
-    Args:
-        kwargs: The keywords.
-        known: Names of the known ones; those that begin with "_" are not told.
-        where: Name of what was called.
-        meant: Unknown name -> the known one that its users mean, where their letters are not alike.
-
-    Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
-    """
-    known, meant = sorted(set(known)), meant or {}
-    unknown = [key for key in kwargs if key not in known]
-    if not unknown:
-        return
-    hints = ", ".join(
-        f"{key!r} (did you mean {near!r}?)" if (near := meant.get(key) or nearest_name(key, known)) else repr(key)
-        for key in unknown
-    )
-    told = ", ".join(name for name in known if not name.startswith("_"))
-    raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {told}.")
-
-
-# Keys that transformers adds to the saved settings of a feature extractor or an image processor.
-SAVED_BY_TRANSFORMERS = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map")
-
-
-def without_foreign(settings: Mapping[str, object], known: Iterable[str], where: str) -> dict[str, object]:
-    """Leaves out of saved settings, with a warning, what this version of `where` does not know.
-
-    Raises: `TypeError` for a name that looks like a misspelt setting.
-    """
-    known = (*known, *SAVED_BY_TRANSFORMERS)
-    foreign = [name for name in settings if name not in known and not name.startswith("_")]
-    refuse_unknown({name: None for name in foreign if nearest_name(name, known, cutoff=0.8)}, known, where)
-    if foreign:
-        warnings.warn(f"{where} does not know the saved settings {foreign}, which are left out.", stacklevel=3)
-    return {name: value for name, value in settings.items() if name not in foreign}
-
-
-def refuse_misspelt(kwargs: Mapping[str, object], known: Iterable[str], passed_on: Iterable[str], where: str) -> None:
-    """Refuses keywords that are nearly one of `known`, where other keywords (and all of `passed_on`) are handed to a
-    function of another library.
-
-    Raises: `TypeError` that names each such keyword and the known one.
-    """
-    others = [key for key in kwargs if key not in passed_on]
-    if not others:
-        return
-    misspelt = {key: near for key in others if (near := misspelt_name(key, known))}
-    if misspelt:
-        hints = ", ".join(f"{key!r} (did you mean {near!r}?)" for key, near in misspelt.items())
-        raise TypeError(f"{where} got misspelt keywords: {hints}.")
-
-
-@cache
-def _library_names() -> frozenset[str]:
-    """Names that transformers itself gives a configuration: its own attributes, and those of generation."""
-    attributes = {name.lstrip("_") for name in dir(PreTrainedConfig)}
-    written_by_save_pretrained = {"auto_map", "custom_pipelines", "quantization_config"}
-    return frozenset(attributes | set(GenerationConfig().to_dict()) | written_by_save_pretrained)
-
-
-MAX_LAYERS, MAX_SIZE = 2**10, 2**24  # of a model that is loaded, far beyond the largest ones
-
-
-def refuse_absurd(config: PreTrainedConfig, where: str) -> None:
-    """Raises `ValueError` for a number of layers or a size in a config that no model has. Damaged or hostile, it would
-    keep the machine busy for hours, or take all of its memory, before a weight is read.
-    """
-    for name, value in vars(config).items():
-        limit = MAX_LAYERS if name.endswith("_layers") else MAX_SIZE
-        if name.endswith(("_layers", "_size", "_heads")) and isinstance(value, int | float) and value > limit:
-            raise ValueError(f"{where}.{name} is {value}; expected at most {limit}. The config may be damaged.")
-
-
 def warn_of_newer(version: object, where: str) -> None:
     """Warns where a checkpoint was written by a newer version of this software than the one that loads it.
 
@@ -221,7 +129,7 @@ class CheckedConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "CheckedConfig":
         """As `PreTrainedConfig.from_dict`.
 
-        Raises: `ValueError` for the configuration of another kind of model, of which only defaults would be made.
+        Raises: `ValueError` for the configuration of another kind of model, which would be read as mere defaults.
         """
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
@@ -373,9 +281,9 @@ class BeatConfig(CheckedConfig):
         return self.num_encoder_layers + self.num_decoder_layers
 
     @property
-    def num_patches(self) -> int:
-        """Number of patches of one segment (t in the paper)."""
-        return self.segment_length // self.patch_size
+    def samples_per_latent(self) -> int:
+        """Number of samples of signal that one latent stands for."""
+        return self.segment_length // self.num_queries
 
     @property
     def num_queries(self) -> int:
@@ -383,9 +291,9 @@ class BeatConfig(CheckedConfig):
         return round(self.num_patches * self.latent_ratio)
 
     @property
-    def samples_per_latent(self) -> int:
-        """Number of samples of signal that one latent stands for."""
-        return self.segment_length // self.num_queries
+    def num_patches(self) -> int:
+        """Number of patches of one segment (t in the paper)."""
+        return self.segment_length // self.patch_size
 
 
 class InstalledPipelines(dict):
@@ -467,13 +375,105 @@ class HeartcareConfig(CheckedConfig):
 
     @property
     def max_position_embeddings(self) -> int:
-        """Number of tokens that the language model can read: those of one ECG can be no more, as vLLM asks for."""
+        """Number of tokens that the language model can read; vLLM takes it for the most that one ECG can have."""
         return self.text_config.max_position_embeddings
 
     @property
     def wordings(self) -> dict[str, str]:
         """Code of each statement that the model finds -> its words, in the order of the head's labels."""
         return {code: words for code, words in self.findings or ()}
+
+
+# Keys that transformers adds to the saved settings of a feature extractor or an image processor.
+SAVED_BY_TRANSFORMERS = ("image_processor_type", "feature_extractor_type", "processor_class", "auto_map")
+
+
+def without_foreign(settings: Mapping[str, object], known: Iterable[str], where: str) -> dict[str, object]:
+    """Returns saved settings without those that this version of `where` does not know, which a warning names.
+
+    Raises: `TypeError` for a name that looks like a misspelt setting.
+    """
+    known = (*known, *SAVED_BY_TRANSFORMERS)
+    foreign = [name for name in settings if name not in known and not name.startswith("_")]
+    refuse_unknown({name: None for name in foreign if nearest_name(name, known, cutoff=0.8)}, known, where)
+    if foreign:
+        warnings.warn(f"{where} does not know the saved settings {foreign}, which are left out.", stacklevel=3)
+    return {name: value for name, value in settings.items() if name not in foreign}
+
+
+def refuse_unknown(
+    kwargs: Mapping[str, object], known: Iterable[str], where: str, meant: Mapping[str, str] | None = None
+) -> None:
+    """Refuses keywords that `where` (the name of the called function or class) does not know.
+
+    Args:
+        kwargs: The keywords.
+        known: Names of the known ones; those that begin with "_" are not told.
+        where: Name of the function or class that was called.
+        meant: Unknown name -> the known one that its users mean, where their letters are not alike.
+
+    Raises: `TypeError` that names each unknown keyword, the nearest known one, and all known ones.
+    """
+    known, meant = sorted(set(known)), meant or {}
+    unknown = [key for key in kwargs if key not in known]
+    if not unknown:
+        return
+    hints = ", ".join(
+        f"{key!r} (did you mean {near!r}?)" if (near := meant.get(key) or nearest_name(key, known)) else repr(key)
+        for key in unknown
+    )
+    told = ", ".join(name for name in known if not name.startswith("_"))
+    raise TypeError(f"{where} got unknown keywords: {hints}. Known keywords: {told}.")
+
+
+def refuse_misspelt(kwargs: Mapping[str, object], known: Iterable[str], passed_on: Iterable[str], where: str) -> None:
+    """Refuses keywords that are nearly one of `known`, where other keywords (and all of `passed_on`) are handed to a
+    function of another library.
+
+    Raises: `TypeError` that names each such keyword and the known one.
+    """
+    others = [key for key in kwargs if key not in passed_on]
+    if not others:
+        return
+    misspelt = {key: near for key in others if (near := misspelt_name(key, known))}
+    if misspelt:
+        hints = ", ".join(f"{key!r} (did you mean {near!r}?)" for key, near in misspelt.items())
+        raise TypeError(f"{where} got misspelt keywords: {hints}.")
+
+
+def misspelt_name(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that `name` is a misspelling of, or None.
+
+    Names of other models that are merely alike are no misspellings: `eos_token_id` has a similarity of 0.83 to
+    `ecg_token_id`, and `layer_norm_epsilon` is four letters longer than `layer_norm_eps`.
+    """
+    return nearest_name(name, (other for other in known if abs(len(other) - len(name)) <= 2), cutoff=0.85)
+
+
+def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Returns the known name most similar to `name`, or None where none reaches `cutoff` (`difflib` ratio, 0 to 1)."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+@cache
+def _library_names() -> frozenset[str]:
+    """Names that transformers itself gives a configuration: its own attributes, and those of generation."""
+    attributes = {name.lstrip("_") for name in dir(PreTrainedConfig)}
+    written_by_save_pretrained = {"auto_map", "custom_pipelines", "quantization_config"}
+    return frozenset(attributes | set(GenerationConfig().to_dict()) | written_by_save_pretrained)
+
+
+MAX_LAYERS, MAX_SIZE = 2**10, 2**24  # far beyond the largest models
+
+
+def refuse_absurd(config: PreTrainedConfig, where: str) -> None:
+    """Raises `ValueError` for a number of layers or a size in a config that no model has. Damaged or hostile, it would
+    keep the machine busy for hours, or take all of its memory, before a weight is read.
+    """
+    for name, value in vars(config).items():
+        limit = MAX_LAYERS if name.endswith("_layers") else MAX_SIZE
+        if name.endswith(("_layers", "_size", "_heads")) and isinstance(value, int | float) and value > limit:
+            raise ValueError(f"{where}.{name} is {value}; expected at most {limit}. The config may be damaged.")
 
 
 BeatConfig.register_for_auto_class()
@@ -499,7 +499,6 @@ __all__ = [
     "BeatConfig",
     "HeartcareConfig",
     "InstalledPipelines",
-    "misspelt_name",
     "nearest_name",
     "refuse_misspelt",
     "refuse_unknown",

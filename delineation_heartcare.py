@@ -5,9 +5,9 @@
                           |                                                                        |
                           +--each beat, searched near where the median beat has its waves----------+
 
-Which waves there are is seen on all leads together: a wave that is flat in one lead is found by the others, and noise
-that the leads do not share counts little. Where a wave begins and ends is then read in each lead, as cardiologists do,
-and the median over the leads is the wave's own. What does not recur from beat to beat, such as the waves of atrial
+All leads together tell which waves there are: a wave that is flat in one lead is found by the others, and noise that
+the leads do not share counts little. Its beginning and end are then read in each lead, as cardiologists do, and the
+medians over the leads are the wave's own. A wave that does not recur from beat to beat, as those of atrial
 fibrillation, is no P wave.
 """
 
@@ -21,15 +21,15 @@ from scipy import signal as scipy_signal
 from .cleaning_heartcare import kept_up_to, resample, stretches
 from .marking_heartcare import RATE, Marks, Span, marks_of_beat, straight_line
 
-LEAST_SECONDS = 0.2  # of a recording; a shorter one holds no beat
-LEAST_RATE = 50  # Hz of a recording; with less, the edges of waves are not there to be found
+LEAST_SECONDS = 0.2  # a shorter recording holds no beat
+LEAST_RATE = 50  # Hz; at lower rates the edges of waves are not there to be found
 BEFORE, AFTER = 0.45, 0.75  # seconds of a beat around its QRS
 SAME_FORM = 0.8  # correlation of a beat's QRS with the median beat; less is another form
 RUN_FORM = 0.6  # correlation of two beats that follow each other at 250 a minute and more; less is no second beat
 REPEATS = 0.75  # correlation of a P wave with another stretch before the QRS; more is the same wave again
 RECURS = 0.6  # correlation of a beat's P wave with that of the others; less is absent
-LEAST_SHARE = 0.25  # of the usual QRS; leads with a lower one do not count for more than that makes them
-CUT_SECONDS = 0.15  # from the border of a column, within which it may cut a QRS
+LEAST_SHARE = 0.25  # least size of a QRS, relative to the usual one, to scale slopes by: noise is not blown up
+CUT_SECONDS = 0.15  # distance from the border of a column, within which the border may cut a QRS
 SPIKE_RATE = 250  # Hz, below which pacing spikes are not seen
 SPIKE_MV = 0.25  # height of a pacing spike in the norm over the leads
 
@@ -147,66 +147,8 @@ def _without(spikes: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np
     return bridged
 
 
-@kept_up_to(2**22)
-def _slope_gain(sampling_rate: float, samples: int) -> np.ndarray:
-    """The gain at each frequency of a spectrum of `samples` samples: a band-pass that QRS complexes get through, there
-    and back, and the slope between a sample's neighbours.
-    """
-    turns = np.linspace(0, np.pi, samples // 2 + 1)
-    band = scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
-    gain = np.abs(scipy_signal.sosfreqz(band, turns * samples / (samples // 2 * 2))[1]) ** 2
-    return (gain * 1j * np.sin(turns)).astype(np.complex64)
-
-
-def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
-    samples = signal.shape[-1]
-    mirrored, held = min(samples - 1, 100), 50
-    # The signal goes on as its point reflection, and then rests, so that its ends are no step.
-    first, last = signal[:, :1], signal[:, -1:]
-    length = fft.next_fast_len(samples + 2 * mirrored + 2 * held, real=True)
-    start, stop = held + mirrored, held + mirrored + samples
-    around = np.empty((len(signal), length), np.float32)
-    around[:, start:stop] = signal
-    around[:, held:start] = 2 * first - signal[:, mirrored:0:-1]
-    around[:, stop : stop + mirrored] = 2 * last - signal[:, -2 : -2 - mirrored : -1]
-    around[:, :held], around[:, stop + mirrored :] = around[:, held, None], around[:, stop + mirrored - 1, None]
-    slopes = fft.irfft(fft.rfft(around) * _slope_gain(sampling_rate, length), length)
-    slopes = slopes[:, start:stop]
-    return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
-
-
-def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The same where leads were recorded at different times: each stretch counts relative to its own usual QRS, since
-    chest leads are steeper than limb leads.
-    """
-    parts = []
-    for rows, start, stop in stretches(recorded):
-        if stop - start > 0.5 * sampling_rate:
-            steep = _steepness(signal[rows, start:stop], sampling_rate)
-            parts.append((steep, _usual_largest(steep, sampling_rate), len(rows), slice(start, stop)))
-    total, count = np.zeros(signal.shape[1]), np.zeros(signal.shape[1])
-    usual = float(np.median([each[1] for each in parts])) if parts else 0.0
-    at, far = np.arange(signal.shape[1]), CUT_SECONDS * sampling_rate
-    for steep, own, leads, span in parts:
-        # A QRS that the border of a column cuts counts less there than in the leads that show it whole.
-        before = at[span] - span.start if span.start else far
-        after = span.stop - 1 - at[span] if span.stop < len(at) else far
-        weight = leads**0.5 * np.clip(np.minimum(before, after) / far, 0.05, 1)
-        total[span] += weight * np.square(steep * (usual / max(own, LEAST_SHARE * usual, 1e-9)))
-        count[span] += weight
-    return np.sqrt(total / np.maximum(count, 1e-9))
-
-
-def _usual_largest(values: np.ndarray, sampling_rate: float) -> float:
-    """The median, over stretches of 1.5 s, of the largest value in each."""
-    parts = max(1, round(len(values) / sampling_rate / 1.5))
-    largest = np.maximum.reduceat(values, np.arange(parts) * len(values) // parts)
-    return float(np.median(largest))
-
-
 def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> np.ndarray:
-    """QRS complexes of one ECG, found on all leads together.
+    """Finds the QRS complexes of one ECG, on all leads together.
 
     Args:
         signal: (leads, samples) in mV, without drift.
@@ -228,13 +170,71 @@ def find_r_peaks(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray 
     else:
         steep = _steepness_in_parts(signal, recorded, sampling_rate)
     energy = ndimage.convolve1d(steep, window / window.sum(), mode="constant")
-    usual = _usual_largest(energy, sampling_rate)  # that of a QRS
+    usual = _usual_largest(energy, sampling_rate)  # the energy of a QRS
     if usual < 1e-5:  # mV a sample: no more than rounding
         return np.empty(0, np.int64)
     peaks, _ = scipy_signal.find_peaks(
         energy, height=0.3 * usual, distance=max(1, round(0.17 * sampling_rate)), prominence=0.2 * usual
     )
     return _without_doubles(peaks, energy, signal, sampling_rate)
+
+
+def _steepness_in_parts(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """Returns what `_steepness` does, for leads that were recorded at different times: each stretch counts relative to
+    its own usual QRS, since chest leads are steeper than limb leads.
+    """
+    parts = []
+    for rows, start, stop in stretches(recorded):
+        if stop - start > 0.5 * sampling_rate:
+            steep = _steepness(signal[rows, start:stop], sampling_rate)
+            parts.append((steep, _usual_largest(steep, sampling_rate), len(rows), slice(start, stop)))
+    total, count = np.zeros(signal.shape[1]), np.zeros(signal.shape[1])
+    usual = float(np.median([each[1] for each in parts])) if parts else 0.0
+    at, far = np.arange(signal.shape[1]), CUT_SECONDS * sampling_rate
+    for steep, own, leads, span in parts:
+        # A QRS that the border of a column cuts counts less there than in the leads that show it whole.
+        before = at[span] - span.start if span.start else far
+        after = span.stop - 1 - at[span] if span.stop < len(at) else far
+        weight = leads**0.5 * np.clip(np.minimum(before, after) / far, 0.05, 1)
+        total[span] += weight * np.square(steep * (usual / max(own, LEAST_SHARE * usual, 1e-9)))
+        count[span] += weight
+    return np.sqrt(total / np.maximum(count, 1e-9))
+
+
+def _usual_largest(values: np.ndarray, sampling_rate: float) -> float:
+    """Returns the median, over stretches of 1.5 s, of the largest value in each."""
+    parts = max(1, round(len(values) / sampling_rate / 1.5))
+    largest = np.maximum.reduceat(values, np.arange(parts) * len(values) // parts)
+    return float(np.median(largest))
+
+
+def _steepness(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """Returns the slope of the band of QRS complexes at each sample, in the norm over the leads: (samples,)."""
+    samples = signal.shape[-1]
+    mirrored, held = min(samples - 1, 100), 50
+    # The signal goes on as its point reflection, and then rests, so that its ends are no step.
+    first, last = signal[:, :1], signal[:, -1:]
+    length = fft.next_fast_len(samples + 2 * mirrored + 2 * held, real=True)
+    start, stop = held + mirrored, held + mirrored + samples
+    around = np.empty((len(signal), length), np.float32)
+    around[:, start:stop] = signal
+    around[:, held:start] = 2 * first - signal[:, mirrored:0:-1]
+    around[:, stop : stop + mirrored] = 2 * last - signal[:, -2 : -2 - mirrored : -1]
+    around[:, :held], around[:, stop + mirrored :] = around[:, held, None], around[:, stop + mirrored - 1, None]
+    slopes = fft.irfft(fft.rfft(around) * _slope_gain(sampling_rate, length), length)
+    slopes = slopes[:, start:stop]
+    return np.sqrt(np.einsum("ls,ls->s", slopes, slopes))
+
+
+@kept_up_to(2**22)
+def _slope_gain(sampling_rate: float, samples: int) -> np.ndarray:
+    """Returns the gain at each frequency of a spectrum of `samples` samples: that of a band-pass for QRS complexes,
+    forwards and backwards, and of the slope between a sample's neighbours.
+    """
+    turns = np.linspace(0, np.pi, samples // 2 + 1)
+    band = scipy_signal.butter(2, [5, min(25, 0.45 * sampling_rate)], "bandpass", fs=sampling_rate, output="sos")
+    gain = np.abs(scipy_signal.sosfreqz(band, turns * samples / (samples // 2 * 2))[1]) ** 2
+    return (gain * 1j * np.sin(turns)).astype(np.complex64)
 
 
 def _without_doubles(peaks: np.ndarray, energy: np.ndarray, signal: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -304,21 +304,21 @@ class _Beats:
                 self.shown[row], counts[row] = np.nanmedian(beats[:, row], axis=0), 1
         self.shown_noise = spread * np.sqrt(np.sum(1 / counts))
 
-    def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
-        """The signal around each peak: (beats, leads, samples)."""
-        before = self.zero if before is None else before
-        after = self.length - self.zero if after is None else after
-        return np.stack([self.padded[:, peak - before : peak + after] for peak in (self.length + peaks).tolist()])
-
-    def _align(self, peaks: np.ndarray, reach: int = 15) -> np.ndarray:
+    def _align(self, peaks: np.ndarray) -> np.ndarray:
         """Moves each peak to where its QRS lies best on the median QRS; the slope-energy centre jitters."""
-        half = round(0.06 * RATE)
+        half, reach = round(0.06 * RATE), round(0.03 * RATE)
         for _ in range(2):
             beats = self._cut(peaks, half + reach, half + reach + 1)
             model = median_of_rows(beats)[:, reach:-reach]
             shifts = likeness(beats, model)[0].argmax(1) - reach
             peaks = np.clip(peaks + shifts, 0, self.signal.shape[1] - 1)
         return peaks
+
+    def _cut(self, peaks: np.ndarray, before: int | None = None, after: int | None = None) -> np.ndarray:
+        """Cuts the signal around each peak: (beats, leads, samples)."""
+        before = self.zero if before is None else before
+        after = self.length - self.zero if after is None else after
+        return np.stack([self.padded[:, peak - before : peak + after] for peak in (self.length + peaks).tolist()])
 
     def _commonest_form(self) -> np.ndarray:
         """Selects the beats that look alike: those near the beat that is most like all others."""
@@ -348,7 +348,7 @@ class _Beats:
         self._move_p(found["p"], spans)
         self._move_t(found["t"], spans)
         for k in np.flatnonzero(~self.usual):
-            until_p = (self.rr[k] if k < len(self.rr) else rr) - 0.07 * RATE  # of the next beat, which may have one
+            until_p = (self.rr[k] if k < len(self.rr) else rr) - 0.07 * RATE  # the next beat may begin with a P wave
             beat = marks_of_beat(self.beats[k], self.zero, until_p, self.noise, p=False)
             for name in ("qrs", "t"):
                 found[name][k] = beat[name].span if beat[name] else np.nan
@@ -372,14 +372,14 @@ class _Beats:
         found["t"][found["t"][:, 1] <= found["t"][:, 0]] = np.nan
 
     def _cycle(self) -> float:
-        """Samples from a usual beat to the next one, when they follow each other rather closely."""
+        """Returns the samples from a usual beat to the next one, by those that follow each other rather closely."""
         between = self.rr[self.usual[1:] & self.usual[:-1]]  # an ectopic beat comes too early for the waves before it
         if len(between):
             return float(np.percentile(between, 20))
         return float(np.median(self.rr)) if len(self.rr) else np.inf
 
     def _waves(self, found: dict[str, np.ndarray]) -> list[Waves]:
-        """The waves of each beat in seconds. A wave that the recording cuts off has no onset or end."""
+        """Returns the waves of each beat in seconds. A wave that the recording cuts off has no onset or end."""
         seconds = {}
         for name, spans in found.items():
             spans = spans + (self.peaks - self.zero)[:, None]
@@ -390,7 +390,7 @@ class _Beats:
         return [Waves(*beat) for beat in zip(seconds["p"], seconds["qrs"], seconds["t"])]
 
     def _tops(self, qrs: np.ndarray) -> np.ndarray:
-        """The R peak of each beat, where the leads together are farthest from the line through the QRS's ends."""
+        """Returns each beat's R peak, where the leads together are farthest from the line through the QRS's ends."""
         tops = self.peaks.copy()
         known = ~np.isnan(qrs[:, 0])
         for span in set(map(tuple, qrs[known].tolist())):  # one for all usual beats
@@ -399,7 +399,7 @@ class _Beats:
             part = self.beats[rows, :, start : end + 1]
             away = part - straight_line(part)
             tops[rows] += start - self.zero + np.einsum("bls,bls->bs", away, away).argmax(-1)
-        # Of noise, two "beats" may have the same top.
+        # Two "beats" of noise may have the same top.
         return tops if (np.diff(tops) > 0.1 * RATE).all() else self.peaks
 
     def _recurs(self, p: Span) -> bool:
@@ -411,7 +411,8 @@ class _Beats:
         products = beats @ beats.T
         own = np.diag(products)
         with_all = products.sum(1)
-        sizes = np.sqrt(own * np.maximum(with_all.sum() - 2 * with_all + own, 0))  # of a beat and of the sum of others
+        # The norm of each beat, times that of the sum of the others.
+        sizes = np.sqrt(own * np.maximum(with_all.sum() - 2 * with_all + own, 0))
         return bool(np.median((with_all - own) / (sizes + 1e-9)) > RECURS)
 
     def _is_single(self, marks: dict[str, Marks | None]) -> bool:
@@ -424,7 +425,7 @@ class _Beats:
         wave, stop = self.median[:, onset : end + 1], max(0, onset - round(0.16 * RATE))
         rows = np.flatnonzero(self.usual[1:]) + 1
         after_t = marks["t"].span[1] + self.peaks[rows - 1] - self.peaks[rows]
-        room = after_t <= onset - round(0.25 * RATE)  # for a second wave
+        room = after_t <= onset - round(0.25 * RATE)  # there is room for a second wave
         rows, first = rows[room], np.maximum(after_t[room], onset - round(0.34 * RATE))
         if not len(rows) or not stop:
             return True
@@ -475,8 +476,8 @@ class _Beats:
 
 
 def likeness(beats: np.ndarray, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation of a wave (leads, n) with each stretch of beats (B, leads, n + shifts - 1): (B, shifts), and the norm
-    of each stretch without its mean.
+    """Returns the correlation of a wave (leads, n) with each stretch of beats (B, leads, n + shifts - 1), (B, shifts),
+    and the norm of each stretch without its mean.
 
     Args:
         beats: float32.
@@ -492,22 +493,22 @@ def likeness(beats: np.ndarray, wave: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return products / (sizes * (np.linalg.norm(wave) + 1e-9)), sizes
 
 
+@lru_cache(maxsize=256)
+def _windows(n: int, shifts: int) -> np.ndarray:
+    """Returns a window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
+    return _at_each_shift(np.ones((1, n), np.float32), shifts)[0].copy()
+
+
 def _at_each_shift(wave: np.ndarray, shifts: int) -> np.ndarray:
-    """The wave (leads, n) at each shift, zero elsewhere: (leads, n + shifts - 1, shifts)."""
+    """Returns the wave (leads, n) at each shift, zero elsewhere: (leads, n + shifts - 1, shifts)."""
     blank = np.zeros((len(wave), shifts - 1), wave.dtype)
     around = np.concatenate([blank, wave, blank], axis=1)
     return np.lib.stride_tricks.sliding_window_view(around, shifts, axis=1)[..., ::-1]
 
 
-@lru_cache(maxsize=256)
-def _windows(n: int, shifts: int) -> np.ndarray:
-    """A window of `n` ones at each shift: float32 (n + shifts - 1, shifts)."""
-    return _at_each_shift(np.ones((1, n), np.float32), shifts)[0].copy()
-
-
 def median_of_rows(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis, by Batcher's odd-even merge sort of whole rows: for the few beats of a recording it
-    is four times as fast as `numpy.sort`, which sorts each sample on its own.
+    """Returns the median over the first axis, by Batcher's odd-even merge sort of whole rows: for the few beats of a
+    recording it is four times as fast as `numpy.sort`, which sorts each sample on its own.
     """
     rows, count = list(values), len(values)
     for i, j in _comparisons(count):
@@ -517,7 +518,7 @@ def median_of_rows(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _comparisons(count: int) -> list[tuple[int, int]]:
-    """The pairs of a sorting network for `count` values, in order (Batcher, 1968; Knuth's algorithm 5.2.2M)."""
+    """Returns the pairs of a sorting network for `count` values, in order (Batcher, 1968; Knuth's algorithm 5.2.2M)."""
     pairs, half = [], 1 << max(0, (count - 1).bit_length() - 1)
     p = half
     while p:

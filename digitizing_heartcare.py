@@ -24,17 +24,17 @@ from .paper_heartcare import BEYOND_MM, NET_MM, PX, Grid, NotDigitized, darkness
 from .tracing_heartcare import Row, find_ink, find_rows, follow
 
 RATE = 500  # Hz of the ECG
-FEWEST_PIXELS = 300  # of the shorter side of a picture
-LEAST_WIDTH_MM = 90.0
-ASSUMED_WIDTH_MM = 275.0  # of a page without a grid, before its calibration pulses are seen
-MOST_SKEW = 6.0  # degrees by which traces may be turned on it
-BORDER_MM = 2.0  # inside of the grid, in which no trace lies
-FAR_MM = 3.0  # from a trace; what is farther is not shown
+FEWEST_PIXELS = 300  # least pixels of the shorter side of a picture
+LEAST_WIDTH_MM = 90.0  # least width of the traces of twelve leads
+ASSUMED_WIDTH_MM = 275.0  # width of a page without a grid, before its calibration pulses are seen
+MOST_SKEW = 6.0  # degrees by which the traces of such a page may be turned
+BORDER_MM = 2.0  # width of the border inside of the grid in which no trace lies
+FAR_MM = 3.0  # points that are farther from a trace are not shown by it
 STEEP_MV = 0.3  # change of a lead in its first or last mm, from which on it is on a slope there
 CUT_OFF = "rows_cut_off"  # warning of a page whose rows the picture shows in part, or with more beside them
-COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # of rows
-LABEL_MM = 7.0  # of a lead's name above its row
-# What `not_a_page` says -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
+COLOURS = ((200, 0, 60), (0, 90, 200), (0, 140, 60), (200, 110, 0), (130, 0, 180), (0, 140, 150))  # rows in turn
+LABEL_MM = 7.0  # height of a lead's name above its row
+# Answer of `not_a_page` -> degrees by which the picture is turned clockwise to be upright; the likeliest first.
 TURNS = {
     "turned by 90 degrees clockwise": (270,),
     "turned by 270 degrees clockwise": (90,),
@@ -45,7 +45,7 @@ TURNS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a lead, or a part of it, is on the flat page.
+    """Place of a lead, or of a part of it, on the flat page.
 
     Attributes:
         lead: Name; "-aVR" is upside down.
@@ -71,7 +71,7 @@ class DigitizedPage:
         speed, gain: mm/s and mm/mV.
         grid: The page's grid.
         turned: Degrees by which the picture was turned clockwise to be upright: 0, 90, 180 or 270.
-        places: Where the leads are on the flat page.
+        places: Places of the leads on the flat page.
         rows: The traces.
         picture: The picture, upright, with at most `MOST_PIXELS` on its longer side.
     """
@@ -85,11 +85,6 @@ class DigitizedPage:
     places: tuple[Place, ...]
     rows: tuple[Row, ...] = field(repr=False)
     picture: Image.Image = field(repr=False)
-
-    @property
-    def layout(self) -> PageLayout:
-        """Arrangement of the leads in rows and columns."""
-        return self.arrangement.layout
 
     def as_plain(self) -> dict[str, Any]:
         """Returns what was found of the page as plain values, for replies in JSON."""
@@ -120,6 +115,11 @@ class DigitizedPage:
                 (label[0][0], label[1][0]), place.lead, fill=COLOURS[place.row % len(COLOURS)], font_size=font_size
             )
         return page
+
+    @property
+    def layout(self) -> PageLayout:
+        """Arrangement of the leads in rows and columns."""
+        return self.arrangement.layout
 
 
 def is_page(given: Any) -> bool:
@@ -162,7 +162,7 @@ def digitize(
         except NotDigitized as error:
             failed = failed or error
             continue
-        # What looks upright is turned upside down for a clear reason alone.
+        # A picture that looks upright is turned upside down only if its layout is clear then.
         if cause in TURNS or not turned or page.arrangement.error <= CLEAR and CUT_OFF not in page.ecg.warnings:
             return page
     if cause and cause not in TURNS:
@@ -200,20 +200,10 @@ def _digitize_upright(
     return DigitizedPage(ecg, found, speed, gain, grid, turned, places, tuple(rows), picture)
 
 
-def _read_rows(picture: Image.Image, grid: Grid) -> tuple[list[Row], list[Pulse | None]]:
-    """Follows the traces of a page, and finds their calibration pulses."""
-    known = np.asarray(grid.flatten(Image.new("L", picture.size, 255))) > 0
-    ink = find_ink(grid.flatten(picture), known)
-    rows = follow(ink, find_rows(ink, (BEYOND_MM + BORDER_MM) * PX if grid.spacing else 0))
-    if len(rows) < 3:
-        raise NotDigitized("The traces are not found: a page of twelve leads has three rows or more.")
-    return rows, find_pulses(rows)
-
-
 def _read_without_grid(
     picture: Image.Image, speed: float | None, gain: float | None
 ) -> tuple[Grid, list[Row], list[Pulse | None]]:
-    """Does the same for a page without a grid, whose scale and lean are those of its calibration pulses."""
+    """Reads the rows of a page without a grid, by the scale and the lean of its calibration pulses."""
     grid = level_net(picture, picture.width / ASSUMED_WIDTH_MM)
     rows, pulses = _read_rows(picture, grid)
     pitch = grid.pitch * scale_of(pulses, speed, gain)
@@ -225,6 +215,16 @@ def _read_without_grid(
     leans = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2)]
     grid = level_net(picture, pitch, float(np.median(leans)) if leans else 0.0)
     return grid, *_read_rows(picture, grid)
+
+
+def _read_rows(picture: Image.Image, grid: Grid) -> tuple[list[Row], list[Pulse | None]]:
+    """Follows the traces of a page, and finds their calibration pulses."""
+    known = np.asarray(grid.flatten(Image.new("L", picture.size, 255))) > 0
+    ink = find_ink(grid.flatten(picture), known)
+    rows = follow(ink, find_rows(ink, (BEYOND_MM + BORDER_MM) * PX if grid.spacing else 0))
+    if len(rows) < 3:
+        raise NotDigitized("The traces are not found: a page of twelve leads has three rows or more.")
+    return rows, find_pulses(rows)
 
 
 def level_net(picture: Image.Image, pitch: float, lean: float = 0.0) -> Grid:

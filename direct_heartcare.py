@@ -42,11 +42,6 @@ class DirectAnswersMixin:
     methods are results of its `preprocess`.
     """
 
-    @property
-    def _wordings(self) -> dict[str, str]:
-        """Code of each statement that the model finds -> its words."""
-        return self.model.config.wordings
-
     def _ensure_tensor_on_device(self, inputs: Any, device: torch.device) -> Any:
         """Moves the features alone, since nothing else of a prepared input is a tensor."""
         if isinstance(inputs, list):
@@ -55,12 +50,108 @@ class DirectAnswersMixin:
             return inputs | {"features": super()._ensure_tensor_on_device(inputs["features"], device)}
         return super()._ensure_tensor_on_device(inputs, device)
 
-    def _has_head(self, kind: str) -> bool:
-        """Tells whether the model has a head that reads statements from recordings of a kind."""
-        return bool(self._wordings) and (kind != "image" or bool(self.model.config.picture_hidden_size))
+    def _find(self, batch: list[dict]):
+        """Reads the statements of all signals and pictures once: the language model gets their codes and slots instead
+        of samples and pixels, and each input its `logits` and `choices`, a dict for each recording.
+        """
+        read: dict[tuple[int, int], dict[str, tuple[list[float], list[float]]]] = {}
+        for expert, reader in {"ecg": self._read_signals, "image": self._read_pictures}.items():
+            places = [
+                (number, place)
+                for number, prepared in enumerate(batch)
+                for place, kind in enumerate(prepared["kinds"])
+                if expert in EXPERTS[kind]
+            ]
+            if not places or not self._has_head(expert):
+                continue
+            found = reader([batch[number] for number in sorted({number for number, _ in places})])
+            for where, *rows in zip(places, found.logits.tolist(), found.choice_logits.tolist()):
+                read.setdefault(where, {})[expert] = tuple(rows)
+        for (number, place), experts in read.items():
+            logits, choices = (
+                dict(zip(self._wordings, weighted({name: rows[which] for name, rows in experts.items()})))
+                for which in (0, 1)
+            )
+            batch[number]["logits"][place], batch[number]["choices"][place] = logits, choices
+        for prepared in batch:
+            prepared["is_read"] = True
+
+    def _read_signals(self, batch: list[dict]) -> FindingsOutput:
+        """Encodes all signals, and reads their statements."""
+        for prepared in batch:
+            prepared["signals"] = {name: prepared["features"].pop(name) for name in SIGNAL_INPUTS}
+        signals = self.collate([prepared["signals"] for prepared in batch])
+        tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**signals))
+        start = 0
+        for prepared in batch:
+            prepared["numbers"] = self._numbers(prepared)
+            stop = start + len(prepared["numbers"])
+            prepared["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
+            start = stop
+        measured = torch.from_numpy(np.stack([row for prepared in batch for row in prepared["numbers"]]))
+        return self.model.find(measured.to(tokens.codes.device), ecg_codes=tokens.codes, ecg_gain=tokens.gain)
+
+    def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
+        """Returns the measured numbers of each signal, as the head for findings reads them."""
+        if "ecg_numbers" in prepared["features"]:
+            return list(prepared["features"]["ecg_numbers"].numpy())
+        rate, inputs = self.processor.feature_extractor.sampling_rate, prepared["signals"]
+        return [
+            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
+            for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
+        ]
+
+    def _read_pictures(self, batch: list[dict]) -> FindingsOutput:
+        """Lets the ViT see all pictures, and reads their statements."""
+        pixels = self.collate([{"pixel_values": prepared["features"].pop("pixel_values")} for prepared in batch])
+        slots = self.model.get_image_slots(**self.ensure_tensor_on_device(**pixels))
+        start = 0
+        for prepared in batch:
+            stop = start + len(prepared["pictures"])
+            prepared["features"]["image_slots"] = slots[start:stop]
+            start = stop
+        return self.model.find_in_pictures(image_slots=slots)
+
+    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        """Joins the inputs of single prompts to those of a batch, padded on the left."""
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
+        batch = {}
+        for name in dict.fromkeys(name for inputs in features for name in inputs):
+            values = [inputs[name] for inputs in features if name in inputs]
+            longest = max(value.shape[-1] for value in values)
+            if values[0].ndim > 1:  # gains are one for each ECG
+                values = [
+                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
+                    for value in values
+                ]
+            batch[name] = torch.cat(values)
+        return batch
+
+    def _is_explained(self, prepared: dict[str, Any]) -> bool:
+        if "signals" not in prepared or prepared["refusal"] or signal_asked(prepared) is None:
+            return False
+        return prepared["explain"] or (prepared["asked"] is not None and prepared["asked"].kind == "why")
+
+    def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns what the statements that were asked for, or the likeliest statements, rest on."""
+        asked, number = prepared["asked"], signal_asked(prepared)
+        facts = self.facts(prepared)[prepared["about"][0]]
+        codes = asked.codes if asked is not None else ()
+        if asked is not None and asked.kind == "why" and not codes:
+            codes = subject_of(prepared["earlier"], facts)
+        codes = [each for code in codes for each in facts.opinion.members(code)]
+        signal, mask = (prepared["signals"][name][number].cpu().numpy() for name in ("input_values", "lead_mask"))
+        found = explain_findings(self.model, signal, mask, codes or None, baseline=prepared["numbers"][number])
+        shares = facts.opinion.shares
+        # The probability is that of the reply, which agrees with those of the other statements.
+        return [
+            each.as_plain(self._wordings[each.code]) | {"probability": round(shares[each.code], 4)}
+            for each in found
+            if each.code in shares
+        ]
 
     def _direct_answer(self, prepared: dict[str, Any]) -> Answer | None:
-        """The answer that needs no words of the language model; None where there is none."""
+        """Returns the answer that needs no words of the language model; None where there is none."""
         asked, options, (first, last) = prepared["asked"], prepared["options"], prepared["about"]
         facts = self.facts(prepared)
         if is_beyond(asked, bool(prepared["refusal"]), bool(options)):
@@ -91,78 +182,6 @@ class DirectAnswersMixin:
             return evidence(prepared.get("explanations"), facts[last - 1])
         return answer_each(asked, facts[first:last], windows)
 
-    def _find(self, batch: list[dict]):
-        """Reads the statements of all signals and pictures once: the language model gets their codes and slots instead
-        of samples and pixels, and each input its `logits` and `choices`, a dict for each recording.
-        """
-        read: dict[tuple[int, int], dict[str, tuple[list[float], list[float]]]] = {}
-        for expert, reader in {"ecg": self._read_signals, "image": self._read_pictures}.items():
-            places = [
-                (number, place)
-                for number, each in enumerate(batch)
-                for place, kind in enumerate(each["kinds"])
-                if expert in EXPERTS[kind]
-            ]
-            if not places or not self._has_head(expert):
-                continue
-            found = reader([batch[number] for number in sorted({number for number, _ in places})])
-            for where, *rows in zip(places, found.logits.tolist(), found.choice_logits.tolist()):
-                read.setdefault(where, {})[expert] = tuple(rows)
-        for (number, place), experts in read.items():
-            logits, choices = (
-                dict(zip(self._wordings, weighted({name: rows[which] for name, rows in experts.items()})))
-                for which in (0, 1)
-            )
-            batch[number]["logits"][place], batch[number]["choices"][place] = logits, choices
-        for each in batch:
-            each["is_read"] = True
-
-    def _read_signals(self, batch: list[dict]) -> FindingsOutput:
-        """Encodes all signals, and reads their statements."""
-        for each in batch:
-            each["signals"] = {name: each["features"].pop(name) for name in SIGNAL_INPUTS}
-        signals = self.collate([each["signals"] for each in batch])
-        tokens = self.model.beat.encode(**self.ensure_tensor_on_device(**signals))
-        start = 0
-        for each in batch:
-            each["numbers"] = self._numbers(each)
-            stop = start + len(each["numbers"])
-            each["features"] |= {"ecg_codes": tokens.codes[start:stop], "ecg_gain": tokens.gain[start:stop]}
-            start = stop
-        measured = torch.from_numpy(np.stack([row for each in batch for row in each["numbers"]]))
-        return self.model.find(measured.to(tokens.codes.device), ecg_codes=tokens.codes, ecg_gain=tokens.gain)
-
-    def _read_pictures(self, batch: list[dict]) -> FindingsOutput:
-        """Lets the ViT see all pictures, and reads their statements."""
-        pixels = self.collate([{"pixel_values": each["features"].pop("pixel_values")} for each in batch])
-        slots = self.model.get_image_slots(**self.ensure_tensor_on_device(**pixels))
-        start = 0
-        for each in batch:
-            stop = start + len(each["pictures"])
-            each["features"]["image_slots"] = slots[start:stop]
-            start = stop
-        return self.model.find_in_pictures(image_slots=slots)
-
-    def _numbers(self, prepared: dict[str, Any]) -> list[np.ndarray]:
-        """Returns the measured numbers of each signal, as the head for findings reads them."""
-        if "ecg_numbers" in prepared["features"]:
-            return list(prepared["features"]["ecg_numbers"].numpy())
-        rate, inputs = self.processor.feature_extractor.sampling_rate, prepared["signals"]
-        return [
-            numbers_of(record, *recorded_part(signal.cpu().numpy(), mask.bool().cpu().numpy()), rate)
-            for record, signal, mask in zip(prepared["measurements"], inputs["input_values"], inputs["lead_mask"])
-        ]
-
-    def facts(self, prepared: dict[str, Any]) -> list[Facts]:
-        """Returns what is known of each recording and picture; one that was not digitised is not measured."""
-        of_signals = iter(prepared["measurements"])
-        unmeasured = (picture.measured for picture in prepared["pictures"] if picture.kind == "image")
-        measured = [next(unmeasured if kind == "image" else of_signals) for kind in prepared["kinds"]]
-        return [
-            facts_of(numbers, logits or {}, choices or {}, self._wordings)
-            for numbers, logits, choices in zip(measured, prepared["logits"], prepared["choices"])
-        ]
-
     @staticmethod
     def _is_forecast(prepared: dict[str, Any]) -> bool:
         """Tells whether one signal is asked about; a page does not show all leads at its end."""
@@ -177,43 +196,24 @@ class DirectAnswersMixin:
         (forecast,) = self.model.forecast(**self.ensure_tensor_on_device(**signal), seconds=seconds)
         return [[round(value, 4) for value in lead] for lead in forecast.tolist()]
 
-    def _is_explained(self, prepared: dict[str, Any]) -> bool:
-        if "signals" not in prepared or prepared["refusal"] or signal_asked(prepared) is None:
-            return False
-        return prepared["explain"] or (prepared["asked"] is not None and prepared["asked"].kind == "why")
-
-    def _explain(self, prepared: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns what the statements that were asked for, or the likeliest statements, rest on."""
-        asked, number = prepared["asked"], signal_asked(prepared)
-        facts = self.facts(prepared)[prepared["about"][0]]
-        codes = asked.codes if asked is not None else ()
-        if asked is not None and asked.kind == "why" and not codes:
-            codes = subject_of(prepared["earlier"], facts)
-        codes = [each for code in codes for each in facts.opinion.members(code)]
-        signal, mask = (prepared["signals"][name][number].cpu().numpy() for name in ("input_values", "lead_mask"))
-        found = explain_findings(self.model, signal, mask, codes or None, baseline=prepared["numbers"][number])
-        shares = facts.opinion.shares
-        # The probability is that of the reply, which agrees with those of the other statements.
+    def facts(self, prepared: dict[str, Any]) -> list[Facts]:
+        """Returns what is known of each recording and picture; one that was not digitised is not measured."""
+        of_signals = iter(prepared["measurements"])
+        unmeasured = (picture.measured for picture in prepared["pictures"] if picture.kind == "image")
+        measured = [next(unmeasured if kind == "image" else of_signals) for kind in prepared["kinds"]]
         return [
-            each.as_plain(self._wordings[each.code]) | {"probability": round(shares[each.code], 4)}
-            for each in found
-            if each.code in shares
+            facts_of(numbers, logits or {}, choices or {}, self._wordings)
+            for numbers, logits, choices in zip(measured, prepared["logits"], prepared["choices"])
         ]
 
-    def collate(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        """Joins the inputs of single prompts to those of a batch, padded on the left."""
-        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "ecg_codes": ABSENT}
-        batch = {}
-        for name in dict.fromkeys(name for inputs in features for name in inputs):
-            values = [inputs[name] for inputs in features if name in inputs]
-            longest = max(value.shape[-1] for value in values)
-            if values[0].ndim > 1:  # gains are one for each ECG
-                values = [
-                    torch.nn.functional.pad(value, (longest - value.shape[-1], 0), value=fill.get(name, 0))
-                    for value in values
-                ]
-            batch[name] = torch.cat(values)
-        return batch
+    def _has_head(self, kind: str) -> bool:
+        """Tells whether the model has a head that reads statements from recordings of a kind."""
+        return bool(self._wordings) and (kind != "image" or bool(self.model.config.picture_hidden_size))
+
+    @property
+    def _wordings(self) -> dict[str, str]:
+        """Code of each statement that the model finds -> its words."""
+        return self.model.config.wordings
 
 
 def weighted(rows: dict[str, list[float]]) -> list[float]:
@@ -238,13 +238,13 @@ def signal_asked(prepared: dict[str, Any]) -> int | None:
 
 
 def with_notes(prepared: dict[str, Any], text: str, finished: bool = True) -> str:
-    """Returns an answer about long recordings behind what was measured in all of them; and a report on a picture that
-    was not digitised before the sentence that says so. Any other answer is returned as it is.
+    """Adds notes to an answer: before one about long recordings, what was measured in all of them; behind a report on
+    a picture that was not digitised, that it was not. Any other answer is returned as it is.
 
     Args:
         prepared: Result of `preprocess`.
         text: The answer, or its beginning.
-        finished: Whether the text is the whole answer.
+        finished: True if the text is the whole answer.
     """
     asked = prepared["asked"]
     is_factual = not (prepared["refusal"] or prepared["options"]) and (asked is None or asked.kind != "cannot")

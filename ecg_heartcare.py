@@ -17,51 +17,8 @@ from .configuration_heartcare import LEADS
 from .files_heartcare import without_ending
 from .limits_heartcare import most_values
 
-# Other names of the twelve leads, in the form that `canonical_lead` compares.
-LEAD_ALIASES = {
-    "d1": "I", "di": "I", "l1": "I", "mli": "I", "ml1": "I", "lara": "I",
-    "d2": "II", "dii": "II", "l2": "II", "mlii": "II", "ml2": "II", "llra": "II",
-    "d3": "III", "diii": "III", "l3": "III", "mliii": "III", "ml3": "III", "llla": "III",
-    "vr": "aVR", "vl": "aVL", "vf": "aVF",
-    **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
-}  # fmt: skip
-LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
-
-MILLIVOLTS = {
-    **{"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "nv": 1e-6, "nanovolt": 1e-6},
-    **{"uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3},
-}
-
 MIN_RATE, MAX_RATE = 10, 20_000  # Hz
 MAX_NAMES_SHOWN = 12  # lead names in a message
-
-
-def canonical_lead(name: str) -> str | None:
-    """Returns the standard name of a lead ("MLII" -> "II", "avr" -> "aVR", "EKG V1" -> "V1", "I-Ref" -> "I",
-    "ECG LA-RA" -> "I"), or None if it is none of the twelve.
-
-    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
-    lead; "Lead 1" is lead I. Nor is a lead with its sign turned ("-aVR"), or a difference of leads ("I-II").
-    """
-    lower = str(name).strip().lower()
-    words = [re.sub("lead|ableitung|ecg|ekg", "", word) for word in re.split(r"[\s._\-]+", lower)]
-    if lower.startswith("-") or sum(word in LEADS_BY_LOWER_CASE for word in words) > 1:
-        return None
-    key = "".join(words).removesuffix("ref")
-    if key in ("1", "2", "3"):
-        return LEADS[int(key) - 1] if re.search(r"lead|ableitung", lower) else None
-    return LEADS_BY_LOWER_CASE.get(key) or LEAD_ALIASES.get(key)
-
-
-def to_millivolts(signal: np.ndarray | float, units: str) -> np.ndarray | float:
-    """Scales `signal` in `units` (mV, uV, V or nV) to mV.
-
-    Raises: `ValueError` for other units.
-    """
-    factor = MILLIVOLTS.get(str(units).strip().lower().rstrip("s"))
-    if factor is None:
-        raise ValueError(f"Units {units!r} are unknown; expected one of 'mV', 'uV', 'V', 'nV'.")
-    return signal if factor == 1 else signal * factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +43,9 @@ class ECG:
             diagnosis codes, and "reason_for_admission" of a WFDB header; "device_report" of devices.
         fold: 1 to 10, where the source has folds.
         notes: Sentences that say each assumption and each change that was made on the way from the file, in order.
-        warnings: Names of what a reader of the ECG should know: "units_assumed_mV", "lead_unknown:ECG1",
-            "gain_assumed_200:II" for a lead that was not calibrated, "amplitude_overflow:II" for values
-            that float32 cannot hold, which are NaN in `signal`.
+        warnings: Names of assumptions and faults: "units_assumed_mV", "lead_unknown:ECG1", "gain_assumed_200:II" for a
+            lead that was not calibrated, "amplitude_overflow:II" for values that float32 cannot hold, which are NaN in
+            `signal`.
 
     Raises: `ValueError` without samples, without any of the twelve leads, with a lead twice, with another number of
         names than leads, or with an impossible sampling rate; `TypeError` for a source, notes or warnings that are no
@@ -151,7 +108,7 @@ class ECG:
         units: str | None = None,
         source: str | None = None,
     ) -> "ECG":
-        """Makes an ECG of an array, of a mapping, or of any object that has the attributes of an ECG.
+        """Makes an ECG from an array, a mapping, or any object that has the attributes of an ECG.
 
         Args:
             given: (leads, samples) or (samples,) as a numpy array or torch tensor, with the other arguments beside it;
@@ -162,7 +119,7 @@ class ECG:
             units: "mV", "uV", "V" or "nV". Without them mV are assumed, and the warning "units_assumed_mV" says so.
             source: Name of the recording for messages.
 
-            What `given` says itself counts more than the other arguments.
+            A value in `given` itself counts before one of the other arguments.
 
         Raises: `TypeError` and `ValueError` that say what came and what was expected.
         """
@@ -251,7 +208,7 @@ class ECG:
         return int(rate) if rate.is_integer() else rate
 
     def _standard_leads(self, count: int) -> tuple[list[int], tuple[str, ...], list[str], list[str]]:
-        """Rows of the twelve leads, their standard names, and the notes and warnings about all other names."""
+        """Returns the rows of the twelve leads, their standard names, and the notes and warnings about other names."""
         rows, names, notes, warnings = [], [], [], []
         given = [str(name).strip().lower() for name in self.lead_names]
         is_chest = any(re.match(r"c[1256]\b", name) for name in given)  # C3 and C4 alone are channels of an EEG
@@ -278,7 +235,7 @@ class ECG:
 
     @property
     def recorded(self) -> np.ndarray:
-        """bool (leads, samples): where something was recorded."""
+        """bool (leads, samples), True where something was recorded."""
         return np.isfinite(self.signal)
 
     @property
@@ -310,6 +267,85 @@ class ECG:
         }
 
 
+# Other names of the twelve leads, in the form that `canonical_lead` compares.
+LEAD_ALIASES = {
+    "d1": "I", "di": "I", "l1": "I", "mli": "I", "ml1": "I", "lara": "I",
+    "d2": "II", "dii": "II", "l2": "II", "mlii": "II", "ml2": "II", "llra": "II",
+    "d3": "III", "diii": "III", "l3": "III", "mliii": "III", "ml3": "III", "llla": "III",
+    "vr": "aVR", "vl": "aVL", "vf": "aVF",
+    **{f"c{i}": f"V{i}" for i in range(1, 7)}, **{f"mv{i}": f"V{i}" for i in range(1, 7)},
+}  # fmt: skip
+
+
+LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
+
+
+def canonical_lead(name: str) -> str | None:
+    """Returns the standard name of a lead ("MLII" -> "II", "avr" -> "aVR", "EKG V1" -> "V1", "I-Ref" -> "I",
+    "ECG LA-RA" -> "I"), or None if it is none of the twelve.
+
+    A bare number ("1", "ECG2", "CH 3") is the number of a channel and says nothing about the electrodes, so it is no
+    lead; "Lead 1" is lead I. Nor is a lead with its sign turned ("-aVR"), or a difference of leads ("I-II").
+    """
+    lower = str(name).strip().lower()
+    words = [re.sub("lead|ableitung|ecg|ekg", "", word) for word in re.split(r"[\s._\-]+", lower)]
+    if lower.startswith("-") or sum(word in LEADS_BY_LOWER_CASE for word in words) > 1:
+        return None
+    key = "".join(words).removesuffix("ref")
+    if key in ("1", "2", "3"):
+        return LEADS[int(key) - 1] if re.search(r"lead|ableitung", lower) else None
+    return LEADS_BY_LOWER_CASE.get(key) or LEAD_ALIASES.get(key)
+
+
+MILLIVOLTS = {
+    **{"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "nv": 1e-6, "nanovolt": 1e-6},
+    **{"uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3},
+}
+
+
+def to_millivolts(signal: np.ndarray | float, units: str) -> np.ndarray | float:
+    """Scales `signal` in `units` (mV, uV, V or nV) to mV.
+
+    Raises: `ValueError` for other units.
+    """
+    factor = MILLIVOLTS.get(str(units).strip().lower().rstrip("s"))
+    if factor is None:
+        raise ValueError(f"Units {units!r} are unknown; expected one of 'mV', 'uV', 'V', 'nV'.")
+    return signal if factor == 1 else signal * factor
+
+
+def as_array(signal: Any, source: str = "array") -> np.ndarray:
+    """Returns an array or tensor of numbers as a numpy array of at least two dimensions.
+
+    Raises: `TypeError` for what is neither, `ValueError` for an array that does not hold numbers.
+    """
+    if hasattr(signal, "detach"):
+        signal = signal.detach().cpu()
+        signal = (signal.float() if signal.is_floating_point() else signal).numpy()
+    if isinstance(signal, np.ma.MaskedArray):
+        signal = signal.astype(np.float64).filled(np.nan)  # masked is not recorded
+    if isinstance(signal, (list, tuple)):
+        raise TypeError(
+            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "
+            "samples), a path, or a dict. Use numpy.asarray(your_list)."
+        )
+    if not isinstance(signal, np.ndarray):
+        raise TypeError(f"An ECG is given as a path, bytes, an array, a tensor or a dict, got {type(signal).__name__}.")
+    if signal.dtype.kind not in "iuf":
+        raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
+    return signal[None] if signal.ndim == 1 else signal
+
+
+def as_texts(texts: Any) -> tuple[str, ...]:
+    """Returns notes or warnings as a tuple.
+
+    Raises: `TypeError` for anything but a list or tuple of texts; a single text would be taken for its letters.
+    """
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"Notes and warnings of an ECG are lists of texts, got {repr(texts)[:60]}.")
+    return tuple(texts)
+
+
 def pseudonym(patient_id: object) -> str | None:
     """Returns a name that is the same for the same patient, or None for an empty number.
 
@@ -336,6 +372,16 @@ def parse_age(value: object) -> float | None:
     if age == 300:
         return 90.0
     return age if 0 <= age <= 130 else None
+
+
+def age_between(birth: str, recorded: str) -> int | None:
+    """Returns the whole years between two written dates, None where they are unknown or can mean several ages."""
+    ages = {
+        then.year - born.year - ((then.month, then.day) < (born.month, born.day))
+        for born in parse_dates(birth)
+        for then in parse_dates(recorded)
+    }
+    return ages.pop() if len(ages) == 1 else None
 
 
 # First three letters of the months in English, German, French, Spanish and Italian; only "jui" is two of them.
@@ -374,55 +420,12 @@ def parse_dates(text: str) -> set[date]:
     return days
 
 
-def age_between(birth: str, recorded: str) -> int | None:
-    """Returns the whole years between two written dates, None where they are unknown or can mean several ages."""
-    ages = {
-        then.year - born.year - ((then.month, then.day) < (born.month, born.day))
-        for born in parse_dates(birth)
-        for then in parse_dates(recorded)
-    }
-    return ages.pop() if len(ages) == 1 else None
-
-
-def as_texts(texts: Any) -> tuple[str, ...]:
-    """Returns notes or warnings as a tuple.
-
-    Raises: `TypeError` for anything but a list or tuple of texts; a single text would be taken for its letters.
-    """
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"Notes and warnings of an ECG are lists of texts, got {repr(texts)[:60]}.")
-    return tuple(texts)
-
-
-def as_array(signal: Any, source: str = "array") -> np.ndarray:
-    """Returns an array or tensor of numbers as a numpy array of at least two dimensions.
-
-    Raises: `TypeError` for what is neither, `ValueError` for an array that does not hold numbers.
-    """
-    if hasattr(signal, "detach"):
-        signal = signal.detach().cpu()
-        signal = (signal.float() if signal.is_floating_point() else signal).numpy()
-    if isinstance(signal, np.ma.MaskedArray):
-        signal = signal.astype(np.float64).filled(np.nan)  # masked is not recorded
-    if isinstance(signal, (list, tuple)):
-        raise TypeError(
-            "An ECG was given as a nested Python list; expected a numpy array or torch tensor of shape (leads, "
-            "samples), a path, or a dict. Use numpy.asarray(your_list)."
-        )
-    if not isinstance(signal, np.ndarray):
-        raise TypeError(f"An ECG is given as a path, bytes, an array, a tensor or a dict, got {type(signal).__name__}.")
-    if signal.dtype.kind not in "iuf":
-        raise ValueError(f"{source}: an ECG must hold numbers, got an array of {signal.dtype}.")
-    return signal[None] if signal.ndim == 1 else signal
-
-
 __all__ = [
     "ECG",
     "LEADS",
     "MAX_RATE",
     "MIN_RATE",
     "age_between",
-    "as_array",
     "canonical_lead",
     "parse_age",
     "parse_sex",

@@ -1,5 +1,5 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Shown on the trace: the leads, waves and beats that a finding rests on.
+"""Finds the leads, waves and beats that a finding rests on, so that they can be shown on the trace.
 
     ECG --delineation--> leads, kinds of waves, single beats --each taken out in turn--> the head for findings again
         --> how far the finding's logit falls
@@ -25,6 +25,7 @@ from .stretches_heartcare import delineate_stretches
 BEFORE_BEAT = 0.3
 AFTER_BEAT = 0.45
 WAVES = ("P", "QRS", "ST-T", "between beats")
+MOST_EXPLAINED = 3  # statements, where none are asked for
 
 
 class Part(NamedTuple):
@@ -47,10 +48,10 @@ class Explanation:
 
     Attributes:
         code: Code of the statement.
-        probability: Its calibrated probability with all parts there; by the numbers that `explain_findings` was given,
-            or else by those measured at the model's rate, as the effects are.
-        effects: For "lead", "wave" and "beat" the name of each part -> how far the calibrated logit falls without it;
-            the largest first. What is negative speaks against the finding.
+        probability: Its calibrated probability for the whole ECG: by the `baseline` of `explain_findings`, or without
+            one by the numbers measured at the model's rate, as the effects always are.
+        effects: For "lead", "wave" and "beat" the name of each part -> fall of the calibrated logit without it, the
+            largest first. A part with a negative effect speaks against the finding.
         intervals: (lead, start, stop) in seconds: the waves in the beats and leads that matter most.
     """
 
@@ -67,6 +68,56 @@ class Explanation:
         }
         intervals = [{"lead": lead, "start": start, "stop": stop} for lead, start, stop in self.intervals]
         return {"finding": words, "probability": round(self.probability, 4), **rounded, "intervals": intervals}
+
+
+@torch.no_grad()
+def explain_findings(
+    model: Any,
+    signal: np.ndarray,
+    mask: np.ndarray,
+    codes: Sequence[str] | None = None,
+    baseline: np.ndarray | None = None,
+) -> list[Explanation]:
+    """Explains findings of one ECG.
+
+    Args:
+        model: A `HeartcareForConditionalGeneration` with a head for findings.
+        signal: float32 (12, samples) in mV, as the feature extractor prepares it.
+        mask: bool (12, samples), True where a lead was recorded.
+        codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more, three at most.
+        baseline: Numbers of the whole ECG, float32 (numbers,) as `numbers_of` returns them, such as those measured at
+            the recording's own rate. The probabilities and the likeliest statements are theirs; the effects compare
+            the ECG with its parts taken out, all of them measured at the model's rate. By default that of `signal`.
+
+    Returns: an explanation for each statement.
+
+    Raises: `ValueError` for a model without a head for findings; `KeyError` for a statement that it does not know.
+    """
+    rate, known = model.config.beat_config.sampling_rate, list(model.config.wordings)
+    present = [lead for lead, row in zip(LEADS, mask) if row.any()]
+    found, _ = delineate_stretches(np.where(mask, signal, 0), mask, rate)
+    parts = parts_of(found, signal.shape[1], rate, present)
+    variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
+    measured = [as_plain(measure_ecg(each, rate, recorded)) for each, recorded in variants]
+    numbers = [numbers_of(plain, *variant, rate) for plain, variant in zip(measured, variants)]
+    # The whole ECG comes twice: with the numbers that its probability rests on, and with those to compare.
+    variants, numbers = [variants[0], *variants], [numbers[0] if baseline is None else baseline, *numbers]
+    logits = model.find(
+        torch.from_numpy(np.stack(numbers)).to(model.device),
+        input_values=torch.from_numpy(np.stack([each for each, _ in variants])).to(model.device),
+        lead_mask=torch.from_numpy(np.stack([recorded for _, recorded in variants])).to(model.device),
+    ).logits.cpu()
+    if codes is None:
+        likely = [known[k] for k in logits[0].argsort(descending=True).tolist() if logits[0, k] >= 0]
+        codes = [code for code in likely if ":" not in code][:MOST_EXPLAINED]
+    places = {code: known.index(code) for code in codes if code in known}
+    if unknown := set(codes) - set(places):
+        raise KeyError(f"The model does not find {sorted(unknown)}; it finds {known}.")
+    falls = logits[1] - logits[2:]
+    return [
+        _explanation(code, float(logits[0, k].sigmoid()), falls[:, k].tolist(), parts, present, rate)
+        for code, k in places.items()
+    ]
 
 
 def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[str]) -> list[Part]:
@@ -100,22 +151,6 @@ def parts_of(found: Delineation, samples: int, rate: float, present: Sequence[st
     return parts
 
 
-def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], rate: float) -> np.ndarray:
-    """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
-    signal = signal.copy()
-    for lead, first, last in intervals:
-        row = LEADS.index(lead)
-        _bridge(signal[row : row + 1], round(first * rate), round(last * rate))
-    return signal
-
-
-def _bridge(signal: np.ndarray, start: int, stop: int) -> None:
-    """Makes samples from `start` up to `stop` of (leads, samples) straight lines between their neighbours, in place."""
-    left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
-    share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
-    signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
-
-
 def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns a signal (12, samples) and its mask without one part."""
     signal, mask = signal.copy(), mask.copy()
@@ -125,58 +160,6 @@ def without(part: Part, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarra
     for start, stop in part.spans:
         _bridge(signal, start, stop)
     return np.where(mask, signal, 0).astype(np.float32), mask
-
-
-@torch.no_grad()
-def explain_findings(
-    model: Any,
-    signal: np.ndarray,
-    mask: np.ndarray,
-    codes: Sequence[str] | None = None,
-    most: int = 3,
-    baseline: np.ndarray | None = None,
-) -> list[Explanation]:
-    """Explains findings of one ECG.
-
-    Args:
-        model: A `HeartcareForConditionalGeneration` with a head for findings.
-        signal: float32 (12, samples) in mV, as the feature extractor prepares it.
-        mask: bool (12, samples), True where a lead was recorded.
-        codes: Statements to explain; by default the likeliest SCP-ECG statements of 50 % and more.
-        most: Number of statements at most, where none are given.
-        baseline: Numbers of the whole ECG, float32 (numbers,) as `numbers_of` returns them, such as those measured at
-            the recording's own rate. The probabilities and the likeliest statements are theirs; the effects compare
-            the ECG with its parts taken out, all of them measured at the model's rate. By default that of `signal`.
-
-    Returns: an explanation for each statement.
-
-    Raises: `ValueError` for a model without a head for findings; `KeyError` for a statement that it does not know.
-    """
-    rate, known = model.config.beat_config.sampling_rate, list(model.config.wordings)
-    present = [lead for lead, row in zip(LEADS, mask) if row.any()]
-    found, _ = delineate_stretches(np.where(mask, signal, 0), mask, rate)
-    parts = parts_of(found, signal.shape[1], rate, present)
-    variants = [(signal, mask), *(without(part, signal, mask) for part in parts)]
-    measured = [as_plain(measure_ecg(each, rate, recorded)) for each, recorded in variants]
-    numbers = [numbers_of(plain, *variant, rate) for plain, variant in zip(measured, variants)]
-    # The whole ECG comes twice: with the numbers that its probability rests on, and with those to compare.
-    variants, numbers = [variants[0], *variants], [numbers[0] if baseline is None else baseline, *numbers]
-    logits = model.find(
-        torch.from_numpy(np.stack(numbers)).to(model.device),
-        input_values=torch.from_numpy(np.stack([each for each, _ in variants])).to(model.device),
-        lead_mask=torch.from_numpy(np.stack([recorded for _, recorded in variants])).to(model.device),
-    ).logits.cpu()
-    if codes is None:
-        likely = [known[k] for k in logits[0].argsort(descending=True).tolist() if logits[0, k] >= 0]
-        codes = [code for code in likely if ":" not in code][:most]
-    places = {code: known.index(code) for code in codes if code in known}
-    if unknown := set(codes) - set(places):
-        raise KeyError(f"The model does not find {sorted(unknown)}; it finds {known}.")
-    falls = logits[1] - logits[2:]
-    return [
-        _explanation(code, float(logits[0, k].sigmoid()), falls[:, k].tolist(), parts, present, rate)
-        for code, k in places.items()
-    ]
 
 
 def _explanation(
@@ -199,9 +182,25 @@ def _explanation(
 
 
 def _what_matters(effects: dict[str | float, float]) -> list[str | float]:
-    """The parts whose effect is positive, and at least half of the largest."""
+    """Returns the parts whose effect is positive, and at least half of the largest."""
     most = max(effects.values(), default=0.0)
     return [name for name, effect in effects.items() if effect > 0 and effect >= most / 2]
+
+
+def bridged(signal: np.ndarray, intervals: Iterable[tuple[str, float, float]], rate: float) -> np.ndarray:
+    """Returns a signal (12, samples) in which intervals, (lead, start, stop) in seconds, are straight lines."""
+    signal = signal.copy()
+    for lead, first, last in intervals:
+        row = LEADS.index(lead)
+        _bridge(signal[row : row + 1], round(first * rate), round(last * rate))
+    return signal
+
+
+def _bridge(signal: np.ndarray, start: int, stop: int) -> None:
+    """Makes samples from `start` up to `stop` of (leads, samples) straight lines between their neighbours, in place."""
+    left, right = max(0, start - 1), min(signal.shape[1] - 1, stop)
+    share = np.linspace(0, 1, right - left + 1, dtype=signal.dtype)
+    signal[:, left : right + 1] = signal[:, left, None] * (1 - share) + signal[:, right, None] * share
 
 
 __all__ = ["Explanation", "Part", "bridged", "explain_findings", "parts_of", "without"]

@@ -24,12 +24,15 @@ from .reading_heartcare import as_ecg, one_for_each
 from .recognition_heartcare import not_an_ecg
 
 MIN_STRETCH_SECONDS = 0.5  # a lead that was recorded for less at a time shows no whole beat, and is left out there
-SATURATED_SHARE = 0.05  # of the samples at a lead's largest or smallest value
+SATURATED_SHARE = 0.05  # share of the samples at a lead's largest or smallest value, above which it is saturated
 
 
 class ArrangedECG(NamedTuple):
-    """The twelve leads before cleaning: `signal` float64 (12, samples) in mV, NaN where a lead was not recorded, and
-    the names of `warnings`.
+    """The twelve leads before cleaning.
+
+    Attributes:
+        signal: float64 (12, samples) in mV, NaN where a lead was not recorded.
+        warnings: Names of the faults.
     """
 
     signal: np.ndarray
@@ -39,12 +42,13 @@ class ArrangedECG(NamedTuple):
 class PreparedECG(NamedTuple):
     """An ECG as the model takes it.
 
-    `signal` is float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded; `lead_mask` is bool
-    (12, samples), True where it was; `quality` is the quality record: "source", "sampling_rate" and "seconds" of the
-    recording, "leads", "recorded_seconds" of the leads that were there for a part of the time, "by_lead" with drift,
-    noise, hum, off and clipped of each lead of the recording before cleaning, as `quality_heartcare.plain_quality`
-    returns them, and "warnings" by name; `measurements` are plain values, as `measuring_heartcare.as_plain` returns
-    them, where they were asked for.
+    Attributes:
+        signal: float32 (12, samples) in mV at the model's rate, 0 where a lead was not recorded.
+        lead_mask: bool (12, samples), True where a lead was recorded.
+        quality: The quality record: "source", "sampling_rate" and "seconds" of the recording; its "leads";
+            "recorded_seconds" of the leads that were recorded for a part of the time; "by_lead", the quality of each
+            lead before cleaning, as `quality_heartcare.plain_quality` returns it; and the names of "warnings".
+        measurements: Plain values, as `measuring_heartcare.as_plain` returns them; None where they were not asked for.
     """
 
     signal: np.ndarray
@@ -56,7 +60,7 @@ class PreparedECG(NamedTuple):
 class BeatFeatureExtractor(FeatureExtractionMixin):
     r"""
     Turns ECGs of any rate, lead order and unit into Beat's input: leads in standard order, in mV, cleaned, resampled,
-    and a mask of what was not recorded.
+    and a mask of the samples that were recorded.
 
     Cleaning is a zero-phase 0.35 Hz high-pass (drift) and zero-phase notches at the power line's frequencies, at the
     ECG's own rate and over all leads in one call, followed by band-limited resampling. It keeps the QRS amplitude
@@ -171,11 +175,14 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         return [as_ecg(ecg, sampling_rate, lead_names, units)]
 
     def prepare(self, ecg: ECG | dict[str, Any], measure: bool = False) -> PreparedECG:
-        """Arranges, cleans and resamples one ECG, given as an `ECG` or as a dict of its attributes; with `measure`, its
-        first minute is measured at its own rate, and a recording that is no ECG is recognised: "not_an_ecg" of its
-        quality is what each lead holds, and empty for an ECG.
+        """Arranges, cleans and resamples one ECG.
 
-        Raises: `ValueError` when nothing of it can be used.
+        Args:
+            ecg: An `ECG`, or a dict of its attributes.
+            measure: True also measures its first minute at its own rate, and tells whether it is an ECG at all: its
+                quality record then has "not_an_ecg", lead -> what the lead holds, which is empty for an ECG.
+
+        Raises: `ValueError` for an ECG without a usable lead.
         """
         ecg = ECG.of(ecg)
         arranged = self.arrange(ecg)
@@ -214,7 +221,7 @@ class BeatFeatureExtractor(FeatureExtractionMixin):
         Short gaps are bridged. Longer gaps, stretches in which a lead holds one value, and what is left between them
         that is too short to show a beat are left out.
 
-        Raises: `ValueError` for an ECG that is too short, or of which nothing is left.
+        Raises: `ValueError` for an ECG that is too short, or has no usable lead.
         """
         samples, rate = ecg.signal.shape[1], ecg.sampling_rate
         if samples < self.min_seconds * rate:

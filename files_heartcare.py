@@ -21,6 +21,18 @@ def without_ending(path: str | Path) -> str:
     return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Reads a whole regular file of at most `limit` bytes.
+
+    Raises: as `open_regular`, and `ValueError` for a larger file.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{path} has more than {limit} bytes, the most that are read of such a file.")
+    return content
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Opens a regular file for reading in binary mode. A link to a regular file is followed.
 
@@ -37,18 +49,6 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(number)
         raise FileNotFoundError(f"{path} is no file: it is a folder, a FIFO or a device.")
     return os.fdopen(number, "rb")
-
-
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Reads a whole regular file of at most `limit` bytes.
-
-    Raises: as `open_regular`, and `ValueError` for a larger file.
-    """
-    with open_regular(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise ValueError(f"{path} has more than {limit} bytes, the most that are read of such a file.")
-    return content
 
 
 def beside(header: Path, name: str) -> Path:
@@ -73,6 +73,14 @@ def beside(header: Path, name: str) -> Path:
     return path
 
 
+def decode(start: bytes) -> str:
+    """Decodes the beginning of a file, without blanks before it; returns "" for what is no text."""
+    encoding = encoding_of(start)
+    if encoding is None:
+        return ""
+    return start.decode(encoding, "ignore").lstrip("\ufeff \r\n\t")
+
+
 def encoding_of(start: bytes) -> str | None:
     """Returns the encoding of a text by its first bytes: UTF-8, UTF-16 with its mark, or else Latin-1; None for no
     text.
@@ -88,14 +96,6 @@ def encoding_of(start: bytes) -> str | None:
             is_text = not any(byte < 32 and byte not in b"\t\n\r\f" for byte in start)
             return "latin-1" if is_text else None
     return "utf-8-sig"
-
-
-def decode(start: bytes) -> str:
-    """Decodes the beginning of a file, without blanks before it; returns "" for what is no text."""
-    encoding = encoding_of(start)
-    if encoding is None:
-        return ""
-    return start.decode(encoding, "ignore").lstrip("\ufeff \r\n\t")
 
 
 def printable(path: Path | str) -> str:

@@ -40,7 +40,7 @@ NUMBERS: tuple[str, ...] = (
     *EARLY_AND_WIDE,
     *(f"{name}:{part}" for name in ("noise", "burst", "drift") for part in OVER_LEADS),
 )
-NOISE_SECONDS, DRIFT_SECONDS = 0.5, 2.0  # of the windows in which noise is measured, and whose mean is the drift
+NOISE_SECONDS, DRIFT_SECONDS = 0.5, 2.0  # windows in which noise is measured, and whose mean is the drift
 # Part of the prior that does not count where a statement is offered as an option: a rare one is offered because it may
 # be true. Chosen on PTB-XL's fold 9, among 0, 0.25, 0.5, 0.75 and 1.
 CHOICE = 0.5
@@ -82,9 +82,10 @@ def recorded_part(signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def disturbances(signal: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
-    """Returns logarithms of what disturbs a cleaned signal, float32 (12,): noise in mV, by the median of the second
-    differences; its largest in half a second against the usual; and drift in mV, from the lowest to the highest mean of
-    2 s; each over the leads in four ways (`OVER_LEADS`), NaN where no such lead was recorded.
+    """Returns the logarithms of three disturbances of a cleaned signal, float32 (12,): the noise in mV, by the median
+    of the second differences; the largest noise of half a second relative to the usual one; and the drift in mV, from
+    the lowest to the highest mean of 2 s. Each is given over the leads in the four ways of `OVER_LEADS`, NaN where no
+    such lead was recorded.
 
     Args: as those of `numbers_of`.
     """
@@ -110,7 +111,7 @@ def disturbances(signal: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarra
 
 
 def _over_leads(values: np.ndarray) -> list[float]:
-    """The largest and the median of the leads' values, and the largest of the limb leads and of the chest leads."""
+    """Returns the largest and the median of the leads' values, and the largest of limb leads and of chest leads."""
     parts = [(values, np.max), (values, np.median), (values[:6], np.max), (values[6:], np.max)]
     known = [(part[np.isfinite(part)], function) for part, function in parts]
     return [float(function(part)) if len(part) else np.nan for part, function in known]
@@ -218,8 +219,8 @@ class FindingsHead(CalibratedHead):
         return pooled + self.weight(self.numbers(given))
 
     def standardized(self, numbers: torch.Tensor | None, gain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns numbers as the head reads them, float32 (B, numbers + 1) with 0 for what could not be measured and
-        the gain at the end, and flags (B, numbers), 1 for what could.
+        """Returns numbers as the head reads them, float32 (B, numbers + 1), 0 where one could not be measured and the
+        gain at the end; and flags (B, numbers), 1 where one could.
 
         Args: As those of `forward`.
         """

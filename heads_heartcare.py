@@ -20,7 +20,7 @@ from .understanding_heartcare import QuestionReader
 ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_codes", "ecg_gain", "ecg_numbers")
 IMAGE_INPUTS = ("pixel_values", "image_slots")
 HEADS = ("findings_head", "picture_head", "question_reader")
-# What a processor gives beside ECGs and pictures.
+# Outputs of a processor beside those of ECGs and pictures.
 TEXT_INPUTS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids", "labels")
 
 
@@ -28,12 +28,35 @@ class HeadsMixin:
     """Adds the heads to a model that has Beat; see [`HeartcareForConditionalGeneration`]."""
 
     def train(self, mode: bool = True) -> "HeadsMixin":
-        """Sets the mode of the model but for its heads, which say the same while the language model learns."""
+        """Sets the mode of the model, except for its heads, which do not change while the language model learns."""
         super().train(mode)
         for name in HEADS:
             if hasattr(self, name):
                 getattr(self, name).eval()
         return self
+
+    def take_heads(self, other: "HeadsMixin") -> None:
+        """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
+        whose projector is new.
+
+        Raises: `ValueError` for one with another Beat.
+        """
+        config, own = other.config, self.beat.state_dict()
+        if any(name not in own or not torch.equal(own[name], each) for name, each in other.beat.state_dict().items()):
+            raise ValueError("The heads read the codes of another Beat; make the model with theirs.")
+        for name in ("findings_hidden_size", "asked_hidden_size"):
+            setattr(self.config, name, getattr(config, name))
+        if config.findings:
+            self.add_findings_head(config.wordings)
+            self.findings_head.load_state_dict(other.findings_head.state_dict())
+        if config.picture_hidden_size:
+            self.add_picture_head(config.picture_hidden_size)
+            self.picture_head.load_state_dict(other.picture_head.state_dict())
+        if config.asked:
+            self.add_question_reader(config.asked)
+            self.question_reader.load_state_dict(other.question_reader.state_dict())
+        if config.evidence_tokens:
+            self.add_evidence(config.evidence_tokens)
 
     def add_findings_head(self, wordings: dict[str, str]) -> None:
         """Gives the model a new head for statements, code -> words; `heartcare.training.findings` trains it. A head for
@@ -64,8 +87,8 @@ class HeadsMixin:
         self.question_reader = QuestionReader(self.config).to(self.device, self.dtype).requires_grad_(False)
 
     def add_evidence(self, tokens: int = 4) -> None:
-        """Gives the prompt of each ECG so many tokens more, behind its latents, that tell what was found and measured;
-        the processor's `evidence_tokens` must be the same.
+        """Adds a number of tokens behind the latents of each ECG in the prompt, which tell what was found and measured;
+        the processor's `evidence_tokens` must be the same number.
 
         Raises: `ValueError` for a model without a head for findings.
         """
@@ -74,29 +97,6 @@ class HeadsMixin:
         self.config.evidence_tokens = tokens
         self.evidence_projector = EvidenceProjector(self.config).to(self.device, self.dtype)
 
-    def take_heads(self, other: "HeadsMixin") -> None:
-        """Takes the heads of another HeartcareGPT with the same Beat and the same ViT, and as many tokens of evidence,
-        whose projector is new.
-
-        Raises: `ValueError` for one with another Beat.
-        """
-        config, own = other.config, self.beat.state_dict()
-        if any(name not in own or not torch.equal(own[name], each) for name, each in other.beat.state_dict().items()):
-            raise ValueError("The heads read the codes of another Beat; make the model with theirs.")
-        for name in ("findings_hidden_size", "asked_hidden_size"):
-            setattr(self.config, name, getattr(config, name))
-        if config.findings:
-            self.add_findings_head(config.wordings)
-            self.findings_head.load_state_dict(other.findings_head.state_dict())
-        if config.picture_hidden_size:
-            self.add_picture_head(config.picture_hidden_size)
-            self.picture_head.load_state_dict(other.picture_head.state_dict())
-        if config.asked:
-            self.add_question_reader(config.asked)
-            self.question_reader.load_state_dict(other.question_reader.state_dict())
-        if config.evidence_tokens:
-            self.add_evidence(config.evidence_tokens)
-
     @torch.no_grad()
     def find(self, ecg_numbers: torch.FloatTensor | None = None, **kwargs: Any) -> FindingsOutput:
         """Reads every statement of `config.findings` from ECGs, in one pass and without words.
@@ -104,8 +104,8 @@ class HeadsMixin:
         Args:
             ecg_numbers (`(ecgs, numbers)`): Measured numbers, as `findings_heartcare.numbers_of` makes them; by
                 default, the codes alone are read.
-            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. What else the
-                processor gives has no effect.
+            kwargs: The ECGs, as in `forward`: their signals with masks, or their codes and gain. Other outputs of the
+                processor have no effect.
 
         Returns: calibrated `logits` and `probabilities` (ecgs, labels), in the order of `config.wordings`.
 
@@ -132,7 +132,7 @@ class HeadsMixin:
 
         Args:
             pixel_values, image_slots: The pictures, as in `forward`.
-            kwargs: What else the processor gives has no effect.
+            kwargs: Other outputs of the processor, which have no effect.
 
         Raises: `ValueError` for a model without a head for pictures; `TypeError` for unknown keywords.
         """
@@ -144,19 +144,6 @@ class HeadsMixin:
             )
         slots = self.get_image_slots(pixel_values) if image_slots is None else image_slots
         return self.picture_head.calibrated(self.picture_head(slots))
-
-    @torch.no_grad()
-    def read_findings(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> FindingsOutput:
-        """Reads every statement from ECGs that Beat has encoded; see `find`.
-
-        Args:
-            tokens: Result of Beat's `encode`.
-            ecg_numbers: Measured numbers (ecgs, numbers), or None.
-        """
-        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
-        mask = tokens.codes[:, 0] != ABSENT
-        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, ecg_numbers)
-        return self.findings_head.calibrated(logits)
 
     def project_evidence(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> torch.FloatTensor:
         """Projects what was found and measured in ECGs to the tokens behind their latents, (ecgs, tokens, width).
@@ -172,6 +159,19 @@ class HeadsMixin:
             )
         found = self.read_findings(tokens, ecg_numbers)
         return self.evidence_projector(found.logits, *self.findings_head.standardized(ecg_numbers, tokens.gain))
+
+    @torch.no_grad()
+    def read_findings(self, tokens: BeatEncoderOutput, ecg_numbers: torch.FloatTensor | None) -> FindingsOutput:
+        """Reads every statement from ECGs that Beat has encoded; see `find`.
+
+        Args:
+            tokens: Result of Beat's `encode`.
+            ecg_numbers: Measured numbers (ecgs, numbers), or None.
+        """
+        core = self.beat.quantizer.levels[0].decode(tokens.codes[:, 0])
+        mask = tokens.codes[:, 0] != ABSENT
+        logits = self.findings_head(core, tokens.latents - core, tokens.gain, mask, ecg_numbers)
+        return self.findings_head.calibrated(logits)
 
     def _tokens_of_codes(self, ecg_codes: torch.LongTensor, ecg_gain: torch.FloatTensor | None) -> BeatEncoderOutput:
         """Checks codes and gains, and looks the latents up."""

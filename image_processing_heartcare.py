@@ -22,11 +22,10 @@ from transformers.processing_utils import ImagesKwargs
 from .configuration_heartcare import LEADS, SAVED_BY_TRANSFORMERS, refuse_unknown, without_foreign
 from .limits_heartcare import most_pixels
 
-# Rows, strips among them, and columns: of the layouts that are drawn and found, and of those that can be given as well.
+# Rows, strips included, and columns of each layout: those that are found, and those that can be given as well.
 LAYOUTS = {"3x4": (3, 4), "3x4+R": (4, 4), "6x2": (6, 2), "12x1": (12, 1)}
 KNOWN_LAYOUTS = LAYOUTS | {"3x4+2R": (5, 4), "3x4+3R": (6, 4), "4x3": (4, 3), "4x3+R": (5, 3), "6x2+R": (7, 2)}
 DARK = 140  # ink is darker, where paper is 255
-
 
 COLOUR_KEYWORDS = ("do_convert_rgb", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 IMAGE_KEYWORDS = ("layout", "size", *COLOUR_KEYWORDS, "input_data_format")
@@ -41,91 +40,6 @@ class ECGImageProcessorKwargs(ImagesKwargs, total=False):
     layout: str | None
 
 
-def checked_layout(layout: str) -> str:
-    """Returns the layout.
-
-    Raises: `ValueError` for an unknown one.
-    """
-    if layout != "auto" and layout not in KNOWN_LAYOUTS:
-        raise ValueError(f"layout must be 'auto' or one of {sorted(KNOWN_LAYOUTS)}, got {layout!r}.")
-    return layout
-
-
-def open_picture(file: str | Path | bytes) -> Image.Image:
-    """Opens a picture, given as a path or as its content, in RGB.
-
-    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, PostScript, or has more than
-        `most_pixels()` pixels, which are counted before they are loaded.
-    """
-    name = "The picture" if isinstance(file, bytes) else str(file)
-    if not isinstance(file, bytes) and not Path(file).is_file():
-        raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
-    try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-            if picture.format == "EPS":  # PIL would have Ghostscript run it
-                raise ValueError("PostScript is a program, which is not run; convert it to PNG")
-            width, height = picture.size
-            if width * height <= most_pixels():
-                return as_rgb(picture)
-    except Image.DecompressionBombError:
-        raise ValueError(f"{name} is far too large: {most_pixels()} pixels are the most; make it smaller.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
-    raise ValueError(f"{name} has {width} x {height} pixels, and {most_pixels()} are the most; make it smaller.")
-
-
-def as_rgb(picture: Image.Image) -> Image.Image:
-    """Returns a picture upright, as its camera noted it, in RGB, on white where it is transparent."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits a point
-        return as_rgb(Image.fromarray(np.uint8(np.asarray(picture).clip(0, 65535) // 257)))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
-
-
-def picture_of(array: Any, input_data_format: str | None = None) -> Image.Image:
-    """Returns an array (height, width), (height, width, channels) or (channels, height, width) as a picture.
-
-    Floats are grey values from 0 to 1 or from 0 to 255, integers have the range of their type.
-
-    Args:
-        input_data_format: "channels_first" or "channels_last"; without it, the channels are the last axis, unless the
-            first alone has a length of 1 to 4.
-
-    Raises: `ValueError` for values that are no numbers, and for another shape or format.
-    """
-    array = np.asarray(array)
-    if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
-        raise ValueError(f"A picture holds finite numbers, got an array of {array.dtype} with others.")
-    array = channels_last(array, input_data_format)
-    if array.dtype != np.uint8:
-        largest = array.max(initial=0)
-        scale = 255.0 if largest <= 1 else 1.0 if largest <= 255 else 255 / np.iinfo(np.uint16).max
-        array = (array * scale).clip(0, 255).astype(np.uint8)
-    return Image.fromarray(array.squeeze())
-
-
-def channels_last(array: np.ndarray, input_data_format: str | None = None) -> np.ndarray:
-    """Returns the array of a picture as (height, width) or (height, width, channels); see `picture_of`.
-
-    Raises: `ValueError` for another shape or format.
-    """
-    if input_data_format is not None and input_data_format not in CHANNEL_AXES:
-        raise ValueError(f"input_data_format must be one of {', '.join(CHANNEL_AXES)}, got {input_data_format!r}.")
-    shape = array.shape
-    if array.ndim == 3:
-        first_alone = shape[0] in CHANNELS and shape[2] not in CHANNELS
-        array = np.moveaxis(array, CHANNEL_AXES.get(input_data_format, 0 if first_alone else 2), 2)
-    if array.ndim == 2 or array.ndim == 3 and array.shape[2] in CHANNELS:
-        return array
-    raise ValueError(
-        "A picture is an array (height, width), or has an axis of 1 to 4 channels beside them; got the shape "
-        f"{shape} with input_data_format={input_data_format!r}."
-    )
-
-
 class ECGImageProcessor(BaseImageProcessor):
     r"""
     Cuts pictures of 12-lead ECGs into lead tiles, in the order I II III aVR aVL aVF V1..V6.
@@ -134,11 +48,11 @@ class ECGImageProcessor(BaseImageProcessor):
         size (`dict`): Height and width of a tile in pixels, which the vision tower takes.
         layout (`str`): One of `KNOWN_LAYOUTS`, or "auto" to find one of `LAYOUTS` by the rows of ink. With rhythm
             strips, lead II is taken from the first one, which shows all of the recording.
-        do_convert_rgb (`bool`): Whether pictures that are not RGB are converted, on white where they are transparent;
-            else they are refused. Those that are read from a file or URL are converted always.
-        do_rescale (`bool`), rescale_factor (`float`): Whether grey values from 0 to 255 are scaled, and by what.
-        do_normalize (`bool`), image_mean, image_std (`float` or `list[float]`): Whether the mean is then taken off and
-            the standard deviation divided out, and their values, for all channels or for each of the three.
+        do_convert_rgb (`bool`): True converts pictures that are not RGB, on white where they are transparent; False
+            refuses them. Those that are read from a file or URL are always converted.
+        do_rescale (`bool`), rescale_factor (`float`): True multiplies grey values from 0 to 255 by the factor.
+        do_normalize (`bool`), image_mean, image_std (`float` or `list[float]`): True then subtracts the mean and
+            divides by the standard deviation, each one value for all channels or one for each of the three.
         min_pixels (`int`), max_aspect (`float`): Pictures with a shorter side, or a larger ratio of the sides, are no
             12-lead ECG.
         max_pixels (`int`): Pictures with a longer side are reduced to it first.
@@ -193,30 +107,6 @@ class ECGImageProcessor(BaseImageProcessor):
         """Cuts pictures into lead tiles; see `preprocess`."""
         return self.preprocess(images, **kwargs)
 
-    def fetch_images(self, images: Any) -> Any:
-        """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does.
-
-        Raises: as `open_picture`; `ValueError` for a URL of which no picture comes.
-        """
-        if isinstance(images, (list, tuple)):
-            return [self.fetch_images(image) for image in images]
-        if (
-            isinstance(images, (bytes, Path))
-            or isinstance(images, str)
-            and not images.startswith(("http://", "https://", "data:"))
-        ):
-            return open_picture(images)
-        if not isinstance(images, str):
-            return super().fetch_images(images)
-        try:
-            return super().fetch_images(images)
-        except Exception as error:  # of whichever client of the network the library has
-            name = images.partition(",")[0] if images.startswith("data:") else images
-            raise ValueError(
-                f"{name[:200]} gives no picture ({type(error).__name__}: {str(error)[:200]}). Pictures alone are "
-                "read from a URL: download any other file, and give its path or bytes."
-            ) from error
-
     def preprocess(self, images: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
         """Cuts pictures into `pixel_values` float32 (images, 12, 3, height, width).
 
@@ -266,42 +156,29 @@ class ECGImageProcessor(BaseImageProcessor):
         grey = np.stack([np.asarray(tile, np.float32) for tile in tiles])
         return self.scale(np.repeat(grey[:, None], 3, axis=1), **kwargs)
 
-    def lead_boxes(self, sheet: Image.Image, layout: str) -> list[tuple[float, float, float, float]]:
-        """Returns the part of a sheet that shows each of the twelve leads: left, top, right and bottom in pixels."""
-        rows, columns = KNOWN_LAYOUTS[layout]
-        lead_rows = len(LEADS) // columns
-        left, right = self.find_extent(sheet, rows)
-        width, height = (right - left) / columns, sheet.height / rows
-        boxes = []
-        for i, lead in enumerate(LEADS):
-            column, row = divmod(i, lead_rows)
-            box = (left + column * width, row * height, left + (column + 1) * width, (row + 1) * height)
-            if lead == "II" and rows > lead_rows:
-                box = (left, lead_rows * height, right, (lead_rows + 1) * height)
-            boxes.append(box)
-        return boxes
+    def fetch_images(self, images: Any) -> Any:
+        """Opens the pictures that are given as paths or bytes; those given as URLs are loaded as the library does.
 
-    def scale(
-        self,
-        grey: np.ndarray,
-        do_rescale: bool | None = None,
-        rescale_factor: float | None = None,
-        do_normalize: bool | None = None,
-        image_mean: float | list[float] | None = None,
-        image_std: float | list[float] | None = None,
-    ) -> np.ndarray:
-        """Rescales and normalises grey values from 0 to 255, float32 (..., 3, height, width), by the arguments or else
-        by the settings.
-
-        Raises: `ValueError` for means or standard deviations of another number of channels than 3.
+        Raises: as `open_picture`; `ValueError` for a URL that gives no picture.
         """
-        if self.do_rescale if do_rescale is None else do_rescale:
-            grey = grey / np.float32(1 / (self.rescale_factor if rescale_factor is None else rescale_factor))
-        if self.do_normalize if do_normalize is None else do_normalize:
-            mean = for_each_channel("image_mean", self.image_mean if image_mean is None else image_mean)
-            std = for_each_channel("image_std", self.image_std if image_std is None else image_std)
-            grey = (grey - mean) / std
-        return grey
+        if isinstance(images, (list, tuple)):
+            return [self.fetch_images(image) for image in images]
+        if (
+            isinstance(images, (bytes, Path))
+            or isinstance(images, str)
+            and not images.startswith(("http://", "https://", "data:"))
+        ):
+            return open_picture(images)
+        if not isinstance(images, str):
+            return super().fetch_images(images)
+        try:
+            return super().fetch_images(images)
+        except Exception as error:  # each client of the network has errors of its own
+            name = images.partition(",")[0] if images.startswith("data:") else images
+            raise ValueError(
+                f"{name[:200]} gives no picture ({type(error).__name__}: {str(error)[:200]}). Pictures alone are "
+                "read from a URL: download any other file, and give its path or bytes."
+            ) from error
 
     def sheet(
         self, image: Any, do_convert_rgb: bool | None = None, input_data_format: str | None = None
@@ -329,29 +206,6 @@ class ECGImageProcessor(BaseImageProcessor):
             return ink.crop((round(left), round(top), round(right), round(bottom)))
         return upright(ink, corners)
 
-    @staticmethod
-    def find_layout(sheet: Image.Image) -> str:
-        """Finds the layout whose rows have the ink of the traces nearest to their middle."""
-        ink = (np.asarray(sheet) < DARK).mean(axis=1)
-        middle_share = {}
-        for layout, (rows, _) in LAYOUTS.items():
-            within_row = (np.arange(len(ink)) + 0.5) / len(ink) * rows % 1
-            middle_share[layout] = ink[np.abs(within_row - 0.5) < 0.15].sum()
-        return max(middle_share, key=middle_share.get)
-
-    @staticmethod
-    def find_extent(sheet: Image.Image, rows: int) -> tuple[int, int]:
-        """Returns the first and the last column of pixels with traces in most rows; the whole width without any."""
-        dark = np.asarray(sheet) < DARK
-        height = dark.shape[0] // rows
-        drawn = dark[: rows * height].reshape(rows, height, -1).any(axis=1).mean(axis=0) > 0.5
-        at = np.flatnonzero(ndimage.binary_opening(drawn, np.ones(7)))
-        return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
-
-    def takes(self, width: int, height: int) -> bool:
-        """Tells whether a picture of so many pixels can be a 12-lead ECG."""
-        return min(width, height) >= self.min_pixels and max(width, height) <= self.max_aspect * min(width, height)
-
     def _checked(self, image) -> Image.Image:
         """Returns a picture at most `max_pixels` on its longer side."""
         width, height = image.size
@@ -364,11 +218,159 @@ class ECGImageProcessor(BaseImageProcessor):
         size = round(width * scale), round(height * scale)
         return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
 
+    def takes(self, width: int, height: int) -> bool:
+        """Tells whether a picture of this width and height in pixels can be a 12-lead ECG."""
+        return min(width, height) >= self.min_pixels and max(width, height) <= self.max_aspect * min(width, height)
 
-def paper_around(band: Image.Image) -> Image.Image:
-    """Returns the brightness of the paper around each point of one colour of a picture, at a reduced size."""
-    small = band.reduce(max(1, min(band.size) // 160))
-    return small.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(4))
+    @staticmethod
+    def find_layout(sheet: Image.Image) -> str:
+        """Finds the layout whose rows have the ink of the traces nearest to their middle."""
+        ink = (np.asarray(sheet) < DARK).mean(axis=1)
+        middle_share = {}
+        for layout, (rows, _) in LAYOUTS.items():
+            within_row = (np.arange(len(ink)) + 0.5) / len(ink) * rows % 1
+            middle_share[layout] = ink[np.abs(within_row - 0.5) < 0.15].sum()
+        return max(middle_share, key=middle_share.get)
+
+    def lead_boxes(self, sheet: Image.Image, layout: str) -> list[tuple[float, float, float, float]]:
+        """Returns the part of a sheet that shows each of the twelve leads: left, top, right and bottom in pixels."""
+        rows, columns = KNOWN_LAYOUTS[layout]
+        lead_rows = len(LEADS) // columns
+        left, right = self.find_extent(sheet, rows)
+        width, height = (right - left) / columns, sheet.height / rows
+        boxes = []
+        for i, lead in enumerate(LEADS):
+            column, row = divmod(i, lead_rows)
+            box = (left + column * width, row * height, left + (column + 1) * width, (row + 1) * height)
+            if lead == "II" and rows > lead_rows:
+                box = (left, lead_rows * height, right, (lead_rows + 1) * height)
+            boxes.append(box)
+        return boxes
+
+    @staticmethod
+    def find_extent(sheet: Image.Image, rows: int) -> tuple[int, int]:
+        """Returns the first and the last column of pixels with traces in most rows; the whole width without any."""
+        dark = np.asarray(sheet) < DARK
+        height = dark.shape[0] // rows
+        drawn = dark[: rows * height].reshape(rows, height, -1).any(axis=1).mean(axis=0) > 0.5
+        at = np.flatnonzero(ndimage.binary_opening(drawn, np.ones(7)))
+        return (int(at[0]), int(at[-1]) + 1) if len(at) > 0.5 * dark.shape[1] else (0, sheet.width)
+
+    def scale(
+        self,
+        grey: np.ndarray,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: float | list[float] | None = None,
+        image_std: float | list[float] | None = None,
+    ) -> np.ndarray:
+        """Rescales and normalises grey values from 0 to 255, float32 (..., 3, height, width), by the arguments or else
+        by the settings.
+
+        Raises: `ValueError` for means or standard deviations of another number of channels than 3.
+        """
+        if self.do_rescale if do_rescale is None else do_rescale:
+            grey = grey / np.float32(1 / (self.rescale_factor if rescale_factor is None else rescale_factor))
+        if self.do_normalize if do_normalize is None else do_normalize:
+            mean = for_each_channel("image_mean", self.image_mean if image_mean is None else image_mean)
+            std = for_each_channel("image_std", self.image_std if image_std is None else image_std)
+            grey = (grey - mean) / std
+        return grey
+
+
+def checked_layout(layout: str) -> str:
+    """Returns the layout.
+
+    Raises: `ValueError` for an unknown one.
+    """
+    if layout != "auto" and layout not in KNOWN_LAYOUTS:
+        raise ValueError(f"layout must be 'auto' or one of {sorted(KNOWN_LAYOUTS)}, got {layout!r}.")
+    return layout
+
+
+def flat_list(items: Any) -> list:
+    """Returns any nesting of lists, and of batches of pictures (pictures, ...) in one array, as one list."""
+    if getattr(items, "ndim", 0) == 4:
+        return list(items)
+    if not isinstance(items, (list, tuple)):
+        return [items]
+    return [each for item in items for each in flat_list(item)]
+
+
+def open_picture(file: str | Path | bytes) -> Image.Image:
+    """Opens a picture, given as a path or as its content, in RGB.
+
+    Raises: `FileNotFoundError`; `ValueError` for a file that is damaged, no picture, PostScript, or has more than
+        `most_pixels()` pixels, which are counted before they are loaded.
+    """
+    name = "The picture" if isinstance(file, bytes) else str(file)
+    if not isinstance(file, bytes) and not Path(file).is_file():
+        raise FileNotFoundError(f"{file} is no file: it does not exist, or is a folder or a device.")
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+            if picture.format == "EPS":  # PIL would have Ghostscript run it
+                raise ValueError("PostScript is a program, which is not run; convert it to PNG")
+            width, height = picture.size
+            if width * height <= most_pixels():
+                return as_rgb(picture)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is far too large: {most_pixels()} pixels are the most; make it smaller.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read, it may be truncated or no picture ({error}).") from None
+    raise ValueError(f"{name} has {width} x {height} pixels, and {most_pixels()} are the most; make it smaller.")
+
+
+def picture_of(array: Any, input_data_format: str | None = None) -> Image.Image:
+    """Returns an array (height, width), (height, width, channels) or (channels, height, width) as a picture.
+
+    Floats are grey values from 0 to 1 or from 0 to 255, integers have the range of their type.
+
+    Args:
+        input_data_format: "channels_first" or "channels_last"; without it, the channels are the last axis, unless the
+            first alone has a length of 1 to 4.
+
+    Raises: `ValueError` for values that are no numbers, and for another shape or format.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
+        raise ValueError(f"A picture holds finite numbers, got an array of {array.dtype} with others.")
+    array = channels_last(array, input_data_format)
+    if array.dtype != np.uint8:
+        largest = array.max(initial=0)
+        scale = 255.0 if largest <= 1 else 1.0 if largest <= 255 else 255 / np.iinfo(np.uint16).max
+        array = (array * scale).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(array.squeeze())
+
+
+def channels_last(array: np.ndarray, input_data_format: str | None = None) -> np.ndarray:
+    """Returns the array of a picture as (height, width) or (height, width, channels); see `picture_of`.
+
+    Raises: `ValueError` for another shape or format.
+    """
+    if input_data_format is not None and input_data_format not in CHANNEL_AXES:
+        raise ValueError(f"input_data_format must be one of {', '.join(CHANNEL_AXES)}, got {input_data_format!r}.")
+    shape = array.shape
+    if array.ndim == 3:
+        first_alone = shape[0] in CHANNELS and shape[2] not in CHANNELS
+        array = np.moveaxis(array, CHANNEL_AXES.get(input_data_format, 0 if first_alone else 2), 2)
+    if array.ndim == 2 or array.ndim == 3 and array.shape[2] in CHANNELS:
+        return array
+    raise ValueError(
+        "A picture is an array (height, width), or has an axis of 1 to 4 channels beside them; got the shape "
+        f"{shape} with input_data_format={input_data_format!r}."
+    )
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Returns a picture upright, as its camera noted it, in RGB, on white where it is transparent."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits a point
+        return as_rgb(Image.fromarray(np.uint8(np.asarray(picture).clip(0, 65535) // 257)))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return picture.convert("RGB")
 
 
 def even_light(image: Image.Image) -> Image.Image:
@@ -383,6 +385,12 @@ def even_light(image: Image.Image) -> Image.Image:
         lit = np.asarray(gain) * np.asarray(band)
         ink = lit if ink is None else np.maximum(ink, lit, out=ink)
     return Image.fromarray(np.minimum(ink, 255, out=ink).astype(np.uint8))
+
+
+def paper_around(band: Image.Image) -> Image.Image:
+    """Returns the brightness of the paper around each point of one colour of a picture, at a reduced size."""
+    small = band.reduce(max(1, min(band.size) // 160))
+    return small.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(4))
 
 
 def find_grid(image: Image.Image) -> np.ndarray:
@@ -473,15 +481,6 @@ def for_each_channel(name: str, values: float | list[float]) -> float | np.ndarr
     if len(values) != 3:
         raise ValueError(f"{name} must be a number or have one for each of the 3 channels, got {len(values)}.")
     return np.asarray(values, np.float32)[:, None, None]
-
-
-def flat_list(items: Any) -> list:
-    """Returns any nesting of lists, and of batches of pictures (pictures, ...) in one array, as one list."""
-    if getattr(items, "ndim", 0) == 4:
-        return list(items)
-    if not isinstance(items, (list, tuple)):
-        return [items]
-    return [each for item in items for each in flat_list(item)]
 
 
 ECGImageProcessor.register_for_auto_class()

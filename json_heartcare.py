@@ -27,7 +27,7 @@ from .wfdb_heartcare import at_one_rate, padding_note
 
 MAX_JSON_BYTES = 2**26
 MAX_JSON_PARTS = 2**18  # objects and lists of a file, which take far more memory than their text
-MAX_RESOURCES = 1000  # of a FHIR Bundle
+MAX_RESOURCES = 1000  # most resources of a FHIR Bundle that are read
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,6 @@ def read_json(path: Path) -> dict:
     else:
         found = "a list"
     raise not_read(path, found)
-
-
-def not_read(path: Path, kind: str) -> ValueError:
-    """Returns the error for a JSON file of another kind."""
-    return ValueError(
-        f'{path} is a JSON file ({kind}), which is not read; expected {{"signal": [[...]], "sampling_rate": ...}}, an '
-        "HL7 FHIR "
-        "Observation with SampledData, or a recording of Kardia's interface."
-    )
 
 
 def parse_json(path: Path) -> Any:
@@ -125,28 +116,6 @@ def read_signal(path: Path, content: dict) -> dict:
     }
 
 
-def as_row(path: Path, row: Any) -> np.ndarray:
-    """Returns a list of numbers, null where one is missing, as float64 (samples,).
-
-    Raises: `ValueError`.
-    """
-    try:
-        values = np.array(row, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.empty((0, 0))
-    if values.ndim != 1 or any(isinstance(value, str) for value in row):
-        raise ValueError(f"{path}: each lead of the signal must be a list of numbers, null where one is missing.")
-    return values
-
-
-def joined(rows: list[np.ndarray]) -> np.ndarray:
-    """Returns leads as one array, NaN behind the end of the shorter ones."""
-    signal = np.full((len(rows), max(map(len, rows))), np.nan)
-    for out, row in zip(signal, rows):
-        out[: len(row)] = row
-    return signal
-
-
 class Sampled(NamedTuple):
     """A FHIR SampledData: name of its lead, values float64 (samples,), rate in Hz, unit ("" where there is none)."""
 
@@ -190,11 +159,7 @@ def read_fhir(path: Path, content: dict) -> dict:
     ((recording, sampled),) = recordings.items()
     person = read_person(content, recording)
     without_unit = [lead.name for lead in sampled if not lead.unit]
-    names, values, rates = (
-        [lead.name for lead in sampled],
-        [lead.values for lead in sampled],
-        [lead.rate for lead in sampled],
-    )
+    names, values, rates, _ = map(list, zip(*sampled))
     if len(without_unit) == len(sampled):
         read = at_one_rate(path, names, ["mV"] * len(names), values, rates)
         del read["units"]
@@ -212,24 +177,6 @@ def recording_of(observation: dict) -> Recording:
         str(subject.get("reference") or "") if isinstance(subject, dict) else "",
         str(observation.get("effectiveDateTime") or observation.get("effectiveInstant") or start or ""),
     )
-
-
-def resources(content: dict) -> Iterator[dict]:
-    """Yields a FHIR resource and those in it: the entries of a Bundle, and what is contained."""
-    waiting, count = [content], 0
-    while waiting and count < MAX_RESOURCES:
-        resource = waiting.pop(0)
-        count += 1
-        yield resource
-        waiting += [
-            entry["resource"] for entry in dicts(resource.get("entry")) if isinstance(entry.get("resource"), dict)
-        ]
-        waiting += dicts(resource.get("contained"))
-
-
-def dicts(items: Any) -> list[dict]:
-    """Returns the objects of a JSON list, nothing for all else."""
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def read_sampled(path: Path, part: dict) -> list[Sampled]:
@@ -253,16 +200,20 @@ def read_sampled(path: Path, part: dict) -> list[Sampled]:
     return [Sampled(f"{name} {i}", row, rate, unit) for i, row in enumerate(rows, start=1)]
 
 
-def number_of(path: Path, data: dict, key: str, default: float) -> float:
-    """Returns a number of a JSON object, and `default` where it is missing."""
-    value = data.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
-        raise ValueError(f"{path}: {key} must be a number, got {str(value)[:40]!r}.")
-    return float(value)
+def as_counts(path: Path, data: Any, lower: float, upper: float) -> np.ndarray:
+    """Parses the values of a SampledData -> float64 (samples,): E (error) is NaN, L and U (beyond the limits of
+    detection) are these limits, or NaN where the file does not say them.
+    """
+    words = data.split() if isinstance(data, str) else []
+    marks = {"E": np.nan, "L": lower, "U": upper}
+    try:
+        return np.array([marks[word] if word in marks else float(word) for word in words], np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: the data of a SampledData must be numbers, E, L or U ({error}).") from error
 
 
 def rate_of(path: Path, data: dict) -> float:
-    """Returns the sampling rate of a SampledData in Hz: of `period` in ms, or of `interval` in `intervalUnit`."""
+    """Returns the sampling rate of a SampledData in Hz, by `period` in ms, or by `interval` in `intervalUnit`."""
     units = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "min": 1 / 60}  # steps in a second
     if "period" in data:
         step, unit = number_of(path, data, "period", 0.0), "ms"
@@ -278,18 +229,6 @@ def rate_of(path: Path, data: dict) -> float:
     return round(units[unit] / step, 6)
 
 
-def as_counts(path: Path, data: Any, lower: float, upper: float) -> np.ndarray:
-    """Parses the values of a SampledData -> float64 (samples,): E (error) is NaN, L and U (beyond the limits of
-    detection) are these limits, or NaN where the file does not say them.
-    """
-    words = data.split() if isinstance(data, str) else []
-    marks = {"E": np.nan, "L": lower, "U": upper}
-    try:
-        return np.array([marks[word] if word in marks else float(word) for word in words], np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: the data of a SampledData must be numbers, E, L or U ({error}).") from error
-
-
 # Codes of ISO/IEEE 11073-10101 for the leads: MDC_ECG_ELEC_POTL_I is 131329.
 MDC_LEADS = {
     str(131328 + code): lead
@@ -303,12 +242,13 @@ MDC_LEADS = {
         64: "aVF",
     }.items()
 }
-AGE_CODE = "30525-0"  # LOINC
+
+
 MDC_NAME = re.compile(r"MDC_ECG_(?:ELEC_POTL|LEAD)_", re.IGNORECASE)
 
 
 def lead_of(concept: Any) -> str:
-    """Returns the name of the lead in a FHIR CodeableConcept: of its codes and texts the first that is a lead."""
+    """Returns the name of the lead in a FHIR CodeableConcept: the first of its codes and texts that is a lead."""
     concept = concept if isinstance(concept, dict) else {}
     codings = dicts(concept.get("coding"))
     texts = [str(coding.get(key, "")) for coding in codings for key in ("display", "code")]
@@ -317,10 +257,13 @@ def lead_of(concept: Any) -> str:
     return next(filter(canonical_lead, names), names[0] if names else "ecg")
 
 
+AGE_CODE = "30525-0"  # LOINC
+
+
 def read_person(content: dict, recording: Recording) -> dict:
     """Reads the age at the recording, the sex and the pseudonym of a recording's patient from FHIR resources.
 
-    Of several patients, the one counts that the recording refers to.
+    If there are several patients, the one that the recording refers to counts.
     """
     patients = [resource for resource in resources(content) if resource.get("resourceType") == "Patient"]
     if len(patients) > 1:
@@ -344,7 +287,22 @@ def stated_age(resource: dict) -> float | None:
     return parse_age(value.get("value")) if AGE_CODE in codes and isinstance(value, dict) else None
 
 
+def resources(content: dict) -> Iterator[dict]:
+    """Yields a FHIR resource and those in it: the entries of a Bundle, and what is contained."""
+    waiting, count = [content], 0
+    while waiting and count < MAX_RESOURCES:
+        resource = waiting.pop(0)
+        count += 1
+        yield resource
+        waiting += [
+            entry["resource"] for entry in dicts(resource.get("entry")) if isinstance(entry.get("resource"), dict)
+        ]
+        waiting += dicts(resource.get("contained"))
+
+
 KARDIA_LEADS = {"leadI": "I", "leadII": "II", "leadIII": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
+
+
 KARDIA_TEXTS = {
     "normal": "Sinus rhythm", "afib": "Atrial fibrillation", "bradycardia": "Bradycardia", "tachycardia": "Tachycardia"
 }  # fmt: skip
@@ -376,6 +334,49 @@ def read_kardia(path: Path, content: dict) -> dict:
     }
 
 
+def number_of(path: Path, data: dict, key: str, default: float) -> float:
+    """Returns a number of a JSON object, and `default` where it is missing."""
+    value = data.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        raise ValueError(f"{path}: {key} must be a number, got {str(value)[:40]!r}.")
+    return float(value)
+
+
+def dicts(items: Any) -> list[dict]:
+    """Returns the objects of a JSON list, nothing for all else."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def as_row(path: Path, row: Any) -> np.ndarray:
+    """Returns a list of numbers, null where one is missing, as float64 (samples,).
+
+    Raises: `ValueError`.
+    """
+    try:
+        values = np.array(row, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        values = np.empty((0, 0))
+    if values.ndim != 1 or any(isinstance(value, str) for value in row):
+        raise ValueError(f"{path}: each lead of the signal must be a list of numbers, null where one is missing.")
+    return values
+
+
+def joined(rows: list[np.ndarray]) -> np.ndarray:
+    """Returns leads as one array, NaN behind the end of the shorter ones."""
+    signal = np.full((len(rows), max(map(len, rows))), np.nan)
+    for out, row in zip(signal, rows):
+        out[: len(row)] = row
+    return signal
+
+
+def not_read(path: Path, kind: str) -> ValueError:
+    """Returns the error for a JSON file of another kind."""
+    return ValueError(
+        f'{path} is a JSON file ({kind}), which is not read; expected {{"signal": [[...]], "sampling_rate": ...}}, an '
+        "HL7 FHIR Observation with SampledData, or a recording of Kardia's interface."
+    )
+
+
 KINDS = (
     Kind("HL7 FHIR", lambda content: "resourceType" in content, read_fhir),
     Kind(
@@ -387,4 +388,4 @@ KINDS = (
 )
 
 
-__all__ = ["KINDS", "Kind", "read_json"]
+__all__ = ["read_json"]

@@ -1,8 +1,9 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Where on a page each lead is: the usual arrangements of twelve leads in rows and columns, and the one of a page.
+"""Finds the place of each lead on a page, among the usual arrangements of twelve leads in rows and columns.
 
-Which lead is where is not read but checked: I + III = II, aVR + aVL + aVF = 0, and a strip repeats a lead above it. An
-arrangement in which the laws do not hold is not taken, and where none is left the page is refused.
+The names of the leads are not read. Each arrangement is checked by laws that the leads must keep: I + III = II, aVR +
+aVL + aVF = 0, and a strip repeats a lead above it. One in which they do not hold is not taken, and a page that is left
+without any is refused.
 """
 
 import re
@@ -26,26 +27,26 @@ LAYOUT_NAMES = tuple(
     for strips in range(most + 1)
 )
 
-BESIDE_MM = 0.7  # on both sides of the border of two leads, where a line may part them
+BESIDE_MM = 0.7  # width on both sides of the border of two leads, where a line may part them
 SMOOTH_MM = 0.5  # deviation of the window in which leads are compared, since no row is exactly above another
-MOST_ERROR = 0.55  # of the laws of the limb leads, in parts of the leads
-MOST_STRIP_ERROR = 0.4  # of a strip against the lead that it repeats; above, it is left out
+MOST_ERROR = 0.55  # largest error of the laws of the limb leads, relative to the leads
+MOST_STRIP_ERROR = 0.4  # largest error of a strip against the lead that it repeats; with more, it repeats none
 CLEAR = 0.3  # error of an arrangement that is sure, even of an order that few pages have
-LEAST_MARGINS = (1.25, 1.6)  # of the second best score over the best, where that is below `CLEAR`, and above
+LEAST_MARGINS = (1.25, 1.6)  # least ratio of second best and best score, if that is below `CLEAR`, and above
 UNKNOWN = 9.0  # error where too little of a trace is there
 LEAST_SIZE_MM = 0.2  # deviation of leads, below which nothing can be said of them
 WANDER_MM = 25.0  # window of the baseline that is taken away where halves of a trace are compared
-WIDTH_MM = 250.0  # of a row: ten seconds at 25 mm/s, or five at 50 mm/s
-USUAL_MM = 4.0  # by which the width of rows may differ from that
-BETTER = 0.7  # times the error of equal parts of what is shown, below which leads that begin elsewhere are taken
+WIDTH_MM = 250.0  # width of a row: ten seconds at 25 mm/s, or five at 50 mm/s
+USUAL_MM = 4.0  # mm by which the width of rows may differ from that
+BETTER = 0.7  # times the error with leads over all that is shown, below which leads that begin elsewhere are taken
 SLIDE_MM = 0.5  # steps in which leads are tried farther left and right
-MOST_BEFORE_MM = 25.0  # of a pulse, a lead's name and the like before the leads
-LEAST_SEEN = 0.5  # of the last column, that a picture shows
-LIKE_BEST = 1.15  # times the error of the best place, in which the laws hold about as well
-LEAST_COMPARED_MM = 15.0  # of leads that are compared
-MOST_LEFT_OVER = 2  # rows of a page that a layout may leave over
+MOST_BEFORE_MM = 25.0  # most mm of a pulse, a lead's name and the like before the leads
+LEAST_SEEN = 0.5  # least share of the last column that a picture shows
+LIKE_BEST = 1.15  # largest error, relative to that of the best place, with which the laws hold about as well
+LEAST_COMPARED_MM = 15.0  # least length of leads that are compared
+MOST_LEFT_OVER = 2  # most rows of a page that a layout may leave over
 
-# What the limb leads are to each other, as sums that are 0.
+# Laws of the limb leads, as sums that are 0.
 LAWS: tuple[dict[str, float], ...] = (
     {"I": 1, "III": 1, "II": -1},
     {"aVR": 1, "aVL": 1, "aVF": 1},
@@ -57,7 +58,7 @@ LAWS: tuple[dict[str, float], ...] = (
 
 @dataclass(frozen=True)
 class PageLayout:
-    """One arrangement: leads column by column, and below them strips, each of which shows a lead for the whole time.
+    """One arrangement: leads column by column, and below them strips that show one lead for the whole time.
 
     Attributes:
         grid: Key of `GRIDS`.
@@ -89,19 +90,19 @@ class PageLayout:
         """The layout's name, without its order."""
         return self.grid + ("" if not self.strips else "+R" if self.strips == 1 else f"+{self.strips}R")
 
+    def lead(self, row: int, column: int) -> str:
+        """Returns the lead at a place; "-aVR" is aVR upside down."""
+        return ORDERS[self.order][column * self.rows + row]
+
     @property
     def rows(self) -> int:
-        """Number of rows with several leads, which is that of all rows without the strips."""
+        """Number of rows without the strips."""
         return GRIDS[self.grid][0]
 
     @property
     def columns(self) -> int:
         """Number of leads in such a row."""
         return GRIDS[self.grid][1]
-
-    def lead(self, row: int, column: int) -> str:
-        """Returns the lead at a place; "-aVR" is aVR upside down."""
-        return ORDERS[self.order][column * self.rows + row]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Arrangement:
         first: Number of the row, from the top, that is its first.
         left_over: Number of rows of the page that it does not explain.
         laws: Each law of the limb leads that can be checked -> its error, in parts of the leads.
-        repeats: Each other thing that it claims of the page -> its error.
+        repeats: Each other claim about the page -> its error.
         strips: Leads of its strips, None for one that repeats no lead above it.
         left, right: Pixels between which the rows have their leads.
     """
@@ -133,9 +134,10 @@ class Arrangement:
         return self.layout.grid, self.layout.order
 
     @property
-    def error(self) -> float:
-        """The root mean square of the errors of the laws."""
-        return _rms(self.laws.values())
+    def score(self) -> float:
+        """Misfit of the arrangement; a row that it does not explain is evidence against it."""
+        others = [min(error, 1.0) for error in self.repeats.values()]
+        return self.error + 0.3 * _rms(others) + 0.5 * self.left_over
 
     @property
     def holds(self) -> bool:
@@ -143,10 +145,9 @@ class Arrangement:
         return self.error <= (MOST_ERROR if self.layout.order == "standard" else CLEAR)
 
     @property
-    def score(self) -> float:
-        """How badly it fits; a row that it does not explain is evidence against it."""
-        others = [min(error, 1.0) for error in self.repeats.values()]
-        return self.error + 0.3 * _rms(others) + 0.5 * self.left_over
+    def error(self) -> float:
+        """The root mean square of the errors of the laws."""
+        return _rms(self.laws.values())
 
 
 def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: str | None = None) -> Arrangement:
@@ -185,12 +186,12 @@ def find_layout(rows: Sequence[np.ndarray], left: float, right: float, given: st
     if not given and rivals and rivals[0].score < LEAST_MARGINS[best.score > CLEAR] * best.score:
         names = " and ".join(f"{each.layout.name} ({each.layout.order})" for each in (best, rivals[0]))
         raise NotDigitized(f"The layout is uncertain: {names} fit about as well; give layout=.")
-    # Of arrangements that differ in strips alone, the one that leaves the fewest rows over explains the page.
+    # Among arrangements that differ in strips alone, the one that leaves the fewest rows over explains the page.
     return min((each for each in good if each.kind == best.kind), key=lambda each: (each.left_over, each.score))
 
 
 def _candidates(count: int, given: str | None) -> list[PageLayout]:
-    """Returns the layouts that a page of so many rows may have."""
+    """Returns the layouts that a page with this number of rows may have."""
     layouts = [PageLayout.named(name, order) for name in ([given] if given else LAYOUT_NAMES) for order in ORDERS]
     usual = [layout for layout in layouts if layout.grid != "4x3" or layout.order == "standard"]
     return [layout for layout in usual if count - MOST_LEFT_OVER <= layout.rows + layout.strips <= count or given]
@@ -288,7 +289,7 @@ def _unlike(values: np.ndarray) -> float:
 
 
 def _relative(rest: np.ndarray, sides: list[np.ndarray]) -> float:
-    """Returns the size of what should be 0, relative to what it is the sum of."""
+    """Returns the size of a sum that should be 0, relative to the sizes of its parts."""
     good = np.isfinite(rest)
     if len(good) < LEAST_COMPARED_MM * PX or good.mean() < 0.7:
         return UNKNOWN
@@ -299,9 +300,7 @@ def _relative(rest: np.ndarray, sides: list[np.ndarray]) -> float:
 
 __all__ = [
     "BESIDE_MM",
-    "CABRERA",
     "CLEAR",
-    "GRIDS",
     "LAYOUT_NAMES",
     "ORDERS",
     "WIDTH_MM",

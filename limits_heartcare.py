@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 MAX_VALUES = 2**28  # values of one recording: 24 h of twelve leads at 250 Hz
-MAX_PIXELS = 2**26  # of a picture; a sheet of A4 scanned at 600 dpi has half as many
+MAX_PIXELS = 2**26  # pixels of one picture; a sheet of A4 scanned at 600 dpi has half as many
 
 
 @dataclass
 class Budget:
-    """The rest of what may be read.
+    """The values, pixels and seconds that may still be read.
 
     Attributes:
         values: Number of values of all recordings.

@@ -17,9 +17,9 @@ from scipy import signal as scipy_signal
 
 RATE = 500  # Hz that all is measured at
 LEAST_MV = {"p": 0.045, "t": 0.06}  # height of a wave in its projection, sqrt(sum over leads of mV^2); less is absent
-T_LASTS = 0.35  # of its height, down to which a T wave lasts
+T_LASTS = 0.35  # share of its height, down to which a T wave lasts
 LEAST_P, LEAST_T = 0.036, 0.04  # seconds of a wave; what is shorter is a pacing spike, or the rise of another wave
-U_HEIGHT = 0.8  # of the T wave's; a later wave that is less high is a U wave
+U_HEIGHT = 0.8  # share of the T wave's height; a later wave that is lower is a U wave
 
 Span = tuple[float, float]
 
@@ -65,7 +65,7 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
         zero: Sample of its QRS complex.
         rr: Samples to the next beat.
         noise: mV of the beat, in the norm over the leads.
-        p: Whether a P wave is looked for; without one the T wave may last until the next QRS.
+        p: True to look for a P wave; without one the T wave may last until the next QRS.
     """
     qrs = _mark_qrs(beat, zero)
     if qrs is None:
@@ -76,7 +76,7 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
     t = _mark_t(beat, onset, end, rr, onset - near.span[0] if near else 0.12 * RATE, noise)
     if near and t:
         return {"p": near, "qrs": qrs, "t": t.until(near.span[0] + rr, LEAST_T * RATE)}
-    if near:  # which may be the T wave of the beat before, if another wave follows it
+    if near:  # it may be the T wave of the beat before, if another wave follows it
         t = _mark_t(beat, onset, end, rr, 0.12 * RATE, noise)
     usual_qt = 0.4 * np.sqrt(min(rr, 2 * RATE) * RATE)
     since_t = rr - (t.span[1] - onset if t else usual_qt)
@@ -91,8 +91,8 @@ def marks_of_beat(beat: np.ndarray, zero: int, rr: float, noise: float, p: bool 
 
 
 def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
-    """In each lead, the QRS is what is steep around `zero`: steeper than a twentieth of its steepest slope and than six
-    times the quietest tenth of the beat.
+    """Marks the QRS in each lead, which is the part around `zero` that is steeper than a twentieth of its steepest
+    slope and than six times the quietest tenth of the beat.
     """
     steep = np.abs(_slope(beat, 9))
     around = slice(max(0, zero - round(0.12 * RATE)), zero + round(0.12 * RATE) + 1)
@@ -112,8 +112,8 @@ def _mark_qrs(beat: np.ndarray, zero: int) -> Marks | None:
 
 
 def _mark_p(beat: np.ndarray, qrs: int, window: float, farthest: float, noise: float) -> Marks | None:
-    """The last wave of some prominence in a window of samples before the QRS, with its top at most `farthest` samples
-    before it.
+    """Marks the last wave of some prominence in a window of samples before the QRS, with its top at most `farthest`
+    samples before it.
     """
     start, stop = max(0, qrs - int(window)), qrs - 2
     if stop - start < 0.06 * RATE:
@@ -146,8 +146,8 @@ def _mark_p(beat: np.ndarray, qrs: int, window: float, farthest: float, noise: f
 
 
 def _last_peak(wave: np.ndarray, first: float, least: float) -> tuple[int, int]:
-    """The last peak of a wave, up or down, from sample `first` on, that is at least `least` high, and not much lower
-    than the highest: its sample and its sign, which is 0 where there is none.
+    """Finds the last peak of a wave, up or down, from sample `first` on, that is at least `least` high and not much
+    lower than the highest. It returns the peak's sample and its sign, 0 and 0 without one.
     """
     found = []
     for sign in (1, -1):
@@ -159,17 +159,17 @@ def _last_peak(wave: np.ndarray, first: float, least: float) -> tuple[int, int]:
 
 
 def _projection(part: np.ndarray) -> np.ndarray:
-    """The combination of leads that varies most: (leads, samples) -> (samples,)."""
+    """Returns the combination of leads that varies most: (leads, samples) -> (samples,)."""
     return np.linalg.eigh(part @ part.T)[1][:, -1] @ part
 
 
 def _mark_t(beat: np.ndarray, onset: int, end: int, rr: float, ahead: float, noise: float) -> Marks | None:
-    """The wave between the QRS and the next beat's waves, `ahead` samples before the next QRS: it lasts for as long as
-    the leads together are away from where they rest afterwards.
+    """Marks the wave between the QRS and the waves of the next beat, which begin `ahead` samples before its QRS: it
+    lasts for as long as the leads together are away from where they rest afterwards.
     """
     start = round(0.05 * RATE)  # samples from here on are counted from the end of the QRS
     cycle = np.sqrt(min(rr, 1.5 * RATE) * RATE)
-    after = beat[:, end:]  # what is left of the QRS would leak into the smoothed slopes
+    after = beat[:, end:]  # the QRS would leak into the smoothed slopes
     stop = int(min(after.shape[1] - 15, onset - end + rr - ahead, onset - end + 0.62 * cycle))
     if stop - start < 0.1 * RATE:
         return None
@@ -182,7 +182,7 @@ def _mark_t(beat: np.ndarray, onset: int, end: int, rr: float, ahead: float, noi
     high = away >= T_LASTS * away[top]
     last = int(np.flatnonzero(high)[-1])
     if last + start + end - onset > 0.44 * cycle and not high[top:last].all():
-        # What comes late is a U wave, unless it is nearly as high and follows at once.
+        # A late wave is a U wave, unless it is nearly as high and follows at once.
         fallen = top + int(np.argmin(high[top:]))
         pause = int(np.argmax(high[fallen:]))
         last = last if pause < 0.06 * RATE and away[fallen:].max() >= U_HEIGHT * away[top] else fallen
@@ -215,8 +215,8 @@ def _bend(values: np.ndarray, start: np.ndarray, length: np.ndarray, step: int) 
 def _falls_below(
     values: np.ndarray, start: np.ndarray, step: int, level: np.ndarray, lasts: int, reach: int
 ) -> np.ndarray:
-    """The first sample of each row from `start` on, in steps of 1 or -1, from which the row stays below its `level` for
-    `lasts` samples; at most `reach` away.
+    """Finds the first sample of each row from `start` on, in steps of 1 or -1, from which the row stays below its
+    `level` for `lasts` samples; at most `reach` away.
     """
     at = _within(values, start[:, None] + step * np.arange(reach + lasts))
     below = values[np.arange(len(values))[:, None], at] < level[:, None]
@@ -226,7 +226,7 @@ def _falls_below(
 
 
 def _within(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Samples, those outside of the rows of `values` moved to their ends; faster than `numpy.clip`."""
+    """Moves samples outside of the rows of `values` to their ends, faster than `numpy.clip`."""
     return np.minimum(np.maximum(at, 0), values.shape[1] - 1)
 
 
@@ -236,26 +236,26 @@ def _tenth(values: np.ndarray) -> np.ndarray:
     return np.partition(values, rank, axis=1)[:, rank]
 
 
-@lru_cache(maxsize=16)
-def _polynomial(window: int, derivative: int) -> np.ndarray:
-    return scipy_signal.savgol_coeffs(window, 2, deriv=derivative)
-
-
-def _filtered(signal: np.ndarray, window: int, derivative: int) -> np.ndarray:
-    """Least-squares parabola over `window` samples, or its slope; the ends are continued by their values."""
-    return ndimage.convolve1d(signal, _polynomial(window, derivative), mode="nearest")
+def _smooth(signal: np.ndarray, window: int) -> np.ndarray:
+    return _filtered(signal, window, 0)
 
 
 def _slope(signal: np.ndarray, window: int) -> np.ndarray:
     return _filtered(signal, window, 1)
 
 
-def _smooth(signal: np.ndarray, window: int) -> np.ndarray:
-    return _filtered(signal, window, 0)
+def _filtered(signal: np.ndarray, window: int, derivative: int) -> np.ndarray:
+    """Fits a parabola over `window` samples, and returns its values or slopes; the ends are continued as they are."""
+    return ndimage.convolve1d(signal, _polynomial(window, derivative), mode="nearest")
+
+
+@lru_cache(maxsize=16)
+def _polynomial(window: int, derivative: int) -> np.ndarray:
+    return scipy_signal.savgol_coeffs(window, 2, deriv=derivative)
 
 
 def straight_line(part: np.ndarray) -> np.ndarray:
-    """The straight line between both ends of each lead, each end the mean of 10 ms."""
+    """Returns the straight line between both ends of each lead, each end the mean of 10 ms."""
     ends = part[..., :5].mean(-1, keepdims=True), part[..., -5:].mean(-1, keepdims=True)
     return ends[0] + (ends[1] - ends[0]) * np.linspace(0, 1, part.shape[-1], dtype=part.dtype)
 

@@ -17,10 +17,10 @@ from .delineation_heartcare import BEFORE, LEAST_RATE, SPIKE_RATE, Delineation
 from .marking_heartcare import RATE, Span
 from .stretches_heartcare import delineate_stretches
 
-WIDE_MS = 120  # of a QRS
-EARLY = 0.85  # of the usual distance from the beat before; less is early
+WIDE_MS = 120  # a QRS is wide from here on
+EARLY = 0.85  # share of the usual distance from the beat before; a beat after less is early
 IRREGULAR = 0.075  # median deviation of the RR intervals, relative to their median, from which on no beat is early
-LEAST_P_SHARE = 0.5  # of the usual beats that have a P wave, for a PR interval
+LEAST_P_SHARE = 0.5  # share of the usual beats with a P wave, from which on PR is measured
 SHORT_GAP = 0.2  # seconds; a shorter gap in a lead is bridged
 
 # Attribute of `Measurements` -> its name and unit in the table of `as_rows`; a question for "all measurements" asks for
@@ -106,6 +106,19 @@ class Measurements:
         return rows
 
 
+def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
+    """Measures the first minute of a cleaned ECG in which anything was recorded, as `measure_ecg` does, and returns
+    plain values as `as_plain` does.
+
+    Args:
+        signal: (12, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+    """
+    start = int(np.isfinite(signal).any(axis=0).argmax())
+    measured = measure_ecg(signal[:, start : start + round(60 * sampling_rate)], sampling_rate)
+    return as_plain(_later(measured, start / sampling_rate))
+
+
 def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray | None = None) -> Measurements:
     """Measures one ECG.
 
@@ -113,8 +126,8 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
         signal: (12, samples) in mV, cleaned, leads in standard order; 0 or NaN where a lead was not recorded.
         sampling_rate: Hz.
         recorded: bool (12, samples), where each lead was recorded; by default where `signal` is not NaN, but for leads
-            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. What has longer gaps, as a
-            page has, is measured as `delineate_stretches` finds its waves.
+            that are zero throughout. Gaps shorter than 0.2 s are bridged by straight lines. An ECG with longer gaps,
+            such as a page, is measured by the waves that `delineate_stretches` finds.
 
     Raises: `ValueError` unless there are twelve leads.
     """
@@ -132,25 +145,12 @@ def measure_ecg(signal: np.ndarray, sampling_rate: float, recorded: np.ndarray |
 
 
 def _without_short_gaps(signal: np.ndarray, recorded: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, ...]:
-    """Bridges gaps shorter than `SHORT_GAP`: the signal, and where it is recorded now."""
+    """Bridges gaps shorter than `SHORT_GAP`, and returns the signal, and where it counts as recorded."""
     missing = ~recorded
     short = np.zeros_like(missing)
     for row in np.flatnonzero(missing.any(axis=1)):
         short[row] = missing[row] & ~long_stretches(missing[row], SHORT_GAP * sampling_rate)
     return np.where(short, bridge(np.where(recorded, signal, np.nan)), signal), recorded | short
-
-
-def _later(measured: Measurements, seconds: float) -> Measurements:
-    """Measurements whose times are counted from a point that many seconds earlier."""
-    ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
-    spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
-    return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
-
-
-def unmeasured(reason: str) -> Measurements:
-    """Returns measurements of which each number is absent for the same reason."""
-    names = (name for name, value in vars(Measurements()).items() if value is None)
-    return Measurements(reasons=dict.fromkeys(names, reason))
 
 
 class Measuring:
@@ -185,14 +185,8 @@ class Measuring:
         self._amplitudes()
         return Measurements(**self.values, reasons=self.reasons)
 
-    def _set(self, name: str, value: float | None, reason: str = "") -> None:
-        if value is None:
-            self.reasons[name] = reason
-        else:
-            self.values[name] = float(value)
-
     def _rhythm(self) -> None:
-        """Rate, variability, ectopic beats, and the share of beats with a P wave."""
+        """Measures rate, variability, ectopic beats, and the share of beats with a P wave."""
         rr, usual = np.diff(self.found.r_peaks), self.found.usual
         enough = len(rr) > 0
         one_beat = "there is only one beat"
@@ -223,9 +217,9 @@ class Measuring:
         return beats
 
     def _intervals(self) -> None:
-        """PR, QRS, QT and QTc of the median beat."""
+        """Measures PR, QRS, QT and QTc of the median beat."""
         waves, rr = self.found.median, np.diff(self.found.r_peaks)
-        share = self.values.get("p_share", 1.0)  # where no beat was judged, as the reason of p_share says
+        share = self.values.get("p_share", 1.0)  # absent if no beat was judged, as its reason says
         onset, end = waves.qrs
         has_p = waves.p is not None and share >= LEAST_P_SHARE
         reason = "no P wave recurs before the QRS" if waves.p is None else "most beats have no P wave"
@@ -243,20 +237,8 @@ class Measuring:
             reason = "no T wave is seen" if qt is None else "there is only one beat"
             self._set(name, formula(qt, cycle) if qt is not None and cycle else None, reason)
 
-    def _part(self, span: Span) -> np.ndarray:
-        """The median beat within a span of seconds, (12, samples)."""
-        return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
-
-    def _sample(self, seconds: float) -> int:
-        return min(max(round((BEFORE + seconds) * RATE), 0), self.found.median_beat.shape[1] - 1)
-
-    def _level(self) -> np.ndarray:
-        """mV of each lead just before the QRS, (12, 1): the zero of its beat."""
-        onset = self._sample(self.found.median.qrs[0])
-        return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
-
     def _areas(self) -> None:
-        """Axes of P, QRS and T."""
+        """Measures the axes of P, QRS and T."""
         waves = self.found.median
         absent = [lead for lead in ("I", "aVF") if lead not in self.present]
         has_p = "pr" in self.values
@@ -273,7 +255,7 @@ class Measuring:
                 self._set(name, float(np.degrees(np.arctan2(up, left))))
 
     def _amplitudes(self) -> None:
-        """ST levels and slopes, R and S of each lead, and the voltages that are made of them."""
+        """Measures ST levels and slopes, R and S of each lead, and the voltages that are made of them."""
         beat, level, (_, end) = self.found.median_beat, self._level()[:, 0], self.found.median.qrs
         part = self._part(self.found.median.qrs)
         first, second = (self._sample(end + seconds) for seconds in (0.06, 0.14))
@@ -299,6 +281,24 @@ class Measuring:
             heights = [r[lead] - s[lead] for lead in leads if lead in self.present]
             self._set(name, max(heights, default=None), f"none of the {name.split('_')[0]} leads was recorded")
 
+    def _part(self, span: Span) -> np.ndarray:
+        """Returns the median beat within a span of seconds, (12, samples)."""
+        return self.found.median_beat[:, self._sample(span[0]) : self._sample(span[1]) + 1]
+
+    def _level(self) -> np.ndarray:
+        """Returns the mV of each lead just before the QRS, (12, 1): the zero of its beat."""
+        onset = self._sample(self.found.median.qrs[0])
+        return self.found.median_beat[:, max(0, onset - 8) : onset + 1].mean(-1, keepdims=True)
+
+    def _sample(self, seconds: float) -> int:
+        return min(max(round((BEFORE + seconds) * RATE), 0), self.found.median_beat.shape[1] - 1)
+
+    def _set(self, name: str, value: float | None, reason: str = "") -> None:
+        if value is None:
+            self.reasons[name] = reason
+        else:
+            self.values[name] = float(value)
+
 
 def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
     """Seconds from one beat to the next in the rhythm that early beats interrupt; 0 where the rhythm is too irregular
@@ -316,22 +316,22 @@ def _usual_cycle(rr: np.ndarray, usual: np.ndarray) -> float:
         # In bigeminy short and long take turns: the median would be either, as their number is odd or even.
         return float(np.median(rr[rr > rr.mean()]))
     regular = rr[usual[1:] & usual[:-1]]
-    # Where most beats are irregular, as in fibrillation, none is early.
+    # If most beats are irregular, as in fibrillation, none is early.
     deviation = np.abs(regular / np.median(regular) - 1) if len(regular) else np.zeros(1)
     return 0.0 if np.median(deviation) > IRREGULAR else float(median)
 
 
-def plain_measurements(signal: np.ndarray, sampling_rate: float) -> dict[str, object]:
-    """Measures the first minute of a cleaned ECG in which anything was recorded, as `measure_ecg` does, and returns
-    plain values as `as_plain` does.
+def unmeasured(reason: str) -> Measurements:
+    """Returns measurements without any number, all of them absent for the same reason."""
+    names = (name for name, value in vars(Measurements()).items() if value is None)
+    return Measurements(reasons=dict.fromkeys(names, reason))
 
-    Args:
-        signal: (12, samples) in mV, NaN where nothing was recorded.
-        sampling_rate: Hz.
-    """
-    start = int(np.isfinite(signal).any(axis=0).argmax())
-    measured = measure_ecg(signal[:, start : start + round(60 * sampling_rate)], sampling_rate)
-    return as_plain(_later(measured, start / sampling_rate))
+
+def _later(measured: Measurements, seconds: float) -> Measurements:
+    """Returns measurements with all times later by some seconds."""
+    ectopic = tuple(replace(beat, time=beat.time + seconds) for beat in measured.ectopic)
+    spikes = measured.pacing_spikes and tuple(time + seconds for time in measured.pacing_spikes)
+    return replace(measured, ectopic=ectopic, pacing_spikes=spikes)
 
 
 def as_plain(measured: Measurements) -> dict[str, object]:
@@ -354,8 +354,8 @@ def as_plain(measured: Measurements) -> dict[str, object]:
 
 
 def measurement_line(plain: dict[str, object]) -> str:
-    """Returns plain measurements as the short line that a language model reads behind an ECG; "?" is what could not be
-    measured.
+    """Returns plain measurements as the short line that a language model reads behind an ECG, with "?" for a number
+    that could not be measured.
     """
     names = {"heart_rate": "rate", "pr": "PR", "qrs": "QRS", "qt": "QT", "qtc_fridericia": "QTc", "qrs_axis": "axis"}
     numbers = [

@@ -3,7 +3,7 @@
 
     text --sentences--> numbers with their quantity, ST changes with their leads, words of CRITERIA --> mentions
 
-What it says is not judged here; `claims_heartcare` does.
+Nothing is judged here; `claims_heartcare` holds the mentions against measurements.
 """
 
 import re
@@ -69,7 +69,7 @@ class Mention:
         stated: The number, in the unit of its quantity; None for words.
         low, high: Limits that the words hold between.
         leads: Leads that a change of ST is said of; empty where none are named.
-        negated: Whether the words are denied.
+        negated: True if the words are denied.
         asserted: False for what the text asks, supposes or tells of earlier ECGs.
     """
 
@@ -94,10 +94,10 @@ _BETWEEN = (
 
 
 def _judged(subject: str, adjective: str, but: str = "") -> str:
-    """Words of a quantity and of a judgement, in either order.
+    """Returns the words of a quantity and of a judgement, in either order.
 
     Args:
-        but: What may not follow the quantity behind its judgement: "normal QRS axis" is not about the QRS duration.
+        but: Words that may not follow a quantity behind its judgement: "normal QRS axis" says nothing of the duration.
     """
     not_followed = rf"(?!(?: (?:{but})|[- ]t\b))" if but else ""
     return rf"(?:{adjective} (?:the )?{subject}(?![a-z]){not_followed}|{subject}{_BETWEEN} {adjective})"
@@ -135,7 +135,7 @@ _NOT_LIMB = r"(?! in (?:leads? )?(?:the )?(?:v\d|av[rlf]|i+|inferior|anterior|la
 _BEATS = r"(?:complex(?:es)?|beats?|contractions?|extrasystoles?|depolari[sz]ations?)"
 
 # Limits for adults. "2009" are the AHA/ACCF/HRS recommendations for the standardization and interpretation of the ECG.
-# Where limits differ by sex or by author, the wider ones are taken: such a text is not wrong.
+# If limits differ by sex or by author, the wider ones are taken: such a text is not wrong.
 CRITERIA: tuple[Criterion, ...] = (
     # Rates of 60 to 100 are normal by convention. Guidelines on bradycardia begin at 50.
     Criterion(r"(?:sinus |supraventricular |ventricular |atrial )?tachycardi[ac]|(?:sinus)?tachykardi\w*",
@@ -236,12 +236,12 @@ _RATE_ALONE = re.compile(
     rf"(?<![\d.,/-])(?P<value>{_NUMBER})\s*(?P<unit>bpm\b|beats? (?:per|a|/) ?min(?:ute)?|/ ?min\b)"
 )
 _OWN_RATE = re.compile(rf"(?<![a-z0-9])(?:{_SUBJECTS['heart_rate']})")
-# What else has a rate: a number behind one of these words is that of another thing.
+# Words for other things that have a rate: a number behind one of them is not the heart's.
 _OTHER_RATE = re.compile(
     r"(?:\brate|frequenc(?:y|ies)|frequenz|\b[pf][- ]?(?:waves?|wellen)|\b(?:flutter|fibrillatory)[- ]waves?"
     r"|\bflatterwellen|\batrial activity|\brespirations?|\bbreathing|\batmung)\b[^,;]*$|\brr[\s:=]*$"
 )
-# Two numbers of which the first is a range's beginning, and words that make a number a limit.
+# Words between the two numbers of a range, and words that make a number a limit.
 _BETWEEN_TWO = r"(?:[-−–—/]|to\b|bis\b|through\b)"
 _LIMIT = (
     r"(?:[<>≤≥]=?|above|over|below|under|beyond|exceed(?:s|ing)?|(?:more|less|greater|higher|lower|faster|slower"
@@ -322,7 +322,7 @@ _NEW_CLAUSE = re.compile(rf"\b{_ANEW}\b")
 
 
 def mentions(text: str) -> list[Mention]:
-    """Returns what a text says of numbers, in its order. Of words that overlap, those count that begin first, and the
+    """Returns what a text says of numbers, in its order. If words overlap, those that begin first count, and the
     longer ones of two that begin together. A number counts beside the words that it overlaps: "a prolonged PR interval
     of 160 ms" says two things. English is understood, and of German the numbers, blocks, axes, rates and negations.
     """
@@ -357,7 +357,7 @@ def sentences(text: str) -> list[str]:
 
 
 def _clause(sentence: str, start: int, end: int) -> str:
-    """The part of a sentence between commas that holds a mention."""
+    """Returns the part of a sentence between commas that holds a mention."""
     before, after = sentence.rfind(",", 0, start) + 1, sentence.find(",", end)
     return sentence[before : after if after >= 0 else None]
 
@@ -406,7 +406,7 @@ def _found(sentence: str) -> Iterator[Mention]:
 
 
 def _change_of_st(match: re.Match[str]) -> Mention:
-    """A change of ST; of a range or a limit, "1 to 2 mm", no number is taken."""
+    """Makes the mention of a change of ST; a range or a limit, "1 to 2 mm", states no number."""
     sign = 1 if match["kind"].startswith(("elev", "heb")) else -1
     exact = match["value"] and not match["range"] and not match["limit"]
     value = sign * _number(match["value"]) * (0.1 if match["unit"] == "mm" else 1) if exact else None
@@ -415,12 +415,8 @@ def _change_of_st(match: re.Match[str]) -> Mention:
     return Mention(*match.span(), "st", value, low, high, leads)
 
 
-def _number(text: str) -> float:
-    return float(text.replace("−", "-").replace("–", "-").replace(",", "."))
-
-
 def _in_unit(quantity: str, digits: str, unit: str) -> float | None:
-    """The value in the quantity's own unit; None for a unit of something else, or a value that cannot be meant."""
+    """Returns the value in the quantity's own unit; None for another kind of unit, or a value that cannot be meant."""
     wanted = QUANTITIES["qt" if quantity == "qtc" else quantity].unit
     value, in_seconds = _number(digits), unit.startswith("s")
     if wanted == "ms":
@@ -435,16 +431,20 @@ def _in_unit(quantity: str, digits: str, unit: str) -> float | None:
     return value if 10 <= value <= 400 and (not unit or "min" in unit or unit == "bpm") else None
 
 
+def _number(text: str) -> float:
+    return float(text.replace("−", "-").replace("–", "-").replace(",", "."))
+
+
 def _by_formula(quantity: str, words: str) -> str:
-    """The name of a QTc by the formula that is named with it; without one, "qtc"."""
+    """Returns the name of a QTc by the formula that is named with it; without one, "qtc"."""
     formulas = {"bazett": "qtc_bazett", "qtcb": "qtc_bazett", "frideric": "qtc_fridericia", "qtcf": "qtc_fridericia"}
     formulas["framingham"] = "qtc_framingham"
     return next((name for word, name in formulas.items() if quantity == "qtc" and word in words), quantity)
 
 
 def _leads_of(words: str) -> tuple[str, ...]:
-    """The leads that words in lower case name: single ones, ranges of chest leads or of I to III, territories.
-    Of other ranges, "III to aVF", both ends count.
+    """Returns the leads that words in lower case name: single ones, ranges of chest leads or of I to III, territories.
+    Both ends of any other range, "III to aVF", count.
     """
     standard = {lead.lower(): lead for lead in LEADS}
     words = _CHEST_FROM_TO.sub(lambda match: f"v{match[1]} to v{match[2]}", words)
@@ -458,9 +458,7 @@ def _leads_of(words: str) -> tuple[str, ...]:
 
 __all__ = [
     "CRITERIA",
-    "DEPRESSED",
     "DEPRESSED_V2_V3",
-    "ELEVATED",
     "ELEVATED_V2_V3",
     "QUANTITIES",
     "Criterion",

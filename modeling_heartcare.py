@@ -49,7 +49,7 @@ class HeartcareOutput(CausalLMOutputWithPast):
 class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
     """Reads any number of ECGs and ECG pictures, interleaved with text, and writes text."""
 
-    base_model_prefix = "language_model"  # where generation looks for layers to exit early from
+    base_model_prefix = "language_model"  # generation looks here for layers to exit early from
 
     @classmethod
     def _from_config(cls, config: HeartcareConfig, **kwargs: Any) -> HeartcareModel:
@@ -131,7 +131,7 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
         super().save_pretrained(save_directory, **kwargs)
 
     def get_output_embeddings(self) -> nn.Module:
-        """The language model's head."""
+        """Returns the language model's head."""
         return self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, value: nn.Module) -> None:
@@ -159,7 +159,8 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
     ) -> HeartcareOutput:
-        """
+        """Reads prompts with their ECGs and pictures, and scores each next token.
+
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, tokens)`): The prompt with its placeholders.
             input_values (`torch.FloatTensor` of shape `(ecgs, 12, samples)`): mV at Beat's rate, left-padded; in the
@@ -177,7 +178,6 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
             labels (`torch.LongTensor` of shape `(batch, tokens)`): -100 everywhere but in the answers.
             mm_encoder_outputs: Results of `get_ecg_features` ("ecg") and `get_image_features` ("image"), instead of the
                 raw inputs.
-
             kwargs: Keywords of the language model's forward, and of the loss.
 
         Raises: `ValueError` when features and placeholders differ in number, or when raw inputs come together with
@@ -220,7 +220,7 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
         """Predicts what follows each ECG by Beat's forecaster (signal prediction; the answer `<prediction>` asks for
         it).
 
-        Args: The processor's outputs, of which those that are not the ECG's have no effect; `seconds` to forecast.
+        Args: The processor's outputs, where those of pictures and text have no effect; and `seconds` to forecast.
 
         Returns: `torch.FloatTensor` of shape `(ecgs, 12, seconds * sampling_rate)`, mV.
 
@@ -312,7 +312,7 @@ class HeartcareForConditionalGeneration(HeartcareModel, GenerationMixin):
         return expanded
 
 
-# Keywords of `forward`, of which one that is nearly the same is a misspelling.
+# Keywords of `forward`; one that is nearly the same as one of these is a misspelling.
 FORWARD_INPUTS = tuple(
     name for name in signature(HeartcareForConditionalGeneration.forward).parameters if name not in ("self", "kwargs")
 )

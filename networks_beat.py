@@ -27,8 +27,8 @@ def eager_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Plain attention in the form of transformers' attention functions: (B, h, n, d) three times -> (B, n, h, d) and
-    the weights (B, h, n, n).
+    """Attends in the form of transformers' attention functions: (B, h, n, d) three times -> (B, n, h, d) and the
+    weights (B, h, n, n).
     """
     weights = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
@@ -239,4 +239,4 @@ class BeatDecoder(nn.Module):
         return whole[..., size // 2 : size // 2 - size]  # it starts half a patch early
 
 
-__all__ = ["BeatAttention", "BeatDecoder", "BeatEncoder", "BeatLayer", "BeatStem", "BeatTransformer"]
+__all__ = ["BeatAttention", "BeatDecoder", "BeatEncoder", "BeatLayer"]

@@ -16,8 +16,8 @@ from .limits_heartcare import most_values
 SIGNALS = ("signal", "ecg")
 WORDS = ("sampling_rate", "lead_names", "units")
 READ_AT_ONCE = 2**20  # bytes
-MAX_WORDS_BYTES = 2**16  # of each array beside the signal
-MAX_DIRECTORY_BYTES = 2**20  # of the list of contents of an archive, all of which zipfile takes into memory
+MAX_WORDS_BYTES = 2**16  # most bytes of each array beside the signal
+MAX_DIRECTORY_BYTES = 2**20  # most bytes of an archive's list of contents, which zipfile reads into memory as a whole
 DIRECTORY_END = b"PK\5\6"
 
 

@@ -22,36 +22,36 @@ from .image_processing_heartcare import as_rgb, open_picture, picture_of
 # Pictures are reduced by a whole factor, that of the side which needs less, to about as many pixels.
 LONG_SIDE = 825
 SHORT_SIDE = 560
-INK = 0.76  # brightness of ink, at most, of that of the paper around it
+INK = 0.76  # largest brightness of ink, relative to the paper around it
 DARK_INK = 0.4  # the same, of ink that is darker than a grid without colours
-LEAST_INK = 0.001  # of a page that is not blank
-MOST_INK = 0.1  # of a page that has traces, but no grid without colours
-RULING = 0.2  # of the width; what is straight for as long is a line of a table, of a stave, or without any heartbeat
-LEAST_WIDTH = 0.08  # of the page, of a stroke that may be a trace
-LEAST_TRACES = 0.85  # of the page's width, all traces together
+LEAST_INK = 0.001  # least share of ink of a page that is not blank
+MOST_INK = 0.1  # share of ink, above which some of it may be that of a grid without colours
+RULING = 0.2  # share of the width; a line that is straight for as long is a ruling, or shows no heartbeat
+LEAST_WIDTH = 0.08  # least width of a stroke that may be a trace, in widths of the page
+LEAST_TRACES = 0.85  # least width of all traces together, in widths of the page
 
-# What traces have, in pixels where no other unit is given.
-MOST_RUNS = 1.35  # strokes in a column
+# Limits that traces keep, in pixels where no other unit is given.
+MOST_RUNS = 1.35  # strokes in a column, on average
 MOST_THICK = 4.0  # height of a stroke in a column
-SPIKE = 5.0  # how much higher a spike is than the usual column
+SPIKE = 5.0  # height of a spike above that of the usual column
 STEEP = (0.003, 0.25)  # share of a trace's columns that spikes have
-LEAST_KURTOSIS = 3.5  # of its distance from its usual level
-MOST_STEP = 0.25  # of a spike, from the level before to the level after, in parts of its height
-MOST_SPIKES = 60  # on the width of a page
+LEAST_KURTOSIS = 3.5  # kurtosis of a trace's distance from its usual level
+MOST_STEP = 0.25  # shift of the level from before to after a spike, relative to its height
+MOST_SPIKES = 60  # spikes on the width of a page
 # Traces that cross each other are one stroke.
 LEAST_REGULAR = 0.55  # share of its columns that have the usual number of runs
 LEAST_COMMON_KURTOSIS = 3.0  # the median over its traces
-LEAST_COMMON_SPIKES = 4  # of all its traces together
+LEAST_COMMON_SPIKES = 4  # spikes of all its traces together
 
-# Of fast wide beats no trace is quiet, but wide strokes go up and down together.
-LEAST_STROKES = 3  # of the same period
-LEAST_WAVE_WIDTH = 0.2  # of the page, of a wide stroke
-LEAST_WAVES = 1.5  # of the page's width, all such strokes together
+# In fast wide beats no trace is quiet, but wide strokes go up and down together.
+LEAST_STROKES = 3  # strokes of the same period
+LEAST_WAVE_WIDTH = 0.2  # width of a wide stroke, in widths of the page
+LEAST_WAVES = 1.5  # width of all such strokes together, in widths of the page
 LEAST_RECURRENCE = 0.5  # correlation of a stroke with itself one period later
-MOST_OTHER = 0.1  # of the usual period, by which that of a stroke may differ
+MOST_OTHER = 0.1  # share of the usual period by which that of a stroke may differ
 
-LEAST_PULSES = 2  # of calibration, from which on they tell which way is up
-LEAST_LEAN = 0.45  # of the waves towards the time before the QRS, from which on they tell that the page is upside down
+LEAST_PULSES = 2  # calibration pulses, from which on they tell which way is up
+LEAST_LEAN = 0.45  # lean of a page to either side, from which on it tells which way is up
 
 
 def not_a_page(picture: Any) -> str | None:
@@ -85,10 +85,11 @@ def not_a_page(picture: Any) -> str | None:
 
 
 def brightness_of(picture: Image.Image) -> np.ndarray:
-    """Returns an RGB picture in parts of the brightness of its paper, float32 (height, width), at a reduced size.
+    """Returns the brightness of an RGB picture relative to the paper around each point, float32 (height, width), at a
+    reduced size.
 
-    A point counts in its brightest colour, so that coloured grids are paper, and relative to the paper around it. Of
-    the points that are made one, the darkest counts, since strokes may be thinner than that.
+    A point counts in its brightest colour, so that coloured grids are paper. The darkest of the points that become one
+    counts, since strokes may be thinner than that.
     """
     long, short = max(picture.size), min(picture.size)
     factor = max(1, min(round(long / LONG_SIDE), round(short / SHORT_SIDE)))
@@ -109,14 +110,6 @@ def brightness_of(picture: Image.Image) -> np.ndarray:
     paper = small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(2))
     paper = paper.resize(darkest.shape[::-1], Image.Resampling.BILINEAR)
     return darkest / np.maximum(np.asarray(paper, np.float32), 1)
-
-
-def without_rulings(ink: np.ndarray) -> np.ndarray:
-    """Returns ink (height, width) without what lies on long horizontal lines; they may be a little tilted."""
-    length = max(3, int(RULING * ink.shape[1]))
-    thick = ndimage.maximum_filter1d(ink.view(np.uint8), 3, axis=0)
-    lines = ndimage.maximum_filter1d(ndimage.minimum_filter1d(thick, length, axis=1), length, axis=1)
-    return ink & ~lines.astype(bool)
 
 
 class Page:
@@ -173,8 +166,8 @@ class Page:
 
     @property
     def lean(self) -> float:
-        """How much more the traces move in the half cycle after a QRS than in that before it, from -1 to 1: T waves are
-        larger than P waves.
+        """Movement of the traces in the half cycle after a QRS against that in the one before, from -1 to 1: above 0
+        for an upright page, since T waves are larger than P waves.
         """
         moves = [stroke.moves for stroke in self.strokes if stroke.share >= 0.15 and stroke.runs <= MOST_RUNS]
         before, after = np.sum(moves, axis=0) if moves else (0.0, 0.0)
@@ -192,65 +185,6 @@ class Stroke:
 
     ink: np.ndarray
     page: int
-
-    @property
-    def share(self) -> float:
-        """Width in widths of the page."""
-        return self.ink.shape[1] / self.page
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """Number of strokes that each column cuts, int (width,)."""
-        return (self.ink[1:] & ~self.ink[:-1]).sum(axis=0) + self.ink[0]
-
-    @cached_property
-    def runs(self) -> float:
-        """Number of strokes that a column cuts, on average."""
-        return float(self.counts.mean())
-
-    @cached_property
-    def thickness(self) -> np.ndarray:
-        """Height of the strokes in each column, (width,)."""
-        return self.ink.sum(axis=0) / np.maximum(self.counts, 1)
-
-    @cached_property
-    def edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First and last row with ink of each column, int (width,)."""
-        return self.ink.argmax(axis=0), len(self.ink) - 1 - self.ink[::-1].argmax(axis=0)
-
-    @cached_property
-    def middle(self) -> np.ndarray:
-        """Mean row of each column's ink, (width,)."""
-        rows = np.arange(len(self.ink), dtype=np.float32)
-        return rows @ self.ink / np.maximum(self.ink.sum(axis=0), 1)
-
-    @cached_property
-    def spikes(self) -> list[tuple[int, int]]:
-        """First column and end of each place where the stroke is steep."""
-        steep = self.thickness >= np.median(self.thickness) + SPIKE
-        labels, _ = ndimage.label(ndimage.binary_closing(steep, np.ones(5)))
-        return [(found.start, found.stop) for (found,) in ndimage.find_objects(labels)]
-
-    @property
-    def is_line(self) -> bool:
-        """Tells whether it is a thin line that is not straight, or some that cross each other."""
-        return bool(np.percentile(self.thickness, 20) <= MOST_THICK and self.middle.std() >= 1)
-
-    @cached_property
-    def period(self) -> float:
-        """Columns after which a line repeats itself; 0 where it does not."""
-        if not self.is_line or self.runs > MOST_RUNS or self.share < LEAST_WAVE_WIDTH:
-            return 0.0
-        moves = self.middle - self.middle.mean()
-        power = np.square(np.abs(np.fft.rfft(moves, 2 * len(moves))))
-        overlap = np.arange(len(moves), 0, -1)
-        alike = np.fft.irfft(power)[: len(moves)] / overlap  # the shorter the overlap, the less it holds
-        alike = alike[: len(moves) * 2 // 3] / alike[0]
-        below = np.flatnonzero(alike < 0)
-        if not len(below):
-            return 0.0
-        best = int(below[0] + alike[below[0] :].argmax())
-        return float(best) if alike[best] >= LEAST_RECURRENCE else 0.0
 
     @property
     def is_trace(self) -> bool:
@@ -271,7 +205,7 @@ class Stroke:
         return float(np.mean(away**4) / (np.mean(away**2) ** 2 + 1e-9))
 
     def _step(self) -> float:
-        """How far the level moves from before to after a spike, in parts of its height; the median over spikes."""
+        """Returns the shift of the level from before to after spikes, relative to their height, by the median."""
         (top, bottom), steps = self.edges, []
         for start, stop in self.spikes:
             moved = []
@@ -298,19 +232,26 @@ class Stroke:
         kurtosis = np.mean(away**4, axis=0) / (np.mean(away**2, axis=0) ** 2 + 1e-9)
         return bool(np.median(kurtosis) >= LEAST_COMMON_KURTOSIS)
 
+    @cached_property
+    def period(self) -> float:
+        """Columns after which a line repeats itself; 0 where it does not."""
+        if not self.is_line or self.runs > MOST_RUNS or self.share < LEAST_WAVE_WIDTH:
+            return 0.0
+        moves = self.middle - self.middle.mean()
+        power = np.square(np.abs(np.fft.rfft(moves, 2 * len(moves))))
+        overlap = np.arange(len(moves), 0, -1)
+        alike = np.fft.irfft(power)[: len(moves)] / overlap  # the shorter the overlap, the less it holds
+        alike = alike[: len(moves) * 2 // 3] / alike[0]
+        below = np.flatnonzero(alike < 0)
+        if not len(below):
+            return 0.0
+        best = int(below[0] + alike[below[0] :].argmax())
+        return float(best) if alike[best] >= LEAST_RECURRENCE else 0.0
+
     @property
-    def moves(self) -> tuple[float, float]:
-        """How much the stroke moves in the half cycle before its spikes, and after them, summed over spikes."""
-        centres = [(start + stop) / 2 for start, stop in self.spikes]
-        cycle = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
-        if cycle < 12:
-            return 0.0, 0.0
-        near, far, sums = int(0.08 * cycle), int(0.45 * cycle), np.zeros(2)
-        for start, stop in self.spikes:
-            parts = self.middle[max(0, start - far) : max(0, start - near)], self.middle[stop + near : stop + far]
-            if min(len(part) for part in parts) >= 0.9 * (far - near):
-                sums += [np.abs(part - np.median(part)).mean() for part in parts]
-        return float(sums[0]), float(sums[1])
+    def is_line(self) -> bool:
+        """Tells whether it is a thin line that is not straight, or some that cross each other."""
+        return bool(np.percentile(self.thickness, 20) <= MOST_THICK and self.middle.std() >= 1)
 
     @cached_property
     def pulse(self) -> int | None:
@@ -337,6 +278,66 @@ class Stroke:
         if joined[0] and empty[1] and feet[1]:
             return 1
         return -1 if joined[1] and empty[0] and feet[0] else None
+
+    @property
+    def moves(self) -> tuple[float, float]:
+        """Movement of the stroke in the half cycle before its spikes, and in that after them, summed over spikes."""
+        centres = [(start + stop) / 2 for start, stop in self.spikes]
+        cycle = float(np.median(np.diff(centres))) if len(centres) > 1 else 0.0
+        if cycle < 12:
+            return 0.0, 0.0
+        near, far, sums = int(0.08 * cycle), int(0.45 * cycle), np.zeros(2)
+        for start, stop in self.spikes:
+            parts = self.middle[max(0, start - far) : max(0, start - near)], self.middle[stop + near : stop + far]
+            if min(len(part) for part in parts) >= 0.9 * (far - near):
+                sums += [np.abs(part - np.median(part)).mean() for part in parts]
+        return float(sums[0]), float(sums[1])
+
+    @cached_property
+    def spikes(self) -> list[tuple[int, int]]:
+        """First column and end of each place where the stroke is steep."""
+        steep = self.thickness >= np.median(self.thickness) + SPIKE
+        labels, _ = ndimage.label(ndimage.binary_closing(steep, np.ones(5)))
+        return [(found.start, found.stop) for (found,) in ndimage.find_objects(labels)]
+
+    @cached_property
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last row with ink of each column, int (width,)."""
+        return self.ink.argmax(axis=0), len(self.ink) - 1 - self.ink[::-1].argmax(axis=0)
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """Mean row of each column's ink, (width,)."""
+        rows = np.arange(len(self.ink), dtype=np.float32)
+        return rows @ self.ink / np.maximum(self.ink.sum(axis=0), 1)
+
+    @cached_property
+    def thickness(self) -> np.ndarray:
+        """Height of the strokes in each column, (width,)."""
+        return self.ink.sum(axis=0) / np.maximum(self.counts, 1)
+
+    @cached_property
+    def runs(self) -> float:
+        """Number of strokes that a column cuts, on average."""
+        return float(self.counts.mean())
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Number of strokes that each column cuts, int (width,)."""
+        return (self.ink[1:] & ~self.ink[:-1]).sum(axis=0) + self.ink[0]
+
+    @property
+    def share(self) -> float:
+        """Width in widths of the page."""
+        return self.ink.shape[1] / self.page
+
+
+def without_rulings(ink: np.ndarray) -> np.ndarray:
+    """Returns ink (height, width) without what lies on long horizontal lines; they may be a little tilted."""
+    length = max(3, int(RULING * ink.shape[1]))
+    thick = ndimage.maximum_filter1d(ink.view(np.uint8), 3, axis=0)
+    lines = ndimage.maximum_filter1d(ndimage.minimum_filter1d(thick, length, axis=1), length, axis=1)
+    return ink & ~lines.astype(bool)
 
 
 __all__ = ["not_a_page"]

@@ -19,27 +19,27 @@ from scipy import ndimage
 from .image_processing_heartcare import paper_around
 
 PX = 8  # pixels per mm of a flat page
-MOST_PIXELS = 2200  # of the longer side of a picture that is looked at
+MOST_PIXELS = 2200  # most pixels of the longer side of a picture; larger ones are reduced
 TILE = 192  # pixels of the side of a tile whose transform is taken
 MOST_TURN = 0.3  # tangent of the largest angle between the lines of the grid and the picture's sides
-FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # of the distance of two lines, in pixels
-DARKEST = 0.3  # of the paper's brightness; lines of a grid are not darker, and what is counts as much
+FEWEST_PIXELS, MOST_PITCH = 2.4, 52.0  # least and most pixels from one line to the next
+DARKEST = 0.3  # darkness of the darkest lines of a grid; darker points count no more
 BLACK = 0.42  # darkness of the ink of traces in all colours, which is no line of the grid
 STRONG = 12.0  # power of a line of the spectrum in powers around it, from which on it is one
 SEEN = 3.0  # the same, of a line whose place is known
 LEAST_TILES = 0.08  # share of the tiles that have such lines in both directions
-ALIKE = 0.06  # by which the logarithms of two pitches may differ, of one grid seen from aside
+ALIKE = 0.06  # largest difference of the logarithms of two pitches of one grid, seen from aside
 # If the strongest frequency is the harmonic of a lower one, these multiples of the lower one are seen as well.
 HARMONICS = {1: (), 2: (1, 3), 3: (1, 2), 4: (1, 2, 3)}
-FEWEST_PERIODS = 4  # on a tile, of lines that can be told from others
-LOWEST_STRENGTH = 0.4  # of the strongest line of a spectrum, from which on a lower one counts more
+FEWEST_PERIODS = 4  # least periods on a tile of lines that can be told from others
+LOWEST_STRENGTH = 0.4  # share of the strongest line of a spectrum, from which on a lower one counts instead
 MOST_FIVES = 90  # lines on the width of a page, up to which they may be 5 mm apart
-SIGMA_MM = 2.5  # of the window in which the phase is taken
-CELL_MM = 2.5  # of the cells for which it is taken
-NET_MM = 5.0  # of the net by which the page is flattened
-LEAST_SHARE = 0.35  # of the usual strength of the grid, where its phase is trusted
-BEYOND_MM = 8.0  # of paper around the grid that is kept
-MOST_MM = 450.0  # of a page's side
+SIGMA_MM = 2.5  # width of the window in which the phase is taken
+CELL_MM = 2.5  # size of the cells for which it is taken
+NET_MM = 5.0  # distance of the knots of the net by which the page is flattened
+LEAST_SHARE = 0.35  # share of the usual strength of the grid, above which its phase is trusted
+BEYOND_MM = 8.0  # width of the paper around the grid that is kept
+MOST_MM = 450.0  # longest side of a page
 
 
 class NotDigitized(ValueError):
@@ -64,12 +64,6 @@ class Grid:
     angle: float
     spacing: int
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the flat page in pixels."""
-        step = round(NET_MM * PX)
-        return (self.x.shape[1] - 1) * step, (self.x.shape[0] - 1) * step
-
     def flatten(self, picture: Image.Image) -> Image.Image:
         """Returns the flat page."""
         step = round(NET_MM * PX)
@@ -81,6 +75,12 @@ class Grid:
                 quad = [float(axis[corner]) for corner in corners for axis in (self.x, self.y)]
                 mesh.append((box, quad))
         return picture.transform(self.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the flat page in pixels."""
+        step = round(NET_MM * PX)
+        return (self.x.shape[1] - 1) * step, (self.x.shape[0] - 1) * step
 
     def to_picture(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns where points of the flat page, in its pixels, are in the picture."""
@@ -95,22 +95,6 @@ def reduced(picture: Image.Image) -> Image.Image:
         return picture
     size = round(picture.width * scale), round(picture.height * scale)
     return picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
-    """Returns how dark each point is, float32 (height, width) from 0, paper, to 1.
-
-    Args:
-        picture: RGB.
-        darkest: Whether a point counts in its darkest colour, in which lines of any colour are seen, or in its
-            brightest, in which coloured lines are not.
-    """
-    result = None
-    for band in picture.split():
-        paper = np.asarray(paper_around(band).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
-        share = np.asarray(band, np.float32) / np.maximum(paper, 1)
-        result = share if result is None else (np.minimum if darkest else np.maximum)(result, share, out=result)
-    return np.clip(1 - result, 0, 1)
 
 
 def find_grid(picture: Image.Image) -> Grid | None:
@@ -139,6 +123,22 @@ def find_grid(picture: Image.Image) -> Grid | None:
     points = np.stack([u[kept], v[kept], x[kept], y[kept]])
     angle = float(np.degrees(np.arctan2(across[1], across[0])))
     return _net(points, pitch, angle, spacing)
+
+
+def darkness(picture: Image.Image, darkest: bool) -> np.ndarray:
+    """Returns how dark each point is, float32 (height, width) from 0, paper, to 1.
+
+    Args:
+        picture: RGB.
+        darkest: True takes each point in its darkest colour, in which lines of any colour are seen; False in its
+            brightest, in which coloured lines are not.
+    """
+    result = None
+    for band in picture.split():
+        paper = np.asarray(paper_around(band).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
+        share = np.asarray(band, np.float32) / np.maximum(paper, 1)
+        result = share if result is None else (np.minimum if darkest else np.maximum)(result, share, out=result)
+    return np.clip(1 - result, 0, 1)
 
 
 def _find_pitch(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -218,12 +218,12 @@ def _top(three: np.ndarray) -> float:
 
 
 def _spacing(spectra: list[np.ndarray], across: np.ndarray, down: np.ndarray, width: int) -> tuple[float, int]:
-    """Tells of which lines the strongest frequency is. It returns a factor for the frequencies, and the mm between the
-    lines that have the product as theirs.
+    """Tells which lines of the grid the strongest frequency belongs to. It returns the factor from there to the
+    frequency of the finest lines that are seen, and the mm between these.
     """
 
     def strength(factor: float) -> float:
-        """How strong lines of the spectrum are at a multiple of the frequencies, in the weaker direction."""
+        """Returns the strength of the spectrum's lines at a multiple of the frequencies, in the weaker direction."""
         return min(
             float(np.median([_strength(each, carrier * factor, axis) for each in spectra]))
             for axis, carrier in enumerate((across, down))

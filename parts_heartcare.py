@@ -1,10 +1,11 @@
 # Copyright 2026 The HeartcareGPT authors. Licensed under the Apache License, Version 2.0.
-"""Anything that is given as an ECG or a picture, as a part of a message.
+"""Turns anything that is given as an ECG or a picture into a part of a message.
 
 path, bytes, base64, array, ECG, picture, dict --as_part--> {"type": "ecg" or "image", ...}
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ LONGEST_PATH = 1000  # characters; a longer text is base64
 
 
 def as_part(given: Any, **options: Any) -> dict[str, Any]:
-    """Makes a part of a message, as the processor takes it, of one ECG or picture in any form.
+    """Turns one ECG or picture in any form into a part of a message, as the processor takes it.
 
     Args:
         given: A path, URL of a picture, bytes, base64, array (leads, samples), PIL image, `DigitizedPage`, `ECG`, or a
@@ -49,7 +50,7 @@ def as_part(given: Any, **options: Any) -> dict[str, Any]:
 
 
 def part_of_dict(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Makes a part of a message of a dict; see `as_part`."""
+    """Turns a dict into a part of a message; see `as_part`."""
     content = {name: value for name, value in given.items() if value is not None}
     kind, source = content.pop("type", None), content.pop("source", None)
     warnings = content.pop("warnings", None)
@@ -107,10 +108,12 @@ def file_of_text(text: str) -> Path | bytes:
         raise FileNotFoundError(f"{text[:40]!r} is neither a file that exists, nor base64 of one.") from None
 
 
-def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the parts of a message."""
+def read_message(message: dict[str, Any], read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a message with each of its ECGs and pictures read by `read`."""
     content = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(content, str):
+        content = [part if part.get("type") == "text" else read(part) for part in content]
+    return {"role": message["role"], "content": content}
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -119,8 +122,8 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def without_question(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Returns the recording, or the list of several, that one input holds as a dict, and its own "question" and
-    "options", as far as there are any.
+    """Splits an input that is a dict into its recording, or list of recordings, and its own "question" and "options",
+    as far as it has them.
 
     Raises: `ValueError` where other keys stand beside "ecgs".
     """
@@ -139,8 +142,8 @@ def recordings_of(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
-    """Returns the numbers of the first recording or picture of the last message that has any, and of the one after its
-    last; 0 and 0 where no message has any.
+    """Returns the range of the recordings and pictures that a chat asks about, those of the last message that has any:
+    the number of its first one, and of the one after its last; (0, 0) where no message has any.
 
     Args:
         recordings: Parts of each message that are no text.
@@ -150,9 +153,15 @@ def about_of(recordings: list[list[dict[str, Any]]]) -> tuple[int, int]:
     return sum(counts[:last]) if last >= 0 else 0, sum(counts)
 
 
+def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the parts of a message."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 def name_of_repository(name_or_path: str) -> str:
-    """Returns the name of the repository that a model came from: an id on the Hub as it is, and of a folder its last
-    part alone, since the way to it says how a server is built.
+    """Returns the name of the repository that a model came from: an id on the Hub as it is, and the last part of a
+    folder's path alone, since the whole path would tell how a server is built.
     """
     folder = Path(name_or_path)
     is_folder = folder.is_absolute() or name_or_path and folder.is_dir()
@@ -182,7 +191,7 @@ __all__ = [
     "check_options",
     "name_of_repository",
     "name_options",
-    "parts_of",
+    "read_message",
     "recordings_of",
     "text_of",
     "without_question",

@@ -21,7 +21,7 @@ from .paper_heartcare import PX, NotDigitized
 
 # Height in mm of a lead tile at 10 mm/mV, by the page's rows and columns: that of the pages that the ViT learnt from.
 TILE_MM = {"3x4": 36.0, "4x3": 34.0, "6x2": 26.0, "12x1": 16.0}
-# Kind of what is read -> the experts that read it: Beat and what is measured, or the ViT.
+# Kind of an input -> the experts that read it: Beat beside the measurements, or the ViT.
 EXPERTS: dict[str, tuple[str, ...]] = {"ecg": ("ecg",), "image": ("image",), "page": ("ecg", "image")}
 
 
@@ -30,9 +30,9 @@ class Picture:
     """A picture that is read.
 
     Attributes:
-        page: What was digitised; None where that could not be done.
-        reason: Why not, in words; empty for a page that was digitised.
-        refusal: What is wrong with a picture of which nothing is said, as `not_a_page` tells it; None for all others.
+        page: The digitised page; None for a picture that could not be digitised.
+        reason: Words that say why not; empty for a page that was digitised.
+        refusal: Fault of a picture about which nothing is said, as `not_a_page` names it; None for all others.
     """
 
     page: DigitizedPage | None = None
@@ -41,7 +41,7 @@ class Picture:
 
     @property
     def kind(self) -> str:
-        """The kind of what is read, one of `EXPERTS`."""
+        """Kind of the picture, "page" or "image"; see `EXPERTS`."""
         return "image" if self.page is None else "page"
 
     @property
@@ -68,11 +68,11 @@ def read_pictures(
 
     Args:
         parts: Parts of the message.
-        processor: What opens the pictures.
-        is_digitized: Whether pictures are digitised; otherwise, the ViT alone reads them.
+        processor: Image processor that opens the pictures.
+        is_digitized: True to digitise pictures; otherwise the ViT alone reads them.
         layout, speed, gain: As those of `digitize`.
 
-    Returns: the parts, with upright pictures; and what is read of each picture.
+    Returns: the parts, with upright pictures; and the `Picture` of each.
     """
     new, pictures = [], []
     for part in parts:
@@ -136,7 +136,7 @@ def kinds_of(recordings: Iterable[Iterable[dict[str, Any]]], pictures: Sequence[
 
     Args:
         recordings: Parts of each message that are no text, before pictures were digitised.
-        pictures: What is read of each picture.
+        pictures: `Picture` of each picture.
     """
     left: Iterator[Picture] = iter(pictures)
     return [next(left).kind if part["type"] == "image" else "ecg" for parts in recordings for part in parts]

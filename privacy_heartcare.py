@@ -78,7 +78,7 @@ PERSON_IN_FORM = re.compile(
     rf"{PERSON.pattern}|(?<![\w-])(?:{_LABELS_OF_PEOPLE})(?![\w-])|(?:{_SIGNED_BY}|{_BEFUNDET_VON})[ :]*$",
     re.IGNORECASE,
 )
-DEGREES = r"(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"  # behind the name of a physician
+DEGREES = r"(?:M\.?D\b\.?|D\.O\.|Ph\.?D\b\.?|FACC|FESC)(?![\w:])"  # degrees behind the name of a physician
 _DATE = r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}"
 # Parts of a sentence that identify a person by themselves.
 TRACES = re.compile(
@@ -109,8 +109,8 @@ _ECG_WORDS = re.compile(
     r"|vhf|svt|vt|nsr|sr|borderline|low|high|abnorm\w*|ohne|kein\w*|no|not|without)\b",
     re.IGNORECASE,
 )
-DEVICE_REPORT = "device_report"  # column of what the device wrote before an expert changed it
-REASON = "reason_for_admission"  # column of why the patient came
+DEVICE_REPORT = "device_report"  # column of the device's own text, before an expert changed it
+REASON = "reason_for_admission"  # column of the reason why the patient came
 TEXT_COLUMNS = (DEVICE_REPORT, REASON)  # columns of free text
 LEFT_OUT = "left out parts of the report that identify a person"  # a note
 # Full stops behind these end no sentence.
@@ -122,18 +122,27 @@ _ABBREVIATION = re.compile(
 _SENTENCE = re.compile(r"[^.;]*(?:[.;](?=\S)[^.;]*)*[.;]*\s*")
 
 
-def identifies_person(line: str) -> bool:
-    """Tells whether a line of a report identifies a person: a patient, a relative, or somebody who treated or signed.
-
-    Names, birth dates, addresses, phones, mail, and the numbers of patients, orders and visits do, if their wording
-    shows what they are: a label ("Patient ID:", "geb."), a title, a signature ("Confirmed by ...") or their shape
-    ("DOE^JANE", "Doe, Jane", "030/1234567").
+def redact_texts(content: dict) -> dict:
+    """Redacts the texts among the attributes of an `ECG`, the report and the columns of free text, and notes it if
+    anything goes.
 
     Args:
-        line: One line or sentence, in English or German.
+        content: Attributes of an `ECG` by name, as a reader gives them.
+
+    Returns: the same attributes with what is left of the texts.
     """
-    stripped = line.strip(" \t.;:-\r\n")
-    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or is_name(stripped))
+    report, columns = content.get("report", ""), content.get("columns", {})
+    redacted = {name: redact(columns[name]) for name in TEXT_COLUMNS if columns.get(name)}
+    kept = redact(report)
+    if kept == report and all(columns[name] == text for name, text in redacted.items()):
+        return content
+    notes = tuple(content.get("notes", ()))
+    return {
+        **content,
+        "report": kept,
+        "columns": {**columns, **redacted},
+        "notes": notes if LEFT_OUT in notes else (*notes, LEFT_OUT),
+    }
 
 
 def redact(text: str) -> str:
@@ -162,27 +171,18 @@ def redact(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def redact_texts(content: dict) -> dict:
-    """Redacts the texts among the attributes of an `ECG`, the report and the columns of free text, and notes it if
-    anything goes.
+def identifies_person(line: str) -> bool:
+    """Tells whether a line of a report identifies a person: a patient, a relative, or somebody who treated or signed.
+
+    Names, birth dates, addresses, phones, mail, and the numbers of patients, orders and visits do, if their wording
+    shows what they are: a label ("Patient ID:", "geb."), a title, a signature ("Confirmed by ...") or their shape
+    ("DOE^JANE", "Doe, Jane", "030/1234567").
 
     Args:
-        content: Attributes of an `ECG` by name, as a reader gives them.
-
-    Returns: the same attributes with what is left of the texts.
+        line: One line or sentence, in English or German.
     """
-    report, columns = content.get("report", ""), content.get("columns", {})
-    redacted = {name: redact(columns[name]) for name in TEXT_COLUMNS if columns.get(name)}
-    kept = redact(report)
-    if kept == report and all(columns[name] == text for name, text in redacted.items()):
-        return content
-    notes = tuple(content.get("notes", ()))
-    return {
-        **content,
-        "report": kept,
-        "columns": {**columns, **redacted},
-        "notes": notes if LEFT_OUT in notes else (*notes, LEFT_OUT),
-    }
+    stripped = line.strip(" \t.;:-\r\n")
+    return bool(PERSON.search(line) or TRACES.search(line) or _BARE.fullmatch(stripped) or is_name(stripped))
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -199,7 +199,7 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def _without_person(sentence: str) -> str:
-    """A sentence up to what speaks of a person, without numbers and addresses; "" where nothing else is left."""
+    """Returns a sentence up to where it speaks of a person, without numbers and addresses; "" if nothing is left."""
     stripped = sentence.strip(" \t.;:-\r\n")
     if _BARE.fullmatch(stripped) or is_name(stripped):
         return ""
@@ -220,14 +220,13 @@ def is_name(line: str) -> bool:
 
 
 def _could_be_name(line: str) -> bool:
-    """True for a line of at most four capitalized words, or a number or date, that has no word of an ECG report."""
+    """Tells whether a line is at most four capitalized words, a number or a date, without a word of an ECG report."""
     stripped = line.strip(" \t.;:-")
     return bool(_NAME_ALONE.fullmatch(stripped) or _BARE.fullmatch(stripped)) and not _ECG_WORDS.search(stripped)
 
 
 __all__ = [
     "DEGREES",
-    "DEVICE_REPORT",
     "LEFT_OUT",
     "PERSON_IN_FORM",
     "REASON",

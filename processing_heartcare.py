@@ -9,7 +9,7 @@ This is the only preprocessing there is: training, benchmark and serving call it
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -27,7 +27,6 @@ from .configuration_heartcare import (
     nearest_name,
     refuse_unknown,
 )
-from .ecg_heartcare import canonical_lead
 from .extraction_heartcare import BeatFeatureExtractor, PreparedECG, with_records
 from .findings_heartcare import numbers_of, recorded_part
 from .image_processing_heartcare import (
@@ -38,7 +37,6 @@ from .image_processing_heartcare import (
     flat_list,
 )
 from .measuring_heartcare import measurement_line
-from .reading_heartcare import read_ecg
 
 
 class NoKwargs(TypedDict, total=False):
@@ -66,8 +64,8 @@ class HeartcareProcessor(ProcessorMixin):
     Args:
         image_processor (`ECGImageProcessor`), feature_extractor (`BeatFeatureExtractor`), tokenizer: The three parts.
         image_slots_per_tile (`int`): Number of tokens of each lead tile; the model's config has the same.
-        write_measurements (`bool`): Whether the measured numbers of each signal are written behind its tokens, as one
-            short line; the model must have learnt to read it.
+        write_measurements (`bool`): True writes the measured numbers of each signal behind its tokens, as one short
+            line; the model must have learnt to read it.
         evidence_tokens (`int`): Number of placeholders behind those of each ECG for what was found and measured; the
             model's config has the same.
         chat_template (`str`): Jinja template that knows content of the types "ecg" and "image".
@@ -95,7 +93,7 @@ class HeartcareProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of what the processor gives, in the order of its parts."""
+        """Names of the processor's outputs, in the order of its parts."""
         return [*super().model_input_names, *(["ecg_numbers"] if self.evidence_tokens else [])]
 
     @classmethod
@@ -108,8 +106,8 @@ class HeartcareProcessor(ProcessorMixin):
         chat_template: str | None = None,
         **kwargs: Any,
     ) -> "HeartcareProcessor":
-        """Makes the processor of the model that `HeartcareForConditionalGeneration.from_backbones` builds of these
-        parts.
+        """Makes the processor of the model that `HeartcareForConditionalGeneration.from_backbones` builds from
+        these parts.
 
         Args:
             text, vision, beat, image_slots_per_tile, kwargs: As there; `vision` and `beat` may also be configurations.
@@ -140,6 +138,27 @@ class HeartcareProcessor(ProcessorMixin):
         # The parts are known, so that no remote code has to be trusted for them.
         parts = ECGImageProcessor, BeatFeatureExtractor, AutoTokenizer
         return [part.from_pretrained(pretrained_model_name_or_path, **kwargs) for part in parts]
+
+    def collate_chats(self, chats: Sequence[list[dict] | Mapping[str, list[dict]]]) -> BatchFeature:
+        """Makes a batch for training of finished chats, as a `data_collator` of [`transformers.Trainer`].
+
+        Args:
+            chats: Chats whose answers are learnt, each a list of messages as `apply_chat_template` takes them, or a row
+                of a data set with such a list under "messages".
+
+        Returns: the model's inputs, and `labels`, int64 (chats, tokens): the tokens of the assistant's messages, and
+            -100 everywhere else.
+
+        Raises: `ValueError` when a chat has no assistant's message.
+        """
+        conversations = [chat["messages"] if isinstance(chat, Mapping) else chat for chat in chats]
+        for number, conversation in enumerate(conversations):
+            if not any(message["role"] == "assistant" for message in conversation):
+                raise ValueError(f"Chat {number} has no message of the assistant, so that there is nothing to learn.")
+        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
+        batch = self.apply_chat_template(conversations, **options, processor_kwargs={"padding": True})
+        batch["labels"] = batch["input_ids"].masked_fill(batch.pop("assistant_masks") == 0, -100)
+        return batch
 
     def apply_chat_template(self, conversation: list, *args: Any, **kwargs: Any) -> Any:
         """Renders chats as `ProcessorMixin.apply_chat_template` does, with ECGs and pictures in their content.
@@ -201,7 +220,7 @@ class HeartcareProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """Turns ECGs, images and text into `input_ids`, `attention_mask`, and `input_values`, `ecg_attention_mask`,
         `lead_mask` (see [`BeatFeatureExtractor`]), and `pixel_values` (see [`ECGImageProcessor`]); for a model with
-        evidence tokens also `ecg_numbers`, float32 (ecgs, numbers), what was measured.
+        evidence tokens also `ecg_numbers`, the measured numbers, float32 (ecgs, numbers).
 
         Args:
             images, ecg: As those two take them, in the order of their placeholders in the texts.
@@ -278,16 +297,11 @@ class HeartcareProcessor(ProcessorMixin):
         """Returns the placeholders of one picture."""
         return self.image_token * self.tokens_per_image
 
-    @property
-    def tokens_per_image(self) -> int:
-        """Number of placeholders of one picture."""
-        return len(LEADS) * self.image_slots_per_tile
-
     def _get_num_multimodal_tokens(
         self, image_sizes: Sequence[Sequence[int]] | None = None, **kwargs: Any
     ) -> MultiModalData:
-        """Numbers of placeholders and of rows of `pixel_values` for pictures of these sizes (height, width), which vLLM
-        plans its memory with: none for a picture that is refused for its size, so that none such is tried.
+        """Returns the numbers of placeholders and of rows of `pixel_values` for pictures of these sizes (height,
+        width), which vLLM plans its memory with; 0 for a size that is refused, so that vLLM tries no such picture.
         """
         if image_sizes is None:
             return MultiModalData()
@@ -296,6 +310,11 @@ class HeartcareProcessor(ProcessorMixin):
             num_image_tokens=[self.tokens_per_image * each for each in taken],
             num_image_patches=[int(each) for each in taken],
         )
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Number of placeholders of one picture."""
+        return len(LEADS) * self.image_slots_per_tile
 
     def _process_audio(self, audio: list[tuple[PreparedECG, str]], **kwargs):
         features = self.feature_extractor.pad([ecg.signal for ecg, _ in audio], [ecg.lead_mask for ecg, _ in audio])
@@ -317,8 +336,8 @@ class HeartcareProcessor(ProcessorMixin):
             raise ValueError(str(error).replace("`audio`", "`ecg`")) from None
 
     def answer_ids(self, options: list[str]) -> list[list[int]]:
-        """Returns the token ids of each option of a closed question as a whole answer, which is a sentence with its end
-        token: what `HeartcareForConditionalGeneration.score_answers` takes for one prompt.
+        """Returns the token ids of each option of a closed question as a whole answer, a sentence with its end token,
+        as `HeartcareForConditionalGeneration.score_answers` takes them for one prompt.
 
         Args:
             options: Texts, none of them empty.
@@ -348,4 +367,4 @@ TEMPLATE_KEYWORDS = tuple(
 
 HeartcareProcessor.register_for_auto_class()
 
-__all__ = ["BeatFeatureExtractor", "HeartcareProcessor", "PreparedECG", "canonical_lead", "read_ecg"]
+__all__ = ["BeatFeatureExtractor", "HeartcareProcessor", "PreparedECG"]

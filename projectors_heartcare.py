@@ -82,7 +82,7 @@ class EvidenceProjector(nn.Module):
         return self.linear_2(self.act(self.linear_1(given))).unflatten(-1, (self.tokens, self.width))
 
     def blank(self, device: torch.device) -> torch.Tensor:
-        """Returns what is made of zeros, (1, tokens * width), for a step that has no ECG."""
+        """Returns the projection of zeros, (1, tokens * width), for a step of training that has no ECG."""
         weight = self.linear_1.weight
         return self.linear_2(self.act(self.linear_1(weight.new_zeros(1, weight.shape[1], device=device))))
 

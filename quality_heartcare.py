@@ -3,8 +3,8 @@
 
     uncleaned leads --still for a second: off--> the rest --> drift, noise, hum, clipped
 
-All numbers are those of the recording before cleaning, at its own sampling rate. Whether a recording is an ECG at all
-is told by `recognition_heartcare`.
+All numbers are those of the recording before cleaning, at its own sampling rate. `recognition_heartcare` tells whether
+a recording is an ECG at all.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from .configuration_heartcare import LEADS
 
 FLAT_SECONDS = 1.0  # a lead that holds one value for as long is off: no heart, filter or converter is as still
 POWER_LINES = (50.0, 60.0)  # Hz
-HUM_SECONDS = 2.0  # of the stretches in which hum is measured; the line's frequency wanders too much for longer ones
+HUM_SECONDS = 2.0  # stretches in which hum is measured; over longer ones the line's frequency wanders too much
 GOLDEN = (np.sqrt(5) - 1) / 2  # the number that is farthest from all simple fractions
 STILL_MV = 1e-6  # a smaller step from one sample to the next is none
-FLAT_MV = 0.02  # from lowest to highest value, of a lead that shows no waves
-RANGE_MV = (FLAT_MV, 20.0)  # from lowest to highest value, without the extreme hundredths; outside of it a lead is off
+FLAT_MV = 0.02  # range from lowest to highest value of a lead that shows no waves
+RANGE_MV = (FLAT_MV, 20.0)  # range of a lead without its extreme hundredths; outside of this the lead is off
 # The limits from which on a lead is named are those of the eye: half a millimetre of noise, half a centimetre of drift.
 NOISE_UV = 50.0
 DRIFT_MV = 0.5
-CLIPPED_SHARE = 0.02  # of the samples
-MISSING_SHARE = 0.02  # of the samples
-OFF_SHARE = 0.9  # of the recorded samples
+CLIPPED_SHARE = 0.02  # share of the samples
+MISSING_SHARE = 0.02  # share of the samples
+OFF_SHARE = 0.9  # share of the recorded samples
 
 
 @dataclass
@@ -62,6 +62,37 @@ class LeadQuality:
     def as_dict(self) -> dict[str, list[str]]:
         """Returns the faults by the lead's name, for those of the twelve leads that have any."""
         return {name: faults for name, faults in zip(LEADS, self.faults) if faults}
+
+
+def plain_quality(
+    signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """Measures an uncleaned ECG as `lead_quality` does, and returns plain values for replies in JSON.
+
+    Args:
+        signal: (leads, samples) in mV, NaN where nothing was recorded.
+        sampling_rate: Hz.
+        lead_names: Names of the leads.
+
+    Returns: Lead -> "drift_mv", "noise_uv", "hum_uv", "off" and "clipped" (the last two are shares from 0 to 1), for
+        leads with any recorded sample; None for a number that cannot be measured.
+    """
+    quality = lead_quality(signal, sampling_rate)
+    numbers = {
+        "drift_mv": (quality.drift, 3),
+        "noise_uv": (quality.noise, 1),
+        "hum_uv": (quality.hum, 1),
+        "off": (quality.off, 3),
+        "clipped": (quality.clipped, 3),
+    }
+    return {
+        lead: {
+            name: round(float(values[row]), digits) if np.isfinite(values[row]) else None
+            for name, (values, digits) in numbers.items()
+        }
+        for row, lead in enumerate(lead_names)
+        if quality.missing[row] < 1
+    }
 
 
 def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
@@ -109,7 +140,7 @@ def lead_quality(signal: np.ndarray, sampling_rate: float) -> LeadQuality:
 
 
 def _numbers(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """Noise, drift, hum, clipped share and range of leads (leads, samples) without gaps: (5, leads)."""
+    """Returns noise, drift, hum, clipped share and range of leads (leads, samples) without gaps: (5, leads)."""
     leads, samples = signal.shape
     steps = np.diff(signal, axis=1)
     low, high = signal.min(axis=1, keepdims=True), signal.max(axis=1, keepdims=True)
@@ -139,14 +170,16 @@ def _some(values: np.ndarray, every: int) -> np.ndarray:
 
 
 def _width(values: np.ndarray, part: int) -> np.ndarray:
-    """The distance from lowest to highest value of each row, without the extreme `part`-ths on either side."""
+    """Returns the distance from lowest to highest value of each row, without a `part`-th of the values on each side."""
     ordered = np.sort(values, axis=1)
     cut = values.shape[1] // part
     return ordered[:, -1 - cut] - ordered[:, cut]
 
 
 def _hum(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """The amplitude in uV of the power line in each lead, the median over stretches of two seconds; NaN without any."""
+    """Returns the amplitude of the power line in each lead in uV, the median over stretches of two seconds; NaN where
+    none can be measured.
+    """
     lines = tuple(line for line in POWER_LINES if line < 0.45 * sampling_rate)
     samples = min(signal.shape[1], round(HUM_SECONDS * sampling_rate))
     if not lines or samples < 0.2 * sampling_rate:
@@ -173,37 +206,6 @@ def longest_run(flags: np.ndarray) -> np.ndarray:
     at = np.arange(1, flags.shape[1] + 1, dtype=np.int32)
     since = at - np.maximum.accumulate(np.where(flags, np.int32(0), at), axis=1)
     return since.max(axis=1, initial=0)
-
-
-def plain_quality(
-    signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str]
-) -> dict[str, dict[str, float | None]]:
-    """Measures an uncleaned ECG as `lead_quality` does, and returns plain values for replies in JSON.
-
-    Args:
-        signal: (leads, samples) in mV, NaN where nothing was recorded.
-        sampling_rate: Hz.
-        lead_names: Names of the leads.
-
-    Returns: Lead -> "drift_mv", "noise_uv", "hum_uv", "off" and "clipped" (the last two are shares from 0 to 1), for
-        leads of which anything was recorded; None is a number that cannot be measured.
-    """
-    quality = lead_quality(signal, sampling_rate)
-    numbers = {
-        "drift_mv": (quality.drift, 3),
-        "noise_uv": (quality.noise, 1),
-        "hum_uv": (quality.hum, 1),
-        "off": (quality.off, 3),
-        "clipped": (quality.clipped, 3),
-    }
-    return {
-        lead: {
-            name: round(float(values[row]), digits) if np.isfinite(values[row]) else None
-            for name, (values, digits) in numbers.items()
-        }
-        for row, lead in enumerate(lead_names)
-        if quality.missing[row] < 1
-    }
 
 
 __all__ = ["LeadQuality", "lead_quality", "longest_run", "plain_quality"]

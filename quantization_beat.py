@@ -11,6 +11,8 @@ from torch import nn
 
 from .configuration_heartcare import ABSENT, BeatConfig
 
+START_ITERATIONS = 10  # steps of the k-means that starts a codebook
+
 
 class VectorQuantizerOutput(NamedTuple):
     """Result of one level: quantized (B, m, D), and three numbers: loss, share of codes used, and perplexity."""
@@ -32,36 +34,6 @@ class QuantizerOutput(NamedTuple):
     perplexity: torch.Tensor
 
 
-def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
-    """Adds up a tensor over the processes that train one model together; one process alone gets its own back."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(x)
-    return x
-
-
-def have_states(count: int, device: torch.device) -> torch.BoolTensor:
-    """Tells which processes have any states in their batch, of which this one has `count`: bool (processes,)."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return torch.tensor([count > 0], device=device)
-    counts = torch.zeros(torch.distributed.get_world_size(), device=device)
-    counts[torch.distributed.get_rank()] = count
-    return sum_over_processes(counts) > 0
-
-
-def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Gives the value of `target`, and carries the gradient back to `source` by the rotation and scaling that maps one
-    to the other (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D).
-    """
-    norm_s, norm_t = (
-        source.norm(dim=-1, keepdim=True).clamp(min=1e-6),
-        target.norm(dim=-1, keepdim=True).clamp(min=1e-6),
-    )
-    s, t = (source / norm_s).detach(), (target / norm_t).detach()
-    w = nn.functional.normalize(s + t, dim=-1)
-    rotated = source - 2 * (source * w).sum(-1, keepdim=True) * w + 2 * (source * s).sum(-1, keepdim=True) * t
-    return rotated * (norm_t / norm_s).detach()
-
-
 class BeatVectorQuantizer(nn.Module):
     """One level: the nearest code of its own codebook, which follows the data as a moving average.
 
@@ -79,7 +51,7 @@ class BeatVectorQuantizer(nn.Module):
         self.register_buffer("codebook_uses", torch.zeros(config.codebook_size))
 
     def initial_codes(self, num_codes: int, width: int) -> torch.Tensor:
-        """Codes (K, D) before the k-means start: all different, and always the same for a level, as buffers are."""
+        """Returns the codes (K, D) before the k-means start: all different, and the same each time for a level."""
         angle = torch.arange(1, num_codes + 1)[:, None] * torch.arange(1, width + 1) * 0.618 + self.level
         return self.initial_range * 2**0.5 * torch.sin(angle)
 
@@ -91,23 +63,6 @@ class BeatVectorQuantizer(nn.Module):
             if (moved := getattr(self, name)).dtype != torch.float32:
                 setattr(self, name, buffer.to(moved.device))
         return self
-
-    def nearest(self, hidden_states: torch.Tensor, n: int = 1) -> tuple[torch.Tensor, torch.LongTensor]:
-        """Finds the n nearest codes: (..., D) -> squared distances and codes, both (..., n), nearest first.
-
-        It computes in float32 under autocast too, since a rounded distance is another code.
-        """
-        with torch.autocast(hidden_states.device.type, enabled=False):
-            flat = hidden_states.float().flatten(0, -2)
-            # |x|^2 is the same for all codes, so only the distances that are returned need it.
-            scores = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
-            least, codes = scores.topk(n, largest=False) if n > 1 else scores.min(-1, keepdim=True)
-            distances = least + flat.square().sum(1, keepdim=True)
-        return tuple(result.view(*hidden_states.shape[:-1], n) for result in (distances, codes))
-
-    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """Looks codes up: (...) -> (..., D); absent codes (-1) give 0."""
-        return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
 
     def forward(
         self, hidden_states: torch.Tensor, codes: torch.LongTensor, follow: bool = True
@@ -128,30 +83,17 @@ class BeatVectorQuantizer(nn.Module):
         return VectorQuantizerOutput(quantized, loss, (counts > 0).float().mean(), perplexity)
 
     @torch.no_grad()
-    def start(self, present: torch.Tensor, iterations: int = 10) -> None:
+    def start(self, present: torch.Tensor) -> None:
         """Places the codes by k-means on the states (n, D) of the first batch, of all processes."""
         if not have_states(len(present), present.device).any():
             return
         self.codebook.copy_(self._some_states(present))
-        for _ in range(iterations):
+        for _ in range(START_ITERATIONS):
             codes = self.nearest(present)[1][:, 0]
             counts = sum_over_processes(torch.bincount(codes, minlength=len(self.codebook)).float())
             sums = sum_over_processes(torch.zeros_like(self.codebook).index_add_(0, codes, present))
             self.codebook.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.codebook))
         self.codebook_uses.copy_(counts.clamp(min=1))
-
-    def _some_states(self, present: torch.Tensor) -> torch.Tensor:
-        """Draws one state for each code out of (n, D): (K, D), the same in all processes, which take turns."""
-        drawn = torch.zeros_like(self.codebook)
-        if len(present):
-            drawn = present[torch.randint(len(present), (len(drawn),), device=present.device)]
-        owners = have_states(len(present), present.device)
-        if len(owners) > 1:
-            rank = torch.distributed.get_rank()
-            turns = torch.arange(len(drawn), device=drawn.device) % owners.sum().clamp(min=1)
-            mine = owners[rank] & (turns == owners[:rank].sum())
-            drawn = sum_over_processes(drawn * mine[:, None])
-        return drawn
 
     @torch.no_grad()
     def _follow(self, present: torch.Tensor, codes: torch.LongTensor, counts: torch.Tensor):
@@ -167,6 +109,36 @@ class BeatVectorQuantizer(nn.Module):
         fresh = self._some_states(present)
         self.codebook.copy_(torch.where(dead[:, None], fresh, moved))
         self.codebook_uses.copy_(torch.where(dead, torch.ones_like(uses), uses))
+
+    def _some_states(self, present: torch.Tensor) -> torch.Tensor:
+        """Draws one state for each code out of (n, D): (K, D), the same in all processes, which take turns."""
+        drawn = torch.zeros_like(self.codebook)
+        if len(present):
+            drawn = present[torch.randint(len(present), (len(drawn),), device=present.device)]
+        owners = have_states(len(present), present.device)
+        if len(owners) > 1:
+            rank = torch.distributed.get_rank()
+            turns = torch.arange(len(drawn), device=drawn.device) % owners.sum().clamp(min=1)
+            mine = owners[rank] & (turns == owners[:rank].sum())
+            drawn = sum_over_processes(drawn * mine[:, None])
+        return drawn
+
+    def nearest(self, hidden_states: torch.Tensor, n: int = 1) -> tuple[torch.Tensor, torch.LongTensor]:
+        """Finds the n nearest codes: (..., D) -> squared distances and codes, both (..., n), nearest first.
+
+        It computes in float32 under autocast too, since a rounded distance is another code.
+        """
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            flat = hidden_states.float().flatten(0, -2)
+            # |x|^2 is the same for all codes, so only the distances that are returned need it.
+            scores = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
+            least, codes = scores.topk(n, largest=False) if n > 1 else scores.min(-1, keepdim=True)
+            distances = least + flat.square().sum(1, keepdim=True)
+        return tuple(result.view(*hidden_states.shape[:-1], n) for result in (distances, codes))
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Looks codes up: (...) -> (..., D); absent codes (-1) give 0."""
+        return nn.functional.embedding(codes.clamp(min=0), self.codebook) * (codes != ABSENT)[..., None]
 
 
 class BeatQuantizer(nn.Module):
@@ -192,62 +164,6 @@ class BeatQuantizer(nn.Module):
     def num_levels(self) -> int:
         """Number of levels."""
         return len(self.levels)
-
-    @property
-    def shape_levels(self) -> nn.ModuleList:
-        """The levels that follow each other's residuals: all, or all but a core level of its own."""
-        return self.levels[self.num_core_levels :]
-
-    @torch.no_grad()
-    def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """Finds codes: (B, m, D), (B, m) -> (B, num_levels, m). Never changes a codebook."""
-        codes = self.encode_shape(hidden_states, mask)
-        return torch.cat([self.encode_core(hidden_states, mask), codes], dim=1) if self.num_core_levels else codes
-
-    @torch.no_grad()
-    def encode_core(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """Finds the codes of a core level of its own: (B, m, D), (B, m) -> (B, 1, m), or (B, 0, m) without one."""
-        if not self.num_core_levels:
-            return mask.new_empty((len(mask), 0, mask.shape[1]), dtype=torch.long)
-        return self.levels[0].nearest(self.core_states(hidden_states))[1].mT.masked_fill(~mask[:, None], ABSENT)
-
-    @torch.no_grad()
-    def encode_shape(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """Finds the codes of `shape_levels` together, by a beam search: (B, m, D), (B, m) -> (B, levels, m)."""
-        residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
-        codes: list[torch.Tensor] = []  # of the levels so far, each (B, m, beam)
-        for k, level in enumerate(self.shape_levels, 1):
-            kept = self.beam if k < len(self.shape_levels) else 1
-            n = min(kept, len(level.codebook))
-            distances, code = (result.flatten(-2) for result in level.nearest(residual, n))  # (B, m, beam * n)
-            best = distances.topk(min(kept, distances.shape[-1]), largest=False).indices
-            before, code = best // n, code.gather(-1, best)
-            codes = [earlier.gather(-1, before) for earlier in codes] + [code]
-            kept_residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1]))
-            residual = kept_residual - level.decode(code)
-        return torch.stack([level_codes[..., 0].masked_fill(~mask, ABSENT) for level_codes in codes], dim=1)
-
-    def core_states(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """The states that a core level of its own quantizes, float32: (B, m, D) -> (B, m, D)."""
-        return self.core_proj(hidden_states.to(self.core_proj.weight.dtype)).float()
-
-    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """Looks codes up: (B, num_levels, m) -> (B, m, D) float32, the sum of all levels."""
-        return self.decode_core(codes[:, : self.num_core_levels]) + self.decode_shape(codes[:, self.num_core_levels :])
-
-    def decode_core(self, codes: torch.LongTensor) -> torch.Tensor | float:
-        """Looks the codes of a core level of its own up: (B, 1, m) -> (B, m, D) float32; 0 without one."""
-        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels[: self.num_core_levels]))
-
-    def decode_shape(self, codes: torch.LongTensor) -> torch.Tensor:
-        """Looks the codes of `shape_levels` up: (B, levels, m) -> (B, m, D) float32, their sum."""
-        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.shape_levels))
-
-    def carry_gradient(self, hidden_states: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
-        """Lets the gradient pass the quantizer in training: `quantized` in value, differentiable in `hidden_states`.
-        Subclasses may pass it in another way than by the rotation trick.
-        """
-        return rotate_to(hidden_states, quantized)
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor, follow: bool = True) -> QuantizerOutput:
         """Finds codes as `encode` does, and gives latents, with a gradient in training mode. In training mode the
@@ -286,6 +202,92 @@ class BeatQuantizer(nn.Module):
                 level.start(states)
             if k >= self.num_core_levels:
                 present = present - level.decode(level.nearest(present)[1][:, 0])
+
+    @torch.no_grad()
+    def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Finds codes: (B, m, D), (B, m) -> (B, num_levels, m). Never changes a codebook."""
+        codes = self.encode_shape(hidden_states, mask)
+        return torch.cat([self.encode_core(hidden_states, mask), codes], dim=1) if self.num_core_levels else codes
+
+    @torch.no_grad()
+    def encode_core(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Finds the codes of a core level of its own: (B, m, D), (B, m) -> (B, 1, m), or (B, 0, m) without one."""
+        if not self.num_core_levels:
+            return mask.new_empty((len(mask), 0, mask.shape[1]), dtype=torch.long)
+        return self.levels[0].nearest(self.core_states(hidden_states))[1].mT.masked_fill(~mask[:, None], ABSENT)
+
+    def core_states(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Projects states to those that a core level of its own quantizes, float32: (B, m, D) -> (B, m, D)."""
+        return self.core_proj(hidden_states.to(self.core_proj.weight.dtype)).float()
+
+    @torch.no_grad()
+    def encode_shape(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Finds the codes of `shape_levels` together, by a beam search: (B, m, D), (B, m) -> (B, levels, m)."""
+        residual = hidden_states.float()[..., None, :]  # (B, m, beam, D)
+        codes: list[torch.Tensor] = []  # those of the levels so far, each (B, m, beam)
+        for k, level in enumerate(self.shape_levels, 1):
+            kept = self.beam if k < len(self.shape_levels) else 1
+            n = min(kept, len(level.codebook))
+            distances, code = (result.flatten(-2) for result in level.nearest(residual, n))  # (B, m, beam * n)
+            best = distances.topk(min(kept, distances.shape[-1]), largest=False).indices
+            before, code = best // n, code.gather(-1, best)
+            codes = [earlier.gather(-1, before) for earlier in codes] + [code]
+            kept_residual = residual.gather(2, before[..., None].expand(*before.shape, residual.shape[-1]))
+            residual = kept_residual - level.decode(code)
+        return torch.stack([level_codes[..., 0].masked_fill(~mask, ABSENT) for level_codes in codes], dim=1)
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Looks codes up: (B, num_levels, m) -> (B, m, D) float32, the sum of all levels."""
+        return self.decode_core(codes[:, : self.num_core_levels]) + self.decode_shape(codes[:, self.num_core_levels :])
+
+    def decode_core(self, codes: torch.LongTensor) -> torch.Tensor | float:
+        """Looks the codes of a core level of its own up: (B, 1, m) -> (B, m, D) float32; 0 without one."""
+        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.levels[: self.num_core_levels]))
+
+    def decode_shape(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Looks the codes of `shape_levels` up: (B, levels, m) -> (B, m, D) float32, their sum."""
+        return sum(level.decode(codes[:, k]) for k, level in enumerate(self.shape_levels))
+
+    @property
+    def shape_levels(self) -> nn.ModuleList:
+        """The levels that follow each other's residuals: all, or all but a core level of its own."""
+        return self.levels[self.num_core_levels :]
+
+    def carry_gradient(self, hidden_states: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
+        """Lets the gradient pass the quantizer in training: `quantized` in value, differentiable in `hidden_states`.
+        Subclasses may pass it in another way than by the rotation trick.
+        """
+        return rotate_to(hidden_states, quantized)
+
+
+def rotate_to(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Gives the value of `target`, and carries the gradient back to `source` by the rotation and scaling that maps one
+    to the other (rotation trick, arXiv 2410.06424). (..., D), (..., D) -> (..., D).
+    """
+    norm_s, norm_t = (
+        source.norm(dim=-1, keepdim=True).clamp(min=1e-6),
+        target.norm(dim=-1, keepdim=True).clamp(min=1e-6),
+    )
+    s, t = (source / norm_s).detach(), (target / norm_t).detach()
+    w = nn.functional.normalize(s + t, dim=-1)
+    rotated = source - 2 * (source * w).sum(-1, keepdim=True) * w + 2 * (source * s).sum(-1, keepdim=True) * t
+    return rotated * (norm_t / norm_s).detach()
+
+
+def have_states(count: int, device: torch.device) -> torch.BoolTensor:
+    """Tells which processes have any states in their batch, bool (processes,); this process has `count` of them."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return torch.tensor([count > 0], device=device)
+    counts = torch.zeros(torch.distributed.get_world_size(), device=device)
+    counts[torch.distributed.get_rank()] = count
+    return sum_over_processes(counts) > 0
+
+
+def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
+    """Adds up a tensor over the processes that train one model together; one process alone gets its own back."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(x)
+    return x
 
 
 __all__ = ["BeatQuantizer", "BeatVectorQuantizer", "QuantizerOutput", "VectorQuantizerOutput", "rotate_to"]

@@ -50,12 +50,15 @@ class FileStart(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: its `name`, whether a file `matches` it, and `read`, the reader, which is None for formats that
-    are read by an entry point; these need the extra `extra` of the package. A picture is no recording, so it has
-    neither.
+    """A file format.
 
-    A reader returns the attributes of an `ECG` and "units", as far as the file says them, and "assumed": values that
-    are taken for "units" or "lead_names" unless the caller gives them.
+    Attributes:
+        name: Name of the format.
+        matches: Test of the beginning of a file.
+        read: Reader, path -> the attributes of an `ECG` and "units", as far as the file says them, and "assumed":
+            values that are taken for "units" or "lead_names" unless the caller gives them. None for a format that an
+            entry point reads, and for a picture, which is no recording.
+        extra: Extra of the package that brings the entry point.
     """
 
     name: str
@@ -76,7 +79,7 @@ def says(pattern: str) -> Callable[[FileStart], bool]:
 
 
 def is_scp(start: FileStart) -> bool:
-    """Tells whether a file is SCP-ECG, by the number of its pointer section, and its name or zeros in place of it."""
+    """Tells whether a file is SCP-ECG, by its pointer section: the number 0, and its name or zeros in place of it."""
     content = start.content
     return (
         len(content) >= 32
@@ -90,16 +93,16 @@ def is_scp(start: FileStart) -> bool:
 WFDB_LINE = re.compile(r"^[\w-]+(/\d+)?[ \t]+\d+([ \t]+[\d.]+(/[\d.]+)?(\([-\d.]+\))?([ \t]+\d+)?.*)?$")
 
 
-def first_line(start: FileStart) -> str:
-    """Returns the first line of a text that is neither empty nor a comment."""
-    lines = (line.strip() for line in start.text.splitlines())
-    return next((line for line in lines if line and not line.startswith("#")), "")
-
-
 def is_header(start: FileStart) -> bool:
     """Tells whether a file is the header of a WFDB record."""
     suffix = start.path.suffix.lower() if start.path else ""
     return suffix in ("", ".hea") and WFDB_LINE.match(first_line(start)) is not None
+
+
+def first_line(start: FileStart) -> str:
+    """Returns the first line of a text that is neither empty nor a comment."""
+    lines = (line.strip() for line in start.text.splitlines())
+    return next((line for line in lines if line and not line.startswith("#")), "")
 
 
 def is_matlab(start: FileStart) -> bool:
@@ -171,42 +174,72 @@ EXPECTED = (
 )
 
 
-def detect_format(file: str | Path | bytes) -> Format:
-    """Tells the format of a file by its first bytes, and that of a WFDB record by the header beside them.
+def as_ecg(
+    given: Any,
+    sampling_rate: float | None = None,
+    lead_names: list[str] | tuple[str, ...] | None = None,
+    units: str | None = None,
+) -> ECG:
+    """Makes an `ECG` from whatever a user has.
 
     Args:
-        file: A path, the name of a WFDB record without its ending, or the content.
+        given: A path, bytes or an open file (see `read_ecg`); an array or tensor (leads, samples); an `ECG`; or a
+            mapping with "path", "bytes" or "base64", or with "signal" and the attributes of an `ECG`.
+        sampling_rate, lead_names, units: Stated for an ECG that does not say it itself.
 
-    Raises: `FileNotFoundError` where there is no regular file; `ValueError` for what is empty or of no known format.
+    Raises: as `read_ecg` and `ECG.of`.
     """
-    if isinstance(file, bytes):
-        start, name = file[:SNIFFED_BYTES], UPLOAD
-        path = None
-    else:
-        path, name = Path(file), str(file)
-        if is_record(path):
-            return FORMATS["wfdb"]
-        if not path.is_file():
-            header = "" if path.suffix.lower() in ENDINGS else f", and {path.name}.hea does not exist beside it"
-            raise FileNotFoundError(f"{path} is no file: it does not exist, or is a folder or a device{header}.")
-        with open_regular(path) as opened:
-            start = opened.read(SNIFFED_BYTES)
-    if not start.strip(b"\0 \t\r\n"):
-        raise ValueError(f"{name} is empty.")
-    beginning = FileStart(start, decode(start), path)
-    for format in FORMATS.values():
-        if format.matches(beginning):
-            return format
-    if path is not None and path.suffix.lower() == ".hea":
-        return FORMATS["wfdb"]  # whose reader says what is wrong with the header
-    raise ValueError(f"{name} is no picture and in no known ECG format; {EXPECTED}.")
+    beside = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+    if isinstance(given, Mapping):
+        given = {name: value for name, value in given.items() if value is not None and name != "type"}
+        files = [name for name in ("path", "bytes", "base64") if name in given]
+        for name in ("signal", "ecg"):  # people write {"ecg": "record.hea"}, too
+            if isinstance(given.get(name), (str, Path, bytes)):
+                files.append(name)
+        if not files:
+            return ECG.of(given, **beside)
+        own = {name: given.pop(name) for name in beside if name in given}
+        source = given.pop("source", None)
+        if len(given) > 1:
+            raise ValueError(f"A file is given alone, beside {', '.join(beside)}; got the keys {sorted(given)}.")
+        file = given.pop(files[0])
+        ecg = read_ecg(decode_base64(file) if files[0] == "base64" else file, **beside | own)
+        return ECG.of({**vars(ecg), "units": "mV", "source": source}) if source else ecg
+    if isinstance(given, (str, Path, bytes, bytearray, memoryview)) or hasattr(given, "read"):
+        return read_ecg(given, **beside)
+    return ECG.of(given, **beside)
 
 
-def is_record(path: Path) -> bool:
-    """Tells whether a path names a WFDB record by its name alone, or by its header or signal file."""
-    if path.suffix.lower() in RECORD_FILES:
-        return path.with_suffix(".hea").is_file()
-    return not path.is_file() and path.with_name(path.name + ".hea").is_file()
+def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
+    """Returns lists of `count` sampling rates, lead names and units; a value that is given for all ECGs is repeated.
+
+    Raises: `ValueError` for lists of another length.
+    """
+    one_list = lead_names is not None and all(isinstance(name, str) for name in lead_names)
+    columns = [
+        list(value) if isinstance(value, (list, tuple, np.ndarray)) and not is_one else [value] * count
+        for value, is_one in ((sampling_rate, False), (lead_names, one_list), (units, False))
+    ]
+    if any(len(column) != count for column in columns):
+        numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
+        raise ValueError(f"{count} ECGs but {numbers}; give one for all, or one for each.")
+    return columns
+
+
+def decode_base64(text: str | bytes) -> bytes:
+    """Decodes base64, or a data: URI of it.
+
+    Raises: `ValueError` for what is neither; `TypeError` for what is no text.
+    """
+    if isinstance(text, (bytes, bytearray)):
+        text = bytes(text).decode("ascii", "replace")
+    if not isinstance(text, str):
+        raise TypeError(f"base64 is a text, got {type(text).__name__}.")
+    body = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{text[:40]!r} is no base64 of a file.") from None
 
 
 def read_ecg(
@@ -283,6 +316,44 @@ def read_all(file: IO[bytes]) -> bytes:
     return bytes(content)
 
 
+def detect_format(file: str | Path | bytes) -> Format:
+    """Tells the format of a file by its first bytes, and that of a WFDB record by the header beside them.
+
+    Args:
+        file: A path, the name of a WFDB record without its ending, or the content.
+
+    Raises: `FileNotFoundError` where there is no regular file; `ValueError` for what is empty or of no known format.
+    """
+    if isinstance(file, bytes):
+        start, name = file[:SNIFFED_BYTES], UPLOAD
+        path = None
+    else:
+        path, name = Path(file), str(file)
+        if is_record(path):
+            return FORMATS["wfdb"]
+        if not path.is_file():
+            header = "" if path.suffix.lower() in ENDINGS else f", and {path.name}.hea does not exist beside it"
+            raise FileNotFoundError(f"{path} is no file: it does not exist, or is a folder or a device{header}.")
+        with open_regular(path) as opened:
+            start = opened.read(SNIFFED_BYTES)
+    if not start.strip(b"\0 \t\r\n"):
+        raise ValueError(f"{name} is empty.")
+    beginning = FileStart(start, decode(start), path)
+    for format in FORMATS.values():
+        if format.matches(beginning):
+            return format
+    if path is not None and path.suffix.lower() == ".hea":
+        return FORMATS["wfdb"]  # its reader says what is wrong with the header
+    raise ValueError(f"{name} is no picture and in no known ECG format; {EXPECTED}.")
+
+
+def is_record(path: Path) -> bool:
+    """Tells whether a path names a WFDB record by its name alone, or by its header or signal file."""
+    if path.suffix.lower() in RECORD_FILES:
+        return path.with_suffix(".hea").is_file()
+    return not path.is_file() and path.with_name(path.name + ".hea").is_file()
+
+
 def reader_of(format: Format, source: str) -> Callable[[Path], Any]:
     """Returns the reader of a format.
 
@@ -304,8 +375,8 @@ def reader_of(format: Format, source: str) -> Callable[[Path], Any]:
 
 
 def with_given(source: str, content: Mapping | Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Adds to what a reader gives, a mapping or an object with the attributes of an `ECG`, what the caller says of the
-    file.
+    """Merges the result of a reader, a mapping or an object with the attributes of an `ECG`, with what the caller
+    states about the file.
 
     Raises: `ValueError` where the two contradict each other.
     """
@@ -331,8 +402,8 @@ def with_given(source: str, content: Mapping | Any, given: dict[str, Any]) -> di
 
 
 def same_leads(stated: list[str], given: list[str]) -> bool:
-    """Tells whether lead names that are given do not contradict those of the file; names that are no leads say
-    nothing.
+    """Tells whether given lead names agree with those of the file; a name in the file that is no lead agrees with any
+    other.
     """
     return len(stated) == len(given) and all(
         canonical_lead(name) in (None, canonical_lead(other)) for name, other in zip(stated, given)
@@ -360,74 +431,6 @@ AGREES: dict[str, Callable[[Any, Any], bool]] = {
     "lead_names": same_leads,
     "units": same_units,
 }
-
-
-def as_ecg(
-    given: Any,
-    sampling_rate: float | None = None,
-    lead_names: list[str] | tuple[str, ...] | None = None,
-    units: str | None = None,
-) -> ECG:
-    """Makes an `ECG` of whatever a user has.
-
-    Args:
-        given: A path, bytes or an open file (see `read_ecg`); an array or tensor (leads, samples); an `ECG`; or a
-            mapping with "path", "bytes" or "base64", or with "signal" and the attributes of an `ECG`.
-        sampling_rate, lead_names, units: What `given` does not say itself.
-
-    Raises: as `read_ecg` and `ECG.of`.
-    """
-    beside = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
-    if isinstance(given, Mapping):
-        given = {name: value for name, value in given.items() if value is not None and name != "type"}
-        files = [name for name in ("path", "bytes", "base64") if name in given]
-        for name in ("signal", "ecg"):  # people write {"ecg": "record.hea"}, too
-            if isinstance(given.get(name), (str, Path, bytes)):
-                files.append(name)
-        if not files:
-            return ECG.of(given, **beside)
-        own = {name: given.pop(name) for name in beside if name in given}
-        source = given.pop("source", None)
-        if len(given) > 1:
-            raise ValueError(f"A file is given alone, beside {', '.join(beside)}; got the keys {sorted(given)}.")
-        file = given.pop(files[0])
-        ecg = read_ecg(decode_base64(file) if files[0] == "base64" else file, **beside | own)
-        return ECG.of({**vars(ecg), "units": "mV", "source": source}) if source else ecg
-    if isinstance(given, (str, Path, bytes, bytearray, memoryview)) or hasattr(given, "read"):
-        return read_ecg(given, **beside)
-    return ECG.of(given, **beside)
-
-
-def one_for_each(count: int, sampling_rate: Any, lead_names: Any, units: Any) -> list[list]:
-    """Spreads what is given for all ECGs over `count` of them: lists of sampling rates, lead names and units.
-
-    Raises: `ValueError` for lists of another length.
-    """
-    one_list = lead_names is not None and all(isinstance(name, str) for name in lead_names)
-    columns = [
-        list(value) if isinstance(value, (list, tuple, np.ndarray)) and not is_one else [value] * count
-        for value, is_one in ((sampling_rate, False), (lead_names, one_list), (units, False))
-    ]
-    if any(len(column) != count for column in columns):
-        numbers = "{} sampling rates, {} lists of lead_names, {} units".format(*map(len, columns))
-        raise ValueError(f"{count} ECGs but {numbers}; give one for all, or one for each.")
-    return columns
-
-
-def decode_base64(text: str | bytes) -> bytes:
-    """Decodes base64, or a data: URI of it.
-
-    Raises: `ValueError` for what is neither; `TypeError` for what is no text.
-    """
-    if isinstance(text, (bytes, bytearray)):
-        text = bytes(text).decode("ascii", "replace")
-    if not isinstance(text, str):
-        raise TypeError(f"base64 is a text, got {type(text).__name__}.")
-    body = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode("".join(body.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"{text[:40]!r} is no base64 of a file.") from None
 
 
 __all__ = [

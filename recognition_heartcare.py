@@ -20,29 +20,29 @@ from .configuration_heartcare import LEADS
 from .delineation_heartcare import LEAST_RATE, find_r_peaks
 from .quality_heartcare import FLAT_MV, POWER_LINES, longest_run
 
-LEAST_SECONDS = 0.9  # of a stretch; a shorter one need not hold a beat
-WINDOW_SECONDS = 60.0  # at most, that are looked at together; a long recording is an ECG when one such part is
+LEAST_SECONDS = 0.9  # a shorter stretch need not hold a beat
+WINDOW_SECONDS = 60.0  # longest part that is looked at; a long recording is an ECG when one such part is
 
-# What ECGs have and other signals have not; the limits were chosen on PTB-XL's folds 1 to 9 and simulated noise.
+# Limits that ECGs keep and other signals do not, chosen on PTB-XL's folds 1 to 9 and simulated noise.
 LEAST_ALIKE = 0.7  # correlation of a beat, from 0.1 s before to 0.35 s after its QRS, with the second most similar one
 LEAST_STEEP = 3.0  # steepness of QRS complexes, times that between them; sine waves have 2.8 at most
 MANY_LEADS = 6
-MOST_STEP = 0.85  # of a complex: from its level before to its level after, in parts of its height
-SHORT_SECONDS = 4.0  # of a stretch; a shorter one may hold only a few complexes, one of them of another form
-SHORTEST_SECONDS = 2.0  # of a stretch; in a shorter one, the ends may cut every complex off
+MOST_STEP = 0.85  # shift of the level from before to after a complex, relative to its height
+SHORT_SECONDS = 4.0  # a shorter stretch may hold only a few complexes, one of them of another form
+SHORTEST_SECONDS = 2.0  # the ends of a shorter stretch may cut every complex off
 FEW = 5  # complexes of a short stretch
 LEAST_ALIKE_OF_FEW = 0.3  # as `LEAST_ALIKE`, for few complexes
 LEAST_STEEP_OF_FEW = 8.0  # as `LEAST_STEEP`, for few complexes
-LEAST_LEFT = 0.02  # of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
+LEAST_LEFT = 0.02  # share of a lead's standard deviation that cleaning leaves; ramps and slow sines have less left
 
 # Fibrillation and flutter of the ventricles: most power near their frequency, over more than one line of the spectrum,
 # and in leads that are seen by few dipoles.
 FLUTTER_HZ = (2.0, 9.0)
-LEAST_FLUTTER_SHARE = 0.7  # of the power
+LEAST_FLUTTER_SHARE = 0.7  # share of the power in this band
 LEAST_FLUTTER_MV = 0.15  # range of the higher leads
-MOST_FLUTTER_STEEP = 6.0  # of what recurs; sawtooth waves have more
+MOST_FLUTTER_STEEP = 6.0  # steepness of complexes that recur; sawtooth waves have more
 LEAST_RELATED = 0.8  # share of the power of related leads in their three strongest components
-MOST_SINE_SHARE = 0.97  # of that power in one sine wave, or in three without a common period
+MOST_SINE_SHARE = 0.97  # share of the power in one sine wave, or in three without a common period
 
 
 def not_an_ecg(signal: np.ndarray, sampling_rate: float) -> dict[str, str]:
@@ -116,7 +116,7 @@ def shows_heartbeats(signal: np.ndarray, sampling_rate: float, recorded: np.ndar
 
 @dataclass(frozen=True)
 class Width:
-    """How complexes of some width are looked for.
+    """Settings of the search for complexes of one width.
 
     Attributes:
         band: Hz, the band that they are steep in.
@@ -132,7 +132,7 @@ class Width:
     least_kurtosis: dict[bool, float]
 
     def filtered(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """Returns what leads (leads, samples) at `rate` Hz have in the band."""
+        """Returns leads (leads, samples) at `rate` Hz, filtered to the band."""
         return scipy_signal.sosfiltfilt(
             _sections(self.band, rate), signal, axis=1, padlen=min(signal.shape[1] - 1, 100)
         )
@@ -150,7 +150,7 @@ def _sections(band: tuple[float, float], rate: float) -> np.ndarray:
 
 
 QRS = Width((5.0, 25.0), seconds=0.12, reach=0.1, least_kurtosis={True: 2.6, False: 2.6})
-# Of ventricles that beat by themselves; slow noise looks like them in one lead, but not in many.
+# The complexes of ventricles that beat by themselves; slow noise looks like them in one lead, but not in many.
 WIDE_QRS = Width((1.5, 12.0), seconds=0.25, reach=0.2, least_kurtosis={True: 2.6, False: 4.0})
 
 
@@ -164,7 +164,7 @@ class Complexes:
         compared: Number of complexes that are far enough from both ends to be compared.
         alike: Median correlation of a complex and what follows it with the second most similar one.
         steep: Steepness of the complexes, times that of the quietest quarter of the stretch.
-        step: How far the level moves from before to after a complex, in parts of the complex's height; the median over
+        step: Shift of the level from before to after a complex, relative to the complex's height; the median over
             leads.
         kurtosis: Kurtosis of the cleaned leads, the median over leads; 3 is that of normal noise.
         least_kurtosis: Least kurtosis of leads with such complexes.
@@ -221,33 +221,14 @@ class Complexes:
         return self.step <= MOST_STEP and self.kurtosis >= self.least_kurtosis
 
 
-def thinned(signal: np.ndarray, sampling_rate: float, least_rate: float = 125) -> tuple[np.ndarray, float]:
-    """Returns leads (leads, samples) as means of neighbouring samples, and their rate: as low as possible, but not less
-    than `least_rate` Hz.
-    """
-    every = max(1, int(sampling_rate // least_rate))
-    stop = signal.shape[1] // every * every
-    return sum(signal[:, first:stop:every] for first in range(every)) / every, sampling_rate / every
-
-
 def _highest(steepness: np.ndarray, rate: float) -> np.ndarray:
-    """Peaks of (samples,) that are at least 0.4 times as high as the highest."""
+    """Finds the peaks of (samples,) that are at least 0.4 times as high as the highest."""
     return scipy_signal.find_peaks(steepness, height=0.4 * steepness.max(), distance=round(0.24 * rate))[0]
 
 
-def _around(rate: float) -> tuple[int, int]:
-    """Samples of a beat before and after its QRS."""
-    return round(0.1 * rate), round(0.35 * rate)
-
-
-def _cut(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Returns the signal around each peak, (peaks, leads, before + after + 1)."""
-    return signal[:, peaks[:, None] + np.arange(-before, after + 1)].transpose(1, 0, 2)
-
-
-def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float, reach: int = 4) -> np.ndarray:
+def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float) -> np.ndarray:
     """Moves the peaks to where they lie best on their median; without those that an end of the stretch cuts off."""
-    half, (before, after) = round(0.08 * rate), _around(rate)
+    half, reach, (before, after) = round(0.08 * rate), 4, _around(rate)
     low, high = before + reach, band.shape[1] - 1 - after - reach
     peaks = peaks[(peaks >= low) & (peaks <= high)]
     for _ in range(2 if len(peaks) > 1 else 0):
@@ -261,8 +242,8 @@ def _aligned(band: np.ndarray, peaks: np.ndarray, rate: float, reach: int = 4) -
 
 
 def _alike(beats: np.ndarray) -> float:
-    """Correlation of each beat of (beats, leads, samples) with the second most similar one, the median over beats; of
-    few beats, with the most similar one. Of many, one may be alike by chance.
+    """Returns the correlation of each beat of (beats, leads, samples) with the second most similar one, since one of
+    many may be alike by chance; with the most similar one of few beats. The result is the median over beats.
     """
     flat = (beats - beats.mean(-1, keepdims=True)).reshape(len(beats), -1)
     flat = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12)
@@ -272,7 +253,9 @@ def _alike(beats: np.ndarray) -> float:
 
 
 def _step(signal: np.ndarray, peaks: np.ndarray, reach: int, rate: float) -> float:
-    """How far the level moves from `reach` samples before to as many after a peak, in parts of the range between."""
+    """Returns the shift of the level from `reach` samples before the peaks to as many after, relative to the range
+    between; the median over leads.
+    """
     peaks, ends = peaks[(peaks >= reach) & (peaks < signal.shape[1] - reach)], max(1, round(0.04 * rate))
     if not len(peaks):
         return 1.0
@@ -281,25 +264,14 @@ def _step(signal: np.ndarray, peaks: np.ndarray, reach: int, rate: float) -> flo
     return float(np.median(np.median(moved, axis=0) / (np.median(np.ptp(beats, axis=2), axis=0) + 1e-9)))
 
 
-def spectrum(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the frequencies in Hz, (n,), and the share of each in the power of each lead, (leads, n)."""
-    centred = signal - signal.mean(axis=1, keepdims=True)
-    power = np.square(np.abs(np.fft.rfft(centred * np.hanning(signal.shape[1]), axis=1)))
-    return np.fft.rfftfreq(signal.shape[1], 1 / rate), power / (power.sum(axis=1, keepdims=True) + 1e-30)
+def _around(rate: float) -> tuple[int, int]:
+    """Returns the samples of a beat before and after its QRS."""
+    return round(0.1 * rate), round(0.35 * rate)
 
 
-def line_shares(frequencies: np.ndarray, power: np.ndarray, lines: int) -> list[tuple[float, float]]:
-    """Returns the frequency and the share of the strongest lines of a spectrum (n,), as wide as a window of Hann
-    makes them, five bins.
-    """
-    width, power, found = 2, power.copy(), []
-    for _ in range(lines):
-        sums = np.convolve(power, np.ones(2 * width + 1), mode="same")
-        at = int(sums.argmax())
-        line = slice(max(0, at - width), at + width + 1)
-        found.append((float(frequencies[line] @ power[line] / (sums[at] + 1e-30)), float(sums[at])))
-        power[line] = 0
-    return found
+def _cut(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Returns the signal around each peak, (peaks, leads, before + after + 1)."""
+    return signal[:, peaks[:, None] + np.arange(-before, after + 1)].transpose(1, 0, 2)
 
 
 def is_flutter(cleaned: np.ndarray, rate: float) -> bool:
@@ -316,13 +288,6 @@ def is_flutter(cleaned: np.ndarray, rate: float) -> bool:
     return are_related(cleaned)
 
 
-def are_related(signal: np.ndarray) -> bool:
-    """Tells whether three dipoles explain most of leads (leads, samples), as they do of an ECG."""
-    scaled = signal / (signal.std(axis=1, keepdims=True) + 1e-9)
-    strengths = np.square(np.linalg.svd(scaled, compute_uv=False))
-    return bool(strengths[:3].sum() >= LEAST_RELATED * strengths.sum())
-
-
 def sine_share(signal: np.ndarray, rate: float) -> float:
     """Returns the share of the power below some 10 Hz that a sine wave explains in leads (leads, samples), the median
     over leads.
@@ -330,7 +295,7 @@ def sine_share(signal: np.ndarray, rate: float) -> float:
     signal, rate = thinned(signal, rate, 25)
     samples, count = signal.shape[1], 16 * signal.shape[1]
     power = np.square(np.abs(np.fft.rfft(signal, count, axis=1)))
-    power[:, : round(count / rate)] = 0  # what is slower than 1 Hz is drift
+    power[:, : round(count / rate)] = 0  # slower waves than 1 Hz are drift
     shares = []
     for lead, frequency in zip(signal, power.argmax(axis=1) / count):
         angles = 2 * np.pi * frequency * np.arange(samples)
@@ -345,29 +310,15 @@ def _are_tones(frequencies: np.ndarray, power: np.ndarray) -> bool:
     if not lines:
         return False
     times = np.array([max(pair) / min(pair) for pair in ((lines[0][0], other) for other, _ in lines[1:])])
-    apart = (times > 1.3) & (np.abs(times - np.round(times)) > 0.1)  # what is nearer is the same line, modulated
+    apart = (times > 1.3) & (np.abs(times - np.round(times)) > 0.1)  # a nearer one is the same line, modulated
     return sum(share for _, share in lines) > MOST_SINE_SHARE and bool(apart.any())
 
 
-def are_square(leads: np.ndarray) -> np.ndarray:
-    """Tells which leads (leads, samples) keep to two levels, as calibration pulses do: bool (leads,)."""
-    ordered = np.sort(leads, axis=1)
-    cut = leads.shape[1] // 33
-    levels = ordered[:, [cut, -1 - cut]]
-    near = 0.12 * (levels[:, 1] - levels[:, 0])
-    shares = (np.abs(leads[:, None] - levels[:, :, None]) <= near[:, None, None]).mean(axis=2)
-    return (shares.sum(axis=1) > 0.9) & (shares.min(axis=1) > 0.04)
-
-
-def are_straight(leads: np.ndarray, rate: float) -> np.ndarray:
-    """Tells which leads (leads, samples) move along straight lines for the most part: bool (leads,)."""
-    lag = max(1, round(0.04 * rate))
-    steps = leads[:, lag:] - leads[:, :-lag]
-    sizes = np.abs(steps)
-    bends = np.abs(steps[:, lag:] - steps[:, :-lag])
-    usual = np.sort(sizes, axis=1)[:, sizes.shape[1] // 2]
-    straight = np.where(bends < 0.02 * usual[:, None], sizes[:, lag:], 0).sum(axis=1)
-    return straight > 0.35 * sizes.sum(axis=1)
+def are_related(signal: np.ndarray) -> bool:
+    """Tells whether three dipoles explain most of leads (leads, samples), as they do of an ECG."""
+    scaled = signal / (signal.std(axis=1, keepdims=True) + 1e-9)
+    strengths = np.square(np.linalg.svd(scaled, compute_uv=False))
+    return bool(strengths[:3].sum() >= LEAST_RELATED * strengths.sum())
 
 
 def cause_of(lead: np.ndarray, sampling_rate: float) -> str:
@@ -412,7 +363,7 @@ def _is_triangle(lead: np.ndarray, rate: float) -> str | None:
 
 
 def _is_noise(lead: np.ndarray, rate: float) -> str | None:
-    """Noise of even strength is told by how its power falls with the frequency; bursts, by their strength."""
+    """Tells bursts of noise by their strength, and even noise by how its power falls with the frequency."""
     frequencies, power = spectrum(lead[None], rate)
     inside = (frequencies > 0.5) & (frequencies < 0.45 * rate)
     bands = np.array_split(np.log(frequencies[inside]), 12), np.array_split(power[0][inside], 12)
@@ -424,7 +375,7 @@ def _is_noise(lead: np.ndarray, rate: float) -> str | None:
     return "white noise" if abs(slope) < 0.4 else "coloured noise"
 
 
-# In the order in which they are asked; the last one always answers.
+# The causes are asked in this order; the last one always answers.
 CAUSES: tuple[Callable[[np.ndarray, float], str | None], ...] = (
     _is_hum,
     _is_ramp,
@@ -433,5 +384,57 @@ CAUSES: tuple[Callable[[np.ndarray, float], str | None], ...] = (
     _is_sine,
     _is_noise,
 )
+
+
+def thinned(signal: np.ndarray, sampling_rate: float, least_rate: float = 125) -> tuple[np.ndarray, float]:
+    """Returns leads (leads, samples) as means of neighbouring samples, and their rate: as low as possible, but not less
+    than `least_rate` Hz.
+    """
+    every = max(1, int(sampling_rate // least_rate))
+    stop = signal.shape[1] // every * every
+    return sum(signal[:, first:stop:every] for first in range(every)) / every, sampling_rate / every
+
+
+def are_square(leads: np.ndarray) -> np.ndarray:
+    """Tells which leads (leads, samples) keep to two levels, as calibration pulses do: bool (leads,)."""
+    ordered = np.sort(leads, axis=1)
+    cut = leads.shape[1] // 33
+    levels = ordered[:, [cut, -1 - cut]]
+    near = 0.12 * (levels[:, 1] - levels[:, 0])
+    shares = (np.abs(leads[:, None] - levels[:, :, None]) <= near[:, None, None]).mean(axis=2)
+    return (shares.sum(axis=1) > 0.9) & (shares.min(axis=1) > 0.04)
+
+
+def are_straight(leads: np.ndarray, rate: float) -> np.ndarray:
+    """Tells which leads (leads, samples) move along straight lines for the most part: bool (leads,)."""
+    lag = max(1, round(0.04 * rate))
+    steps = leads[:, lag:] - leads[:, :-lag]
+    sizes = np.abs(steps)
+    bends = np.abs(steps[:, lag:] - steps[:, :-lag])
+    usual = np.sort(sizes, axis=1)[:, sizes.shape[1] // 2]
+    straight = np.where(bends < 0.02 * usual[:, None], sizes[:, lag:], 0).sum(axis=1)
+    return straight > 0.35 * sizes.sum(axis=1)
+
+
+def line_shares(frequencies: np.ndarray, power: np.ndarray, lines: int) -> list[tuple[float, float]]:
+    """Returns the frequency and the share of the strongest lines of a spectrum (n,), as wide as a window of Hann
+    makes them, five bins.
+    """
+    width, power, found = 2, power.copy(), []
+    for _ in range(lines):
+        sums = np.convolve(power, np.ones(2 * width + 1), mode="same")
+        at = int(sums.argmax())
+        line = slice(max(0, at - width), at + width + 1)
+        found.append((float(frequencies[line] @ power[line] / (sums[at] + 1e-30)), float(sums[at])))
+        power[line] = 0
+    return found
+
+
+def spectrum(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the frequencies in Hz, (n,), and the share of each in the power of each lead, (leads, n)."""
+    centred = signal - signal.mean(axis=1, keepdims=True)
+    power = np.square(np.abs(np.fft.rfft(centred * np.hanning(signal.shape[1]), axis=1)))
+    return np.fft.rfftfreq(signal.shape[1], 1 / rate), power / (power.sum(axis=1, keepdims=True) + 1e-30)
+
 
 __all__ = ["not_an_ecg"]

@@ -112,7 +112,6 @@ __all__ = [
     "AXIS",
     "DIAGNOSIS",
     "DIAGNOSTIC_CLASS",
-    "ECTOPY",
     "FORM",
     "NOISE",
     "NORMAL",

@@ -80,7 +80,7 @@ _SAME: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(low|high)(?: qrs)? voltage$", r"\1 qrs voltage"),
     )
 )  # fmt: skip
-# What else means a statement, beside the words of the model's configuration and those that `_SAME` makes the same.
+# Further words of statements, beside those of the model's configuration and those that `_SAME` makes the same.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "NORM": ("normal", "ecg normal", "ok", "fine", "all right", "unremarkable", "within normal limits",
         "normales ekg", "everything ok", "everything normal", "everything all right"),
@@ -186,31 +186,31 @@ def statement_of(words: str, wordings: Mapping[str, str]) -> str | None:
 
 
 def _meant(finding: str, by_words: Mapping[str, str]) -> str | None:
-    """The code of the statement that a finding means, typing errors mended."""
+    """Returns the code of the statement that a finding means, typing errors mended."""
     if len(finding.split()) > _LONGEST_FINDING:
         return None
     vocabulary = sorted({word for words in by_words for word in words.split()})
     return by_words.get(_same(finding)) or by_words.get(_same(mended(_same(finding), vocabulary)))
 
 
-def _same(words: str) -> str:
-    """The wording that stands for all of the same meaning."""
-    for pattern, standard in _SAME:
-        words = pattern.sub(standard, words)
-    return words
-
-
 @lru_cache(maxsize=8)
 def _by_words(wordings: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Words without an article, as `_same` leaves them -> code of the statement."""
+    """Returns a table: words without an article, as `_same` leaves them -> code of the statement."""
     table: dict[str, str] = {}
     for code, words in wordings:
         own = _ARTICLE.sub("", normalize(words))
-        # Where a superclass and a statement have the same words, the statement is meant.
+        # If a superclass and a statement have the same words, the statement is meant.
         for each in map(_same, (own, *SYNONYMS.get(code, ()))):
             if each not in table or table[each].startswith("super:"):
                 table[each] = code
     return table
+
+
+def _same(words: str) -> str:
+    """Returns the wording that stands for all of the same meaning."""
+    for pattern, standard in _SAME:
+        words = pattern.sub(standard, words)
+    return words
 
 
 __all__ = ["asked_statement", "statement_of"]

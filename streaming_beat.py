@@ -65,7 +65,7 @@ class BeatStream:
     Args:
         model (`BeatModel`): Beat in evaluation mode.
         feature_extractor (`BeatFeatureExtractor`): The processor's feature extractor.
-        sampling_rate (`float`): Samples per second of what is pushed.
+        sampling_rate (`float`): Samples per second of the chunks.
         lead_names, units: As for the feature extractor.
         gain (`float`, *optional*): mV; by default that of the first segment with a lead on. It is held for the whole
             stream.
@@ -73,8 +73,8 @@ class BeatStream:
         batch_size (`int`): Largest number of segments that are encoded at once, when a long chunk comes in.
 
     Raises: `ValueError` when model and feature extractor work at different rates, and for an impossible sampling rate,
-        unknown units, a gain that is not above 0, a negative context, lead names none of which is one of the twelve, or
-        a lead twice.
+        unknown units, a gain that is not above 0, a negative context, lead names without any of the twelve, or a lead
+        twice.
     """
 
     def __init__(
@@ -135,19 +135,15 @@ class BeatStream:
     def close(self) -> list[BeatStreamSegment]:
         """Ends the stream, and gives the segments that waited for their context, and the last, shorter one.
 
-        Where what is left is too short to be cleaned, it is cleaned together with more of what comes before it; a whole
-        stream that is too short is given as off, with the warning "too_short".
+        A rest that is too short to be cleaned is cleaned together with more of the signal before it; a whole stream
+        that is too short is returned as off, with the warning "too_short".
         """
         self.closed = True
         segments = -(-self._total() // self.model.config.segment_length)
         return self._encode([self._cut(k) for k in range(self.segment, segments)])
 
-    def _total(self) -> int:
-        """Number of samples that were pushed, at the model's rate."""
-        return round(self.pushed * self.model.config.sampling_rate / self.rate)
-
     def _cut(self, k: int) -> CleanedSegment:
-        """Cuts segment k out of the stream, cleaned, and lets go of what no later segment needs."""
+        """Cuts segment k out of the stream, cleaned, and drops the samples that no later segment needs."""
         start, end = k * self.seconds, (k + 1) * self.seconds
         low, high = (max(0, min(self.pushed, round(t * self.rate))) for t in (start - self.context, end + self.context))
         low = max(0, min(low, high - self.shortest))
@@ -156,7 +152,7 @@ class BeatStream:
         window = self.chunks[0][:, low - self.first : high - self.first]
         cleaned = self._clean(window, start, low, self._total() - k * self.model.config.segment_length)
         self.segment = k + 1
-        # What comes before the next segment's context is let go when it is half of what is held.
+        # Samples before the next segment's context are dropped once they are half of those held.
         keep = min(round((end - self.context) * self.rate), math.floor(end * self.rate) - self.shortest)
         keep = max(0, keep) - self.first
         if 2 * keep >= self.chunks[0].shape[1]:
@@ -180,6 +176,10 @@ class BeatStream:
         part = slice(place, place + length)
         names = quality["warnings"] if lead_mask[:, part].any() else ["off"]
         return CleanedSegment(start, values[:, part], lead_mask[:, part], names)
+
+    def _total(self) -> int:
+        """Returns the number of samples that were pushed, at the model's rate."""
+        return round(self.pushed * self.model.config.sampling_rate / self.rate)
 
     @torch.no_grad()
     def _encode(self, segments: list[CleanedSegment]) -> list[BeatStreamSegment]:

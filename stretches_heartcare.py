@@ -15,9 +15,9 @@ from .cleaning_heartcare import stretches
 from .delineation_heartcare import Delineation, Waves, delineate, find_r_peaks
 from .marking_heartcare import RATE
 
-LEAST_SECONDS = 1.5  # of a column that is delineated by itself
-SAME_COLUMN = 0.8  # of the longer one of two stretches that is in both; with more they belong to one column
-BESIDE = 0.3  # seconds from a border of columns, within which it may cut a beat in two
+LEAST_SECONDS = 1.5  # a shorter column is not delineated by itself
+SAME_COLUMN = 0.8  # overlap of two stretches, relative to the longer one; with more they belong to one column
+BESIDE = 0.3  # seconds from a border of columns, within which the border may cut a beat in two
 ONE_BEAT = 0.25  # seconds; two beats at the border of two columns that are closer are one
 
 
@@ -29,32 +29,12 @@ class Column(NamedTuple):
     stop: int
 
 
-def best_stretch(recorded: np.ndarray) -> slice:
-    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
-    that were recorded all through it.
-
-    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
-
-    Args:
-        recorded: bool (leads, samples).
-    """
-    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
-    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
-    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
-    # The edge from which on each lead was recorded without a gap up to the end of each part.
-    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
-    starts = np.sort(edges[since], axis=0)  # from those of row k on, k + 1 leads were recorded
-    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
-    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
-    return slice(int(starts[count, last]), int(edges[last + 1]))
-
-
 def delineate_stretches(
     signal: np.ndarray, recorded: np.ndarray, sampling_rate: float
 ) -> tuple[Delineation, np.ndarray]:
-    """Finds the waves of an ECG of which leads may be absent, all the time or for a part of it.
+    """Finds the waves of an ECG whose leads may be absent, all the time or for a part of it.
 
-    Where some are, the beats are those of the best stretch, and of columns of leads before and after it. The median
+    If some are, the beats are those of the best stretch, and of the columns of leads before and after it. The median
     beat has all leads that show a beat whole.
 
     Args:
@@ -87,6 +67,26 @@ def delineate_stretches(
     seen = find_r_peaks(np.where(recorded, signal, 0.0), sampling_rate, recorded) / sampling_rate
     away = np.abs(seen[:, None] - np.array(borders) / sampling_rate).min(axis=1)
     return _joined(parts, seen[away < BESIDE]), present
+
+
+def best_stretch(recorded: np.ndarray) -> slice:
+    """Returns the stretch of time with the largest product of its length and the square root of the number of leads
+    that were recorded all through it.
+
+    Rate and rhythm need time, and the noise of the leads together falls with the square root of their number.
+
+    Args:
+        recorded: bool (leads, samples).
+    """
+    changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0)) + 1
+    edges = np.concatenate([[0], changes, [recorded.shape[1]]])
+    parts = recorded[:, edges[:-1]]  # (leads, parts between two changes)
+    # The edge from which on each lead was recorded without a gap up to the end of each part.
+    since = np.maximum.accumulate(np.where(parts, 0, np.arange(1, parts.shape[1] + 1)), axis=1)
+    starts = np.sort(edges[since], axis=0)  # from the times of row k on, k + 1 leads were recorded
+    sizes = (edges[1:] - starts) * np.sqrt(np.arange(1, len(recorded) + 1))[:, None]
+    count, last = np.unravel_index(sizes.argmax(), sizes.shape)
+    return slice(int(starts[count, last]), int(edges[last + 1]))
 
 
 def _has_qrs(found: Delineation) -> bool:
@@ -132,8 +132,8 @@ def _lay_over(found: Delineation, other: Delineation, rows: list[int]) -> None:
 
 
 def _moved(found: Delineation, seconds: float, median: Waves | None) -> Delineation:
-    """Waves whose times are counted from a point that many seconds earlier; those of the median beat begin with the QRS
-    of another one.
+    """Returns waves with all times later by some seconds; those of the median beat are moved so that its QRS begins
+    with that of `median`.
     """
 
     def moved(waves: Waves, by: float) -> Waves:
@@ -147,8 +147,8 @@ def _moved(found: Delineation, seconds: float, median: Waves | None) -> Delineat
 
 
 def _joined(parts: list[Delineation], at_borders: np.ndarray) -> Delineation:
-    """Joins the waves of columns: all beats in order of time, of two at a border the first; the waves of the median
-    beat are the medians over the columns that have them, where most have.
+    """Joins the waves of columns: all beats in order of time, and the first one of two at a border; the waves of the
+    median beat are the medians over the columns that have them, where most have.
 
     Args:
         parts: The waves of each column.

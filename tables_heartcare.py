@@ -40,16 +40,8 @@ TIME_COLUMNS = {  # name of a column of times -> its unit where no unit is given
     **{"time": "s", "t": "s", "seconds": "s", "time_s": "s", "elapsed time": "s", "elapsed_time": "s", "zeit": "s"},
     **{"time_ms": "ms", "timestamp": "s", "sensor timestamp": "ns", "phone timestamp": "s", "time and date": "s"},
 }
-NUMBER_COLUMNS = (
-    "",
-    "#",
-    "sample",
-    "sample #",
-    "samples",
-    "sample number",
-    "index",
-    "unnamed: 0",
-)  # they count the lines
+# Names of columns that count the lines.
+NUMBER_COLUMNS = ("", "#", "sample", "sample #", "samples", "sample number", "index", "unnamed: 0")
 CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)")
 
 
@@ -75,8 +67,8 @@ def read_table(path: Path, lead: str = "") -> dict:
     """Reads a table with a line of lead names, perhaps with units, "II (uV)", or with a second line of units.
 
     Columns are separated by commas, semicolons or tabs; names and times may be in quotes, as PhysioNet's export has
-    them. A column of times gives the sampling rate: seconds, or the unit
-    that its name has, or a clock. Samples that are missing between two times are NaN.
+    them. A column of times gives the sampling rate: seconds, the unit in its name, or a clock. Samples that are missing
+    between two times are NaN.
 
     Args:
         lead: Lead that a table of one signal is taken for unless the caller names it.
@@ -125,94 +117,6 @@ def find_layout(path: Path) -> Layout:
     return Layout(number + 1, separator, names, units)
 
 
-def first_lines(path: Path) -> list[str]:
-    """Returns the lines at the beginning of a text.
-
-    Raises: `ValueError` for a file that is too large, is no text, or has a line of more than `MAX_LINE` characters.
-    """
-    with open_regular(path) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        start = file.read(MAX_HEADER_BYTES)
-    if size > MAX_CSV_BYTES:
-        raise ValueError(f"{path} has {size} bytes; tables up to {MAX_CSV_BYTES} bytes are read, larger ones as .npy.")
-    if encoding_of(start) is None:
-        raise ValueError(f"{path} is no text.")
-    lines = decode(start).splitlines()
-    check_lines(path, lines[:HEADER_LINES])
-    return lines[:HEADER_LINES]
-
-
-def check_lines(path: Path, lines: list[str]) -> None:
-    """Raises `ValueError` for a line that is longer than any table of ECGs has."""
-    if (longest := max(map(len, lines), default=0)) > MAX_LINE:
-        raise ValueError(
-            f"{path} has a line of {longest} or more characters; lines of a table have at most {MAX_LINE}. The first "
-            "line "
-            "names the leads, each further line has one sample of each."
-        )
-
-
-def split(line: str, separator: str) -> list[str]:
-    """Splits a line of a header; quotes around the cells are left out."""
-    return [cell.strip(QUOTES) for cell in line.split(separator)]
-
-
-def split_unit(name: str) -> tuple[str, str]:
-    """Splits "II (uV)" or "ecg [uV]" into the name and the unit, which is "" where there is none."""
-    for opening, closing in ("()", "[]"):
-        head, bracket, unit = name.rpartition(opening)
-        if bracket and unit.endswith(closing):
-            return head.strip(), unit[:-1].strip()
-    return name, ""
-
-
-def is_number(text: str) -> bool:
-    """Tells whether a cell is a number or a missing value."""
-    try:
-        as_number(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
-def as_number(text: str) -> float:
-    """Returns the number in a cell, NaN where it is missing.
-
-    Raises: `ValueError`.
-    """
-    text = text.strip(QUOTES)
-    if "_" in text:  # which Python takes for a separator of thousands
-        raise ValueError(f"{text!r} is no number")
-    return float("nan") if text.lower() in MISSING else float(text)
-
-
-def as_seconds(text: str) -> float:
-    """Returns a time in seconds: of a number, of "m:ss.mmm" or "h:mm:ss.mmm", or of a date with a time.
-
-    Raises: `ValueError`.
-    """
-    text = text.strip(BRACKETS)
-    try:
-        return float(text)
-    except ValueError:
-        clock = CLOCK.fullmatch(text.partition(" ")[0])
-    if clock:
-        hours, minutes, seconds = clock.groups("0")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds.replace(",", "."))
-    date = datetime.fromisoformat(text)
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-
-
-def is_voltage(unit: str) -> bool:
-    """Tells whether a unit is one that `to_millivolts` knows."""
-    try:
-        to_millivolts(1.0, unit)
-    except ValueError:
-        return False
-    return True
-
-
 def is_units(cells: list[str], count: int) -> bool:
     """Tells whether the cells below the names are their units."""
     stated = [cell.strip(BRACKETS) for cell in cells]
@@ -221,18 +125,6 @@ def is_units(cells: list[str], count: int) -> bool:
         and not any(cell and is_number(cell) for cell in stated)
         and any(is_voltage(cell) or cell.lower() in SECONDS for cell in stated)
     )
-
-
-def common_unit(path: Path, names: list[str], units: list[str]) -> str:
-    """Returns the unit of all leads, "" where the table says none. Units of other signals (mmHg) say nothing.
-
-    Raises: `ValueError` for leads in several units.
-    """
-    stated = [unit for name, unit in zip(names, units) if unit and (is_voltage(unit) or canonical_lead(name))]
-    stated = stated or [unit for unit in units if unit]
-    if len({to_millivolts(1.0, unit) if is_voltage(unit) else unit for unit in stated}) > 1:
-        raise ValueError(f"{path}: the header names several units {sorted(set(stated))}; give all leads in one.")
-    return stated[0] if stated else ""
 
 
 def read_columns(
@@ -265,6 +157,23 @@ def read_columns(
     return np.concatenate(blocks, axis=1), [np.concatenate(stamp) for stamp in stamps]
 
 
+def as_seconds(text: str) -> float:
+    """Returns a time in seconds: of a number, of "m:ss.mmm" or "h:mm:ss.mmm", or of a date with a time.
+
+    Raises: `ValueError`.
+    """
+    text = text.strip(BRACKETS)
+    try:
+        return float(text)
+    except ValueError:
+        clock = CLOCK.fullmatch(text.partition(" ")[0])
+    if clock:
+        hours, minutes, seconds = clock.groups("0")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds.replace(",", "."))
+    date = datetime.fromisoformat(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
 def seconds_of(path: Path, unit: str) -> float:
     """Returns the seconds of a unit of time.
 
@@ -275,46 +184,16 @@ def seconds_of(path: Path, unit: str) -> float:
     return SECONDS[unit]
 
 
-def blocks_of(path: Path, skipped: int) -> Iterator[list[str]]:
-    """Yields the lines of a table after its header, some at a time; empty lines are left out.
+def common_unit(path: Path, names: list[str], units: list[str]) -> str:
+    """Returns the unit of all leads, "" where the table says none. Units of other signals (mmHg) say nothing.
 
-    Raises: `ValueError` for a line of more than `MAX_LINE` characters.
+    Raises: `ValueError` for leads in several units.
     """
-    with open_regular(path) as file:
-        encoding = encoding_of(file.read(MAX_HEADER_BYTES))
-    rest, number = "", -skipped
-    with io.TextIOWrapper(open_regular(path), encoding=encoding, errors="replace") as file:
-        while text := file.read(BLOCK):
-            if not rest and number == -skipped:
-                text = text.lstrip("\ufeff \r\n\t")  # as `first_lines` does
-            lines = (rest + text).splitlines()
-            rest = "" if text.endswith("\n") else lines.pop() if lines else ""
-            check_lines(path, [*lines, rest])
-            start = max(0, -number)
-            number += len(lines)
-            if filled := [line for line in lines[start:] if line.strip()]:
-                yield filled
-    if rest.strip() and number >= 0:
-        yield [rest]
-
-
-def parse(path: Path, lines: list[str], separator: str, converters: dict[int, Callable[[str], float]]) -> np.ndarray:
-    """Parses lines of numbers, some of them missing (NaN) -> float64 (lines, columns).
-
-    Raises: `ValueError`.
-    """
-    if separator != ",":
-        lines = [line.replace(",", ".") for line in lines]
-    read = partial(np.loadtxt, lines, delimiter=separator, ndmin=2, comments=None, quotechar='"', encoding=None)
-    try:
-        return read(converters=converters or None)
-    except ValueError:
-        pass  # some values are missing
-    count = lines[0].count(separator) + 1
-    try:
-        return read(converters={column: converters.get(column, as_number) for column in range(count)})
-    except ValueError as error:
-        raise ValueError(f"{path}: lines of differing length, or something that is no number ({error}).") from error
+    stated = [unit for name, unit in zip(names, units) if unit and (is_voltage(unit) or canonical_lead(name))]
+    stated = stated or [unit for unit in units if unit]
+    if len({to_millivolts(1.0, unit) if is_voltage(unit) else unit for unit in stated}) > 1:
+        raise ValueError(f"{path}: the header names several units {sorted(set(stated))}; give all leads in one.")
+    return stated[0] if stated else ""
 
 
 def placed_in_time(path: Path, signal: np.ndarray, columns: list[np.ndarray]) -> dict:
@@ -387,7 +266,7 @@ def read_key_lines(path: Path) -> dict:
     """Reads lines of keys ("Sample Rate,512 hertz", "Lead,Lead I", "Unit,µV") with one value in each line below them,
     as Apple Health exports the ECG of a watch.
 
-    Of the person there is only the age at the recording; name and date of birth are not kept.
+    Only the age at the recording is kept of the person, and neither the name nor the date of birth.
 
     Returns: attributes of an `ECG` and "units", as far as the file says them.
 
@@ -458,8 +337,119 @@ def is_table(lines: list[str]) -> bool:
     return bool(canonical_lead(split_unit(filled[0].strip(QUOTES))[0])) and any(map(is_number, filled[1:]))
 
 
-# In the order in which they are tried. The strap of a Polar sensor lies across the chest, so its signal is close to
-# lead I.
+def first_lines(path: Path) -> list[str]:
+    """Returns the lines at the beginning of a text.
+
+    Raises: `ValueError` for a file that is too large, is no text, or has a line of more than `MAX_LINE` characters.
+    """
+    with open_regular(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        start = file.read(MAX_HEADER_BYTES)
+    if size > MAX_CSV_BYTES:
+        raise ValueError(f"{path} has {size} bytes; tables up to {MAX_CSV_BYTES} bytes are read, larger ones as .npy.")
+    if encoding_of(start) is None:
+        raise ValueError(f"{path} is no text.")
+    lines = decode(start).splitlines()
+    check_lines(path, lines[:HEADER_LINES])
+    return lines[:HEADER_LINES]
+
+
+def blocks_of(path: Path, skipped: int) -> Iterator[list[str]]:
+    """Yields the lines of a table after its header, some at a time; empty lines are left out.
+
+    Raises: `ValueError` for a line of more than `MAX_LINE` characters.
+    """
+    with open_regular(path) as file:
+        encoding = encoding_of(file.read(MAX_HEADER_BYTES))
+    rest, number = "", -skipped
+    with io.TextIOWrapper(open_regular(path), encoding=encoding, errors="replace") as file:
+        while text := file.read(BLOCK):
+            if not rest and number == -skipped:
+                text = text.lstrip("\ufeff \r\n\t")  # as `first_lines` does
+            lines = (rest + text).splitlines()
+            rest = "" if text.endswith("\n") else lines.pop() if lines else ""
+            check_lines(path, [*lines, rest])
+            start = max(0, -number)
+            number += len(lines)
+            if filled := [line for line in lines[start:] if line.strip()]:
+                yield filled
+    if rest.strip() and number >= 0:
+        yield [rest]
+
+
+def check_lines(path: Path, lines: list[str]) -> None:
+    """Raises `ValueError` for a line that is longer than any table of ECGs has."""
+    if (longest := max(map(len, lines), default=0)) > MAX_LINE:
+        raise ValueError(
+            f"{path} has a line of {longest} or more characters; lines of a table have at most {MAX_LINE}. The first "
+            "line names the leads, each further line has one sample of each."
+        )
+
+
+def parse(path: Path, lines: list[str], separator: str, converters: dict[int, Callable[[str], float]]) -> np.ndarray:
+    """Parses lines of numbers, some of them missing (NaN) -> float64 (lines, columns).
+
+    Raises: `ValueError`.
+    """
+    if separator != ",":
+        lines = [line.replace(",", ".") for line in lines]
+    read = partial(np.loadtxt, lines, delimiter=separator, ndmin=2, comments=None, quotechar='"', encoding=None)
+    try:
+        return read(converters=converters or None)
+    except ValueError:
+        pass  # some values are missing
+    count = lines[0].count(separator) + 1
+    try:
+        return read(converters={column: converters.get(column, as_number) for column in range(count)})
+    except ValueError as error:
+        raise ValueError(f"{path}: lines of differing length, or something that is no number ({error}).") from error
+
+
+def split(line: str, separator: str) -> list[str]:
+    """Splits a line of a header; quotes around the cells are left out."""
+    return [cell.strip(QUOTES) for cell in line.split(separator)]
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """Splits "II (uV)" or "ecg [uV]" into the name and the unit, which is "" where there is none."""
+    for opening, closing in ("()", "[]"):
+        head, bracket, unit = name.rpartition(opening)
+        if bracket and unit.endswith(closing):
+            return head.strip(), unit[:-1].strip()
+    return name, ""
+
+
+def is_number(text: str) -> bool:
+    """Tells whether a cell is a number or a missing value."""
+    try:
+        as_number(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def as_number(text: str) -> float:
+    """Returns the number in a cell, NaN where it is missing.
+
+    Raises: `ValueError`.
+    """
+    text = text.strip(QUOTES)
+    if "_" in text:  # Python takes it for a separator of thousands
+        raise ValueError(f"{text!r} is no number")
+    return float("nan") if text.lower() in MISSING else float(text)
+
+
+def is_voltage(unit: str) -> bool:
+    """Tells whether a unit is one that `to_millivolts` knows."""
+    try:
+        to_millivolts(1.0, unit)
+    except ValueError:
+        return False
+    return True
+
+
+# They are tried in this order. The strap of a Polar sensor lies across the chest, so its signal is close to lead I.
 DIALECTS = (
     Dialect("apple-health", has_keys, read_key_lines),
     Dialect("polar", is_polar, partial(read_table, lead="I")),
@@ -467,4 +457,4 @@ DIALECTS = (
 )
 
 
-__all__ = ["DIALECTS", "HEADER_LINES", "Dialect", "read_key_lines", "read_table"]
+__all__ = ["DIALECTS", "HEADER_LINES"]

@@ -37,7 +37,7 @@ ECG_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 @dataclass
 class BeatEncoderOutput(ModelOutput):
     """
-    Tokens of a batch of ECGs: N = ceil(T / samples_per_latent) latents, of which the last ends with the last sample.
+    Tokens of a batch of ECGs: N = ceil(T / samples_per_latent) latents; the last one ends with the last sample.
 
     codes (`torch.LongTensor` of shape `(B, num_levels, N)`): One code per level; -1 where the latent is nothing but
         padding.
@@ -134,7 +134,7 @@ class BeatGain:
         self.levels = config.gain_levels
 
     def __call__(self, signal: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """Signals (B, L, T) in mV and the mask of what is present -> (B,) mV, one of `levels` values."""
+        """Signals (B, L, T) in mV and the mask of recorded samples -> (B,) mV, one of `levels` values."""
         energy = (signal.square() * present).flatten(1).sum(1) / present.flatten(1).sum(1).clamp(min=1)
         step = math.log(self.high / self.low) / (self.levels - 1)
         level = torch.log(energy.sqrt().clamp(self.low, self.high) / self.low) / step
@@ -236,16 +236,12 @@ class BeatModel(BeatPreTrainedModel):
         return loaded
 
     def get_input_embeddings(self) -> nn.Module:
-        """The layer that embeds patches."""
+        """Returns the layer that embeds patches."""
         return self.encoder.patch_embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the layer that embeds patches."""
         self.encoder.patch_embedding = value
-
-    def num_latents(self, num_samples: int) -> int:
-        """Number of latents of an ECG of `num_samples` samples."""
-        return (num_samples + self.config.samples_per_latent - 1) // self.config.samples_per_latent
 
     @can_return_tuple
     def encode(
@@ -438,7 +434,7 @@ class BeatModel(BeatPreTrainedModel):
         """Checks the input, takes the gain out, and cuts segments from right to left. Arguments are as in `encode`."""
         sample_mask, leads = self._masks(input_values, ecg_attention_mask, lead_mask)
         values = input_values.float()
-        # `isfinite` is not vectorised on CPUs; of what is neither NaN nor infinite the magnitude is below infinity.
+        # `isfinite` is not vectorised on CPUs; a comparison with infinity is, and is False for NaN as well.
         present = sample_mask[:, None] & leads & (values.abs() < torch.inf)
         values = torch.where(present, values, 0.0)
         gain = self.gain(values, present) if gain is None else gain
@@ -476,35 +472,15 @@ class BeatModel(BeatPreTrainedModel):
 
     @staticmethod
     def _to_segments(x: torch.Tensor, length: int, fill: float | bool) -> torch.Tensor:
-        """(B, C, n) -> (B*S, C, length), padded on the left, so that the last segment ends with the last element."""
+        """Cuts (B, C, n) into (B*S, C, length), padded on the left: the last segment ends with the last element."""
         padding = -x.shape[-1] % length
         x = nn.functional.pad(x, (padding, 0), value=fill)
         return x.unflatten(-1, (-1, length)).transpose(1, 2).flatten(0, 1)
 
-    @staticmethod
-    def _from_segments(x: torch.Tensor, batch: int, n: int) -> torch.Tensor:
-        """(B*S, C, length) -> (B, C, n), the inverse of `_to_segments`."""
-        return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2)[..., -n:]
-
     @capture_outputs
     def _encode_segments(self, segments: Segments, **kwargs: Any) -> BaseModelOutput:
-        """Query states (B*S, m, D); the library records the layers while this runs, where `kwargs` asks for them."""
+        """Returns query states (B*S, m, D); the library records the layers that `kwargs` ask for while this runs."""
         return BaseModelOutput(last_hidden_state=self.encoder(*segments.encoder_inputs))
-
-    @capture_outputs
-    def _autoencode(self, segments: Segments, num_samples: int, **kwargs: Any) -> BeatOutput:
-        """Encodes, quantizes and restores; the library records the layers while this runs, but none of the forecast."""
-        hidden_states = self.encoder(*segments.encoder_inputs)
-        quantized = self.quantizer(hidden_states, segments.latent_mask)
-        latents = quantized.latents.to(self.dtype)
-        return BeatOutput(
-            **self._tokens(quantized.codes, quantized.latents, segments, num_samples),
-            vq_loss=quantized.loss.sum(),
-            reconstruction=self._restore(latents, segments.latent_mask, segments.gain, num_samples),
-            core_latents=self._per_ecg(quantized.core, segments, num_samples),
-            codebook_usage=quantized.usage,
-            codebook_perplexity=quantized.perplexity,
-        )
 
     def _refine(self, hidden_states: torch.Tensor, segments: Segments, steps: int) -> torch.LongTensor:
         """Looks for better codes (B*S, num_levels, m) by gradient steps on the latents with a pull towards their codes.
@@ -547,26 +523,45 @@ class BeatModel(BeatPreTrainedModel):
                     decay.step()
         return torch.cat([core_codes, best], dim=1)
 
-    def _per_ecg(self, latents: torch.Tensor, segments: Segments, num_samples: int) -> torch.Tensor:
-        """(B*S, m, D) -> (B, N, D)."""
-        batch = len(segments.gain)
-        return latents.reshape(batch, -1, latents.shape[-1])[:, -self.num_latents(num_samples) :]
+    @capture_outputs
+    def _autoencode(self, segments: Segments, num_samples: int, **kwargs: Any) -> BeatOutput:
+        """Encodes, quantizes and restores; the library records the layers while this runs, but none of the forecast."""
+        hidden_states = self.encoder(*segments.encoder_inputs)
+        quantized = self.quantizer(hidden_states, segments.latent_mask)
+        latents = quantized.latents.to(self.dtype)
+        return BeatOutput(
+            **self._tokens(quantized.codes, quantized.latents, segments, num_samples),
+            vq_loss=quantized.loss.sum(),
+            reconstruction=self._restore(latents, segments.latent_mask, segments.gain, num_samples),
+            core_latents=self._per_ecg(quantized.core, segments, num_samples),
+            codebook_usage=quantized.usage,
+            codebook_perplexity=quantized.perplexity,
+        )
 
     def _tokens(self, codes: torch.Tensor, latents: torch.Tensor, segments: Segments, num_samples: int) -> dict:
-        """Codes, gain and latents of ECGs, of codes and latents per segment."""
+        """Turns codes and latents per segment into codes, gain and latents per ECG."""
         return {
             "codes": self._from_segments(codes, len(segments.gain), self.num_latents(num_samples)),
             "gain": segments.gain,
             "latents": self._per_ecg(latents, segments, num_samples),
         }
 
+    def _per_ecg(self, latents: torch.Tensor, segments: Segments, num_samples: int) -> torch.Tensor:
+        """Joins the latents of segments: (B*S, m, D) -> (B, N, D)."""
+        batch = len(segments.gain)
+        return latents.reshape(batch, -1, latents.shape[-1])[:, -self.num_latents(num_samples) :]
+
+    def num_latents(self, num_samples: int) -> int:
+        """Returns the number of latents of an ECG of `num_samples` samples."""
+        return (num_samples + self.config.samples_per_latent - 1) // self.config.samples_per_latent
+
     def _restore(self, latents, latent_mask, gain, num_samples: int) -> torch.Tensor:
-        """Latents per segment (B*S, m, D) -> signals (B, L, num_samples) in mV."""
+        """Decodes latents per segment (B*S, m, D) to signals (B, L, num_samples) in mV."""
         signal = self._from_segments(self.decoder(latents, latent_mask).float(), len(gain), num_samples)
         return signal * gain[:, None, None]
 
     def _predict(self, latents, latent_mask, gain) -> torch.Tensor:
-        """Latents per ECG (B, N, D) -> what follows their last segment, (B, L, prediction_length) in mV."""
+        """Predicts the signal after the last segment by latents per ECG (B, N, D): (B, L, prediction_length) in mV."""
         m = self.config.num_queries
         latents, latent_mask = latents[:, -m:], latent_mask[:, -m:]
         short = m - latents.shape[1]
@@ -575,11 +570,16 @@ class BeatModel(BeatPreTrainedModel):
         return self.decoder(latents, latent_mask, future=True).float() * gain[:, None, None]
 
     @staticmethod
+    def _from_segments(x: torch.Tensor, batch: int, n: int) -> torch.Tensor:
+        """Joins (B*S, C, length) to (B, C, n), the inverse of `_to_segments`."""
+        return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2)[..., -n:]
+
+    @staticmethod
     def masked_mse(
         signal: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, gain: torch.Tensor
     ) -> torch.Tensor:
-        """Mean squared error in units of gain over the samples that count: signal and target (B, L, n) in mV, weight
-        broadcast to them, gain (B,). Targets that are NaN do not count.
+        """Returns the mean squared error in units of gain over the samples that count: signal and target (B, L, n) in
+        mV, weight broadcast to them, gain (B,). Targets that are NaN do not count.
         """
         weight = weight.float().expand_as(signal) * target.isfinite()
         error = (signal - torch.where(weight > 0, target.float(), 0.0)) / gain[:, None, None]

@@ -18,23 +18,23 @@ from .paper_heartcare import NET_MM, PX, darkness
 
 LEAST_INK = 0.35  # share of the usual darkness of a trace, from which on a point belongs to one
 GRID_CELLS = 3  # cells of the grid on each side of one, from which its lines are known
-THICK_MM, THICK = 1.6, 0.5  # what is dark all over so many mm is no stroke, nor is what is no darker beside it
-GRID_SHARE = 0.9  # of a line's usual darkness that is taken away
+THICK_MM, THICK = 1.6, 0.5  # an area as dark as this share of the ink beside it, over these mm, is no stroke
+GRID_SHARE = 0.9  # share of a line's usual darkness that is taken away
 LYING_MM = 1.2  # length of a line that lies
 ROW_MM = 11.0  # least distance of two rows
-REACH_MM = 34.0  # of a trace above and below its row
-SPREAD_MM = 1.2  # by which a trace wanders about its line
-LEAST_PROFILE = 0.08  # of the ink that lies along the strongest row, along another
-BAND_MM = 4.0  # above and below a row, in which its ink lies for the most part
+REACH_MM = 34.0  # reach of a trace above and below its row
+SPREAD_MM = 1.2  # mm by which a trace wanders about its line
+LEAST_PROFILE = 0.08  # least ink that lies along a row, relative to the strongest row
+BAND_MM = 4.0  # mm above and below a row in which most of its ink lies
 LEAST_COVER = 0.45  # share of the usual row's columns that a row has ink in
-MOST_UNEVEN = 0.08  # by which steps from row to row may differ from multiples of the usual one
+MOST_UNEVEN = 0.08  # share by which steps from row to row may differ from multiples of the usual one
 HOME = 0.0006  # cost for each pixel and column away from the row's line
 RISE = 0.002  # cost of a pixel along ink, across the row
-LONGEST_GAP_MM = 3.0  # in the ink of a trace, that is bridged
+LONGEST_GAP_MM = 3.0  # longest gap in the ink of a trace that is bridged
 FLATTEST_MM = 0.2  # deviation of a trace; a line of the grid or a frame is flatter
-SHARED_MM = 1.5  # of ink that two rows may share, where they cross
-FAINT = 0.15  # of the usual darkness of a trace; what is left of the grid is fainter
-PEN = 2  # pixels from a path, which its stroke covers
+SHARED_MM = 1.5  # length of ink that two rows may share, where they cross
+FAINT = 0.15  # share of the usual darkness of a trace; what is left of the grid is fainter
+PEN = 2  # pixels beside a path that its stroke covers
 BESIDE = 4  # pixels above and below a path in which its ink is weighed
 
 
@@ -138,8 +138,7 @@ def with_missing_rows(rows: list[float]) -> list[float]:
 
 
 def follow(ink: np.ndarray, rows: list[float]) -> list[Row]:
-    """Follows the trace of each row; rows that turn out to be flat lines, or hardly there, are left
-    out.
+    """Follows the trace of each row; rows that turn out to be flat lines, or hardly there, are left out.
 
     Args:
         ink: As `find_ink` returns it.
@@ -224,9 +223,9 @@ def _take_back(bands: np.ndarray, paths: np.ndarray, starts: list[int]) -> list[
 
 
 def _owners(ink: np.ndarray, paths: np.ndarray) -> np.ndarray:
-    """Returns whose each pixel of ink is, int (height, width): 1 for the first row, 0 for nobody's. What a path goes
-    along is its row's; a tip that no path goes to, since both strokes of a wave touch each other below it, is that
-    row's which it touches most.
+    """Returns the row that each pixel of ink belongs to, int (height, width): 1 for the first row, 0 for none. Ink that
+    a path goes along belongs to its row. A tip that no path reaches, since both strokes of a wave touch each other
+    below it, belongs to the row that it touches most.
 
     Args:
         ink: As `find_ink` returns it.
@@ -245,12 +244,6 @@ def _owners(ink: np.ndarray, paths: np.ndarray) -> np.ndarray:
     of_tip = np.where(touched.any(axis=0), touched.argmax(axis=0), 0)
     of_tip[0] = 0
     return np.where(result > 0, result, of_tip[tips])
-
-
-def _way(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first and the last pixel in each column, (width,) both, of the way from the column before."""
-    before = np.concatenate([path[:1], path[:-1]])
-    return np.minimum(path, before), np.maximum(path, before)
 
 
 def edges(band: np.ndarray, path: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -279,6 +272,12 @@ def edges(band: np.ndarray, path: np.ndarray, others: np.ndarray) -> tuple[np.nd
     bottom = below - 0.5 + band[np.minimum(below, height - 1), columns] - _lack(band, below - 1, columns)
     there = start >= 0
     return np.where(there, top, np.nan), np.where(there, bottom, np.nan)
+
+
+def _way(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first and the last pixel in each column, (width,) both, of the way from the column before."""
+    before = np.concatenate([path[:1], path[:-1]])
+    return np.minimum(path, before), np.maximum(path, before)
 
 
 def _lack(band: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

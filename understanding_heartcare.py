@@ -5,7 +5,7 @@
 
 A word is the sum of its parts of two to five letters, so that typing errors and compounds are near to known words.
 
-It knows nothing of the ECG, and says how certain it is, so that what it does not understand can be refused.
+The network knows nothing of the ECG. It says how certain it is, so that questions it does not understand are refused.
 """
 
 import re
@@ -21,7 +21,7 @@ from torch import nn
 from .asking_heartcare import normalize
 from .configuration_heartcare import LEADS, HeartcareConfig
 
-# What is asked: whether statements are true, which answer of a topic is, a number, the report, its gist, whether it is
+# Kinds of questions: whether statements are true, which answer of a topic is, a number, the report, its gist, if it is
 # urgent, the evidence, the certainty, the differences of two ECGs, how the signal goes on, or what cannot be told.
 KINDS = (
     *("is", "which", "number", "report", "summary", "urgent", "why", "sure", "compare", "predict"),
@@ -37,8 +37,8 @@ REASONS = ("treatment", "prognosis", "identity", "unknown", "cause", "other", "l
 FLAGS = ("negated", "every")
 
 LONGEST = 64  # words; of a longer question the beginning and the end are read
-BUCKETS = 4096  # that parts of words are hashed to; 0 is padding
-MOST_PARTS = 24  # of a word
+BUCKETS = 4096  # number of hashes of parts of words; 0 is padding
+MOST_PARTS = 24  # parts of a word
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 
 
@@ -48,12 +48,12 @@ class Asked:
 
     Attributes:
         kind: One of `KINDS`.
-        codes: Of "is" and "why", the statements and families that are named.
-        every: Whether all of the statements are meant, not any of them.
-        negated: Whether "yes" means that all of them are absent.
-        topic: Of "which" and "compare", one of `TOPICS`, or an empty text.
-        quantities: Of "number", names as `asking_heartcare.asked_numbers` returns them, and "qtc".
-        reason: Of "cannot", one of `REASONS`.
+        codes: Statements and families that are named, for the kinds "is", "why" and "sure".
+        every: True if all of the statements are meant, and not any of them.
+        negated: True if "yes" means that all of them are absent.
+        topic: One of `TOPICS`, or an empty text, for "which" and "compare".
+        quantities: Names as `asking_heartcare.asked_numbers` returns them, and "qtc", for "number".
+        reason: One of `REASONS`, for "cannot".
         certainty: Probability that all of this is right, from 0 to 1.
     """
 
@@ -65,29 +65,6 @@ class Asked:
     quantities: tuple[str, ...] = ()
     reason: str = ""
     certainty: float = 1.0
-
-
-@lru_cache(maxsize=20_000)
-def parts_of_word(word: str) -> tuple[int, ...]:
-    """Returns the hashes of a word and of its parts of two to five letters, from 1 to `BUCKETS`."""
-    marked = f"<{word}>"
-    parts = [marked] + [marked[start : start + n] for n in (3, 4, 5, 2) for start in range(len(marked) - n + 1)]
-    return tuple(zlib.crc32(part.encode()) % BUCKETS + 1 for part in dict.fromkeys(parts))[:MOST_PARTS]
-
-
-def words_of(questions: Sequence[str]) -> torch.Tensor:
-    """Returns questions as hashes of their words' parts, int64 (questions, words, parts), padded with 0."""
-    rows = []
-    for question in questions:
-        words = _WORD.findall(normalize(question)) or ["?"]
-        if len(words) > LONGEST:
-            words = words[: LONGEST // 3] + words[-(LONGEST - LONGEST // 3) :]
-        rows.append([parts_of_word(word) for word in words])
-    table = np.zeros((len(rows), max(map(len, rows)), MOST_PARTS), np.int64)
-    for row, words in zip(table, rows):
-        for place, parts in zip(row, words):
-            place[: len(parts)] = parts
-    return torch.from_numpy(table)
 
 
 class QuestionReader(nn.Module):
@@ -122,6 +99,13 @@ class QuestionReader(nn.Module):
         # Each answer looks at the letters that matter to it, and at the question as a whole.
         self.score, self.value = nn.Linear(width, outputs), nn.Linear(width, outputs)
 
+    @torch.no_grad()
+    def read(self, questions: Sequence[str]) -> list[Asked]:
+        """Returns what each of some questions asks for."""
+        words = words_of(questions).to(self.score.weight.device)
+        logits = {name: part.float().cpu() for name, part in self(words).items()}
+        return [self.answer({name: part[row] for name, part in logits.items()}) for row in range(len(questions))]
+
     def forward(self, words: torch.Tensor) -> dict[str, torch.Tensor]:
         """Returns logits of each part of the answer, (B, choices).
 
@@ -136,13 +120,6 @@ class QuestionReader(nn.Module):
         scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
         logits = (scores.softmax(1) * self.value(x)).sum(1)
         return dict(zip(self.parts, logits.split([len(part) for part in self.parts.values()], dim=1)))
-
-    @torch.no_grad()
-    def read(self, questions: Sequence[str]) -> list[Asked]:
-        """Returns what each of some questions asks for."""
-        words = words_of(questions).to(self.score.weight.device)
-        logits = {name: part.float().cpu() for name, part in self(words).items()}
-        return [self.answer({name: part[row] for name, part in logits.items()}) for row in range(len(questions))]
 
     def answer(self, logits: dict[str, torch.Tensor]) -> Asked:
         """Returns what a question asks for.
@@ -182,4 +159,27 @@ class QuestionReader(nn.Module):
         return Asked(kind, codes, every, negated, topic, quantities, reason, float(certainty))
 
 
-__all__ = ["FLAGS", "KINDS", "QUANTITIES", "REASONS", "TOPICS", "Asked", "QuestionReader", "words_of"]
+def words_of(questions: Sequence[str]) -> torch.Tensor:
+    """Returns questions as hashes of their words' parts, int64 (questions, words, parts), padded with 0."""
+    rows = []
+    for question in questions:
+        words = _WORD.findall(normalize(question)) or ["?"]
+        if len(words) > LONGEST:
+            words = words[: LONGEST // 3] + words[-(LONGEST - LONGEST // 3) :]
+        rows.append([parts_of_word(word) for word in words])
+    table = np.zeros((len(rows), max(map(len, rows)), MOST_PARTS), np.int64)
+    for row, words in zip(table, rows):
+        for place, parts in zip(row, words):
+            place[: len(parts)] = parts
+    return torch.from_numpy(table)
+
+
+@lru_cache(maxsize=20_000)
+def parts_of_word(word: str) -> tuple[int, ...]:
+    """Returns the hashes of a word and of its parts of two to five letters, from 1 to `BUCKETS`."""
+    marked = f"<{word}>"
+    parts = [marked] + [marked[start : start + n] for n in (3, 4, 5, 2) for start in range(len(marked) - n + 1)]
+    return tuple(zlib.crc32(part.encode()) % BUCKETS + 1 for part in dict.fromkeys(parts))[:MOST_PARTS]
+
+
+__all__ = ["KINDS", "QUANTITIES", "REASONS", "Asked", "QuestionReader", "words_of"]

@@ -22,7 +22,7 @@ from .privacy_heartcare import REASON
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNAL_LINE = 1024  # characters of a line of a header that is no comment
-MAX_SKEW_SECONDS = 10  # between the signals of a frame
+MAX_SKEW_SECONDS = 10  # longest skew between the signals of a frame
 MAX_ADC = 2**32  # values of an analogue-digital converter: baselines, zeros
 RECORD_FILES = (".hea", ".dat", ".mat")
 DEFAULT_GAIN = 200  # units of the converter per physical unit where a header has no gain (WFDB's header(5))
@@ -47,7 +47,7 @@ def read_wfdb(path: Path) -> dict:
 def read_comments(comments: list[str]) -> dict:
     """Reads the comments of a header, "Age: 63", "Sex: F", "Dx: 426783006" or free text -> attributes of an `ECG`.
 
-    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx". Why somebody was admitted is no
+    Codes of SNOMED CT, as the PhysioNet challenges give them, become the column "dx". The reason for admission is no
     report of the ECG, and becomes a column as well.
     """
     content: dict = {"columns": {}, "report": ""}
@@ -72,7 +72,7 @@ COMMENT_KEY = re.compile(r"(?:^|(?<=\s))(?:<(\w{1,30})>:?|(age|sex|gender|dx)\s?
 
 
 def fields_of(comment: str) -> list[tuple[str, str]]:
-    """Splits a comment of a header into pairs of a key in lower case and a value; none without a key."""
+    """Splits a comment of a header into pairs of a key in lower case and a value; an empty list without a key."""
     keys = list(COMMENT_KEY.finditer(comment))
     if keys and keys[0].start() == 0:
         ends = [key.start() for key in keys[1:]] + [len(comment)]
@@ -127,21 +127,6 @@ def uncalibrated(lines: list[str], names: list[str]) -> list[str]:
     """
     gains = [(line.split() + ["0", "0"])[2] for line in lines[1:]]
     return [name for name, gain in zip(names, gains) if re.match(r"[+-]?0*\.?0*(?:e[+-]?\d+)?(?![\d.])", gain)]
-
-
-def read_header(header: Path) -> tuple[list[str], list[str]]:
-    """Reads a header -> its lines but empty ones, and the texts of its comments.
-
-    Raises: `FileNotFoundError`, and `ValueError` for what is too long for a header.
-    """
-    content = read_bytes(header, MAX_HEADER_BYTES)
-    text = content.decode(encoding_of(content) or "utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if (longest := max(map(len, lines), default=0)) > MAX_SIGNAL_LINE:
-        raise ValueError(f"{header} has a line of {longest} characters; a WFDB header has at most {MAX_SIGNAL_LINE}.")
-    return lines, comments
 
 
 def at_one_rate(
@@ -358,6 +343,21 @@ def check_signals(header: Path, parsed: Any) -> None:
     for gain in parsed.adc_gain or []:
         if gain is not None and not (math.isfinite(gain) and gain):
             raise ValueError(f"{header} has adc_gain={gain:g}; expected a finite number that is not 0.")
+
+
+def read_header(header: Path) -> tuple[list[str], list[str]]:
+    """Reads a header -> its lines but empty ones, and the texts of its comments.
+
+    Raises: `FileNotFoundError`, and `ValueError` for what is too long for a header.
+    """
+    content = read_bytes(header, MAX_HEADER_BYTES)
+    text = content.decode(encoding_of(content) or "utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if (longest := max(map(len, lines), default=0)) > MAX_SIGNAL_LINE:
+        raise ValueError(f"{header} has a line of {longest} characters; a WFDB header has at most {MAX_SIGNAL_LINE}.")
+    return lines, comments
 
 
 __all__ = ["RECORD_FILES", "at_one_rate", "read_header", "read_plain_wfdb", "read_wfdb"]

@@ -15,9 +15,9 @@ from .ecg_heartcare import ECG
 from .extraction_heartcare import BeatFeatureExtractor
 
 WINDOW_SECONDS = 10.0
-SHOWN = ("start", "seconds", "reason")  # of a window, in replies
-LONGEST_SECONDS = 60.0  # of a recording that is read as a whole, which is also how much of it is measured
-MOST_WINDOWS = 360  # that are measured; of a longer recording they are evenly spaced
+SHOWN = ("start", "seconds", "reason")  # attributes of a window that replies have
+LONGEST_SECONDS = 60.0  # longest recording that is read as a whole, and the part of one that is measured
+MOST_WINDOWS = 360  # most windows that are measured, evenly spaced over a longer recording
 CLEANEST, ECTOPIC = 2, 2  # number of windows that are chosen for these reasons
 
 
@@ -43,7 +43,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was measured in a long recording.
+    """Summary of a long recording, from windows that were measured.
 
     Attributes:
         windows: The windows that stand for it, in their order.
@@ -72,10 +72,40 @@ class Scan:
         )
 
 
-def clock(seconds: float) -> str:
-    """Returns a time as "h:mm:ss"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+def cut_long(
+    parts: list[dict[str, Any]], longest: float, extractor: BeatFeatureExtractor
+) -> tuple[list[dict[str, Any]], list[list[Window]], list[Scan | None]]:
+    """Replaces each long recording among the parts of a message by the windows that stand for it.
+
+    Args:
+        parts: Parts of a message.
+        longest: Seconds of a recording that is left whole.
+        extractor: Feature extractor, which cleans and measures each window.
+
+    Returns: the parts; for each recording and picture that was given, its windows, none for a whole one; and its
+        `Scan`, None for a whole one.
+    """
+    new, windows, scans = [], [], []
+    for part in parts:
+        if not _is_long(part, longest):
+            new.append(part)
+            if part["type"] != "text":
+                windows.append([])
+                scans.append(None)
+            continue
+        ecg = ECG.of({name: value for name, value in part.items() if name != "type"})
+        found = scan(ecg, extractor)
+        windows.append(list(found.windows))
+        scans.append(found)
+        for window in found.windows:
+            cut = replace(ecg.cut(window.first, window.stop), source=f"{ecg.source} at {clock(window.start)}")
+            new.append({"type": "ecg", **cut.as_input()})
+    return new, windows, scans
+
+
+def _is_long(part: dict[str, Any], longest: float) -> bool:
+    signal, rate = part.get("signal"), part.get("sampling_rate")
+    return part["type"] == "ecg" and signal is not None and bool(rate) and np.shape(signal)[-1] > longest * rate
 
 
 def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
@@ -84,7 +114,7 @@ def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
 
     Args:
         ecg: A recording of more than `WINDOW_SECONDS`.
-        extractor: What cleans and measures each window.
+        extractor: Feature extractor, which cleans and measures each window.
     """
     rate, samples = ecg.sampling_rate, ecg.signal.shape[1]
     length = round(WINDOW_SECONDS * rate)
@@ -105,35 +135,40 @@ def scan(ecg: ECG, extractor: BeatFeatureExtractor) -> Scan:
     return Scan(tuple(parts), len(places), ecg.seconds, of_all, sum(ectopic > 0 for _, _, ectopic in found.values()))
 
 
-def cut_long(
-    parts: list[dict[str, Any]], longest: float, extractor: BeatFeatureExtractor
-) -> tuple[list[dict[str, Any]], list[list[Window]], list[Scan | None]]:
-    """Replaces each long recording among the parts of a message by the windows that stand for it.
+def _measured(
+    ecg: ECG, start: int, stop: int, extractor: BeatFeatureExtractor
+) -> tuple[float, float | None, int] | None:
+    """Returns disturbance in mV, heart rate, and number of ectopic beats of a window; None for one that is no ECG."""
+    try:
+        prepared = extractor.prepare(ecg.cut(start, stop), measure=True)
+    except ValueError:  # nothing of it was recorded
+        return None
+    if prepared.quality["not_an_ecg"]:
+        return None
+    # An electrode that is off, or a number that cannot be measured, counts as much as a drift of 10 mV.
+    disturbed = [
+        10 * lead["off"] + (10 if lead["drift_mv"] is None else lead["drift_mv"] + lead["noise_uv"] / 1000)
+        for lead in prepared.quality["by_lead"].values()
+    ]
+    measured = prepared.measurements
+    return float(np.mean(disturbed)), measured["heart_rate"], len(measured["ectopic"])
 
-    Args:
-        parts: Parts of a message.
-        longest: Seconds of a recording that is left whole.
-        extractor: What cleans and measures each window.
 
-    Returns: the parts; for each recording and picture that was given, its windows, none for a whole one; and what was
-        measured in it, None for a whole one.
-    """
-    new, windows, scans = [], [], []
-    for part in parts:
-        if not _is_long(part, longest):
-            new.append(part)
-            if part["type"] != "text":
-                windows.append([])
-                scans.append(None)
-            continue
-        ecg = ECG.of({name: value for name, value in part.items() if name != "type"})
-        found = scan(ecg, extractor)
-        windows.append(list(found.windows))
-        scans.append(found)
-        for window in found.windows:
-            cut = replace(ecg.cut(window.first, window.stop), source=f"{ecg.source} at {clock(window.start)}")
-            new.append({"type": "ecg", **cut.as_input()})
-    return new, windows, scans
+def _chosen(found: dict[int, tuple[float, float | None, int]]) -> dict[int, str]:
+    """Returns the place of each chosen window -> the reasons, joined by commas."""
+    by_disturbance = sorted(found, key=lambda place: found[place][0])
+    with_rate = sorted((place for place in found if found[place][1] is not None), key=lambda place: found[place][1])
+    with_beats = sorted((place for place in found if found[place][2]), key=lambda place: -found[place][2])
+    reasons: dict[int, list[str]] = {}
+    for places, reason in (
+        (by_disturbance[:CLEANEST], "among the cleanest"),
+        (with_beats[:ECTOPIC], "most ectopic beats"),
+        (with_rate[:1], "slowest rate"),
+        (with_rate[1:][-1:], "fastest rate"),
+    ):
+        for place in places:
+            reasons.setdefault(place, []).append(reason)
+    return {place: ", ".join(words) for place, words in reasons.items()}
 
 
 def summary_of(scans: list[Scan | None]) -> str:
@@ -155,50 +190,14 @@ def plain_windows(windows: list[list[Window]]) -> list[dict[str, Any] | None]:
     ]
 
 
-def _is_long(part: dict[str, Any], longest: float) -> bool:
-    signal, rate = part.get("signal"), part.get("sampling_rate")
-    return part["type"] == "ecg" and signal is not None and bool(rate) and np.shape(signal)[-1] > longest * rate
-
-
-def _measured(
-    ecg: ECG, start: int, stop: int, extractor: BeatFeatureExtractor
-) -> tuple[float, float | None, int] | None:
-    """Disturbance in mV, heart rate, and number of ectopic beats of a window; None for one that is no ECG."""
-    try:
-        prepared = extractor.prepare(ecg.cut(start, stop), measure=True)
-    except ValueError:  # nothing of it was recorded
-        return None
-    if prepared.quality["not_an_ecg"]:
-        return None
-    # An electrode that is off, or a number that cannot be measured, counts as much as a drift of 10 mV.
-    disturbed = [
-        10 * lead["off"] + (10 if lead["drift_mv"] is None else lead["drift_mv"] + lead["noise_uv"] / 1000)
-        for lead in prepared.quality["by_lead"].values()
-    ]
-    measured = prepared.measurements
-    return float(np.mean(disturbed)), measured["heart_rate"], len(measured["ectopic"])
-
-
-def _chosen(found: dict[int, tuple[float, float | None, int]]) -> dict[int, str]:
-    """Place of each chosen window -> the reasons, joined by commas."""
-    by_disturbance = sorted(found, key=lambda place: found[place][0])
-    with_rate = sorted((place for place in found if found[place][1] is not None), key=lambda place: found[place][1])
-    with_beats = sorted((place for place in found if found[place][2]), key=lambda place: -found[place][2])
-    reasons: dict[int, list[str]] = {}
-    for places, reason in (
-        (by_disturbance[:CLEANEST], "among the cleanest"),
-        (with_beats[:ECTOPIC], "most ectopic beats"),
-        (with_rate[:1], "slowest rate"),
-        (with_rate[1:][-1:], "fastest rate"),
-    ):
-        for place in places:
-            reasons.setdefault(place, []).append(reason)
-    return {place: ", ".join(words) for place, words in reasons.items()}
+def clock(seconds: float) -> str:
+    """Returns a time as "h:mm:ss"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 __all__ = [
     "LONGEST_SECONDS",
-    "WINDOW_SECONDS",
     "Scan",
     "Window",
     "clock",

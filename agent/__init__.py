@@ -1,1 +1,1 @@
-"""HeartAgent, the data engine: simulate, draw, ask."""
+"""HeartAgent, the data engine: ECG files in, a data set of questions and answers out."""

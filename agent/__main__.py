@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m heartcare.agent",
         description="HeartAgent: ECG files in, a data set of questions and answers out.",
@@ -86,7 +86,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def push(out: Path, repo: str, private: bool):
-    """Uploads a finished data set."""
+    """Uploads a finished data set to the Hub."""
     from huggingface_hub import HfApi
 
     api = HfApi()

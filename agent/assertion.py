@@ -1,4 +1,4 @@
-"""How a clause asserts a finding: certain, in doubt, negated, or not of this ECG at all.
+"""Tells how a clause asserts a finding: as certain, in doubt, negated, or not of this ECG at all.
 
 The words before and behind a finding decide. `before` and `after` are the clause without the finding, in which every
 other finding is masked by "#", so that the words of one finding are not taken for those of another.
@@ -15,14 +15,14 @@ _BUT = (
     r"(?:but|aber|sondern|jedoch|however|although|though|obwohl|except|apart from|aside from|than|besides"
     r"|ausser|bis auf|abgesehen von)"
 )
-# A negation ends at these words; what they lead to is there.
+# A negation ends at these words: what stands behind them is asserted.
 _NEGATION_ENDS = re.compile(
     rf"\b(?:{_BUT}|with|mit|bei|due to|because(?: of)?|consistent with|compatible with|vereinbar mit"
     rf"|(?<!to )suggest(?:s|ing|ive)?|indicat(?:es|ing|ive)"
     r"|now|jetzt|therefore|daher|in the presence of|in the setting of|in presence of|secondary to)\b"
     r"|,\s*(?:possibl[ey]|probabl[ey]|likely|consider|suspected|moeglich\w*|wahrscheinlich\w*|verdacht)\b"
 )
-# What was ends where the text comes back to this ECG.
+# The past ends at these words, where the text comes back to this ECG.
 _HISTORY_ENDS = re.compile(
     rf"\b(?:{_BUT}|now|currently|today|new|jetzt|aktuell|heute|derzeit|neu|replaced|persists?|compared|ecg shows"
     rf"|ekg zeigt|sinus)\b"
@@ -124,7 +124,7 @@ _QUESTION_MARK = re.compile(r"^[\s\w()/-]{0,25}\(?\?")
 
 
 def likelihood_of(before: str, after: str) -> float | None:
-    """The likelihood that a clause gives to a finding.
+    """Returns the likelihood that a clause gives to a finding.
 
     Args:
         before: The clause up to the finding, other findings masked by "#".
@@ -163,7 +163,7 @@ def _is_negated(before: str, after: str, near_after: str) -> bool:
 
 
 def _in_scope(trigger: re.Pattern, before: str, after: str, ends: re.Pattern) -> bool:
-    """True if the last trigger before a finding reaches it.
+    """Tells whether the last trigger before a finding reaches it.
 
     It reaches over at most 60 characters and none of the words that end it, and over a comma or another finding only in
     a list that "or" or "and" closes ("no Q waves, ST depression or T inversion").

@@ -1,4 +1,4 @@
-"""The data engine: a source of ECGs in, a data set of questions and answers out.
+"""Builds a data set: a source of ECGs in, questions and answers out.
 
     find_entries --plan--> units of whole patients --build_unit (anywhere, in any order)--> one Parquet shard each
     --finish--> manifest, card
@@ -57,7 +57,9 @@ class Settings:
     ecg_qa: tuple[str, ...] = ()
 
     def as_dict(self) -> dict:
-        """The form of the manifest, with the hashes of the files and without places on this machine."""
+        """Returns the settings as the manifest has them, with the hashes of the files and without places on this
+        machine.
+        """
         model = self.llm["model"] if self.llm else None
         files = {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in self.ecg_qa}
         return {
@@ -75,33 +77,6 @@ class LeakageError(Exception):
 
 class SourceChangedError(ValueError):
     """Files of the source are not those that the build began with, so that its shards would be of two sources."""
-
-
-def plan(entries: list[Entry]) -> list[dict]:
-    """Entries -> units: `name` of the shard, `split`, and `records`, the patients whole and each one's records in order
-    of time.
-    """
-    patients: dict[str, list[Entry]] = {}
-    for entry in entries:
-        patients.setdefault(entry.patient_id, []).append(entry)
-    folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
-    if torn := [patient for patient, numbers in folds.items() if len(numbers) > 1]:
-        raise LeakageError(
-            f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
-        )
-    units = []
-    for split in ("train", "validation", "test"):
-        bins: list[list[Entry]] = [[]]
-        for records in patients.values():
-            if records[0].split == split:
-                if len(bins[-1]) >= UNIT_RECORDS:
-                    bins.append([])
-                bins[-1] += sorted(records, key=lambda entry: (entry.order, entry.record_id))
-        bins = [records for records in bins if records]
-        for i, records in enumerate(bins):
-            name = f"{split}-{i:05d}-of-{len(bins):05d}.parquet"
-            units.append({"name": name, "split": split, "records": [entry.as_dict() for entry in records]})
-    return units
 
 
 def build(
@@ -154,6 +129,33 @@ def build(
     return finish(out, units, reports, rejected, settings, time.time() - started)
 
 
+def plan(entries: list[Entry]) -> list[dict]:
+    """Returns the plans the units: entries -> units, dicts of `name` of the shard, `split`, and `records`, entries as
+    dicts. A patient is whole in one unit, and each patient's records stand in order of time.
+    """
+    patients: dict[str, list[Entry]] = {}
+    for entry in entries:
+        patients.setdefault(entry.patient_id, []).append(entry)
+    folds = {patient: {entry.fold for entry in records} for patient, records in patients.items()}
+    if torn := [patient for patient, numbers in folds.items() if len(numbers) > 1]:
+        raise LeakageError(
+            f"{len(torn)} patients have records in several folds, for example {torn[0]} in {sorted(folds[torn[0]])}."
+        )
+    units = []
+    for split in ("train", "validation", "test"):
+        bins: list[list[Entry]] = [[]]
+        for records in patients.values():
+            if records[0].split == split:
+                if len(bins[-1]) >= UNIT_RECORDS:
+                    bins.append([])
+                bins[-1] += sorted(records, key=lambda entry: (entry.order, entry.record_id))
+        bins = [records for records in bins if records]
+        for i, records in enumerate(bins):
+            name = f"{split}-{i:05d}-of-{len(bins):05d}.parquet"
+            units.append({"name": name, "split": split, "records": [entry.as_dict() for entry in records]})
+    return units
+
+
 def keep_plan(path: Path, units: list[dict], settings: Settings):
     """Writes down what is built, or compares it with what is written there. Raises: as `build`."""
     out = path.parent.parent
@@ -184,7 +186,7 @@ def _changed(records: list[str], out: Path) -> SourceChangedError:
 
 
 def _run(units: list[dict], out: Path, settings: Settings, partners: dict, workers: int, ray_address: str | None):
-    """Builds the units, on Ray, in processes, or here; yields as each one is done."""
+    """Builds the units on Ray, in processes, or here; yields the name of each as it is done."""
     if ray_address:
         from .on_ray import run_on_ray
 
@@ -229,13 +231,13 @@ def build_unit(unit: dict, out: Path, settings: Settings, questions: dict | None
     questions = questions or {"questions": [], "elsewhere": {}}
     loaded = loader.load(unit["records"])
     elsewhere = list(questions["elsewhere"].values())
-    others = _Loader(settings, loader.times).load(elsewhere)  # whose shards name those that are rejected
+    others = _Loader(settings, loader.times).load(elsewhere)  # rejected ones are in the reports of their own shards
     used = [*unit["records"], *elsewhere]
     if changed := [record["record_id"] for record in used if content_digest(record["path"]) != record["digest"]]:
         raise _changed(changed, out)
     clock = time.perf_counter()
     if settings.ecg_qa:
-        by_id = {one.entry.record_id: one for one in loaded + others}
+        by_id = {record.entry.record_id: record for record in loaded + others}
         samples = ecg_qa_samples(questions["questions"], by_id, settings.images)
     else:
         samples = _ask(loaded, settings)
@@ -284,10 +286,10 @@ def _rephrase(samples: list[Sample], settings: Settings) -> dict[str, int]:
 
 
 def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm: dict[str, int]) -> dict:
-    """The report on a shard, from which the manifest and the card are made."""
+    """Returns the report on a shard, from which the manifest and the card are made."""
     hashes: dict[str, str] = {}
-    for one in loader.loaded:
-        hashes.setdefault(hashlib.sha256(one.ecg.signal).hexdigest()[:32], one.entry.record_id)
+    for record in loader.loaded:
+        hashes.setdefault(hashlib.sha256(record.ecg.signal).hexdigest()[:32], record.entry.record_id)
     counts = Counter((s.question.task, s.question.dimension, s.modality) for s in samples)
     return {
         "name": name,
@@ -295,9 +297,9 @@ def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm:
         "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
         "bytes": shard.stat().st_size,
         "samples": len(samples),
-        "records": {one.entry.record_id: one.entry.patient_id for one in loader.loaded},
+        "records": {record.entry.record_id: record.entry.patient_id for record in loader.loaded},
         "signals": hashes,
-        "images": sum(one.image is not None for one in loader.loaded),
+        "images": sum(record.image is not None for record in loader.loaded),
         "rejected": loader.rejected,
         "counts": [[*key, count] for key, count in sorted(counts.items())],
         "labels": [[*key, count] for key, count in sorted(_labels(samples).items())],
@@ -312,22 +314,23 @@ def _labels(samples: list[Sample]) -> Counter:
 
 
 def _ask(loaded: list[Loaded], settings: Settings) -> list[Sample]:
-    """Our own questions about the records of a unit, each alone, and with one before or after it."""
+    """Asks our own questions about the records of a unit: about each alone, and about pairs of one and another."""
     samples = []
-    for i, one in enumerate(loaded):
+    for i, record in enumerate(loaded):
         for modality in ("signal", "image") if settings.images else ("signal",):
-            builder = QuestionBuilder(rng_for(settings.seed, one.entry.record_id, modality))
-            questions = builder.questions(one.labels)
-            if modality == "image" or one.seconds < 6:  # there must be something left to predict from
+            builder = QuestionBuilder(rng_for(settings.seed, record.entry.record_id, modality))
+            questions = builder.questions(record.labels)
+            if modality == "image" or record.seconds < 6:  # there must be something left to predict from
                 questions = [question for question in questions if question.task != "prediction"]
-            samples += [sample_of(number, modality, question, [one]) for number, question in enumerate(questions)]
+            samples += [sample_of(number, modality, question, [record]) for number, question in enumerate(questions)]
         if "comparison-qa" in settings.tasks:
-            before = [other for other in loaded[:i] if other.entry.patient_id == one.entry.patient_id]
-            others = [other for other in loaded[i + 1 :] + loaded[:i] if other.entry.patient_id != one.entry.patient_id]
-            if before:
-                samples += _compare(before[-1], one, True, settings)
+            patient = record.entry.patient_id
+            earlier = [other for other in loaded[:i] if other.entry.patient_id == patient]
+            others = [other for other in loaded[i + 1 :] + loaded[:i] if other.entry.patient_id != patient]
+            if earlier:
+                samples += _compare(earlier[-1], record, True, settings)
             if others:
-                samples += _compare(one, others[0], False, settings)
+                samples += _compare(record, others[0], False, settings)
     return samples
 
 
@@ -385,7 +388,7 @@ def finish(
 
 
 def check_leakage(units: list[dict], reports: list[dict]):
-    """Raises `LeakageError` when a patient, or the same signal, is in two splits."""
+    """Raises `LeakageError` when a patient or a signal is in two splits."""
     for kind, key in (("patients", "records"), ("signals", "signals")):
         split_of: dict[str, str] = {}
         for unit, report in zip(units, reports):
@@ -397,13 +400,15 @@ def check_leakage(units: list[dict], reports: list[dict]):
 
 
 def _fingerprint(unit: dict) -> str:
-    """Hash of a unit's records and labels, not of where its files lie and of what is in them."""
+    """Returns the hash of a unit's records and labels; places and contents of their files are left out."""
     records = [{k: v for k, v in record.items() if k not in ("path", "digest")} for record in unit["records"]]
     return hashlib.sha256(json.dumps([unit["name"], records], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _partial(out: Path, name: str) -> Path:
-    """Path of a file that is being written, in the work folder: another process may write the same at the same time."""
+    """Returns the path of a file that is being written, in the work folder. It names the process, since another one may
+    write the same file at the same time.
+    """
     return out / WORK / f"{name}.{os.getpid()}.partial"
 
 

@@ -1,4 +1,4 @@
-"""The data set's card: its content, how it was made and how fast, and pictures of it."""
+"""Writes the data set's card: its content, how it was made and how fast, and pictures of it."""
 
 import math
 from collections import Counter
@@ -93,7 +93,7 @@ def _section(title: str, *lines: str) -> list[str]:
 
 
 def _front_matter(manifest: dict) -> list[str]:
-    """The YAML header by which the Hub and the datasets package read the folder."""
+    """Returns the YAML header by which the Hub and the datasets package read the folder."""
     names = [shard["name"] for shard in manifest["shards"]]
     splits = [split for split in ("train", "validation", "test") if any(name.startswith(split) for name in names)]
     return [
@@ -139,7 +139,7 @@ def _introduction(manifest: dict) -> list[str]:
 
 
 def _made_by(manifest: dict) -> str:
-    """The version of this software, or all versions where a build was begun by one and ended by another."""
+    """Returns the version of this software, or all versions where a build was begun by one and ended by another."""
     versions = {shard["heartcare_version"] or "before 0.2.0" for shard in manifest["shards"]}
     return f"heartcare {' and '.join(sorted(versions | {manifest['heartcare_version']}))}"
 
@@ -166,7 +166,7 @@ def _rephrasing(manifest: dict, reports: list[dict]) -> list[str]:
 
 
 def count_tables(counts: Counter) -> list[str]:
-    """The table of task x modality, and that of dimension x modality."""
+    """Returns the tables of task x modality and of dimension x modality."""
     rows = []
     for title, place, order in (
         ("task", 0, TASKS),
@@ -183,7 +183,7 @@ def count_tables(counts: Counter) -> list[str]:
 
 
 def majority_rows(labels: Counter) -> list[str]:
-    """One row for each task and topic: the number of questions, the commonest answer and its share."""
+    """Returns one row for each task and topic: the number of questions, the commonest answer and its share."""
     rows = []
     for task, topic in sorted({key[:2] for key in labels}):
         here = Counter({key[2]: n for key, n in labels.items() if key[:2] == (task, topic)})
@@ -193,7 +193,7 @@ def majority_rows(labels: Counter) -> list[str]:
 
 
 def time_table(reports: list[dict], seconds: float) -> list[str]:
-    """Seconds of all workers together, and rates per core."""
+    """Returns the table of the seconds of all workers together, and of the rates per core."""
     times: Counter = Counter()
     for report in reports:
         times.update(report["times"])
@@ -235,7 +235,7 @@ def draw_donuts(counts: Counter, path: Path):
 
 
 def _draw_donut(pen: ImageDraw.ImageDraw, x: int, y: int, name: str, parts: dict[str, int]):
-    """One donut, with its name and total in the middle, in the square whose corner is at (x, y)."""
+    """Draws one donut, with its name and total in the middle, in the square whose left top corner is (x, y)."""
     total, angle = sum(parts.values()), -90.0
     box = (x + 30 * SCALE, y + 20 * SCALE, x + DONUT - 30 * SCALE, y + DONUT - 40 * SCALE)
     for task, count in parts.items():
@@ -266,8 +266,8 @@ def draw_examples(out: Path, manifest: dict) -> list[str]:
     chosen: dict[str, int] = {}
     for place in map(int, places):
         answer = rows["answer"][place].as_py().split("Diagnosis:")[-1]
-        same = answer if tasks[place] != "prediction" else rows["ecgs"][place][0]["record_id"].as_py()
-        chosen.setdefault(same, place)
+        shown_as = answer if tasks[place] != "prediction" else rows["ecgs"][place][0]["record_id"].as_py()
+        chosen.setdefault(shown_as, place)
     names, optimizer = [], Optimizer()
     for i, place in enumerate(list(chosen.values())[:6]):
         ecg = unpack_ecg(rows["ecgs"][place].as_py()[0]).whole

@@ -55,9 +55,9 @@ _ABBREVIATIONS = [
 _LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "º": "°", "’": "'", "‐": "-", "‑": "-", "–": "-", "—": "-"}
 )
-# A word that such a prefix denies or moves to another time is another word: "non-ischemic", "post-infarction".
+# A prefix that denies a word or moves it to another time makes another word of it: "non-ischemic", "post-infarction".
 _PREFIX = re.compile(r"\b(non|near|pseudo|post|prae|pre|peri|anti)-(?=[a-z])|\b(non|near|pseudo) (?=[a-z])")
-# What PTB-XL's editors wrote behind some reports repeats the labels, not the text.
+# PTB-XL's editors wrote the labels behind some reports; they are none of the text.
 _LABELS = re.compile(r"consensus label derived from.*", re.S)
 _ASTERISKS = re.compile(r"[*•]+")
 _NUMBERED = re.compile(r"(?:^|(?<=\s))(\d{1,2})[.)] (?=[a-z(])", re.M)
@@ -95,7 +95,8 @@ _HERE = re.compile(
 
 
 def normalize(text: str) -> str:
-    """Lower case, umlauts and abbreviations written out, a numbered or starred statement on a line of its own.
+    """Returns a text in lower case, with umlauts and abbreviations written out and each numbered or starred statement
+    on a line of its own.
 
     Runs of blanks stay, because PTB-XL's reports divide clauses with them.
     """
@@ -120,7 +121,7 @@ def _lines_of_list(text: str) -> str:
 
 
 def split_clauses(text: str) -> list[str]:
-    """The clauses of normalized text that speak of this ECG, in order; a clause that ends in "?" keeps it."""
+    """Returns the clauses of normalized text that speak of this ECG, in order; a clause that ends in "?" keeps it."""
     lines = (text if _ENGLISH.search(text) else _BLANKS.sub("\n", text)).split("\n")
     last_here = max((number for number, line in enumerate(lines) if _starts_here(line)), default=-1)
     clauses: list[str] = []
@@ -146,7 +147,9 @@ def _shortened(clause: str) -> list[str]:
 
 
 def _label(piece: str) -> bool | None:
-    """True for the label of a section that is not about this ECG ("indication:"), False for one that is, else None."""
+    """Returns True for the label of a section that is not about this ECG ("indication:"), False for one that is, None
+    for any other piece.
+    """
     if not piece.endswith(":"):
         return None
     label = re.sub(r" ?\([^()]*\)", "", piece).rstrip(": ").rsplit(",", 1)[-1].strip(" -(")

@@ -1,4 +1,4 @@
-"""Shared by the command lines of the data engine and of the benchmark: errors become a message and an exit status."""
+"""Makes a message and an exit status of errors, for the command lines of the rooms."""
 
 import sys
 from collections.abc import Callable

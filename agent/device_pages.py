@@ -1,4 +1,4 @@
-"""Pages as electrocardiographs of several makers print them: margins, grids, header, strips, pulses, separators.
+"""Draws pages as electrocardiographs of several makers print them: margins, grids, header, strips, pulses, separators.
 
 signal, PageStyle --place_traces--> places in mm --draw_page--> picture, DrawnPage (what is where)
 """
@@ -14,14 +14,15 @@ from ..configuration_heartcare import LEADS
 from ..layouts_heartcare import PageLayout
 from .render import load_font
 
-PULSE_SECONDS = 0.2  # of 1 mV
-ROW_MM = 250.0  # that the traces of a row take: ten seconds at 25 mm/s
+PULSE_SECONDS = 0.2  # duration of the calibration pulse of 1 mV
+ROW_MM = 250.0  # width of the traces of a row: ten seconds at 25 mm/s
 MOST_SECONDS = 10.0
+STRIPS = ("II", "V1", "V5")  # leads of the strips, in their order; a page has as many as its layout says
 
 
 @dataclass(frozen=True)
 class PageStyle:
-    """How a device prints a page. Lengths are in mm.
+    """The style in which a device prints its pages. Lengths are in mm.
 
     Attributes:
         layout: Arrangement of the leads.
@@ -34,7 +35,7 @@ class PageStyle:
         ink: RGB colour of the trace.
         pen: Width of the trace.
         pulse: "first", "last" or "none": where each row has its calibration pulse.
-        separator: What parts leads in a row: "tick", "gap", "bars" (a colon of two short lines) or "none".
+        separator: Mark between the leads of a row: "tick", "gap", "bars" (a colon of two short lines) or "none".
         labels: "above" the trace, on its "line", before it in the "margin", or "none".
         header, footer: Lines of text above and below the grid, not identifying anybody.
         paper: RGB colour of the paper.
@@ -97,29 +98,36 @@ class DrawnPage:
     px: float
 
 
-def pulse_width(style: PageStyle) -> float:
-    """Returns the mm that a calibration pulse and the gaps beside it take."""
-    return 0.0 if style.pulse == "none" else PULSE_SECONDS * style.speed + 3.0
-
-
-def place_traces(style: PageStyle, strips: tuple[str, ...] = ("II", "V1", "V5")) -> Iterator[Trace]:
-    """Yields the traces of a page: the leads column by column, then the strips.
+def draw_page(
+    signal: np.ndarray,
+    sampling_rate: float,
+    style: PageStyle,
+    dpi: int = 200,
+) -> tuple[Image.Image, DrawnPage]:
+    """Draws ten seconds of an ECG as a device would print them.
 
     Args:
-        style: Its style.
-        strips: Leads of the strips.
+        signal: (12, samples) in mV, leads in standard order; NaN where nothing was recorded.
+        sampling_rate: Hz.
+        style: The device's style.
+        dpi: Pixels per inch.
+
+    Returns: An RGB picture, and what is where on it.
     """
-    layout = style.layout
-    begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
-    each = style.seconds / layout.columns
-    for row in range(layout.rows):
-        y = style.top + (row + 0.5) * style.row
-        for column in range(layout.columns):
-            x = begin + column * each * style.speed
-            yield Trace(layout.lead(row, column), x, y, column * each, (column + 1) * each, style.row, False)
-    for number, lead in enumerate(strips[: layout.strips]):
-        y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
-        yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)
+    px = dpi / 25.4
+    width, height = (round(side * px) for side in page_size(style))
+    page = Image.new("RGB", (width, height), style.paper)
+    _draw_grid(page, style, px)
+    traces = tuple(place_traces(style))
+    fine = 4 if dpi <= 200 else 2  # Pillow draws to whole pixels
+    ink = Image.new("L", (fine * width, fine * height), 0)
+    for trace in traces:
+        _draw_trace(ink, trace, style, signal, sampling_rate, fine * px)
+    for zero in sorted({trace.y for trace in traces}):
+        _draw_pulse(ink, zero, style, fine * px)
+    page.paste(style.ink, mask=ink.reduce(fine))
+    _write(page, style, traces, px)
+    return page, DrawnPage(style, traces, px)
 
 
 def page_size(style: PageStyle) -> tuple[float, float]:
@@ -129,38 +137,24 @@ def page_size(style: PageStyle) -> tuple[float, float]:
     return width, height
 
 
-def draw_page(
-    signal: np.ndarray,
-    sampling_rate: float,
-    style: PageStyle,
-    dpi: int = 200,
-    strips: tuple[str, ...] = ("II", "V1", "V5"),
-) -> tuple[Image.Image, DrawnPage]:
-    """Draws ten seconds of an ECG as a device would print them.
+def place_traces(style: PageStyle) -> Iterator[Trace]:
+    """Yields the traces of a page in a style: the leads row by row, then the strips."""
+    layout = style.layout
+    begin = style.left + 1 + (pulse_width(style) if style.pulse == "first" else 0)
+    seconds = style.seconds / layout.columns
+    for row in range(layout.rows):
+        y = style.top + (row + 0.5) * style.row
+        for column in range(layout.columns):
+            x = begin + column * seconds * style.speed
+            yield Trace(layout.lead(row, column), x, y, column * seconds, (column + 1) * seconds, style.row, False)
+    for number, lead in enumerate(STRIPS[: layout.strips]):
+        y = style.top + layout.rows * style.row + (number + 0.5) * style.strip
+        yield Trace(lead, begin, y, 0.0, style.seconds, style.strip, True)
 
-    Args:
-        signal: (12, samples) in mV, leads in standard order; NaN where nothing was recorded.
-        sampling_rate: Hz.
-        style: The device's style.
-        dpi: Pixels per inch.
-        strips: Leads of the strips, as many as the layout has.
 
-    Returns: An RGB picture, and what is where on it.
-    """
-    px = dpi / 25.4
-    width, height = (round(side * px) for side in page_size(style))
-    page = Image.new("RGB", (width, height), style.paper)
-    _draw_grid(page, style, px)
-    traces = tuple(place_traces(style, strips))
-    fine = 4 if dpi <= 200 else 2  # Pillow draws to whole pixels
-    ink = Image.new("L", (fine * width, fine * height), 0)
-    for trace in traces:
-        _draw_trace(ink, trace, style, signal, sampling_rate, fine * px)
-    for row in sorted({(trace.y, trace.height) for trace in traces}):
-        _draw_pulse(ink, row[0], style, fine * px)
-    page.paste(style.ink, mask=ink.reduce(fine))
-    _write(page, style, traces, px)
-    return page, DrawnPage(style, traces, px)
+def pulse_width(style: PageStyle) -> float:
+    """Returns the mm that a calibration pulse and the gaps beside it take."""
+    return 0.0 if style.pulse == "none" else PULSE_SECONDS * style.speed + 3.0
 
 
 def _draw_grid(page: Image.Image, style: PageStyle, px: float):
@@ -246,7 +240,7 @@ PALE, BROWN = ((252, 240, 240), (248, 222, 222)), ((236, 222, 206), (206, 176, 1
 
 _TABLE = ("Vent. rate      72 BPM", "PR interval    160 ms", "QRS duration    92 ms", "QT/QTc     392/418 ms")
 
-# Devices as their prints look from a distance; texts are ours.
+# Styles that look from a distance like the prints of these devices; their texts are ours.
 DEVICES: dict[str, PageStyle] = {
     "ge": PageStyle(
         PageLayout("3x4", 1), left=9, top=34, row=30, strip=24, minor=RED[0], major=RED[1], separator="bars",

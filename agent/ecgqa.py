@@ -1,4 +1,4 @@
-"""ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, in our schema.
+"""Reads ECG-QA (Oh et al., 2023; the part on PTB-XL), as published, into our schema.
 
 Its questions name no age or sex and its answers are lists of its own vocabulary: both are kept, so that exact match
 stays what it is there.
@@ -21,7 +21,7 @@ DIMENSION = {
 
 
 def read_ecg_qa(files: Iterable[str | Path], units: list[dict]) -> dict[str, dict]:
-    """Questions by the shard of the records they are about.
+    """Reads questions of ECG-QA, grouped by the shard of the records they are about.
 
     Args:
         files: .json or .jsonl files of ECG-QA, also as .gz.
@@ -58,8 +58,8 @@ def read_ecg_qa(files: Iterable[str | Path], units: list[dict]) -> dict[str, dic
 
 
 def ecg_qa_samples(questions: list[dict], loaded: dict[str, Loaded], images: bool) -> list[Sample]:
-    """Questions as `read_ecg_qa` gives them, as samples in each modality; a question whose ECG could not be read is
-    left out.
+    """Makes samples in each modality of questions, as `read_ecg_qa` gives them; a question whose ECG could not be read
+    is left out.
     """
     samples = []
     for row in questions:

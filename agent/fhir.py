@@ -1,10 +1,10 @@
-"""An ECG and what was read of it as HL7 FHIR R4: a Bundle of the signal, the numbers, the statements and the report.
+"""Writes an ECG and its reading as HL7 FHIR R4: a Bundle of the signal, the numbers, the statements and the report.
 
     ECG   --SampledData, one component for each lead--> Observation --+
     reply --LOINC codes--> an Observation for each number             +--> DiagnosticReport, preliminary
           --probabilities--> an Observation of the statements --------+
 
-`read_ecg` reads the file back. It says of the patient what the ECG says: a pseudonym, sex and age, and no name.
+`read_ecg` reads the file back. Of the patient the Bundle has what the ECG has: a pseudonym, sex and age, and no name.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from ..ecg_heartcare import ECG
 from ..json_heartcare import AGE_CODE, MDC_LEADS
 
 NOTICE = "Not for clinical use."
-STEP_MV = 0.001  # of the signal's whole numbers
-MAX_VALUES = 2**22  # of the signal: an hour of two leads at 500 Hz
+STEP_MV = 0.001  # a step of the whole numbers of the signal
+MAX_VALUES = 2**22  # most samples of all leads: an hour of two leads at 500 Hz
 LOINC, UCUM, MDC = "http://loinc.org", "http://unitsofmeasure.org", "urn:iso:std:iso:11073:10101"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 ELECTROCARDIAC = {
@@ -60,7 +60,7 @@ def fhir_bundle(ecg: ECG | None, reply: Mapping[str, Any]) -> dict[str, Any]:
     the same Bundle, with the same ids.
 
     Args:
-        ecg: The recording; None for a picture that was not digitised, of which there is no signal.
+        ecg: The recording; None for a picture that was not digitised, which has no signal.
         reply: Reply of the pipeline: "text", "measurements", "provenance", and, where they are, "findings" and
             "windows".
 
@@ -93,8 +93,8 @@ class Bundle:
             for name, kind in NUMBERS.items():
                 if measured.get(name) is not None:
                     results.append(self.observe(**number(kind, measured[name]), **noted(window)))
-        for found, window in zip(self.reply.get("findings", ()), windows):
-            results.append(self.observe(**statements(found), **noted(window)))
+        for shares, window in zip(self.reply.get("findings", ()), windows):
+            results.append(self.observe(**statements(shares), **noted(window)))
         report = {
             "status": "preliminary",
             "category": [concept(ELECTROCARDIAC)],
@@ -108,10 +108,10 @@ class Bundle:
 
     def add(self, kind: str, content: dict[str, Any]) -> dict[str, str]:
         """Adds a resource, and returns the reference to it."""
-        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.digest} {len(self.entries)}")
-        resource = {"resourceType": kind, "id": str(own), **content}
-        self.entries.append({"fullUrl": own.urn, "resource": resource})
-        return {"reference": own.urn}
+        identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.digest} {len(self.entries)}")
+        resource = {"resourceType": kind, "id": str(identity), **content}
+        self.entries.append({"fullUrl": identity.urn, "resource": resource})
+        return {"reference": identity.urn}
 
     def observe(self, **content: Any) -> dict[str, str]:
         """Adds a preliminary Observation of the ECG, and returns the reference to it."""
@@ -120,19 +120,19 @@ class Bundle:
         )
 
     def patient(self) -> dict[str, Any]:
-        """The patient, as far as the ECG tells."""
+        """Returns the Patient, as far as the ECG tells."""
         pseudonym, sex = (getattr(self.ecg, name, None) for name in ("patient_id", "sex"))
         return ({"identifier": [{"value": pseudonym}]} if pseudonym else {}) | ({"gender": sex} if sex else {})
 
     def model(self) -> dict[str, Any]:
-        """The model that read the ECG."""
+        """Returns the Device: the model that read the ECG."""
         provenance = self.reply["provenance"]
         name = {"deviceName": [{"name": provenance["model"], "type": "model-name"}]}
         versions = versions_of(provenance).items()
         return name | {"version": [{"type": {"text": kind}, "value": version} for kind, version in versions]}
 
     def signal(self) -> dict[str, Any]:
-        """The Observation of the signal."""
+        """Returns the content of the Observation of the signal."""
         components = [
             {
                 "code": concept(
@@ -166,33 +166,18 @@ def digest_of(ecg: ECG | None, reply: Mapping[str, Any]) -> str:
     return content.hexdigest()
 
 
-def window_words(window: Mapping[str, Any]) -> str:
-    """Returns a sentence on which window of a long recording something is about."""
-    return f"{window['seconds']:g} s from {window['start']:g} s on, chosen for: {window['reason']}."
-
-
-def concept(coding: dict[str, str]) -> dict[str, Any]:
-    """Returns a CodeableConcept of one code."""
-    return {"coding": [coding], "text": coding["display"]}
-
-
-def quantity(value: float, unit: str) -> dict[str, Any]:
-    """Returns a Quantity in a unit of UCUM."""
-    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
-
-
-def number(kind: Number, value: float) -> dict[str, Any]:
-    """Returns code and value of the Observation of a number."""
-    code = {"system": LOINC, "code": kind.code, "display": kind.name}
-    return {"code": concept(code), "valueQuantity": quantity(value, kind.unit)}
-
-
 def age(years: float) -> dict[str, Any]:
-    """Returns code and value of the Observation of an age; 90 stands for "over 89"."""
+    """Returns the code and value of the Observation of an age; 90 stands for "over 89"."""
     content = number(AGE, years)
     if years >= 90:
         content["valueQuantity"]["comparator"] = ">="
     return content
+
+
+def number(kind: Number, value: float) -> dict[str, Any]:
+    """Returns the code and value of the Observation of a number."""
+    code = {"system": LOINC, "code": kind.code, "display": kind.name}
+    return {"code": concept(code), "valueQuantity": quantity(value, kind.unit)}
 
 
 def statements(found: Mapping[str, float]) -> dict[str, Any]:
@@ -204,6 +189,11 @@ def statements(found: Mapping[str, float]) -> dict[str, Any]:
 def noted(window: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns the note of an Observation that says which window of a long recording it is about."""
     return {} if window is None else {"note": [{"text": window_words(window)}]}
+
+
+def window_words(window: Mapping[str, Any]) -> str:
+    """Returns a sentence that says which window of a long recording is meant."""
+    return f"{window['seconds']:g} s from {window['start']:g} s on, chosen for: {window['reason']}."
 
 
 def sampled(values: Sequence[float] | np.ndarray, rate: float) -> dict[str, Any]:
@@ -218,3 +208,13 @@ def sampled(values: Sequence[float] | np.ndarray, rate: float) -> dict[str, Any]
         "dimensions": 1,
         "data": " ".join(words),
     }
+
+
+def concept(coding: dict[str, str]) -> dict[str, Any]:
+    """Returns a CodeableConcept of one code."""
+    return {"coding": [coding], "text": coding["display"]}
+
+
+def quantity(value: float, unit: str) -> dict[str, Any]:
+    """Returns a Quantity in a unit of UCUM."""
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}

@@ -1,4 +1,4 @@
-"""One file on the screen: its content, its quality, its measurements, and a drawing."""
+"""Shows one file on the screen: its content, its quality, its measurements; and draws it."""
 
 from pathlib import Path
 

@@ -3,9 +3,9 @@
     text --clauses--> clauses about this ECG --vocabulary--> findings, masked in the clause
          --assertion--> likelihood of each: certain 100, probable 80, possible 50, "cannot be excluded" 15, negated 0
 
-What the text says of the past, of relatives, or as the question that the ECG is to answer is no finding. As PTB-XL
-does, an infarction that is called just "anterior" counts as anteroseptal; one without any site is the statement "MI".
-`find_mentions` tells more: what is negated, in which leads, and how old.
+Words on the past, on relatives and on the question that the ECG is to answer give no finding. As in PTB-XL, an
+infarction that is called just "anterior" counts as anteroseptal; one without any site is the statement "MI".
+`find_mentions` tells more: which findings are negated, in which leads they are, and how old.
 """
 
 import functools
@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ecg_heartcare import LEADS
+from ..scp_heartcare import DIAGNOSTIC_CLASS, FORM, RHYTHM, SUPERCLASS_OF
 from .assertion import likelihood_of
 from .clauses import normalize, split_clauses
-from .statements import DIAGNOSTIC_CLASS, FORM, RHYTHM, STATEMENTS, SUPERCLASS_OF
+from .statements import STATEMENTS
 from .vocabulary import FINDINGS, PATTERNS
 
 __all__ = ["FINDINGS", "PATTERNS", "Mention", "find_mentions", "find_statements", "normalize"]
@@ -79,7 +80,7 @@ class Mention:
 
 
 def find_mentions(report: str, findings: Sequence[tuple[str, re.Pattern]] = ()) -> list[Mention]:
-    """Everything that a text says of findings in this ECG, in order.
+    """Returns all that a text says of findings in this ECG, in order.
 
     Args:
         report: Diagnostic text in English or German.
@@ -115,21 +116,23 @@ def _mentions_of(clause: str, findings: tuple[tuple[str, re.Pattern], ...]) -> t
 
 
 def _match(clause: str, patterns: Sequence[tuple[str, re.Pattern]]) -> tuple[list[tuple[int, int, str]], str]:
-    """(start, stop, code) of every finding in a clause, in order, and the clause with all of them masked by "#"."""
+    """Returns (start, stop, code) of every finding in a clause, in order, and the clause with all of them masked by
+    "#".
+    """
     matches = []
     for code, pattern in patterns:
         match = pattern.search(clause)
         while match:
             start, stop = match.span()
             matches.append((start, stop, code))
-            # What is matched is not matched again by a later pattern, and still divides what stands around it.
+            # The mask keeps later patterns off the finding, and still divides the words around it.
             clause = clause[:start] + "#" * (stop - start) + clause[stop:]
             match = pattern.search(clause, stop)
     return sorted(matches), clause
 
 
 def _leads(text: str) -> list[str]:
-    """The leads of a list such as "in leads ii, iii, avf" or "v2-v4"."""
+    """Returns the leads of a list such as "in leads ii, iii, avf" or "v2-v4"."""
     names = {lead.lower(): i for i, lead in enumerate(LEADS)}
     leads, previous = [], None
     for match in re.finditer(rf"(?P<to>-| to | bis )? ?(?:leads? )?(?P<lead>\b{_LEAD}\b)", text):
@@ -141,7 +144,7 @@ def _leads(text: str) -> list[str]:
 
 
 def find_statements(report: str) -> dict[str, float]:
-    """The SCP-ECG statements of a report, and how likely its words call them.
+    """Returns the SCP-ECG statements of a report, and how likely its words call them.
 
     Args:
         report: Diagnostic text in English or German.

@@ -1,12 +1,14 @@
-"""One reply of a language model behind an OpenAI-compatible server."""
+"""Asks a language model behind an OpenAI-compatible server, and keeps its replies."""
 
 import json
 import os
 import urllib.request
+from pathlib import Path
+from typing import Any
 
 
 def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **options) -> dict:
-    """Asks once.
+    """Asks a language model once.
 
     Args:
         url: Base of the server, for example "http://localhost:8000/v1"; the key, if it wants one, is taken from
@@ -34,5 +36,13 @@ def chat(url: str, model: str, messages: list[dict], timeout: float = 60.0, **op
 
 
 def json_schema(name: str, schema: dict) -> dict:
-    """`response_format` for replies of one form."""
+    """Returns the `response_format` of a request for replies that follow a schema."""
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+
+
+def keep_reply(place: Path, reply: Any):
+    """Writes all of a reply to a file of a cache, as JSON, or nothing; its folder is made."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(reply, ensure_ascii=False), encoding="utf-8")
+    os.replace(partial, place)

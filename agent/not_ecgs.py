@@ -1,4 +1,4 @@
-"""Signals and pictures that are no ECG, drawn at random: what a model must refuse.
+"""Draws signals and pictures at random that are no ECG, and that a model must refuse.
 
 random numbers --OTHER_SIGNALS--> (12, samples) in mV; --OTHER_PICTURES--> picture
 """
@@ -25,7 +25,7 @@ def coloured(rng: Random, leads: int, samples: int, slope: float) -> np.ndarray:
 
 
 def bursts(rng: Random, time: np.ndarray) -> np.ndarray:
-    """Returns noise above 20 Hz that comes and goes, as of muscles, independent in each lead."""
+    """Returns noise above 20 Hz that comes and goes like that of muscles, independent in each lead."""
     rate = (len(time) - 1) / time[-1]
     sections = scipy_signal.butter(2, 20, "highpass", fs=rate, output="sos")
     return scipy_signal.sosfilt(sections, _noise(rng, time)) * (np.sin(2 * np.pi * 0.4 * time) > 0.2)

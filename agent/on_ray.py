@@ -1,5 +1,5 @@
-"""The same work on Ray Data, on as many machines as Ray has (extra: heartcare[ray]). All of them must see the source
-and the output folder.
+"""Runs the data engine on Ray Data, on all machines of a cluster (extra: heartcare[ray]). All of them must see the
+source and the output folder.
 """
 
 from collections.abc import Callable, Iterator

@@ -35,8 +35,8 @@ MODALITIES = ("signal", "image", "signal-signal", "image-image", "signal-image")
 DIMENSION_OF = {topic: topic if topic in ("rhythm", "waveform", "diagnosis") else "misc" for topic in TOPICS}
 DIMENSIONS = ("diagnosis", "waveform", "rhythm", "misc")
 
-# Options come from what is common enough to be learnt: 100 records and more of PTB-XL, but for what makes up four
-# options.
+# Codes that are offered as options: those common enough to be learnt, in 100 records of PTB-XL and more, and rarer
+# ones where a topic would otherwise have fewer than four.
 CHOICES = {
     "rhythm": ("SR", "AFIB", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "AFLT", "BIGU"),
     "waveform": ("no-form", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR", "INVT",
@@ -50,7 +50,8 @@ CHOICES = {
     "ectopy": ("SVES", "VES", "SVES+VES", "no-ectopy"),
 }  # fmt: skip
 # Closed questions whose answer is a very common one are asked about this share of the records, so that in PTB-XL it is
-# right about as often as the next most common answer of its topic. Else who always says "normal" would score well.
+# right about as often as the next most common answer of its topic. Otherwise a model that always says "normal" would
+# score well.
 CLOSED_SHARE = {"SR": 0.09, "no-form": 0.26, "NORM": 0.12, "MID": 0.49, "no-noise": 0.17, "no-ectopy": 0.06}
 
 VERIFY = ("Does this ECG show {}?", "Do you see {} on this ECG?", "Can {} be seen?")
@@ -143,13 +144,19 @@ class Labels:
     sex: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
-    def likelihood(self, code: str) -> float:
-        """Percent; rhythm and form without a likelihood are certain, a code that is not there is 0."""
-        value = self.statements.get(code, -1.0)
-        return 100.0 if value == 0 and (code in RHYTHM or code in FORM) else max(value, 0.0)
+    def excluded_distractors(self, topic: str) -> set[str]:
+        """Returns the codes that must not be offered as a wrong option: the answers, and what is in doubt."""
+        codes = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
+        if topic == "waveform" and codes - {NORMAL["waveform"][0]} == set():
+            codes.add(NORMAL["waveform"][0])
+        if topic == "diagnosis" and "MI" in codes:
+            codes |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
+        if topic == "ectopy" and codes & {"ES", "SVES+VES"}:
+            codes |= {"SVES", "VES", "SVES+VES"}
+        return codes
 
     def answers(self, topic: str) -> list[str]:
-        """Codes that answer a topic, the likeliest first; [] where the labels do not tell."""
+        """Returns the codes that answer a topic, the likeliest first; [] where the labels do not tell."""
         if topic in ("rhythm", "waveform", "diagnosis"):
             names = TOPICS[topic]
             certain = [code for code in self.statements if code in names and self.likelihood(code) >= CERTAIN]
@@ -168,8 +175,12 @@ class Labels:
             return [name for name in NOISE if self.notes.get(name)] or [NORMAL["noise"][0]]
         return [self.ectopy()]
 
+    def doubtful(self, topic: str) -> list[str]:
+        """Returns the codes of a topic below 60 %."""
+        return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
+
     def ectopy(self) -> str:
-        """Key of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
+        """Returns a key of `ECTOPY` or "no-ectopy", by the column of extra beats and the statements."""
         beats = self.notes.get("extra_beats", "").upper()
         above, below = (
             "SVES" in beats or "PAC" in self.statements,
@@ -180,24 +191,16 @@ class Labels:
         other = beats or {"PRC(S)", "BIGU", "TRIGU"} & set(self.statements)
         return "ES" if other else NORMAL["ectopy"][0]
 
-    def doubtful(self, topic: str) -> list[str]:
-        """Codes of a topic below 60 %."""
-        return [code for code in self.statements if code in TOPICS[topic] and self.likelihood(code) < CERTAIN]
-
-    def excluded_distractors(self, topic: str) -> set[str]:
-        """Codes that must not be offered as a wrong option: the answers, and what is in doubt."""
-        codes = set(self.answers(topic)) | {code for code in self.statements if code in TOPICS[topic]}
-        if topic == "waveform" and codes - {NORMAL["waveform"][0]} == set():
-            codes.add(NORMAL["waveform"][0])
-        if topic == "diagnosis" and "MI" in codes:
-            codes |= set(DIAGNOSTIC_CLASS["MI"])  # the infarction that is stated may have any site
-        if topic == "ectopy" and codes & {"ES", "SVES+VES"}:
-            codes |= {"SVES", "VES", "SVES+VES"}
-        return codes
-
     def superclasses(self) -> set[str]:
-        """Superclasses of the diagnostic statements, at any likelihood, as the field scores them."""
+        """Returns the superclasses of the diagnostic statements, at any likelihood, as the field scores them."""
         return {SUPERCLASS_OF[code] for code in self.statements if code in SUPERCLASS_OF}
+
+    def likelihood(self, code: str) -> float:
+        """Returns the likelihood of a code in percent: rhythm and form without one are certain, and a code that is not
+        stated has 0.
+        """
+        value = self.statements.get(code, -1.0)
+        return 100.0 if value == 0 and (code in RHYTHM or code in FORM) else max(value, 0.0)
 
 
 @dataclass
@@ -222,37 +225,6 @@ class Question:
     answer_label: tuple[str, ...] = ()
 
 
-def ask(template: str, finding: str) -> str:
-    """Words the question that a finding is there or not."""
-    return "Is this a normal ECG?" if finding == "a normal ECG" else template.format(finding)
-
-
-def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
-    return text[0].upper() + text[1:] + "."
-
-
-def names(topic: str, codes: Iterable[str]) -> list[str]:
-    """The wording of codes of a topic."""
-    return [TOPICS[topic][code] for code in codes]
-
-
-def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
-    """ "a 63-year-old woman", "a man aged 63", "a patient of unknown age and sex": never an age above 89."""
-    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[
-        int(rng.integers(2))
-    ]
-    if age is None:
-        return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
-    old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
-    if rng.random() < 0.5 and 2 <= age < 90:
-        vowel = "an" if str(int(age)).startswith("8") or int(age) in (11, 18) else "a"
-        words = f"{vowel} {age:.0f}-year-old {person}"
-    else:
-        words = f"a {person} aged {old}"
-    return words if sex else f"{words} of unknown sex"
-
-
 class QuestionBuilder:
     """Questions about one record after the other.
 
@@ -264,27 +236,27 @@ class QuestionBuilder:
     def __init__(self, rng: np.random.Generator, plain: bool = False):
         self.rng, self.plain = rng, plain
 
-    def _pick(self, options):
-        return options[int(self.rng.integers(len(options)))]
-
-    def _word(self, templates: tuple[str, ...]) -> str:
-        return templates[0] if self.plain else self._pick(templates)
-
-    def _for(self, labels: Labels, question: str) -> str:
-        """The question with the patient's age and sex."""
-        if self.plain:
-            return question
-        return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
+    def questions(self, labels: Labels) -> list[Question]:
+        """Returns the questions about one record in one modality: closed and open ones of every topic, a verification
+        of each dimension and superclass, a report and a prediction.
+        """
+        result = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
+        result += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
+        for topic in TOPICS:
+            result += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
+        if labels.statements:
+            result.append(self.report(labels))
+        return [question for question in [*result, self.prediction(labels)] if question is not None]
 
     def verify_superclass(self, labels: Labels, superclass: str) -> Question:
-        """Asks for a superclass, which is there at any likelihood."""
+        """Asks whether a superclass is there; a statement of any likelihood counts."""
         answer = "yes" if superclass in labels.superclasses() else "no"
         question = self._for(labels, ask(VERIFY[0], SUPERCLASS[superclass]))
         return Question("verify-qa", "superclass", superclass, question, sentence(answer), (), (answer,))
 
     def verify(self, labels: Labels, topic: str) -> Question | None:
-        """Asks for a statement: as often for one that is there as for one that is not, where the record allows it, and
-        never for one in doubt.
+        """Asks whether a statement is there: as often for one that is as for one that is not, where the record allows
+        it, and never for one in doubt.
         """
         answers = labels.answers(topic)
         have = [code for code in CHOICES[topic] if code in answers]
@@ -297,8 +269,8 @@ class QuestionBuilder:
         return Question("verify-qa", DIMENSION_OF[topic], topic, question, sentence(answer), (), (answer,))
 
     def closed(self, labels: Labels, topic: str) -> Question | None:
-        """A question with four options: one is right, and none of the others is true or in doubt. None if the record
-        does not allow it.
+        """Asks a question with four options: one is right, and none of the others is true or in doubt. Returns None
+        where the record does not allow it.
 
         The other options are drawn in the same way whichever is right, so that the options alone do not give the answer
         away: diagnoses are of four different superclasses, since a block is no clear distractor for another one.
@@ -324,14 +296,11 @@ class QuestionBuilder:
         )
 
     def not_too_common(self, question: Question | None) -> Question | None:
-        """The question, or None for most of those with a very common answer, by `CLOSED_SHARE`."""
+        """Returns the question, or None for most of those with a very common answer, by `CLOSED_SHARE`."""
         return question if question and self.rng.random() < CLOSED_SHARE.get(question.answer_label[0], 1.0) else None
 
-    def _options(self, texts: list[str]) -> tuple[str, ...]:
-        return tuple(texts[i] for i in self.rng.permutation(len(texts)))
-
     def open(self, labels: Labels, topic: str) -> Question | None:
-        """A question for all answers to a topic; "no certain diagnosis" where all diagnoses are in doubt."""
+        """Asks for all answers to a topic; the answer is "no certain diagnosis" where all diagnoses are in doubt."""
         answers = labels.answers(topic)
         if answers:
             text = ", ".join(names(topic, answers))
@@ -343,20 +312,20 @@ class QuestionBuilder:
         return Question("open-qa", DIMENSION_OF[topic], topic, question, sentence(text), (), tuple(answers))
 
     def report(self, labels: Labels) -> Question:
-        """A question for the structured report."""
+        """Asks for the structured report."""
         answer = report_text(labels)
         return Question(
             "report", "report", "report", self._for(labels, self._word(REPORT)), answer, (), tuple(labels.statements)
         )
 
     def prediction(self, labels: Labels) -> Question:
-        """A question for the signal of the next 1 to 4 seconds."""
+        """Asks for the signal of the next 1 to 4 seconds."""
         seconds = int(self.rng.integers(1, 5))
         words = self._for(labels, self._word(PREDICTION).format(seconds)).replace(" 1 seconds", " 1 second")
         return Question("prediction", "prediction", "prediction", words, "<prediction>", (), (str(seconds),))
 
     def comparison(self, one: Labels, other: Labels, same_patient: bool, topic: str) -> list[Question]:
-        """Questions about two ECGs: a closed one, where there is something to ask, and an open one."""
+        """Asks about two ECGs: a closed question, where the labels allow one, and an open one."""
         first, second = one.answers(topic), other.answers(topic)
         if not first or not second:
             return []
@@ -368,7 +337,7 @@ class QuestionBuilder:
         return [opened] if closed is None else [closed, opened]
 
     def _closed_comparison(self, one: Labels, other: Labels, lead: str, topic: str) -> Question | None:
-        """A question with four options: what is true of the second ECG alone, of the first alone, or of both."""
+        """Asks, with four options, what is true of the second ECG alone, of the first alone, or of both."""
         first, second = one.answers(topic), other.answers(topic)
         not_first, not_second = one.excluded_distractors(topic), other.excluded_distractors(topic)
         kinds = {
@@ -394,21 +363,47 @@ class QuestionBuilder:
             Question("comparison-qa", DIMENSION_OF[topic], topic, question, answer, options, label)
         )
 
-    def questions(self, labels: Labels) -> list[Question]:
-        """The questions about one record in one modality: closed and open ones of every topic, a verification of each
-        dimension and superclass, a report and a prediction.
-        """
-        result = [self.verify_superclass(labels, name) for name in SUPERCLASS] if labels.statements else []
-        result += [self.verify(labels, topic) for topic in ("rhythm", "waveform", "diagnosis")]
-        for topic in TOPICS:
-            result += [self.not_too_common(self.closed(labels, topic)), self.open(labels, topic)]
-        if labels.statements:
-            result.append(self.report(labels))
-        return [question for question in [*result, self.prediction(labels)] if question is not None]
+    def _options(self, texts: list[str]) -> tuple[str, ...]:
+        return tuple(texts[i] for i in self.rng.permutation(len(texts)))
+
+    def _word(self, templates: tuple[str, ...]) -> str:
+        return templates[0] if self.plain else self._pick(templates)
+
+    def _for(self, labels: Labels, question: str) -> str:
+        """Returns the question with the patient's age and sex."""
+        if self.plain:
+            return question
+        return self._pick(PATIENT).format(who=patient_words(labels.age, labels.sex, self.rng), question=question)
+
+    def _pick(self, options):
+        return options[int(self.rng.integers(len(options)))]
+
+
+def ask(template: str, finding: str) -> str:
+    """Words the question for a finding."""
+    return "Is this a normal ECG?" if finding == "a normal ECG" else template.format(finding)
+
+
+def patient_words(age: float | None, sex: str | None, rng: np.random.Generator) -> str:
+    """Returns words for a patient, such as "a 63-year-old woman", "a man aged 63" or "a patient of unknown age and
+    sex"; an age above 89 is never told.
+    """
+    person = {"female": ("woman", "female patient"), "male": ("man", "male patient")}.get(sex, ("patient", "person"))[
+        int(rng.integers(2))
+    ]
+    if age is None:
+        return f"a {person} of unknown age" if sex else "a patient of unknown age and sex"
+    old = "over 89 years" if age >= 90 else f"{age:.0f} years" if age != 1 else "1 year"
+    if rng.random() < 0.5 and 2 <= age < 90:
+        vowel = "an" if str(int(age)).startswith("8") or int(age) in (11, 18) else "a"
+        words = f"{vowel} {age:.0f}-year-old {person}"
+    else:
+        words = f"a {person} aged {old}"
+    return words if sex else f"{words} of unknown sex"
 
 
 def difference(topic: str, first: list[str], second: list[str]) -> str:
-    """The findings of the second ECG that the first has not, and the reverse, in words."""
+    """Words the difference of two ECGs: the findings of both, of the first alone, and of the second alone."""
     shared = [code for code in first if code in second]
     parts = [
         f"{words}: {', '.join(names(topic, codes))}."
@@ -423,8 +418,8 @@ def difference(topic: str, first: list[str], second: list[str]) -> str:
 
 
 def report_text(labels: Labels) -> str:
-    """A structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words. Nothing in it identifies
-    the patient.
+    """Returns a structured report in SCP-ECG wording; the likelihood of a diagnosis chooses its words. Nothing in it
+    identifies the patient.
     """
     parts = []
     if labels.age is not None or labels.sex:
@@ -449,3 +444,13 @@ def report_text(labels: Labels) -> str:
         if (answers := labels.answers(topic)) and answers[0] != NORMAL[topic][0]:
             parts.append(f"{title}: {', '.join(names(topic, answers))}.")
     return " ".join(parts)
+
+
+def sentence(text: str) -> str:
+    """Returns the text with a capital letter and a full stop."""
+    return text[0].upper() + text[1:] + "."
+
+
+def names(topic: str, codes: Iterable[str]) -> list[str]:
+    """Returns the wording of each code of a topic."""
+    return [TOPICS[topic][code] for code in codes]

@@ -1,6 +1,4 @@
-"""One record on its way through the engine: read, cleaned, labelled, drawn, and as the rows of the data set refer to
-it.
-"""
+"""Takes one record through the engine: reads, cleans, labels and draws it, and makes the rows that refer to it."""
 
 import time
 import zlib
@@ -37,7 +35,7 @@ class Loaded:
 
 
 def rng_for(seed: int, *names: str) -> np.random.Generator:
-    """A generator of random numbers that is the same for the same seed and names, wherever it is made."""
+    """Returns a generator of random numbers that is the same for the same seed and names, wherever it is made."""
     return np.random.default_rng((seed, *(zlib.crc32(name.encode()) for name in names)))
 
 
@@ -86,35 +84,35 @@ def draw(labels: Labels, optimized: OptimizedECG, rng: np.random.Generator) -> t
         layout,
         speed,
         gain,
-        IMAGE_DPI,
-        header,
-        optimized.lead_mask,
-        IMAGE_SIZE,
+        dpi=IMAGE_DPI,
+        header=header,
+        lead_mask=optimized.lead_mask,
+        size=IMAGE_SIZE,
     )
     encoded = encode_jpeg(add_artefacts(page, strength, rng)) if strength else encode_png(page)
     return encoded, {"layout": layout, "mm_per_s": speed, "mm_per_mv": gain, "artefacts": strength}
 
 
 def sample_of(number: int, modality: str, question: Question, records: list[Loaded]) -> Sample:
-    """The row of a question about one record or two, in the order of the modality's parts."""
+    """Returns the row of a question about one record or two, which stand in the order of the modality's parts."""
     parts = modality.split("-")
-    name = "+".join(one.entry.record_id for one in records)
+    name = "+".join(record.entry.record_id for record in records)
     provenance = [
         {
-            "id": one.entry.record_id,
-            "statements": one.labels.statements,
-            **one.quality,
-            **({"drawing": one.drawing} if part == "image" else {}),
+            "id": record.entry.record_id,
+            "statements": record.labels.statements,
+            **record.quality,
+            **({"drawing": record.drawing} if part == "image" else {}),
         }
-        for one, part in zip(records, parts)
+        for record, part in zip(records, parts)
     ]
     return Sample(
         id=f"{name}/{question.task}/{question.topic}/{modality}/{number}",
         modality=modality,
         question=question,
-        ecgs=[one.ecg for one, part in zip(records, parts) if part == "signal"],
-        images=[one.image for one, part in zip(records, parts) if part == "image"],
-        patients=list(dict.fromkeys(one.entry.patient_id for one in records)),
+        ecgs=[record.ecg for record, part in zip(records, parts) if part == "signal"],
+        images=[record.image for record, part in zip(records, parts) if part == "image"],
+        patients=list(dict.fromkeys(record.entry.patient_id for record in records)),
         fold=records[0].entry.fold,
         provenance={"records": provenance},
     )

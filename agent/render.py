@@ -1,4 +1,6 @@
-"""ECGs on paper: true to scale, anti-aliased, Pillow only; and what a scanner or a phone makes of the paper."""
+"""Draws ECGs on paper, true to scale, anti-aliased, by Pillow alone; and makes of the paper what a scanner or a phone
+does.
+"""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -14,13 +16,13 @@ from ..image_processing_heartcare import LAYOUTS
 
 MINOR, MAJOR, INK = (250, 215, 215), (238, 160, 160), (20, 20, 30)
 QUESTION_INK = (90, 90, 110)
-SHADE = (255, 226, 120)  # of what is marked
+SHADE = (255, 226, 120)  # behind marked stretches
 OVER, SEPARATOR = (200, 30, 45), (120, 120, 135)
 MARGIN_MM, HEADER_MM, CALIBRATION_MM = 5, 12, 6
-# Six pixels per mm: lines of the grid that are as far apart everywhere have no moire when a browser makes them smaller.
+# Six whole pixels per mm: the grid's lines are equally far apart, and show no moire when a browser shrinks the picture.
 VIEW_DPI, NAME_MM = 6 * 25.4, 4.6
-LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # size of the names of leads, of the header, and of answers
-LINE_STEP = 1.4  # from one line of answers to the next, in their size
+LEAD_MM, SMALL_MM, TEXT_MM = 3.6, 3.2, 4.2  # heights of the names of leads, of the header, and of answers
+LINE_STEP = 1.4  # distance of the lines of answers, in heights of their letters
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Sheet:
 
     @classmethod
     def of(cls, layout: str, speed: float, gain: float, dpi: float, size: tuple[int, int] | None) -> "Sheet":
-        """The sheet of this `size` in pixels, or without one, of the size that ten seconds need.
+        """Makes the sheet of this `size` in pixels, or without one, of the size that ten seconds need.
 
         Raises: `ValueError` for a sheet too small for its rows.
         """
@@ -67,17 +69,8 @@ class Sheet:
                 )
         return cls(layout, speed, gain, px, width, height, seconds, row_mm)
 
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return LAYOUTS[self.layout][0]
-
-    def row_centre(self, row: int) -> float:
-        """Height of 0 mV of a row, in mm from the top."""
-        return HEADER_MM + (row + 0.5) * self.row_mm
-
     def cells(self) -> Iterator["Cell"]:
-        """The places of the leads, column by column, then that of the rhythm strip."""
+        """Yields the places of the leads, column by column, then that of the rhythm strip."""
         rows, columns = LAYOUTS[self.layout]
         rhythm = self.layout.endswith("+R")
         for i, lead in enumerate(LEADS):
@@ -90,7 +83,7 @@ class Sheet:
             yield Cell("II", MARGIN_MM + CALIBRATION_MM, self.row_centre(rows - 1), 0.0, self.seconds)
 
     def trace(self, cell: "Cell", lead: np.ndarray, sampling_rate: float, scale: float = 1.0) -> Iterator[np.ndarray]:
-        """The lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
+        """Yields the lines of one trace, (points, 2) from the left and the top: one for each stretch without a gap.
 
         Args:
             cell: Place of the trace.
@@ -108,10 +101,24 @@ class Sheet:
                 yield np.stack([x[part], y[part]], axis=1)
 
     def pulse(self, row: int) -> np.ndarray:
-        """The calibration pulse of a row, 1 mV high and 3 mm wide, (points, 2) in mm."""
+        """Returns the calibration pulse of a row, 1 mV high and 3 mm wide, (points, 2) in mm."""
         high, end = self.gain, CALIBRATION_MM
         points = [(0, 0), (1, 0), (1, high), (end - 2, high), (end - 2, 0), (end - 1, 0)]
         return (MARGIN_MM, self.row_centre(row)) + np.array(points) * (1, -1)
+
+    def row_centre(self, row: int) -> float:
+        """Returns the height of 0 mV of a row, in mm from the top."""
+        return HEADER_MM + (row + 0.5) * self.row_mm
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return LAYOUTS[self.layout][0]
+
+    @property
+    def scales(self) -> str:
+        """Speed and gain in words, as pages print them."""
+        return f"{self.speed:g} mm/s   {self.gain:g} mm/mV"
 
 
 class Cell(NamedTuple):
@@ -136,7 +143,7 @@ def draw_ecg(
     size: tuple[int, int] | None = None,
     marks: Iterable[tuple[str, float, float]] = (),
 ) -> Image.Image:
-    """One ECG on a sheet of standard paper.
+    """Draws one ECG on a sheet of standard paper.
 
     Args:
         signal: (12, samples) in mV, leads in the order I II III aVR aVL aVF V1..V6.
@@ -145,11 +152,11 @@ def draw_ecg(
         speed, gain: mm/s and mm/mV.
         dpi: Pixels per inch.
         header: A line above the paper. Nothing identifying belongs there.
-        lead_mask: (12,) or (12, samples), 0 for what is left empty, as NaN in `signal` is.
+        lead_mask: (12,) or (12, samples), 0 where the paper is left empty, as it is for NaN in `signal`.
         size: Width and height of the sheet in pixels, for example (1650, 1275), which is Letter at 150 dpi. The rows
             share its height, and it shows the seconds that its width has place for, up to ten. By default the sheet
             fits ten seconds.
-        marks: (lead, start, stop) in seconds of what is shaded behind the trace, where the sheet shows it.
+        marks: (lead, start, stop) in seconds of stretches that are shaded behind the trace, where the sheet shows them.
 
     Returns: RGB image.
 
@@ -159,7 +166,7 @@ def draw_ecg(
     check_drawing(signal, layout, speed, gain)
     sheet = Sheet.of(layout, speed, gain, dpi, size)
     page = _paper_of(sheet, marks)
-    page.paste(INK, mask=_traces(sheet, _by_lead(signal, lead_mask), sampling_rate))
+    page.paste(INK, mask=_traces(sheet, by_lead(signal, lead_mask), sampling_rate))
     for cell in sheet.cells():
         place = (cell.x + 1) * sheet.px, (cell.y - sheet.row_mm / 2 + 1) * sheet.px
         ImageDraw.Draw(page).text(place, cell.lead, fill=INK, font=load_font(round(LEAD_MM * sheet.px)))
@@ -179,11 +186,6 @@ def check_drawing(signal: np.ndarray, layout: str, speed: float, gain: float) ->
         raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV.")
 
 
-def where_recorded(signal: np.ndarray, lead_mask: np.ndarray) -> np.ndarray:
-    """Returns the signal (12, samples) with NaN where a mask, (12,) or (12, samples), is 0."""
-    return np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
-
-
 def view_ecg(
     signal: np.ndarray,
     sampling_rate: float,
@@ -192,8 +194,8 @@ def view_ecg(
     over: np.ndarray | None = None,
     marks: Iterable[tuple[str, float, float]] = (),
 ) -> Image.Image:
-    """One ECG for people to look at: as `draw_ecg` draws it, at 25 mm/s and 10 mm/mV, but with a line where one lead
-    ends and the next begins, and with names of the leads that are larger and stand where no wave is.
+    """Draws one ECG for people to look at: as `draw_ecg` draws it, at 25 mm/s and 10 mm/mV, but with a line where one
+    lead ends and the next begins, and with names of the leads that are larger and stand where no wave is.
 
     Pages from which models learn are drawn by `draw_ecg`, since they look as devices print them.
 
@@ -208,11 +210,11 @@ def view_ecg(
     check_drawing(signal, layout, 25.0, 10.0)
     sheet = Sheet.of(layout, 25.0, 10.0, VIEW_DPI, None)
     page = _paper_of(sheet, marks)
-    ink = _traces(sheet, _by_lead(signal, lead_mask), sampling_rate)
+    ink = _traces(sheet, by_lead(signal, lead_mask), sampling_rate)
     _separate(page, sheet)
     page.paste(INK, mask=ink)
     if over is not None:
-        red = _traces(sheet, _by_lead(over, lead_mask), sampling_rate, pulses=False)
+        red = _traces(sheet, by_lead(over, lead_mask), sampling_rate, pulses=False)
         page.paste(OVER, mask=red)
         ink = ImageChops.lighter(ink, red)
     _name_leads(page, sheet, ink)
@@ -220,13 +222,17 @@ def view_ecg(
     return page
 
 
-def _by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The trace of each lead, NaN where the mask is 0."""
-    return dict(zip(LEADS, signal if lead_mask is None else where_recorded(signal, lead_mask)))
+def by_lead(signal: np.ndarray, lead_mask: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns the trace (samples,) of each lead of a signal (12, samples), NaN where a mask, (12,) or (12, samples), is
+    0.
+    """
+    if lead_mask is not None:
+        signal = np.where(np.asarray(lead_mask, bool).reshape(len(LEADS), -1), signal, np.nan)
+    return dict(zip(LEADS, signal))
 
 
 def _paper_of(sheet: Sheet, marks: Iterable[tuple[str, float, float]]) -> Image.Image:
-    """The paper of a sheet, shaded where something is marked."""
+    """Draws the paper of a sheet, shaded where something is marked."""
     page = _paper(sheet.width, sheet.height, round(HEADER_MM * sheet.px), round(MARGIN_MM * sheet.px), sheet.px).copy()
     marks = list(marks)
     for cell in sheet.cells():
@@ -261,7 +267,7 @@ def _name_leads(page: Image.Image, sheet: Sheet, ink: Image.Image):
 
 @lru_cache(maxsize=8)
 def _paper(width: int, height: int, header: int, margin: int, px_per_mm: float) -> Image.Image:
-    """White sheet with millimetre paper below the header."""
+    """Draws a white sheet with millimetre paper below the header."""
     page = np.full((height, width, 3), 255, np.uint8)
     grid = page[header : height - margin, margin : width - margin]
     for step, colour in ((1, MINOR), (5, MAJOR)):
@@ -287,7 +293,7 @@ def _shade_behind(page: Image.Image, sheet: Sheet, cell: Cell, spans: list[tuple
 
 
 def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, pulses: bool = True) -> Image.Image:
-    """The ink of the traces and of the calibration pulses, as a mask of the sheet's size.
+    """Draws the ink of the traces and of the calibration pulses, as a mask of the sheet's size.
 
     They are drawn twice as large and reduced, which gives smooth edges.
     """
@@ -303,30 +309,29 @@ def _traces(sheet: Sheet, signals: dict[str, np.ndarray], sampling_rate: float, 
 
 
 def _write_words(page: Image.Image, sheet: Sheet, header: str):
-    """The header and the scale."""
+    """Writes the header and the scale."""
     draw, px = ImageDraw.Draw(page), sheet.px
     small = load_font(round(SMALL_MM * px))
     draw.text((MARGIN_MM * px, 4 * px), header, fill=INK, font=small)
-    scale = f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV"
-    right = sheet.width - MARGIN_MM * px - draw.textlength(scale, font=small)
-    draw.text((right, 4 * px), scale, fill=INK, font=small)
+    right = sheet.width - MARGIN_MM * px - draw.textlength(sheet.scales, font=small)
+    draw.text((right, 4 * px), sheet.scales, fill=INK, font=small)
 
 
 @lru_cache(maxsize=32)
 def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font in a size in pixels."""
+    """Loads Pillow's own font in a size in pixels."""
     return ImageFont.load_default(size=size)
 
 
 def page_header(age: float | None, sex: str | None, heart_rate: float | None = None) -> str:
-    """A de-identified header: age, sex and heart rate, as far as they are known, and nothing else."""
+    """Returns a header that identifies nobody: age, sex and heart rate, as far as they are known."""
     parts = [f"Age {'>89' if age >= 90 else f'{age:.0f}'}" if age is not None else "", f"Sex {sex}" if sex else ""]
     parts.append(f"HR {heart_rate:.0f} bpm" if heart_rate else "")
     return "   ".join(part for part in parts if part)
 
 
 def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """A page as a scanner or a phone would see it: strokes of a pen, crease, colour cast, perspective, shadow, blur,
+    """Returns a page as a scanner or a phone sees it: strokes of a pen, crease, colour cast, perspective, shadow, blur,
     noise, JPEG.
 
     Args:
@@ -364,7 +369,7 @@ def add_artefacts(page: Image.Image, strength: float, rng: np.random.Generator) 
 
 
 def _shade(size: tuple[int, int], strength: float, rng: np.random.Generator) -> Image.Image:
-    """The light on a page: perhaps a shadow, and a crease, a thin bright line beside a dark one."""
+    """Returns the light on a page: perhaps a shadow, and a crease, a thin bright line beside a dark one."""
     width, height = size
     light = np.ones((9, 9))
     if rng.random() < 0.3 + 0.7 * strength:  # darker towards a side, with a soft cloud
@@ -396,7 +401,7 @@ def scribble(page: Image.Image, rng: np.random.Generator):
 
 
 def tilt(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """The page from a little aside, on a table of one colour."""
+    """Returns the page as it is seen a little from the side, on a table of one colour."""
     width, height = page.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
     inward = (
@@ -413,21 +418,23 @@ def tilt(page: Image.Image, strength: float, rng: np.random.Generator) -> Image.
 
 
 def _noise(size: tuple[int, int], deviation: float, rng: np.random.Generator) -> Image.Image:
-    """Grey noise about 128: a small random field, tiled, which is much faster than a large one and looks the same."""
+    """Returns grey noise about 128: a small random field, tiled, which is much faster than a large one and looks the
+    same.
+    """
     field = np.clip(rng.normal(128, deviation, (256, 256)), 0, 255).astype(np.uint8)
     width, height = size
     return Image.fromarray(np.tile(field, (-(-height // 256), -(-width // 256)))[:height, :width])
 
 
 def encode_png(page: Image.Image) -> bytes:
-    """PNG with the ten colours of paper and ink: a quarter of the size of true colour."""
+    """Returns a page as a PNG with the ten colours of paper and ink, a quarter of the size of true colour."""
     buffer = io.BytesIO()
     page.quantize(palette=_palette(), dither=Image.Dither.NONE).save(buffer, "PNG", bits=4)
     return buffer.getvalue()
 
 
 def encode_jpeg(page: Image.Image) -> bytes:
-    """JPEG of quality 80, for pages with artefacts."""
+    """Returns a page as a JPEG of quality 80, which pages with artefacts need."""
     buffer = io.BytesIO()
     page.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
@@ -435,7 +442,7 @@ def encode_jpeg(page: Image.Image) -> bytes:
 
 @lru_cache(maxsize=1)
 def _palette() -> Image.Image:
-    """White, the two colours of the grid, ink, and what lies between ink and paper."""
+    """Returns the palette: white, the two colours of the grid, ink, and the colours between ink and paper."""
     shades = [tuple(round(ink + (paper - ink) * i / 4) for ink, paper in zip(INK, (255, 255, 255))) for i in range(5)]
     between = [tuple((ink + grid) // 2 for ink, grid in zip(INK, colour)) for colour in (MINOR, MAJOR)]
     colours = [*shades, MINOR, MAJOR, *between, (200, 120, 120)]
@@ -466,7 +473,7 @@ def wrap(
 
 
 def add_text(page: Image.Image, lines: list[tuple[str, str]]) -> Image.Image:
-    """The page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
+    """Returns the page, drawn at 150 dpi, with (question, answer) pairs below it, wrapped to its width."""
     px = 150 / 25.4
     size, pad = round(TEXT_MM * px), round(MARGIN_MM * px)
     font, step = load_font(size), round(LINE_STEP * size)

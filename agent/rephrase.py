@@ -1,15 +1,16 @@
-"""Rephrasing by a language model behind an OpenAI-compatible server, with every reply checked against the labels."""
+"""Rephrases questions by a language model behind an OpenAI-compatible server, and checks every reply against the
+labels.
+"""
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from .lexicon import find_statements
-from .llm import chat, json_schema
+from .llm import chat, json_schema, keep_reply
 from .qa import Question
 
 SCHEMA = {
@@ -23,7 +24,7 @@ SYSTEM = (
     "finding, its certainty, every number, the patient's age and sex. Add nothing. Options of a question stay word by "
     'word as they are. Reply with JSON: {"question": ..., "answer": ...}.'
 )
-TRIES, SECONDS = 3, 60.0  # for one question, for one reply
+TRIES, SECONDS = 3, 60.0  # tries for one question, seconds for one reply
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 SEX = re.compile(r"\b(?:(wom[ae]n|female|lady|she|her)|(m[ae]n|male|gentleman|he|his))\b", re.I)
 
@@ -36,8 +37,8 @@ class Rephraser:
         model: Name of the model there.
         cache: Folder of the accepted replies, by the hash of the request.
 
-    A reply that fails is asked for again twice. `counts` has "cached", "accepted", and for templates that were kept
-    "failed" (no good reply) and "kept" (nothing to rephrase).
+    A reply that fails is asked for again twice. `counts` has "cached" and "accepted" replies, and the templates that
+    stay, "failed" for want of a good reply and "kept" since there is nothing to rephrase.
     """
 
     def __init__(self, url: str, model: str, cache: str):
@@ -45,7 +46,7 @@ class Rephraser:
         self.counts: Counter = Counter()
 
     def __call__(self, question: Question) -> tuple[Question, bool]:
-        """The question in other words, and whether it was changed."""
+        """Returns the question in other words, and whether it was changed."""
         if question.task == "prediction":
             self.counts["kept"] += 1
             return question, False
@@ -64,10 +65,7 @@ class Rephraser:
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue
             if find_fault(question, reply) is None:
-                self.cache.mkdir(parents=True, exist_ok=True)
-                partial = place.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(json.dumps(reply, ensure_ascii=False), encoding="utf-8")
-                os.replace(partial, place)
+                keep_reply(place, reply)
                 self.counts["accepted"] += 1
                 return replace(question, **reply), True
         self.counts["failed"] += 1
@@ -81,7 +79,7 @@ class Rephraser:
 
 
 def find_fault(question: Question, reply: object) -> str | None:
-    """The reason why a reply must not be used, or None: its form is checked, then whether it still is true."""
+    """Returns the reason why a reply must not be used, or None: its form is checked, then whether it still is true."""
     if (
         not isinstance(reply, dict)
         or set(reply) != {"question", "answer"}
@@ -104,10 +102,10 @@ def find_fault(question: Question, reply: object) -> str | None:
             return f"the question lacks the option {missing[0]!r}"
         return None if answer_text == question.answer else "the answer is not the option word by word"
     if question.task == "verify-qa":
-        same = re.match(r"(?i)yes|no\b", answer_text)
+        verdict = re.match(r"(?i)yes|no\b", answer_text)
         if (
-            not same
-            or same[0].lower() != question.answer_label[0]
+            not verdict
+            or verdict[0].lower() != question.answer_label[0]
             or find_statements(question_text) != find_statements(question.question)
         ):
             return "the answer or the finding asked for differs"

@@ -119,27 +119,27 @@ class Paper(NamedTuple):
     gain: float
     rows: int
 
-    @property
-    def row_mm(self) -> float:
-        """Height of a row."""
-        return ROW_MM[self.rows]
+    def width(self, samples: int) -> float:
+        """Returns the width of a page that shows a number of samples."""
+        return float(self.x(samples)) + MARGIN_MM
+
+    def x(self, samples: np.ndarray | int) -> np.ndarray:
+        """Returns the places of samples by their numbers."""
+        return MARGIN_MM + CALIBRATION_MM + np.asarray(samples) / self.sampling_rate * self.speed
+
+    def zero(self, row: int) -> float:
+        """Returns the height of 0 mV in a row."""
+        return HEADER_MM + (row + 0.5) * self.row_mm
 
     @property
     def height(self) -> float:
         """Height of the page."""
         return HEADER_MM + MARGIN_MM + self.rows * self.row_mm
 
-    def width(self, samples: int) -> float:
-        """Width of a page of so long a recording."""
-        return float(self.x(samples)) + MARGIN_MM
-
-    def x(self, samples: np.ndarray | int) -> np.ndarray:
-        """Places of samples by their numbers."""
-        return MARGIN_MM + CALIBRATION_MM + np.asarray(samples) / self.sampling_rate * self.speed
-
-    def zero(self, row: int) -> float:
-        """Height of 0 mV in a row."""
-        return HEADER_MM + (row + 0.5) * self.row_mm
+    @property
+    def row_mm(self) -> float:
+        """Height of a row."""
+        return ROW_MM[self.rows]
 
 
 def draw_rows(sheet: "Sheet", paper: Paper, rows: Iterable[list["Part"]], pulse: int) -> list[tuple[int, str, int]]:
@@ -174,12 +174,6 @@ class Sheet:
         page.set_rotation(rotation)
         return cls(document, page, width, height, rotation)
 
-    def stored(self, x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
-        """(n, 2) points of the stored page, y downwards."""
-        a, b, c, d, e, f = self.page.derotation_matrix
-        x, y = np.atleast_1d(x) * POINTS_PER_MM, np.atleast_1d(y) * POINTS_PER_MM
-        return np.stack([a * x + c * y + e, b * x + d * y + f], axis=1)
-
     def lines(self, lines: Sequence[tuple], pen: float, colour: tuple[float, float, float] = (0, 0, 0)) -> None:
         """Draws polylines (x, y) as one path; `pen` in points."""
         self.paths.append("{:g} {:g} {:g} RG {:g} w".format(*colour, pen))
@@ -199,6 +193,12 @@ class Sheet:
     def text(self, x: float, y: float, text: str) -> None:
         """Writes a line of text whose baseline begins at (x, y)."""
         self.page.insert_text(self.stored(x, y)[0].tolist(), text, fontsize=FONT_POINTS, rotate=self.rotation)
+
+    def stored(self, x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
+        """Returns (n, 2) points of the page as it is stored, y downwards."""
+        a, b, c, d, e, f = self.page.derotation_matrix
+        x, y = np.atleast_1d(x) * POINTS_PER_MM, np.atleast_1d(y) * POINTS_PER_MM
+        return np.stack([a * x + c * y + e, b * x + d * y + f], axis=1)
 
 
 class Part(NamedTuple):
@@ -224,7 +224,7 @@ def arrange_rows(signal: np.ndarray, form: Layout, continuous: bool) -> Iterator
 
 
 def cut_part(signal: np.ndarray, lead: str, start: int, stop: int) -> Part:
-    """The recorded samples from `start` to `stop` of a lead."""
+    """Returns the recorded samples from `start` to `stop` of a lead."""
     values = signal[LEADS.index(lead), start:stop]
     recorded = np.isfinite(values)
     return Part(np.arange(start, stop)[recorded], values[recorded], [(lead, start)])
@@ -240,8 +240,8 @@ def draw_grid(sheet: Sheet) -> None:
 
 
 def pulse_outline(strokes: int) -> tuple[np.ndarray, np.ndarray]:
-    """x in mm and y in mV of a pulse of 1 mV: its corners, or, for more than five strokes, points at equal distances,
-    as devices draw it that sample the pulse like a lead.
+    """Returns x in mm and y in mV of a pulse of 1 mV: its corners, or, for more than five strokes, points at equal
+    distances, as devices draw it that sample the pulse like a lead.
     """
     rise, fall, end = 1, CALIBRATION_MM - 2, CALIBRATION_MM - 1
     if strokes <= 5:

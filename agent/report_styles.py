@@ -1,10 +1,10 @@
-"""Reports in other styles than the structured one: whole sentences and telegraph style, out of the same labels."""
+"""Writes reports in whole sentences and in telegraph style, out of the labels that give the structured one."""
 
 from heartcare.scp_heartcare import DIAGNOSIS, NORMAL, STAGE, SUPERCLASS_OF
 
 from .qa import REPORT, Labels, names, report_text, sentence
 
-# How each style is asked for.
+# Style -> the questions that ask for it.
 REQUESTS: dict[str, tuple[str, ...]] = {
     "structured": REPORT,
     "sentences": (
@@ -18,7 +18,7 @@ REQUESTS: dict[str, tuple[str, ...]] = {
         "Note the findings as for a ward round.",
     ),
 }
-# Least likelihood in percent of each word for how likely a diagnosis is, as the structured report has them.
+# Word for how likely a diagnosis is -> its least likelihood in percent, as in the structured report.
 GRADES = {"certain": 80.0, "probable": 50.0, "possible": 15.0}
 
 
@@ -54,15 +54,15 @@ def prose(labels: Labels) -> str:
         is_normal = forms == [NORMAL["waveform"][0]]
         sentences.append(f"the waveform shows {'no abnormality' if is_normal else listed(names('waveform', forms))}")
     graded = diagnoses(labels)
-    if found := graded["certain"]:
-        others = [name for name in found if name != DIAGNOSIS["NORM"]]
-        if len(others) < len(found):
+    if diagnosed := graded["certain"]:
+        others = [name for name in diagnosed if name != DIAGNOSIS["NORM"]]
+        if len(others) < len(diagnosed):
             sentences.append(f"this is {DIAGNOSIS['NORM']}")
         if others:
             sentences.append(f"the ECG shows {listed(others)}")
     for grade in ("probable", "possible"):
-        if found := graded[grade]:
-            sentences.append(f"{listed(found)} {'are' if len(found) > 1 else 'is'} {grade}")
+        if diagnosed := graded[grade]:
+            sentences.append(f"{listed(diagnosed)} {'are' if len(diagnosed) > 1 else 'is'} {grade}")
     if not any(graded.values()):
         sentences.append("there is no certain diagnosis")
     for words, topic in (("The ectopic beats are", "ectopy"), ("the recording has", "noise")):
@@ -76,14 +76,14 @@ def telegram(labels: Labels) -> str:
     behind the possible ones.
     """
     normal = {"MID", *(codes[0] for codes in NORMAL.values())}
-    found = [
+    findings = [
         name
         for topic in ("rhythm", "axis", "waveform", "ectopy", "noise")
         for name in names(topic, [code for code in labels.answers(topic) if code not in normal])
     ]
     graded = diagnoses(labels)
     probable, possible = ([f"prob. {name}" for name in graded["probable"]], [f"{name}?" for name in graded["possible"]])
-    return sentence("; ".join([*found, *graded["certain"], *probable, *possible]) or "no certain finding")
+    return sentence("; ".join([*findings, *graded["certain"], *probable, *possible]) or "no certain finding")
 
 
 WRITERS = {"structured": report_text, "sentences": prose, "telegraph": telegram}

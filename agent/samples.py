@@ -1,4 +1,4 @@
-"""The rows of the data set, how they are written, and how they become conversations again.
+"""Writes the rows of the data set, and makes conversations of them again.
 
 A recording or picture stands in a row for every question about it. In the file it stands once: Parquet's dictionary
 encoding keeps each distinct value of a column chunk once, so that a shard of twenty questions a record is hardly larger
@@ -130,7 +130,7 @@ class UnpackedECG(NamedTuple):
 
 
 def unpack_ecg(stored: dict) -> UnpackedECG:
-    """The ECG of an element of a row's `ecgs`."""
+    """Returns the ECG of an element of a row's `ecgs`."""
     steps = np.frombuffer(stored["signal"], "<i2").reshape(len(stored["leads"]), -1)
     signal = steps.astype(np.float32) * np.float32(stored["scale"])
     signal[steps == NOT_RECORDED] = np.nan
@@ -140,7 +140,7 @@ def unpack_ecg(stored: dict) -> UnpackedECG:
 
 
 def conversation(row: dict) -> list[dict]:
-    """A row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(...,
+    """Returns a row's `messages` with its ECGs and pictures put in, ready for `processor.apply_chat_template(...,
     tokenize=True)`.
     """
     ecgs, images = iter(row["ecgs"]), iter(row["images"])
@@ -159,7 +159,9 @@ def conversation(row: dict) -> list[dict]:
 
 
 def open_image(image: dict | Image.Image) -> Image.Image:
-    """The RGB picture of an element of a row's `images`, `{"bytes": ...}` from Parquet, a picture from datasets."""
+    """Returns the RGB picture of an element of a row's `images`: `{"bytes": ...}` from Parquet, or a picture from the
+    datasets package.
+    """
     return (Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image).convert("RGB")
 
 
@@ -195,7 +197,7 @@ def write_shard(path: str | Path, samples: list[Sample]):
 
 
 def _ecg_column(samples: list[Sample]) -> pa.Array:
-    """The column `ecgs`, in which each signal is stored once."""
+    """Makes the column `ecgs`, in which each signal is stored once."""
     ecgs = list({id(ecg): ecg for sample in samples for ecg in sample.ecgs}.values())
     place = {id(ecg): i for i, ecg in enumerate(ecgs)}
     used = [ecg for sample in samples for ecg in sample.ecgs]
@@ -214,7 +216,7 @@ def _ecg_column(samples: list[Sample]) -> pa.Array:
 
 
 def _image_column(samples: list[Sample]) -> pa.Array:
-    """The column `images`, in which each picture is stored once."""
+    """Makes the column `images`, in which each picture is stored once."""
     pictures = list(dict.fromkeys(image for sample in samples for image in sample.images))
     place = {image: i for i, image in enumerate(pictures)}
     used = [place[image] for sample in samples for image in sample.images]

@@ -93,34 +93,6 @@ KINDS: dict[str, Callable[[Image.Image, Random], Image.Image]] = {
 TEST_KINDS = {"screen": screen_photograph, "folded": folded_photograph}
 
 
-def as_jpeg(page: Image.Image, quality: int) -> Image.Image:
-    """Returns a picture as it is after it was saved as a JPEG of this quality, 1 to 95."""
-    buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=quality)
-    return Image.open(buffer).convert("RGB")
-
-
-def mapped(
-    page: Image.Image, source: Callable[[np.ndarray, np.ndarray], tuple], table: tuple[int, int, int] = (255, 255, 255)
-) -> Image.Image:
-    """Returns a picture whose point x, y shows the point `source(x, y)` of the page, or the table beside it."""
-    width, height = page.size
-    pad = round(0.06 * max(width, height))
-    wide = Image.new("RGB", (width + 2 * pad, height + 2 * pad), table)
-    wide.paste(page, (pad, pad))
-    x, y = np.linspace(0, width, MESH + 1).round(), np.linspace(0, height, MESH + 1).round()
-    columns, rows = source(*np.meshgrid(x, y))
-    columns = np.clip(columns + pad, 0, wide.width - 1)
-    rows = np.clip(rows + pad, 0, wide.height - 1)
-    mesh = []
-    for i in range(MESH):
-        for j in range(MESH):
-            corners = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))  # left top, left bottom, right bottom, right top
-            quad = [float(axis[corner]) for corner in corners for axis in (columns, rows)]
-            mesh.append(((int(x[j]), int(y[i]), int(x[j + 1]), int(y[i + 1])), quad))
-    return wide.transform(page.size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
-
-
 def bend(
     page: Image.Image, rng: Random, turn: float, tilt: float, curl: float, table: tuple[int, int, int]
 ) -> Image.Image:
@@ -156,6 +128,34 @@ def bend(
         return (u + moved[..., 0] + curled[0] + 0.5) * width, (v + moved[..., 1] + curled[1] + 0.5) * height
 
     return mapped(page, source, table)
+
+
+def mapped(
+    page: Image.Image, source: Callable[[np.ndarray, np.ndarray], tuple], table: tuple[int, int, int] = (255, 255, 255)
+) -> Image.Image:
+    """Returns a picture whose point x, y shows the point `source(x, y)` of the page, or the table beside it."""
+    width, height = page.size
+    pad = round(0.06 * max(width, height))
+    wide = Image.new("RGB", (width + 2 * pad, height + 2 * pad), table)
+    wide.paste(page, (pad, pad))
+    x, y = np.linspace(0, width, MESH + 1).round(), np.linspace(0, height, MESH + 1).round()
+    columns, rows = source(*np.meshgrid(x, y))
+    columns = np.clip(columns + pad, 0, wide.width - 1)
+    rows = np.clip(rows + pad, 0, wide.height - 1)
+    mesh = []
+    for i in range(MESH):
+        for j in range(MESH):
+            corners = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))  # left top, left bottom, right bottom, right top
+            quad = [float(axis[corner]) for corner in corners for axis in (columns, rows)]
+            mesh.append(((int(x[j]), int(y[i]), int(x[j + 1]), int(y[i + 1])), quad))
+    return wide.transform(page.size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+
+
+def as_jpeg(page: Image.Image, quality: int) -> Image.Image:
+    """Returns a picture as it is after it was saved as a JPEG of this quality, 1 to 95."""
+    buffer = io.BytesIO()
+    page.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
 
 
 def tinted(page: Image.Image, colour: np.ndarray, contrast: float) -> Image.Image:

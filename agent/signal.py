@@ -1,4 +1,4 @@
-"""The optimizer: the best window, the processor's own cleaning and resampling, and exchanged limb leads.
+"""Prepares records: chooses the best window, cleans and resamples it as the processor does, finds exchanged limb leads.
 
 ECG --best_window, BeatFeatureExtractor.arrange--> ECG of twelve leads --clean, resample--> signal
     --lead_quality, limb_lead_reversal--> OptimizedECG
@@ -17,7 +17,7 @@ WINDOW_SECONDS = 10.0
 
 
 def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
-    """Start and stop, in samples, of the ten seconds with the fewest missing, flat and restless samples.
+    """Returns start and stop, in samples, of the ten seconds with the fewest missing, flat and restless samples.
 
     Args:
         signal: (leads, samples) in mV, NaN where nothing was recorded. A shorter ECG is taken whole.
@@ -39,12 +39,12 @@ def best_window(signal: np.ndarray, sampling_rate: float) -> tuple[int, int]:
     badness = (10 * missing + 5 * flat + jump + 20 * noise).sum(axis=0)
     blocks = max(1, length // block)
     sums = np.convolve(badness, np.ones(blocks), "valid")
-    start = int(sums.argmin()) * block
-    return min(start, samples - length), min(start, samples - length) + length
+    start = min(int(sums.argmin()) * block, samples - length)
+    return start, start + length
 
 
 def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
-    """Suspected reversal of limb electrodes: "LA/RA", "RA/LL", "RL/limb", or None.
+    """Returns the reversal of limb electrodes that a signal suggests, "LA/RA", "RA/LL" or "RL/limb", or None.
 
     Lead I looks like V6 and lead II is upright in any heart. Exchanged arms turn lead I over (P, QRS and T), right arm
     and left leg exchanged turn lead II over, and an electrode of a limb on the right leg leaves one limb lead nearly
@@ -61,8 +61,8 @@ def limb_lead_reversal(signal: np.ndarray, sampling_rate: float) -> str | None:
     if min(amplitude) < 0.04 and sorted(amplitude)[1] > 0.25:
         return "RL/limb"
 
-    def likeness(one, other):
-        return float(np.dot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-9))
+    def likeness(lead: np.ndarray, other: np.ndarray) -> float:
+        return float(np.dot(lead, other) / (np.linalg.norm(lead) * np.linalg.norm(other) + 1e-9))
 
     if min(likeness(one, v5 + v6), likeness(two, v5 + v6)) > -0.3:
         return None

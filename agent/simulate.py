@@ -1,4 +1,4 @@
-"""A seeded simulator of 12-lead ECGs with known rhythm, morphology and fiducials.
+"""Simulates 12-lead ECGs, by a seed, with known rhythm, morphology and fiducials.
 
 Every wave is a Hann pulse with a support of its own, so that onsets and ends are exact, and has one amplitude for each
 of the eight independent leads. Test data and examples come from here, since no third party's recording is in the
@@ -28,7 +28,7 @@ FORMS = ("NORM", "LVH", "CLBBB", "CRBBB", "IMI", "AMI", "PVC", "LOWT")
 @dataclass
 class SimulatedECG:
     """`signal` float32 (12, samples) mV, `sampling_rate` Hz, SCP-ECG `statements`, and in seconds: `r_peaks`, and for
-    each beat the `p`, `qrs` and `t` (onset, end), with None for a P wave that is absent and a T wave that the end cuts
+    each beat the `p`, `qrs` and `t` (onset, end), with None for an absent P wave and for a T wave that the end cuts
     off.
     """
 
@@ -50,7 +50,7 @@ def simulate_ecg(
     noise_mv: float = 0.01,
     seed: int = 0,
 ) -> SimulatedECG:
-    """One ECG.
+    """Returns the simulates one ECG.
 
     Args:
         rhythm: One of `RHYTHMS`.
@@ -159,7 +159,7 @@ def _add_wave(waves: np.ndarray, time: np.ndarray, start: float, width: float, a
 
 
 def _morphology(form, p, q, r, s, t, widths):
-    """The waves of a form; `st` is the elevation of the ST segment, in mV for each independent lead."""
+    """Returns the waves of a form; `st` is the elevation of the ST segment, in mV for each independent lead."""
     st, lead = np.zeros(len(INDEPENDENT)), {name: i for i, name in enumerate(INDEPENDENT)}
     q, r, s, t = q.copy(), r.copy(), s.copy(), t.copy()
     if form == "LVH":

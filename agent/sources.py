@@ -1,4 +1,4 @@
-"""The sources of records: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
+"""Finds the records of a source: PTB-XL's folder, any folder of ECG files, or a CSV that lists files with their labels.
 
 source --find_entries--> [Entry: where the record is, who the patient is, which labels, which fold, hash of its files]
 """
@@ -21,6 +21,7 @@ from .readers import read_ecg
 from .statements import STATEMENTS
 
 SPLITS = {9: "validation", 10: "test"}  # every other fold is "train", as PTB-XL's authors recommend
+# Columns of PTB-XL's table that become `Entry.notes`.
 NOTES = (
     "heart_axis",
     "infarction_stadium1",
@@ -31,7 +32,7 @@ NOTES = (
     "extra_beats",
     "pacemaker",
 )
-HASHED_BYTES = 2**28  # of each file; no reader takes in more
+HASHED_BYTES = 2**28  # at the beginning of each file; no reader takes in more
 # Files that belong to a WFDB record when its header is beside them, and files that are never an ECG.
 BESIDE_HEADER = {".dat", ".atr", ".qrs", ".ari", ".ecg", ".txt"}
 DOCUMENTS = {".md", ".json", ".html", ".sha256"}
@@ -60,7 +61,7 @@ class Entry:
         return SPLITS.get(self.fold, "train")
 
     def as_dict(self) -> dict:
-        """The entry as JSON takes it, and `Entry(**...)` back."""
+        """Returns the entry as JSON takes it; `Entry(**...)` takes it back."""
         return asdict(self)
 
 
@@ -74,8 +75,8 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
         limit: Number of records to take, the first ones; all by default.
         progress: Whether bars are shown.
 
-    A record that does not name its patient counts as a patient of its own. Where there are no folds, patients are
-    shared out to ten by their hash.
+    A record that does not name its patient counts as a patient of its own. Where there are no folds, the hash of a
+    patient's pseudonym chooses one of ten.
 
     Raises: `FileNotFoundError` when there is no such source; `ValueError` for a CSV that is damaged or has no column
         `path`, and for a source without any record.
@@ -102,70 +103,6 @@ def find_entries(source: str | Path, limit: int | None = None, progress: bool = 
     for entry in tqdm(entries, desc="hashing files", disable=not progress):
         entry.digest = content_digest(entry.path)
     return entries, rejected
-
-
-def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
-    """The reason why a record was left out, without the place of the file on this machine."""
-    kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
-    reason = kind + str(error).replace(f"{Path(path).parent}/", "")
-    return {"record": printable(record_id), "reason": printable(reason)}
-
-
-def printable(text: str | Path) -> str:
-    """The text as every file and terminal takes it: bytes of a file name that are no UTF-8 become `\\udc..`."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def content_digest(path: str | Path) -> str:
-    """Hash of the files of a record, in 16 hexadecimal digits: of their names and content, not of where they lie."""
-    digest = hashlib.sha256()
-    for file in record_files(Path(path)):
-        size = os.path.getsize(file) if os.path.isfile(file) else None
-        digest.update(repr((os.fsencode(file.name), size)).encode())
-        if size:
-            with open(file, "rb") as opened:
-                for _ in range(0, min(size, HASHED_BYTES), 2**20):
-                    digest.update(opened.read(2**20))
-    return digest.hexdigest()[:16]
-
-
-def record_files(path: Path) -> list[Path]:
-    """The files that a record consists of: its file, or the WFDB header with every file beside it that it names."""
-    header = path.with_name(path.name + ".hea")
-    if path.suffix == ".hea":
-        header = path
-    elif os.path.isfile(path):
-        header = path.with_suffix(".hea") if path.suffix.lower() in BESIDE_HEADER else path
-    if header.suffix != ".hea" or not os.path.isfile(header):
-        return [path]
-    files = {header: None}  # in the order of the headers
-    waiting = [header]
-    while waiting:
-        for word in _header_words(waiting.pop())[1:]:
-            for file in (header.with_name(word), header.with_name(f"{word}.hea")) if Path(word).name == word else ():
-                if file not in files and os.path.isfile(file):
-                    files[file] = None
-                    waiting += [file] if file.suffix == ".hea" else []
-    return list(files)
-
-
-def read_ptbxl_table(
-    folder: str | Path, folds: Iterable[int] | None = None, limit: int | None = None
-) -> list[dict[str, str]]:
-    """Reads rows of PTB-XL's table in their order: column -> text.
-
-    Args:
-        folder: Folder with ptbxl_database.csv.
-        folds: Numbers of the folds (column strat_fold) whose rows are kept; all rows by default.
-        limit: Number of rows at most.
-
-    Raises: `FileNotFoundError` where there is no table; `ValueError` for a damaged one.
-    """
-    rows = _table(Path(folder) / "ptbxl_database.csv")
-    if folds is not None:
-        kept = set(folds)
-        rows = [row for row in rows if int(row["strat_fold"]) in kept]
-    return rows[:limit]
 
 
 def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
@@ -196,33 +133,28 @@ def _ptbxl(folder: Path, limit: int | None) -> tuple[list[Entry], list[dict]]:
     return entries, rejected
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the first."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            columns, rows = next(lines, []), []
-            for fields in lines:
-                if fields and len(fields) != len(columns):
-                    raise ValueError(f"{len(fields)} fields where its first line names {len(columns)} columns")
-                if fields:
-                    rows.append(dict(zip(columns, fields)))
-        return rows
-    except (csv.Error, ValueError) as error:
-        place = f", line {lines.line_num}" if not isinstance(error, UnicodeError) else " is no UTF-8 text"
-        raise ValueError(f"{path}{place}: {error}.") from error
+def read_ptbxl_table(
+    folder: str | Path, folds: Iterable[int] | None = None, limit: int | None = None
+) -> list[dict[str, str]]:
+    """Reads rows of PTB-XL's table in their order: column -> text.
 
+    Args:
+        folder: Folder with ptbxl_database.csv.
+        folds: Numbers of the folds (column strat_fold) whose rows are kept; all rows by default.
+        limit: Number of rows at most.
 
-def _scp_codes(text: str) -> dict[str, float]:
-    """A Python or JSON dict of code to likelihood -> the same for the codes that are known."""
-    codes = json.loads(text) if '"' in text else ast.literal_eval(text)
-    if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
-        raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
-    return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
+    Raises: `FileNotFoundError` where there is no table; `ValueError` for a damaged one.
+    """
+    rows = _table(Path(folder) / "ptbxl_database.csv")
+    if folds is not None:
+        kept = set(folds)
+        rows = [row for row in rows if int(row["strat_fold"]) in kept]
+    return rows[:limit]
 
 
 def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Path]:
-    """Files of a folder that may be ECGs, in the order of their names; links that lead out of it are left out.
+    """Returns the files of a folder that may be ECGs, in the order of their names; links that lead out of the folder
+    are left out.
 
     Args:
         folder: The folder; those below it are searched, too.
@@ -248,16 +180,9 @@ def find_files(folder: Path, documents: Collection[str] = DOCUMENTS) -> list[Pat
 
 
 def _segments(header: Path) -> list[str]:
-    """Names of the segments of a multi-segment WFDB record, which are no records of their own."""
+    """Returns the names of the segments of a multi-segment WFDB record, which are no records of their own."""
     record, *names = _header_words(header) or [""]
     return names if re.fullmatch(r"[\w-]+/\d+", record) else []
-
-
-def _header_words(header: Path) -> list[str]:
-    """The first word of each line of a WFDB header: the record's name, then its signal files or its segments."""
-    with open(header, encoding="utf-8", errors="replace") as file:
-        lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
-    return [line.split()[0] for line in lines]
 
 
 def _scan(rows: list[dict], root: Path, progress: bool) -> tuple[list[Entry], list[dict]]:
@@ -292,13 +217,94 @@ def _entry(name: str, path: Path, row: dict, record: ECG) -> Entry:
         raise ValueError(f"fold must be from 1 to 10, got {fold}")
     age, sex = parse_age(row.get("age")), parse_sex(row.get("sex"))
     return Entry(
-        name,
-        str(path),
-        patient,
-        fold,
-        statements,
-        record.age if age is None else age,
-        sex or record.sex,
-        {name: record.columns[name] for name in NOTES if name in record.columns},
-        name,
+        record_id=name,
+        path=str(path),
+        patient_id=patient,
+        fold=fold,
+        statements=statements,
+        age=record.age if age is None else age,
+        sex=sex or record.sex,
+        notes={column: record.columns[column] for column in NOTES if column in record.columns},
+        order=name,
     )
+
+
+def _scp_codes(text: str) -> dict[str, float]:
+    """Parses a Python or JSON dict of code to likelihood, and returns the same for the codes that are known."""
+    codes = json.loads(text) if '"' in text else ast.literal_eval(text)
+    if not isinstance(codes, dict) or not all(isinstance(value, (int, float)) for value in codes.values()):
+        raise ValueError(f"scp_codes must be a dict of code to likelihood, got {text[:60]!r}")
+    return {code: float(value) for code, value in codes.items() if code in STATEMENTS}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """Reads the rows of a CSV. Raises `ValueError`, with the line, for a row with another number of fields than the
+    first.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            columns, rows = next(lines, []), []
+            for fields in lines:
+                if fields and len(fields) != len(columns):
+                    raise ValueError(f"{len(fields)} fields where its first line names {len(columns)} columns")
+                if fields:
+                    rows.append(dict(zip(columns, fields)))
+        return rows
+    except (csv.Error, ValueError) as error:
+        place = f", line {lines.line_num}" if not isinstance(error, UnicodeError) else " is no UTF-8 text"
+        raise ValueError(f"{path}{place}: {error}.") from error
+
+
+def rejection(record_id: str, path: str | Path, error: Exception) -> dict:
+    """Returns the reason why a record was left out, without the place of the file on this machine."""
+    kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
+    reason = kind + str(error).replace(f"{Path(path).parent}/", "")
+    return {"record": printable(record_id), "reason": printable(reason)}
+
+
+def printable(text: str | Path) -> str:
+    """Returns the text as every file and terminal takes it: bytes of a file name that are no UTF-8 become `\\udc..`."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def content_digest(path: str | Path) -> str:
+    """Returns the hash of the files of a record, 16 hexadecimal digits, by their names and contents and not by their
+    places.
+    """
+    digest = hashlib.sha256()
+    for file in record_files(Path(path)):
+        size = os.path.getsize(file) if os.path.isfile(file) else None
+        digest.update(repr((os.fsencode(file.name), size)).encode())
+        if size:
+            with open(file, "rb") as opened:
+                for _ in range(0, min(size, HASHED_BYTES), 2**20):
+                    digest.update(opened.read(2**20))
+    return digest.hexdigest()[:16]
+
+
+def record_files(path: Path) -> list[Path]:
+    """Returns the files of a record: its one file, or a WFDB header with every file beside it that it names."""
+    header = path.with_name(path.name + ".hea")
+    if path.suffix == ".hea":
+        header = path
+    elif os.path.isfile(path):
+        header = path.with_suffix(".hea") if path.suffix.lower() in BESIDE_HEADER else path
+    if header.suffix != ".hea" or not os.path.isfile(header):
+        return [path]
+    files = {header: None}  # in the order of the headers
+    waiting = [header]
+    while waiting:
+        for word in _header_words(waiting.pop())[1:]:
+            for file in (header.with_name(word), header.with_name(f"{word}.hea")) if Path(word).name == word else ():
+                if file not in files and os.path.isfile(file):
+                    files[file] = None
+                    waiting += [file] if file.suffix == ".hea" else []
+    return list(files)
+
+
+def _header_words(header: Path) -> list[str]:
+    """Returns the first words of the lines of a WFDB header: the record's name, then its signal files or segments."""
+    with open(header, encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file.read(2**20).splitlines() if line.strip() and not line.startswith("#")]
+    return [line.split()[0] for line in lines]

@@ -60,14 +60,14 @@ WORDING = {f"super:{name}": words for name, words in SUPERCLASS.items()} | PTBXL
 
 
 def truth(statements: Iterable[str]) -> np.ndarray:
-    """The labels of a record with these codes, at any likelihood: bool (76,), in the order of `NAMES`."""
+    """Returns the labels of a record with these codes, at any likelihood: bool (76,), in the order of `NAMES`."""
     codes = set(statements)
     classes = {f"super:{SUPERCLASS_OF[code]}" for code in codes if code in SUPERCLASS_OF}
     return np.array([name in codes or name in classes for name in NAMES])
 
 
 def select_set(values: np.ndarray, name: str) -> np.ndarray:
-    """The columns of one label set: (records, 76), truth or probabilities -> (records, classes of the set).
+    """Returns the columns of one label set: (records, 76), truth or probabilities -> (records, classes of the set).
 
     The value of a subclass is the largest of its statements.
     """

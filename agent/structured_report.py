@@ -1,8 +1,8 @@
-"""Writes what was read of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
+"""Writes the reading of an ECG as DICOM: an Enhanced SR of the numbers, the statements and the report (extra:
 heartcare[formats]).
 
-It says of the patient what the ECG says, a pseudonym, sex and age, and leaves name and birth date empty. Codes are
-those of the DICOM dictionary of pydicom, and of LOINC for the rate and the document.
+Of the patient the SR has what the ECG has, a pseudonym, sex and age; name and birth date are empty. Codes are those of
+the DICOM dictionary of pydicom, and of LOINC for the rate and the document.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ SEXES = {"female": "F", "male": "M"}
 
 
 def write_structured_report(path: str | Path, ecg: ECG | None, reply: Mapping[str, Any]) -> None:
-    """Writes a DICOM SR of what was read of an ECG.
+    """Writes a DICOM SR of the reading of an ECG.
 
     Args:
         path: File to write.
@@ -99,8 +99,8 @@ def contents(reply: Mapping[str, Any]) -> list["Dataset"]:
     items = [coded("HAS CONCEPT MOD", LANGUAGE, ENGLISH)]
     for measured, window in zip(reply["measurements"], windows):
         items.append(section(codes.DCM.ECGGlobalMeasurements, [*comments(window), *numbers(measured)]))
-    for found, window in zip(reply.get("findings", ()), windows):
-        items.append(section(codes.DCM.Findings, [*comments(window), *map(statement, found.items())]))
+    for shares, window in zip(reply.get("findings", ()), windows):
+        items.append(section(codes.DCM.Findings, [*comments(window), *map(statement, shares.items())]))
     items.append(text(codes.DCM.Impression, reply["text"]))
     items.append(text(codes.DCM.Comment, NOTICE))
     return items
@@ -134,12 +134,40 @@ def comments(window: Mapping[str, Any] | None) -> list["Dataset"]:
     return [] if window is None else [text(codes.DCM.Comment, window_words(window))]
 
 
-def code_item(code: "tuple[str, str, str] | Code") -> "Dataset":
-    """Returns a coded concept, of its value, its scheme and its meaning."""
+def section(concept: "Code", items: list["Dataset"]) -> "Dataset":
+    """Returns a container below the document."""
+    return container(content_item("CONTAINS", "CONTAINER", concept), concept, items)
+
+
+def container(item: "Dataset", concept: "tuple[str, str, str] | Code", items: list["Dataset"]) -> "Dataset":
+    """Makes a data set a container of content items."""
+    item.ValueType, item.ConceptNameCodeSequence = "CONTAINER", [code_item(concept)]
+    item.ContinuityOfContent, item.ContentSequence = "SEPARATE", items
+    return item
+
+
+def coded(relation: str, concept: tuple[str, str, str], value: tuple[str, str, str]) -> "Dataset":
+    """Returns an item whose value is a code."""
+    item = content_item(relation, "CODE", concept)
+    item.ConceptCodeSequence = [code_item(value)]
+    return item
+
+
+def text(concept: "Code", words: str) -> "Dataset":
+    """Returns an item of text."""
+    item = content_item("CONTAINS", "TEXT", concept)
+    item.TextValue = words
+    return item
+
+
+def numeric(relation: str, concept: "tuple[str, str, str] | Code", value: float, unit: str) -> "Dataset":
+    """Returns an item of a number in a unit of UCUM."""
     import pydicom
 
-    item = pydicom.Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[:3]
+    measured = pydicom.Dataset()
+    measured.NumericValue, measured.MeasurementUnitsCodeSequence = f"{value:g}", [code_item((unit, "UCUM", unit))]
+    item = content_item(relation, "NUM", concept)
+    item.MeasuredValueSequence = [measured]
     return item
 
 
@@ -152,38 +180,10 @@ def content_item(relation: str, kind: str, concept: "tuple[str, str, str] | Code
     return item
 
 
-def container(item: "Dataset", concept: "tuple[str, str, str] | Code", items: list["Dataset"]) -> "Dataset":
-    """Makes a data set a container of content items."""
-    item.ValueType, item.ConceptNameCodeSequence = "CONTAINER", [code_item(concept)]
-    item.ContinuityOfContent, item.ContentSequence = "SEPARATE", items
-    return item
-
-
-def section(concept: "Code", items: list["Dataset"]) -> "Dataset":
-    """Returns a container below the document."""
-    return container(content_item("CONTAINS", "CONTAINER", concept), concept, items)
-
-
-def text(concept: "Code", words: str) -> "Dataset":
-    """Returns an item of text."""
-    item = content_item("CONTAINS", "TEXT", concept)
-    item.TextValue = words
-    return item
-
-
-def coded(relation: str, concept: tuple[str, str, str], value: tuple[str, str, str]) -> "Dataset":
-    """Returns an item whose value is a code."""
-    item = content_item(relation, "CODE", concept)
-    item.ConceptCodeSequence = [code_item(value)]
-    return item
-
-
-def numeric(relation: str, concept: "tuple[str, str, str] | Code", value: float, unit: str) -> "Dataset":
-    """Returns an item of a number in a unit of UCUM."""
+def code_item(code: "tuple[str, str, str] | Code") -> "Dataset":
+    """Returns a coded concept, of its value, its scheme and its meaning."""
     import pydicom
 
-    measured = pydicom.Dataset()
-    measured.NumericValue, measured.MeasurementUnitsCodeSequence = f"{value:g}", [code_item((unit, "UCUM", unit))]
-    item = content_item(relation, "NUM", concept)
-    item.MeasuredValueSequence = [measured]
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[:3]
     return item

@@ -1,4 +1,4 @@
-"""ECGs on paper as vector graphics, true to scale: the page of `render.draw_ecg` as SVG, and as PDF by PyMuPDF.
+"""Draws ECGs on paper as vector graphics, true to scale: the page of `render.draw_ecg` as SVG, and as PDF by PyMuPDF.
 
 signal --draw_vector--> VectorPage --with_text--> answers below it --save--> .svg, .pdf
 """
@@ -13,7 +13,6 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image
 
-from ..configuration_heartcare import LEADS
 from .render import (
     HEADER_MM,
     INK,
@@ -25,9 +24,9 @@ from .render import (
     SMALL_MM,
     TEXT_MM,
     Sheet,
+    by_lead,
     check_drawing,
     load_font,
-    where_recorded,
     wrap,
 )
 from .report_pdf import import_pymupdf
@@ -61,15 +60,6 @@ class VectorPage:
         ]
         return replace(self, height=self.height + MARGIN_MM + len(wrapped) * step, parts=(*self.parts, *text))
 
-    def svg(self) -> str:
-        """Returns the page as an SVG document."""
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}mm" height="{self.height:g}mm" '
-            f'viewBox="0 0 {self.width:g} {self.height:g}">'
-        )
-        white = f'<rect width="{self.width:g}" height="{self.height:g}" fill="#ffffff"/>'
-        return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, white, *self.parts, "</svg>", ""])
-
     def save(self, path: str | Path) -> None:
         """Writes the page as the ending of the file's name says, .svg or .pdf.
 
@@ -83,6 +73,15 @@ class VectorPage:
             return
         with import_pymupdf().open(stream=self.svg().encode(), filetype="svg") as document:
             Path(path).write_bytes(document.convert_to_pdf())
+
+    def svg(self) -> str:
+        """Returns the page as an SVG document."""
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}mm" height="{self.height:g}mm" '
+            f'viewBox="0 0 {self.width:g} {self.height:g}">'
+        )
+        white = f'<rect width="{self.width:g}" height="{self.height:g}" fill="#ffffff"/>'
+        return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, white, *self.parts, "</svg>", ""])
 
 
 def draw_vector(
@@ -99,21 +98,19 @@ def draw_vector(
     """
     check_drawing(signal, layout, speed, gain)
     sheet = Sheet.of(layout, speed, gain, 25.4, None)  # a pixel is 1 mm
-    signals = dict(zip(LEADS, signal if lead_mask is None else where_recorded(signal, lead_mask)))
-    parts = [*grid(sheet)]
+    signals, parts = by_lead(signal, lead_mask), [*grid(sheet)]
     pulses = [sheet.pulse(row) for row in range(sheet.rows)]
     traces = [line for cell in sheet.cells() for line in sheet.trace(cell, signals[cell.lead], sampling_rate)]
     parts.append(polylines([*pulses, *traces], 0.35, INK))
     for cell in sheet.cells():
         parts.append(write(cell.x + 1, cell.y - sheet.row_mm / 2 + 1 + LEAD_MM, cell.lead, LEAD_MM, INK))
     parts.append(write(MARGIN_MM, 4 + SMALL_MM, header, SMALL_MM, INK))
-    scale = f"{speed:g} mm/s   {gain:g} mm/mV"
-    parts.append(write(sheet.width - MARGIN_MM, 4 + SMALL_MM, scale, SMALL_MM, INK, "end"))
+    parts.append(write(sheet.width - MARGIN_MM, 4 + SMALL_MM, sheet.scales, SMALL_MM, INK, "end"))
     return VectorPage(sheet.width, sheet.height, tuple(parts))
 
 
 def of_picture(picture: Image.Image) -> VectorPage:
-    """Returns a page that a picture fills, as that of a digitised page; what is written below it is text."""
+    """Returns a page that a picture fills, such as one of a digitised page; answers below it are text."""
     content = io.BytesIO()
     picture.convert("RGB").save(content, "PNG")
     width, height = (side / PICTURE_PX for side in picture.size)

@@ -41,8 +41,8 @@ _ANY_SITE = "|".join(_SITES.values())
 
 
 def _at(site: str, condition: str) -> str:
-    """The site's adjective with the condition behind it ("inferior wall infarct"), or with one more site between them
-    that has the same condition ("inferior and lateral infarct").
+    """Returns the pattern of a site's adjective with the condition behind it ("inferior wall infarct"), or with one
+    more site between them that has the same condition ("inferior and lateral infarct").
     """
     return (
         rf"(?:{_SITES[site]})(?:e[nrs]?|t)?(?:,? (?:wall |wand )?{condition}|(?=(?:,| and| und| or| oder|/"
@@ -51,7 +51,9 @@ def _at(site: str, condition: str) -> str:
 
 
 def _of(condition: str, site: str) -> str:
-    """The condition with its site behind it: "infarct in inferior leads", "Infarkt der Hinterwand"."""
+    """Returns the pattern of a condition with its site behind it: "infarct in inferior leads", "Infarkt der
+    Hinterwand".
+    """
     return (
         rf"(?:{condition})(?:,? | of the | der |: ?| \()(?:in "
         rf"|im )?(?:the )?(?:{_SITES[site]})(?:e[nrs]?)?(?: leads?| ableitungen| wall|bereich)?(?! (?:{_ANY_SITE}"
@@ -85,7 +87,9 @@ _DEGREE = r"[ -]?(?:degree|grade?(?:s|es|iger?)?)"
 
 
 def _av_block(english: str, number: str, roman: str, german: str) -> str:
-    """AV block of one degree, with the degree before or behind it: "1st degree AV block", "AV-Block I. Grades"."""
+    """Returns the pattern of AV block of one degree, with the degree before or behind it: "1st degree AV block",
+    "AV-Block I. Grades".
+    """
     number = rf"(?<![:.,]){number}(?![:.,]\d)"  # not of a ratio such as 2:1
     degree = rf"(?:{english}|{number}|{roman}){_DEGREE}|{german}gradig(?:e[rnms]?)?|{roman}|{number}"
     behind = rf"(?:{english}|{german}en){_DEGREE}|{roman}|{number}|{german}gradig"

@@ -2,7 +2,8 @@
 
     frames, names of findings and numbers (agent/wordings/*.json) --WordingBuilder--> (question, Asked)
 
-The frames were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
+A frame is a question with blanks: {f} for a finding, {g} for a second one, {n} for a number, {l} for a lead. The frames
+were written by hand, one by one. A tenth of them, by their hash, is kept for validation. The questions of
 `held_out.jsonl` were written apart from them, by other writers, and are never drawn: every second one is for
 developing, and the others are for testing.
 """
@@ -10,6 +11,7 @@ developing, and the others are for testing.
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,12 +44,13 @@ WEIGHTS = {
     "unknown": 7, "which": 14, "number": 6, "numbers": 3, "value": 5, "report": 4, "summary": 4, "urgent": 3, "why": 2,
     "why_f": 3, "sure": 3, "compare": 4, "compare_topic": 3, "predict": 2, "cannot": 14, "language": 2, "names": 2,
 }  # fmt: skip
-JOINED = 0.12  # of the questions for a statement name two or three
-PAIRED = 0.06  # name two in words that both share
-LEAD_SHARE = 0.06  # of the questions for a statement name leads, which are not a part of what is asked for
-TYPOS = 0.35  # of the questions have one or two
-SHORTENED = 0.15  # of the questions lack words that notes lack
-BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1  # shares of the questions with such sentences around them
+# Shares of the questions for a statement: of those that name two or three, two in words that both share ("left or right
+# bundle branch block"), or leads, which are not a part of what is asked for.
+JOINED, PAIRED, LEAD_SHARE = 0.12, 0.06, 0.06
+TYPOS = 0.35  # share of the questions with one typing error or two
+SHORTENED = 0.15  # share of the questions that lack small words, as notes do
+# Shares of the questions with a sentence before them, one behind them, a polite word, and words for the patient.
+BEFORE, AFTER, POLITE, WHO = 0.2, 0.08, 0.1, 0.1
 _FILLERS = re.compile(r"\b(?:the|a|an|is|are|this|of|on|der|die|das|ein|eine|ist|im) ", re.IGNORECASE)
 PARTS = {"en": (" or ", " and "), "de": (" oder ", " und ")}
 PLACES = {
@@ -56,10 +59,9 @@ PLACES = {
 }
 
 
-@lru_cache(maxsize=8)
-def wordings(name: str) -> dict[str, Any]:
-    """Returns one of the files of wordings as it is."""
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+def codes() -> list[str]:
+    """Returns the statements and families that questions can name."""
+    return ["NORM", *wordings("findings")]
 
 
 def held_out() -> list[tuple[str, Asked, str]]:
@@ -80,9 +82,10 @@ def held_out() -> list[tuple[str, Asked, str]]:
     return questions
 
 
-def plain_words(text: str) -> str:
-    """Returns a text without its capitals, spaces at its ends and final marks."""
-    return text.strip().rstrip("?.! ").casefold()
+def of_split(frames: list[str], split: str) -> list[str]:
+    """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
+    kept = [frame for frame in frames if split_of(frame) == "validation"] or frames[-1:]
+    return kept if split == "validation" else [frame for frame in frames if frame not in kept]
 
 
 def split_of(frame: str) -> str:
@@ -91,7 +94,7 @@ def split_of(frame: str) -> str:
 
 
 def of_the_data_set() -> dict[str, list[str]]:
-    """Returns the frames of the data set's own questions, without options, by the keys of the other frames."""
+    """Returns the frames of the data set's own questions, without options: key of the frames -> frames."""
     frames = {"is": [template.replace("{}", "{f}") for template in VERIFY], "report": list(REPORT)}
     for topic, templates in OPEN.items():
         closed = [re.sub(r":? ?(?:one of )?\{\}", "", template).replace(",?", "?").replace(",.", ".")
@@ -105,15 +108,20 @@ def of_the_data_set() -> dict[str, list[str]]:
     return frames
 
 
-def of_split(frames: list[str], split: str) -> list[str]:
-    """Returns the frames of a split; for validation, of a group whose frames are all for training, the last one."""
-    kept = [each for each in frames if split_of(each) == "validation"] or frames[-1:]
-    return kept if split == "validation" else [each for each in frames if each not in kept]
+def enumerated(words: list[str], joint: str) -> str:
+    """Returns words with commas between them, and with `joint` before the last one."""
+    return ", ".join(words[:-1]) + joint + words[-1] if len(words) > 1 else words[0]
 
 
-def codes() -> list[str]:
-    """Returns the statements and families that questions can name."""
-    return ["NORM", *wordings("findings")]
+def plain_words(text: str) -> str:
+    """Returns a text without its capitals, spaces at its ends and final marks."""
+    return text.strip().rstrip("?.! ").casefold()
+
+
+@lru_cache(maxsize=8)
+def wordings(name: str) -> dict[str, Any]:
+    """Returns one of the files of wordings as it is."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 class WordingBuilder:
@@ -134,10 +142,10 @@ class WordingBuilder:
             for key, frames in of_the_data_set().items():
                 self.frames["en"][key] = self.frames["en"].get(key, []) + frames
         self.findings = wordings("findings")
-        # The names of a statement are drawn the rarer, the more statements there are; common ones come more often.
+        # A statement with more names is drawn more often, but each of its names more rarely.
         self.codes = list(self.findings)
         weights = np.array([len(self.findings[code]["en"]) ** 0.7 for code in self.codes])
-        self.shares = weights / weights.sum()
+        self.shares = self._usual_shares = weights / weights.sum()
         self.whole = {
             language: [
                 (text, name)
@@ -151,6 +159,17 @@ class WordingBuilder:
         self.groups, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()), float)
         self.group_shares = weights / weights.sum()
 
+    def favour(self, codes: Sequence[str]) -> None:
+        """Lets half of the findings that questions name be some of these, until it is called again.
+
+        Args:
+            codes: Some of `codes`; with none, all are drawn as usual.
+        """
+        favoured = np.isin(self.codes, codes)
+        self.shares = self._usual_shares
+        if favoured.any():
+            self.shares = 0.5 * self._usual_shares + 0.5 * favoured / favoured.sum()
+
     def question(self) -> tuple[str, Asked]:
         """Returns a question and what it asks for."""
         while True:
@@ -160,21 +179,6 @@ class WordingBuilder:
             text = self._as_typed(self._surrounded(text, language))
             if plain_words(text) not in self.kept_apart:
                 return text, asked
-
-    def _pick(self, options: Any) -> Any:
-        return options[int(self.rng.integers(len(options)))]
-
-    def _frame(self, language: str, key: str) -> str:
-        return self._pick(self.frames[language][key])
-
-    def _code(self) -> str:
-        return str(self.rng.choice(self.codes, p=self.shares))
-
-    def _name(self, code: str, language: str) -> str:
-        """A name of a finding; Germans use English ones now and then."""
-        names = self.findings[code]
-        of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
-        return self._pick(of_language)
 
     def _is(self, language: str, group: str) -> tuple[str, Asked]:
         draw = self.rng.random()
@@ -191,19 +195,10 @@ class WordingBuilder:
         text = self._frame(language, group).replace("{f}", name)
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
 
-    def _joined(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """Codes of two or three statements, whether all of them are meant, and their names."""
-        named = list(dict.fromkeys(self._code() for _ in range(self.rng.integers(2, 4))))
-        names = [self._name(code, language) for code in named]
-        # In a denial "and" may mean either, so it is not used.
-        every = bool(group == "is" and self.rng.random() < 0.4) and len(named) > 1
-        comma = "/" if len(names) == 2 and not every and self.rng.random() < 0.2 else None
-        joint = PARTS[language][every]
-        name = comma.join(names) if comma else ", ".join(names[:-1]) + joint + names[-1] if names[1:] else names[0]
-        return named, every, name
-
     def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """The same of two statements that share words: "left or right bundle branch block"."""
+        """Returns the names two statements that share words, "left or right bundle branch block"; returns what
+        `_joined` does.
+        """
         pairs = wordings("pairs")
         codes = self._pick(list(pairs))
         name = self._pick(pairs[codes][language])
@@ -212,13 +207,23 @@ class WordingBuilder:
         every = group == "is" and ("{or}" not in name or bool(self.rng.random() < 0.3))
         return codes.split(), every, name.replace(" {or} ", PARTS[language][every])
 
-    _is_not = _is
+    def _joined(self, language: str, group: str) -> tuple[list[str], bool, str]:
+        """Returns the codes of two or three statements, whether all of them are meant, and their names in words."""
+        named = list(dict.fromkeys(self._code() for _ in range(self.rng.integers(2, 4))))
+        names = [self._name(code, language) for code in named]
+        # In a denial "and" may mean either, so it is not used.
+        every = bool(group == "is" and self.rng.random() < 0.4) and len(named) > 1
+        if len(names) == 2 and not every and self.rng.random() < 0.2:
+            return named, every, "/".join(names)
+        return named, every, enumerated(names, PARTS[language][every])
 
     def _given(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for one finding that names another one as known."""
+        """Asks for one finding and names another one as known."""
         asked, given = (str(code) for code in self.rng.choice(self.codes, 2, replace=False, p=self.shares))
         text = self._frame(language, group).replace("{f}", self._name(asked, language))
         return text.replace("{g}", self._name(given, language)), Asked("is", (asked,))
+
+    _is_not = _is
 
     def _or(self, language: str, group: str) -> tuple[str, Asked]:
         first, second = self.rng.choice(self.codes, 2, replace=False, p=self.shares)
@@ -238,7 +243,7 @@ class WordingBuilder:
         return text, Asked("is", (name.removeprefix("not "),), negated=name.startswith("not "))
 
     def _unknown(self, language: str, group: str) -> tuple[str, Asked]:
-        """A finding that is not taught, or a word that is none."""
+        """Asks for a finding that is not taught, or for an invented word."""
         key = self._pick(("is", "is", "is", "is_not", "why_f"))
         name = self._pick(wordings("unknown")[language])
         if self.rng.random() < 0.3:
@@ -246,7 +251,7 @@ class WordingBuilder:
         return self._frame(language, key).replace("{f}", name), Asked("cannot", reason="unknown")
 
     def _invented(self) -> str:
-        """A word or two that nobody knows."""
+        """Returns an invented name of a finding, one word or two."""
         parts = "ba be co dra el fi go hy ka lo mi no or pe qua ri so tra ul va xe zi ther glan morb sten cort".split()
         ends = ("itis", "osis", "emia", "syndrome", "disease", "sign", "oma", "", "wave", "pathy", "'s disease")
         word = "".join(self._pick(parts) for _ in range(self.rng.integers(2, 4))) + self._pick(ends)
@@ -258,7 +263,7 @@ class WordingBuilder:
         return self._frame(language, f"which:{topic}"), Asked("which", topic=topic)
 
     def _number(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for a number, or for that of several leads."""
+        """Asks for a number, of a lead or of several leads where it has one for each."""
         table = wordings("quantities")
         name = self._pick(list(table))
         leads = [str(lead) for lead in self.rng.choice(LEADS, self._pick((1, 1, 1, 2, 3)), replace=False)]
@@ -269,7 +274,7 @@ class WordingBuilder:
         return text, Asked("number", quantities=tuple(f"{name}:{lead}" for lead in leads))
 
     def _numbers(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for several numbers, as a list."""
+        """Asks for several numbers, as a list."""
         table = wordings("quantities")
         names = [str(name) for name in self.rng.permutation(list(table))[: int(self.rng.integers(2, 6))]]
         lead = self._pick(LEADS)
@@ -282,16 +287,11 @@ class WordingBuilder:
         return text, Asked("number", quantities=tuple(f"{n}:{lead}" if n in OF_A_LEAD else n for n in names))
 
     def _value(self, language: str, group: str) -> tuple[str, Asked]:
-        """A question for a number that has no blank for its name."""
+        """Asks for a number by a frame that names the number itself."""
         name = self._pick([key for key in self.frames[language] if key.startswith("number:")]).removeprefix("number:")
         lead = self._pick(LEADS)
         text = self._frame(language, f"number:{name}").replace("{l}", lead)
         return text, Asked("number", quantities=(f"{name}:{lead}" if name in OF_A_LEAD else name,))
-
-    def _listed(self, words: list[str], language: str) -> str:
-        """Some words as a list, in the ways in which people write lists."""
-        joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
-        return ", ".join(words[:-1]) + joint + words[-1] if words[1:] else words[0]
 
     def _why_f(self, language: str, group: str) -> tuple[str, Asked]:
         code = self._code()
@@ -316,7 +316,7 @@ class WordingBuilder:
         return self._pick(wordings("unknown")["other languages"]), Asked("cannot", reason="language")
 
     def _names(self, language: str, group: str) -> tuple[str, Asked]:
-        """The name of a finding alone, with or without a question mark."""
+        """Asks by the name of a finding alone, with or without a question mark."""
         code = self._code()
         return self._name(code, language) + self._pick(("?", " ?", "", "??")), Asked("is", (code,))
 
@@ -324,7 +324,7 @@ class WordingBuilder:
         return self._frame(language, group), Asked(group)
 
     def _surrounded(self, text: str, language: str) -> str:
-        """The question with what people write around it."""
+        """Returns the question with what people write around it."""
         draw = self.rng.random(4)
         if draw[0] < POLITE:
             text = self._frame(language, "please").rstrip() + " " + text
@@ -339,7 +339,7 @@ class WordingBuilder:
         return text
 
     def _as_typed(self, text: str) -> str:
-        """The text with typing errors now and then, or without small words or its punctuation."""
+        """Returns the text with typing errors now and then, or without small words or its punctuation."""
         draw = self.rng.random(4)
         if draw[3] < SHORTENED:
             text = _FILLERS.sub(lambda word: "" if self.rng.random() < 0.5 else word.group(), text).strip() or text
@@ -353,7 +353,9 @@ class WordingBuilder:
         return text
 
     def _mistyped(self, text: str) -> str:
-        """One letter of a word of four letters and more left out, doubled, changed, or swapped with the next."""
+        """Returns the text with one letter of a word of four letters and more left out, doubled, changed, or swapped
+        with the next.
+        """
         words = text.split(" ")
         long = [place for place, word in enumerate(words) if len(word) >= 4 and word.isalpha()]
         if not long:
@@ -369,6 +371,26 @@ class WordingBuilder:
             )
         )
         return " ".join(words)
+
+    def _frame(self, language: str, key: str) -> str:
+        return self._pick(self.frames[language][key])
+
+    def _code(self) -> str:
+        return str(self.rng.choice(self.codes, p=self.shares))
+
+    def _name(self, code: str, language: str) -> str:
+        """Returns a name of a finding; German questions use English names now and then."""
+        names = self.findings[code]
+        of_language = names["en"] if language == "en" or not names["de"] or self.rng.random() < 0.08 else names["de"]
+        return self._pick(of_language)
+
+    def _listed(self, words: list[str], language: str) -> str:
+        """Returns some words as a list, in the ways in which people write lists."""
+        joint = self._pick((PARTS[language][1], PARTS[language][1], ", ", " & ", "/", " + "))
+        return enumerated(words, joint)
+
+    def _pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
 
 
 __all__ = ["SPLITS", "WordingBuilder", "codes", "held_out", "plain_words", "split_of", "wordings"]

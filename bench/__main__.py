@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ..agent.command_line import run_command
 from .items import OFFICIAL, PER_GROUP, SUBSETS, TASKS
 
-VOICE_RECORDS = 100  # for contradictions, unless --limit says otherwise
-
 if TYPE_CHECKING:
     from .models import ModelSpec
+
+VOICE_RECORDS = 100  # for contradictions, unless --limit says otherwise
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m heartcare.bench", description="Heartcare-Bench: strict scores of ECG models, offline."
     )
@@ -99,7 +99,7 @@ def _add_voice(command: argparse.ArgumentParser):
 
 
 def _add_run(command: argparse.ArgumentParser):
-    """The arguments of `run` alone."""
+    """Adds the arguments of `run` alone."""
     add = command.add_argument
     subsets = list(SUBSETS)
     add("--subset", nargs="+", default=subsets, choices=SUBSETS, help="S signal, I image, C comparison of two")
@@ -207,15 +207,6 @@ def _freeze(args: argparse.Namespace) -> int:
     print(f"{args.out}: {len(manifest['items'])} items, {manifest_hash(manifest)}")
     return 0
 
-
-COMMANDS = {
-    "run": _run,
-    "invariance": _invariance,
-    "voice": _voice,
-    "compare": _compare,
-    "report": _report,
-    "freeze": _freeze,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ class ItemAnswer:
     forecasts: dict[str, dict | None] | None = None
 
     def as_dict(self) -> dict:
-        """The form of the files: "yes" alone, or "text", "confidence", and of predictions "metrics"."""
+        """Returns the form of the files: "yes" alone, or "text", "confidence" and, for predictions, "metrics"."""
         if self.yes is not None:
             return {"yes": self.yes}
         answer = {"text": self.text, "confidence": self.confidence}
@@ -29,5 +29,5 @@ class ItemAnswer:
 
     @classmethod
     def from_dict(cls, given: dict) -> "ItemAnswer":
-        """The answer that `as_dict` wrote."""
+        """Makes the answer that `as_dict` wrote."""
         return cls(given.get("text", ""), given.get("confidence"), given.get("yes"), given.get("metrics"))

@@ -1,5 +1,5 @@
-"""Classification of PTB-XL's statements from answer probabilities: macro AUC of its label sets, as the field scores
-them (Strodthoff et al., 2021).
+"""Scores the classification of PTB-XL's statements by answer probabilities: macro AUC of its label sets, as the field
+scores them (Strodthoff et al., 2021).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ QUESTIONS = {name: ask(VERIFY[0], WORDING[name]) for name in NAMES}  # a model i
 
 
 def scorable_sets(labels: np.ndarray) -> Iterator[tuple[str, list[int]]]:
-    """The label sets that records with these labels (records, 76) can be scored by: the name, and the places of the
-    classes that have a positive and a negative record.
+    """Yields the label sets that records with these labels (records, 76) can be scored by: the name, and the places of
+    the classes that have a positive and a negative record.
     """
     for name in SETS:
         positives = select_set(labels, name).sum(0)
@@ -26,7 +26,7 @@ def scorable_sets(labels: np.ndarray) -> Iterator[tuple[str, list[int]]]:
 
 
 def classification_table(items: Sequence[Item], probabilities: np.ndarray, seed: int = 0) -> dict[str, dict]:
-    """The AUC of every label set.
+    """Scores every label set by its AUC.
 
     Args:
         items: Items of classification, one record each.

@@ -1,5 +1,5 @@
-"""Two models on the same items: the difference of each table, its interval by bootstrap of patients, and whether chance
-explains it.
+"""Compares two models on the same items: the difference of each table, its interval by bootstrap of patients, and
+whether chance explains it.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from .metrics.probability import macro_auc
 from .metrics.statistics import interval, paired_test, patient_draws
 from .scorers import AUC
 
-DRAWS = 1000  # of the bootstrap of an AUC
+DRAWS = 1000  # of the bootstrap
 
 
 def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:
@@ -40,7 +40,7 @@ def compare(one: dict, other: dict, seed: int = 0) -> list[dict]:
 
 
 def _compare_scores(name: str, metric: str, ids: list[str], one: dict, other: dict, seed: int) -> list[dict]:
-    """A table of scored answers: the items that have a score in both results."""
+    """Compares a table of scored answers by the items that have a score in both results."""
     ids = [i for i in ids if one["items"][i]["score"] is not None and other["items"][i]["score"] is not None]
     if not ids:
         return []
@@ -51,7 +51,7 @@ def _compare_scores(name: str, metric: str, ids: list[str], one: dict, other: di
 
 
 def _compare_auc(name: str, metric: str, ids: list[str], one: dict, other: dict, seed: int) -> list[dict]:
-    """A table of classification: each label set by its macro AUC."""
+    """Compares a table of classification, each label set by its macro AUC."""
     labels = np.array([truth(one["items"][i]["statements"]) for i in ids])
     probabilities = [np.array([result["items"][i]["yes"] for i in ids]) for result in (one, other)]
     weights = patient_draws([one["items"][i]["patient"] for i in ids], DRAWS, seed)
@@ -71,7 +71,7 @@ def _compare_auc(name: str, metric: str, ids: list[str], one: dict, other: dict,
 
 
 def comparison_lines(one: dict, other: dict, rows: list[dict]) -> list[str]:
-    """The comparison as a Markdown table."""
+    """Returns the comparison as a Markdown table."""
     lines = [
         f"| table | metric | {one['model']['name']} | {other['model']['name']} | difference | p |",
         "|---|---|---|---|---|---|",

@@ -12,8 +12,8 @@ from ..parts_heartcare import as_part
 from ..pipeline_heartcare import ECGInterpretationPipeline
 from ..scp_heartcare import RHYTHM, SUPERCLASS, TOPICS
 
-PROBABLE = 80.0  # likelihood in percent, as the lexicon counts it, from which on a report makes a statement
-# Statement -> those of the report of which any means it as well.
+PROBABLE = 80.0  # least likelihood, in percent by the lexicon, with which a report makes a statement
+# Statement -> other statements of a report that mean it as well.
 ALSO = {"LPR": ("1AVB",), "PRC(S)": FAMILIES["PREMATURE"]}
 KINDS = {
     "affirmed but not reported": "a statement is affirmed that the report does not make",
@@ -46,23 +46,24 @@ def contradictions(report: str, answers: dict[str, str], closed: str, second: st
         closed: The option that was chosen for the rhythm.
         second: Answer to the open question for the rhythm in a second turn, after the report.
     """
-    said, found = statements_of(report), set()
+    reported, found = statements_of(report), set()
     yes = {code for code, answer in answers.items() if not code.startswith("open") and answer.startswith("Yes")}
     statements = {code for code in yes if not code.startswith("super:")}
     known = {code for code in answers if not code.startswith(("super:", "open"))}
     # The report names a normal ECG, and words that two statements share, once.
-    if statements - said - {"NORM"} - {code for code, others in ALSO.items() if said & {*others}}:
+    if statements - reported - {"NORM"} - {code for code, others in ALSO.items() if reported & {*others}}:
         found.add("affirmed but not reported")
-    if (said & known) - statements:
+    if (reported & known) - statements:
         found.add("reported but denied")
     if "super:NORM" in yes and yes & {f"super:{name}" for name in SUPERCLASS if name != "NORM"}:
         found.add("normal and abnormal")
-    rhythms = {code for code in statements_of(closed) | said | statements_of(answers["open rhythm"]) if code in RHYTHM}
+    named = statements_of(closed) | reported | statements_of(answers["open rhythm"])
+    rhythms = {code for code in named if code in RHYTHM}
     if len(rhythms - {"SARRH"} if "SR" in rhythms else rhythms) > 1:
         found.add("two rhythms")
     for topic in ("waveform", "diagnosis"):
         opened = statements_of(answers[f"open {topic}"]) & set(TOPICS[topic])
-        if opened - said:
+        if opened - reported:
             found.add("open question")
     if second != answers["open rhythm"]:
         found.add("second turn")

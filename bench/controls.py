@@ -1,12 +1,11 @@
-"""Control rows: what can be scored without reading the ECG. A model that does not beat them is not reading it.
+"""Control rows, which score without reading the ECG. A model that does not beat them is not reading it.
 
 majority                the option that is most often right, or the commonest answer of its kind
 text only               the question without the ECG
 blank ECG               a flat line; paper without a trace
 noise                   noise of usual amplitude; the same, drawn
 another patient's ECG   the next item's of the same kind
-random encoder          the same model with an encoder of random weights; for classification, a linear probe on such an
-encoder
+random encoder          the same model with an encoder of random weights; for classification, a linear probe on one
 last value, last beat   for predictions: the last sample held, the last beat repeated; the majority is a flat line
 """
 
@@ -29,24 +28,24 @@ NOISE_MV = 0.2
 
 
 def substitutes(items: Sequence[Item]) -> dict[str, Item]:
-    """For each item the one whose recordings are given in its place: id -> the next item of the same task, group and
-    modality that has other patients. Items without such a one are left out.
+    """Finds for each item the one whose recordings are given in its place: id -> the next item of the same task, group
+    and modality that has other patients. Items without such a one are left out.
     """
     result = {}
     kinds: dict[tuple, list[Item]] = {}
     for item in items:
         kinds.setdefault((item.task, item.group, item.modality), []).append(item)
-    for same in kinds.values():
-        same = sorted(same, key=lambda item: zlib.crc32(item.id.encode()))
-        for k, item in enumerate(same):
-            others = (same[(k + step) % len(same)] for step in range(1, len(same)))
+    for members in kinds.values():
+        members = sorted(members, key=lambda item: zlib.crc32(item.id.encode()))
+        for k, item in enumerate(members):
+            others = (members[(k + step) % len(members)] for step in range(1, len(members)))
             if other := next((other for other in others if not set(other.patients) & set(item.patients)), None):
                 result[item.id] = other
     return result
 
 
 def parts_for(row: str, item: Item, substitute: Item | None) -> list[dict] | None:
-    """The content that a model is given for an item in a row; None where the row has nothing to give."""
+    """Returns the content that a model is given for an item in a row; None where the row has nothing to give."""
     if row == TEXT:
         return []
     if row == OTHER:
@@ -59,7 +58,7 @@ def parts_for(row: str, item: Item, substitute: Item | None) -> list[dict] | Non
 
 
 def _replaced(part: dict, rng: np.random.Generator, amplitude: float) -> dict:
-    """The part with noise of `amplitude` mV for its signal; 0 is a flat line, or paper without a trace."""
+    """Returns the part with noise of `amplitude` mV for its signal; 0 is a flat line, or paper without a trace."""
     if part["type"] == "image":
         noise = rng.normal(0, amplitude, (len(LEADS), 1000)) if amplitude else np.full((len(LEADS), 1000), np.nan)
         return {"type": "image", "image": draw_ecg(noise, 100, "3x4+R", dpi=100, size=(1100, 850))}
@@ -68,8 +67,8 @@ def _replaced(part: dict, rng: np.random.Generator, amplitude: float) -> dict:
 
 
 def majority_answer(item: Item, majority: dict) -> str:
-    """The option that is most often right on the training split, the first of equals by name; for open questions the
-    commonest answer.
+    """Returns the option that is most often right on the training split, the first of equals by name; for open
+    questions the commonest answer.
     """
     if item.options:
         counts = majority["closed"].get(item.topic, {})
@@ -78,7 +77,7 @@ def majority_answer(item: Item, majority: dict) -> str:
 
 
 def simple_forecasts(context: np.ndarray, num_samples: int, sampling_rate: float) -> dict[str, np.ndarray]:
-    """Forecasts without a model: (12, samples) mV so far -> row -> (12, num_samples) mV."""
+    """Makes forecasts without a model: (12, samples) mV so far -> row -> (12, num_samples) mV."""
     return {
         MAJORITY: np.zeros((len(context), num_samples)),
         LAST_VALUE: np.repeat(context[:, -1:], num_samples, axis=1),

@@ -1,5 +1,6 @@
-"""The invariance report: the same records at other rates, with fewer leads, as pictures of every layout and scale, and
-as photographs; and how often the answer changes. An answer that turns with the paper speed is no finding.
+"""The invariance report: it asks about the same records at other rates, with fewer leads, as pictures of every layout
+and scale, and as photographs, and counts how often the answer changes. An answer that turns with the paper speed is no
+finding.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from .run import Settings, collect, describe_run, write_json
 from .variants import BASE, VARIANTS
 from .worker import Batch
 
+HEAD = ("the same records", "answer changed", "kappa", "accuracy", "no single option")  # columns of the report's table
+
 
 def invariance(
     spec: ModelSpec,
@@ -23,7 +26,6 @@ def invariance(
     manifest: dict,
     settings: Settings,
     workers: int = 1,
-    progress: bool = True,
 ) -> dict:
     """Asks the closed questions about signals in every variant, or goes on with it; arguments as
     `heartcare.bench.run.run`.
@@ -36,7 +38,7 @@ def invariance(
     items = read_items(data, manifest, ("S",), ("closed-qa",), settings.limit)
     file = f"{head['model']['name'].replace('/', '--')}.invariance"
     batches = variant_batches(items, settings.batch_size)
-    rows = collect(batches, out / f"{file}.answers.jsonl", head, spec, settings, workers, progress)
+    rows = collect(batches, out / f"{file}.answers.jsonl", head, spec, settings, workers)
     # Options are compared by their text, since two questions have the same index for different options.
     choices: dict[str, list[str | None]] = {}
     for name in VARIANTS:
@@ -44,10 +46,10 @@ def invariance(
         choices[name] = [None if place is None else item.options[place] for place, item in zip(places, items)]
     table = {}
     for name, chosen in choices.items():
-        same = agreement(choices[BASE], chosen)
+        agreed = agreement(choices[BASE], chosen)
         table[name] = {
-            "changed": round(1 - same["agreement"], 6),
-            "kappa": round(same["kappa"], 6),
+            "changed": round(1 - agreed["agreement"], 6),
+            "kappa": round(agreed["kappa"], 6),
             "accuracy": round(float(np.mean([choice == item.right for choice, item in zip(chosen, items)])), 6),
             "invalid": round(chosen.count(None) / len(chosen), 6),
         }
@@ -57,7 +59,7 @@ def invariance(
 
 
 def variant_batches(items: list[Item], batch_size: int) -> Iterator[Batch]:
-    """The same items in every variant, which is the row of their batches."""
+    """Yields the same items in every variant; the variant is the row of their batches."""
     for row in VARIANTS:
         for number, start in enumerate(range(0, len(items), batch_size)):
             part = items[start : start + batch_size]
@@ -65,11 +67,20 @@ def variant_batches(items: list[Item], batch_size: int) -> Iterator[Batch]:
 
 
 def table_lines(result: dict) -> list[str]:
-    """The report as a Markdown table."""
-    lines = ["| the same records | answer changed | kappa | accuracy | no single option |", "|---|---|---|---|---|"]
-    for name, row in result["rows"].items():
-        lines.append(
-            f"| {name} | {100 * row['changed']:.1f} % | {row['kappa']:.2f} | {row['accuracy']:.3f} | "
-            f"{100 * row['invalid']:.1f} % |"
-        )
-    return lines
+    """Returns the report as a Markdown table."""
+    lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    return lines + [f"| {' | '.join(cells)} |" for cells in table_cells(result)]
+
+
+def table_cells(result: dict) -> list[list[str]]:
+    """Returns the cells of each line of the report, below those of `HEAD`."""
+    return [
+        [
+            name,
+            f"{100 * row['changed']:.1f} %",
+            f"{row['kappa']:.2f}",
+            f"{row['accuracy']:.3f}",
+            f"{100 * row['invalid']:.1f} %",
+        ]
+        for name, row in result["rows"].items()
+    ]

@@ -1,4 +1,4 @@
-"""The items of the benchmark, taken out of a data set that HeartAgent built, and frozen by a manifest of ids and
+"""Takes the items of the benchmark out of a data set that HeartAgent built, and freezes them by a manifest of ids and
 hashes, so that everybody scores the same.
 
 python -m heartcare.agent build --source PTBXL --out DATA      rows, each with its ECGs, pictures and truth
@@ -71,8 +71,8 @@ class Item:
         return next(option for option in self.options if option.casefold() == self.answer.rstrip(".").casefold())
 
     def parts(self) -> list[dict]:
-        """The recordings and pictures as content of a chat: `{"type": "ecg", "signal": (leads, samples) mV, ...}`,
-        `{"type": "image", "image": RGB}`.
+        """Returns the recordings and pictures as content of a chat: `{"type": "ecg", "signal": (leads, samples) mV,
+        ...}`, `{"type": "image", "image": RGB}`.
         """
         ecgs, images = iter(self.ecgs), iter(self.images)
         content = []
@@ -82,21 +82,6 @@ class Item:
             else:
                 content.append({"type": "image", "image": open_image(next(images))})
         return content
-
-
-def kind_of(row: dict) -> tuple[str, str, str] | None:
-    """(subset, task, group) of a row; None for rows that are not part of the benchmark."""
-    subset, task = SUBSET_OF[row["modality"]], row["task"]
-    if row["id"].startswith("ecg-qa/"):
-        return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
-    if task == "comparison-qa":
-        form = "closed" if row["options"] else "open"
-        return (
-            subset,
-            task,
-            f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}",
-        )
-    return (subset, task, row["dimension"]) if task in TASKS else None
 
 
 def freeze(
@@ -127,7 +112,9 @@ def freeze(
                 groups.setdefault(kind, []).append(item_id)
     chosen = set()
     for (subset, task, _), ids in groups.items():
-        limit = per_group if task != "classification" else None if subset == "S" else PICTURES_CLASSIFIED
+        limit = per_group
+        if task == "classification":
+            limit = None if subset == "S" else PICTURES_CLASSIFIED
         chosen |= set(sorted(ids, key=lambda item_id: hashlib.sha256(f"{seed}|{item_id}".encode()).digest())[:limit])
     items = sorted(_read(data, _shards(source, split), chosen), key=lambda item: item.id)
     training = [shard["name"] for shard in source["shards"] if shard["name"].startswith("train-")]
@@ -143,47 +130,6 @@ def freeze(
     }
 
 
-def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """(id, kind) of the items of a row: its question, and once for each record and modality the record to classify."""
-    if kind := kind_of(row):
-        yield row["id"], kind
-        if row["task"] == "report":
-            yield _classification_id(row["id"]), (kind[0], "classification", "all")
-
-
-def _classification_id(row_id: str) -> str:
-    record, _, _, modality, _ = row_id.rsplit("/", 4)
-    return f"{record}/classification/all/{modality}/0"
-
-
-def count_majority(data: Path, shards: list[str]) -> dict:
-    """Counts the right answers: "closed": topic -> answer -> number of times that it is right; "open": "task/topic" ->
-    the commonest answer; for reports the commonest without age and sex.
-    """
-    closed: dict[str, Counter] = {}
-    texts: dict[str, Counter] = {}
-    for shard in tqdm(shards, desc="counting answers"):
-        for row in _light_rows(data / shard, "answer"):
-            kind = kind_of(row)
-            if kind is None or kind[1] == "prediction":
-                continue
-            topic, answer = _topic(row["id"], kind), row["answer"]
-            if row["options"]:
-                closed.setdefault(topic, Counter())[answer.rstrip(".").casefold()] += 1
-            else:
-                body = _BODY.search(answer) if kind[1] == "report" else None
-                texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
-    first = {key: max(count.items(), key=lambda pair: (pair[1], pair[0]))[0] for key, count in texts.items()}
-    return {
-        "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
-        "open": dict(sorted(first.items())),
-    }
-
-
-def _topic(row_id: str, kind: tuple) -> str:
-    return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
-
-
 def read_items(
     data: str | Path,
     manifest: dict,
@@ -191,7 +137,7 @@ def read_items(
     tasks: Sequence[str] = TASKS,
     limit: int | None = None,
 ) -> list[Item]:
-    """The items of a manifest, in its order.
+    """Reads the items of a manifest, in its order.
 
     Args:
         data: Folder of a data set built by HeartAgent from the same source with the same settings.
@@ -225,12 +171,14 @@ def read_items(
         tqdm.write(
             f"{redrawn} items have pictures drawn the same way, but with other pixels (another version of Pillow)."
         )
-    if limit is None:
-        return items
+    return items if limit is None else _first_of_groups(items, limit)
+
+
+def _first_of_groups(items: list[Item], limit: int) -> list[Item]:
+    """Returns `limit` items of each group, the first ones by the hash of their ids, in the order of the items."""
     count: Counter = Counter()
-    order = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
     kept = set()
-    for item in order:
+    for item in sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
         count[item.subset, item.task, item.group] += 1
         if count[item.subset, item.task, item.group] <= limit:
             kept.add(item.id)
@@ -238,7 +186,7 @@ def read_items(
 
 
 def read_training_records(data: str | Path, count: int) -> list[Item]:
-    """The first records of the training split, as items of classification; [] where there is no such split."""
+    """Reads the first records of the training split, as items of classification; [] where there is no such split."""
     data = Path(data)
     source = _manifest_of(data)
     items: list[Item] = []
@@ -249,18 +197,28 @@ def read_training_records(data: str | Path, count: int) -> list[Item]:
     return items[:count]
 
 
-def _asked_for(item_id: str, subsets, tasks) -> bool:
-    if item_id.startswith("ecg-qa/"):
-        return "ecg-qa" in tasks and SUBSET_OF[item_id.rsplit("/", 1)[1]] in subsets
-    _, task, _, modality, _ = item_id.rsplit("/", 4)
-    return task in tasks and SUBSET_OF[modality] in subsets
-
-
-def _manifest_of(data: Path) -> dict:
-    path = data / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"{data} has no manifest.json; build a data set with python -m heartcare.agent build.")
-    return json.loads(path.read_text(encoding="utf-8"))
+def count_majority(data: Path, shards: list[str]) -> dict:
+    """Counts the right answers: "closed": topic -> answer -> number of times that it is right; "open": "task/topic" ->
+    the commonest answer; for reports the commonest without age and sex.
+    """
+    closed: dict[str, Counter] = {}
+    texts: dict[str, Counter] = {}
+    for shard in tqdm(shards, desc="counting answers"):
+        for row in _light_rows(data / shard, "answer"):
+            kind = kind_of(row)
+            if kind is None or kind[1] == "prediction":
+                continue
+            topic, answer = _topic(row["id"], kind), row["answer"]
+            if row["options"]:
+                closed.setdefault(topic, Counter())[answer.rstrip(".").casefold()] += 1
+            else:
+                body = _BODY.search(answer) if kind[1] == "report" else None
+                texts.setdefault(f"{kind[1]}/{topic}", Counter())[body[0] if body else answer] += 1
+    first = {key: max(count.items(), key=lambda pair: (pair[1], pair[0]))[0] for key, count in texts.items()}
+    return {
+        "closed": {topic: dict(sorted(count.items())) for topic, count in sorted(closed.items())},
+        "open": dict(sorted(first.items())),
+    }
 
 
 def _shards(source: dict, split: str) -> list[str]:
@@ -270,19 +228,22 @@ def _shards(source: dict, split: str) -> list[str]:
     return names
 
 
-def _light_rows(path: Path, *columns: str) -> list[dict]:
-    """The rows of a shard without recordings and pictures; those of ECG-QA with their provenance, which alone has the
-    type of question.
-    """
-    columns = [*_LIGHT, *columns]
-    first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
-    if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
-        columns.append("provenance")
-    return pq.read_table(path, columns=columns).to_pylist()
+def _manifest_of(data: Path) -> dict:
+    path = data / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{data} has no manifest.json; build a data set with python -m heartcare.agent build.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _asked_for(item_id: str, subsets, tasks) -> bool:
+    if item_id.startswith("ecg-qa/"):
+        return "ecg-qa" in tasks and SUBSET_OF[item_id.rsplit("/", 1)[1]] in subsets
+    _, task, _, modality, _ = item_id.rsplit("/", 4)
+    return task in tasks and SUBSET_OF[modality] in subsets
 
 
 def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS), tasks=TASKS) -> Iterator[Item]:
-    """Items of the wanted ids; recordings and pictures that several items share are held once."""
+    """Yields the items of the wanted ids; recordings and pictures that several items share are held once."""
     held: dict[bytes, bytes] = {}
     for shard in tqdm(shards, desc="reading items", disable=len(shards) < 2):
         chosen = []
@@ -296,6 +257,47 @@ def _read(data: Path, shards: list[str], wanted: set[str], subsets=tuple(SUBSETS
         rows = dict(zip(sorted({place for place, _, _ in chosen}), rows))
         for place, item_id, kind in chosen:
             yield _item(rows[place], item_id, kind, held)
+
+
+def _light_rows(path: Path, *columns: str) -> list[dict]:
+    """Reads the rows of a shard without recordings and pictures; those of ECG-QA with their provenance, since nothing
+    else has the type of question.
+    """
+    columns = [*_LIGHT, *columns]
+    first = next(pq.ParquetFile(path).iter_batches(1, columns=["id"]), None)
+    if first is not None and first["id"][0].as_py().startswith("ecg-qa/"):
+        columns.append("provenance")
+    return pq.read_table(path, columns=columns).to_pylist()
+
+
+def _candidates(row: dict) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Yields (id, kind) of the items of a row: its question, and once for each record and modality the record to
+    classify.
+    """
+    if kind := kind_of(row):
+        yield row["id"], kind
+        if row["task"] == "report":
+            yield _classification_id(row["id"]), (kind[0], "classification", "all")
+
+
+def kind_of(row: dict) -> tuple[str, str, str] | None:
+    """Returns (subset, task, group) of a row; None for rows that are not part of the benchmark."""
+    subset, task = SUBSET_OF[row["modality"]], row["task"]
+    if row["id"].startswith("ecg-qa/"):
+        return subset, "ecg-qa", json.loads(row["provenance"])["ecg_qa"]["question_type"]
+    if task == "comparison-qa":
+        form = "closed" if row["options"] else "open"
+        return (
+            subset,
+            task,
+            f"{row['modality']} {'consecutive' if len(row['patient_id']) == 1 else 'irrelevant'} {form}",
+        )
+    return (subset, task, row["dimension"]) if task in TASKS else None
+
+
+def _classification_id(row_id: str) -> str:
+    record, _, _, modality, _ = row_id.rsplit("/", 4)
+    return f"{record}/classification/all/{modality}/0"
 
 
 def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> Item:
@@ -324,8 +326,12 @@ def _item(row: dict, item_id: str, kind: tuple[str, str, str], held: dict) -> It
     )
 
 
+def _topic(row_id: str, kind: tuple) -> str:
+    return kind[2] if kind[1] == "ecg-qa" else row_id.rsplit("/", 4)[2]
+
+
 def content_hash(item: Item) -> str:
-    """Hash of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
+    """Returns the hash of question, truth and signals, and of how the pictures were drawn, in 16 hexadecimal digits."""
     ecgs = [
         {key: hashlib.sha256(value).hexdigest() if key == "signal" else value for key, value in ecg.items()}
         for ecg in item.ecgs
@@ -336,15 +342,15 @@ def content_hash(item: Item) -> str:
 
 
 def picture_hash(item: Item) -> str:
-    """Hash of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another hash is a
-    remark and no error.
+    """Returns the hash of the pictures' bytes; "" without any. Fonts differ between versions of Pillow, so that another
+    hash is a remark and no error.
     """
     return hashlib.sha256(b"".join(image["bytes"] for image in item.images)).hexdigest()[:16] if item.images else ""
 
 
 def manifest_hash(manifest: dict) -> str:
-    """SHA-256 of a manifest, which results name. The version of the software that froze it is left out: the items
-    decide whether two results are of one benchmark.
+    """Returns the SHA-256 of a manifest; results name their benchmark by it. The version of the software that froze
+    the manifest is left out: the items decide whether two results are of one benchmark.
     """
     content = {key: value for key, value in manifest.items() if key != "heartcare_version"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible
+"""Asks the models that are scored: HeartcareGPT, any image-text-to-text model of transformers, any OpenAI-compatible
 endpoint.
 
 Each answers prompts of recordings, pictures and a question. A model that takes no signals gets them drawn as pictures,
@@ -30,7 +30,7 @@ from ..understanding_heartcare import Asked
 
 MAX_NEW_TOKENS = {"closed-qa": 48, "open-qa": 96, "comparison-qa": 128, "report": 256, "prediction": 16, "ecg-qa": 96}
 LETTERS = "ABCDEFGH"
-QUESTIONS_AT_ONCE = 16  # of classification, in one batch of a model that gets the pictures with each
+QUESTIONS_AT_ONCE = 16  # in one batch of classification, for a model that gets the pictures with each question
 ENDPOINT_TRIES, ENDPOINT_SECONDS = 4, 300.0
 
 
@@ -87,7 +87,7 @@ class AnswerConfidence(LogitsProcessor):
         return scores
 
     def confidence(self, lengths: list[int]) -> list[float]:
-        """The probability of each answer, from the number of its tokens."""
+        """Returns the probability of each answer, from the number of its tokens."""
         steps = torch.stack(self.steps, 1)
         return [math.exp(answer[:length].sum().item()) for answer, length in zip(steps, lengths)]
 
@@ -127,19 +127,9 @@ class ChatModel:
                 for weight in module.parameters(recurse=False):
                     torch.nn.init.normal_(weight, std=0.02)
 
-    def content(self, prompt: Prompt) -> list[dict]:
-        """The user's message: the parts as this model takes them, and the text."""
-        return [*(as_picture(part) for part in prompt.parts), {"type": "text", "text": instruction(prompt)}]
-
-    def inputs(self, prompts: list[Prompt]) -> dict:
-        """The model's inputs for one batch of prompts, padded on the left."""
-        chats = [[{"role": "user", "content": self.content(prompt)}] for prompt in prompts]
-        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-        return self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True}).to(self.device)
-
     @torch.no_grad()
     def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
-        """Greedy answers of one batch."""
+        """Answers one batch by greedy decoding."""
         inputs, confidence = self.inputs(prompts), AnswerConfidence()
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
         ids = self.model.generate(**inputs, **options, logits_processor=LogitsProcessorList([confidence]))
@@ -153,19 +143,19 @@ class ChatModel:
         return [Reply(text.strip(), *rest) for text, *rest in zip(texts, confidences, forecasts)]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
-        """The forecasts of a batch that was answered with the tokens `ids`; None where there is none."""
+        """Returns the forecasts of a batch that was answered with the tokens `ids`; None where there is none."""
         return [None] * len(prompts)
 
     @torch.no_grad()
     def choose(self, prompts: list[Prompt]) -> list[Reply]:
-        """The likeliest option of each closed question, and its share of the probability of all of them: `answer`
-        without the chance to answer anything else.
+        """Chooses the likeliest option of each closed question, with its share of the probability of all of them:
+        `answer` without the chance to answer anything else.
         """
         likeliest = [option_shares(scores) for scores in self.option_scores(prompts)]
         return [Reply(prompt.options[best], shares[best]) for prompt, (best, shares) in zip(prompts, likeliest)]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
-        """For each prompt the log-probability of each option's letter, (options,)."""
+        """Returns for each prompt the log-probability of each option's letter, (options,)."""
         logits = self.model(**self.inputs(prompts), logits_to_keep=1).logits[:, -1]
         letters = [[self.first_tokens(letter) for letter in LETTERS[: len(prompt.options)]] for prompt in prompts]
         return [
@@ -173,10 +163,20 @@ class ChatModel:
             for row, options in zip(logits, letters)
         ]
 
+    def inputs(self, prompts: list[Prompt]) -> dict:
+        """Returns the model's inputs for one batch of prompts, padded on the left."""
+        chats = [[{"role": "user", "content": self.content(prompt)}] for prompt in prompts]
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        return self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True}).to(self.device)
+
+    def content(self, prompt: Prompt) -> list[dict]:
+        """Returns the user's message: the parts as this model takes them, and the text."""
+        return [*(as_picture(part) for part in prompt.parts), {"type": "text", "text": instruction(prompt)}]
+
     @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
-        """P(yes) / (P(yes) + P(no)) as first token of the answer to each question about the same recording: float64
-        (questions,).
+        """Returns P(yes) / (P(yes) + P(no)) of the first token of the answer to each question about the same recording:
+        float64 (questions,).
         """
         shares = []
         for start in range(0, len(questions), QUESTIONS_AT_ONCE):
@@ -186,13 +186,15 @@ class ChatModel:
         return np.concatenate(shares)
 
     def yes_share(self, logits: torch.Tensor) -> np.ndarray:
-        """The probability of all tokens that begin a "yes" against those that begin a "no": (n, vocabulary) -> (n,)."""
+        """Returns the probability of all tokens that begin a "yes" against those that begin a "no": (n, vocabulary) ->
+        (n,).
+        """
         logits = logits.double()
         yes, no = (torch.logsumexp(logits[:, self.first_tokens(word)], -1) for word in ("yes", "no"))
         return torch.sigmoid(yes - no).cpu().numpy()
 
     def first_tokens(self, word: str) -> list[int]:
-        """The tokens that an answer with this word begins with, in any spelling."""
+        """Returns the tokens that an answer with this word begins with, in any spelling."""
         forms = (word, word.capitalize(), word.upper(), f" {word}", f" {word.capitalize()}")
         return sorted({self.tokenizer(form, add_special_tokens=False)["input_ids"][0] for form in forms})
 
@@ -212,11 +214,11 @@ class HeartcareModel(ChatModel):
         self.model.vision_tower = type(self.model.vision_tower)(self.model.vision_tower.config).to(self.device).eval()
 
     def content(self, prompt: Prompt) -> list[dict]:
-        """The user's message: signals and pictures as they are, and the question."""
+        """Returns the user's message: signals and pictures as they are, and the question."""
         return [*prompt.parts, {"type": "text", "text": prompt.question}]
 
     def forecast(self, prompts: list[Prompt], inputs: dict, ids: torch.Tensor) -> list[np.ndarray | None]:
-        """Beat's forecast for the prompts that were answered with the token that asks for it."""
+        """Returns Beat's forecast for the prompts that were answered with the token that asks for it."""
         requested = (ids == self.model.config.prediction_token_id).any(1).tolist()
         if "input_values" not in inputs:
             return [None] * len(prompts)
@@ -230,17 +232,17 @@ class HeartcareModel(ChatModel):
         ]
 
     def option_scores(self, prompts: list[Prompt]) -> list[torch.Tensor]:
-        """For each prompt the log-probability of each option as a whole answer, (options,)."""
+        """Returns for each prompt the log-probability of each option as a whole answer, (options,)."""
         answers = [self.processor.answer_ids(list(prompt.options)) for prompt in prompts]
         return self.model.score_answers(answers, **self.inputs(prompts))
 
     def first_tokens(self, word: str) -> list[int]:
-        """The first token of the word as the data set's answers have it."""
+        """Returns the first token of the word as the data set's answers have it."""
         return [self.tokenizer(f"{word.capitalize()}.", add_special_tokens=False)["input_ids"][0]]
 
     @torch.no_grad()
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
-        """P(yes) of each question, all asked as branches of one prompt: float64 (questions,).
+        """Returns P(yes) of each question, all asked as branches of one prompt: float64 (questions,).
 
         Each question sees the recording and itself, and counts its positions from the recording on, so that its answer
         is what it would be in a prompt of its own, at a third of the cost.
@@ -284,7 +286,7 @@ class HeartcarePipeline(HeartcareModel):
         self._asked: dict[str, Asked | None] = {}
 
     def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
-        """The pipeline's answers to one batch; a prompt without any recording is told so."""
+        """Answers one batch through the pipeline; a prompt without any recording is told that there is none."""
         if self.alone:
             return super().answer(prompts, max_new_tokens)
         given = [place for place, prompt in enumerate(prompts) if prompt.parts]
@@ -301,7 +303,7 @@ class HeartcarePipeline(HeartcareModel):
         return answers
 
     def forecast_of(self, reply: dict, prompt: Prompt) -> np.ndarray | None:
-        """The forecast of a reply as the benchmark takes it."""
+        """Returns the forecast of a reply as the benchmark takes it."""
         if not prompt.seconds or "forecast" not in reply:
             return None
         rate = self.processor.feature_extractor.sampling_rate
@@ -309,13 +311,13 @@ class HeartcarePipeline(HeartcareModel):
         return BeatFeatureExtractor().resample(forecast, rate)
 
     def choose(self, prompts: list[Prompt]) -> list[Reply]:
-        """The option that the pipeline chooses for each closed question, and its probability."""
+        """Returns the option that the pipeline chooses for each closed question, and its probability."""
         if self.alone:
             return super().choose(prompts)
         return self.answer(prompts, max(MAX_NEW_TOKENS.values()))
 
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
-        """P(yes) of each question, from one reading of the recording; 0.5 where nothing is said of it: float64
+        """Returns P(yes) of each question, from one reading of the recording; 0.5 where nothing is said of it: float64
         (questions,).
         """
         prepared = self.pipe.preprocess({"ecgs": parts, "question": questions[0]})
@@ -323,8 +325,8 @@ class HeartcarePipeline(HeartcareModel):
             return np.full(len(questions), 0.5) if prepared["refusal"] else super().yes_probabilities(parts, questions)
         (read,) = self.pipe.forward([prepared])
         (facts,) = self.pipe.facts(read)
-        asked = [self.asked(question) for question in questions]
-        answers = [Answer("") if each is None or each.kind != "is" else confirm(each, facts) for each in asked]
+        requests = [self.asked(question) for question in questions]
+        answers = [Answer("") if asked is None or asked.kind != "is" else confirm(asked, facts) for asked in requests]
         return np.array([answer.probabilities.get("Yes", 0.5) for answer in answers])
 
     def asked(self, question: str) -> Asked | None:
@@ -351,7 +353,7 @@ class Endpoint:
         raise ValueError("The encoder of a model behind an endpoint cannot be made random.")
 
     def ask(self, parts: list[dict], text: str, **options) -> dict:
-        """The server's choice for one message.
+        """Returns the server's choice for one message.
 
         Raises: `ConnectionError` after four tries: a failure of the server is no answer. The run goes on from there
             when it is started again.
@@ -372,7 +374,7 @@ class Endpoint:
         ) from failure
 
     def answer(self, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
-        """The answers of one batch, asked one after the other."""
+        """Answers one batch, one prompt after the other."""
         answers = []
         for prompt in prompts:
             choice = self.ask(prompt.parts, instruction(prompt), max_tokens=max_new_tokens)
@@ -382,8 +384,8 @@ class Endpoint:
         return answers
 
     def yes_probabilities(self, parts: list[dict], questions: list[str]) -> np.ndarray:
-        """P(yes) / (P(yes) + P(no)) from the probabilities of the first token where the server gives them; else 1 for
-        an answer "yes", 0 for "no", 0.5 for neither.
+        """Returns P(yes) / (P(yes) + P(no)) from the probabilities of the first token where the server gives them; else
+        1 for an answer "yes", 0 for "no", 0.5 for neither.
         """
         return np.array([self._yes_probability(parts, question) for question in questions])
 
@@ -411,9 +413,9 @@ def load_model(spec: ModelSpec, seed: int) -> ChatModel | Endpoint:
 
 
 def describe(spec: ModelSpec) -> dict:
-    """The model as results name it: "name"; for a folder "weights", the hash of its weights; for a HeartcareGPT
-    "heartcare_version", the version of this software that made it, None where it names none; and "alone" for a
-    language model by itself.
+    """Describes the model as results name it: "name"; for a folder "weights", the hash of its weights; for a
+    HeartcareGPT "heartcare_version", the version of this software that made it, None where it names none; and "alone"
+    for a language model by itself.
     """
     told: dict = {"alone": True} if spec.alone else {}
     if not spec.url and (config := PretrainedConfig.get_config_dict(spec.name)[0]).get("model_type") == "heartcare":
@@ -441,7 +443,7 @@ def as_picture(part: dict) -> dict:
 
 
 def instruction(prompt: Prompt) -> str:
-    """The question in the words for a model that was not trained on this benchmark."""
+    """Returns the question in the words for a model that was not trained on this benchmark."""
     if not prompt.options:
         return prompt.question
     options = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, prompt.options))

@@ -20,8 +20,8 @@ RECORDS = 4000
 
 @torch.no_grad()
 def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> torch.Tensor:
-    """Mean, deviation and maximum over time of the encoder's states, before they are quantized, and the gain: float32
-    (records, 3 * width + 1).
+    """Returns mean, deviation and maximum over time of the encoder's states, before they are quantized, and the gain:
+    float32 (records, 3 * width + 1).
     """
     states: list[torch.Tensor] = []
     hook = beat.encoder.register_forward_hook(lambda module, inputs, output: states.append(output))
@@ -39,8 +39,8 @@ def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> 
 
 
 def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3) -> torch.nn.Linear:
-    """Logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n, labels) -> linear map
-    to logits.
+    """Returns the fits the logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n,
+    labels) -> linear map to logits.
     """
     probe = torch.nn.Linear(features.shape[1], labels.shape[1])
     torch.nn.init.zeros_(probe.weight)
@@ -73,7 +73,7 @@ def random_encoder_probe(
     if not training:
         return None
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so that the sums are the same on every number of cores
+    torch.set_num_threads(1)  # the sums must be the same with any number of cores
     torch.manual_seed(seed)
     beat = BeatModel(BeatConfig()).eval()
     known, unseen = (pooled_states(beat, records, progress) for records in (training, items))

@@ -1,15 +1,17 @@
-"""One HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. No script, no
-font and no picture from elsewhere.
+"""Writes one HTML page of all results in a folder: verdicts, tables, plots, and the worst cases on ECG paper. It has no
+script, and takes no font or picture from elsewhere.
 """
 
 import base64
 import html
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..agent.render import encode_jpeg, encode_png
 from .controls import BLANK, LAST_BEAT, LAST_VALUE, MAJORITY, MODEL, NOISE, OTHER, RANDOM, TEXT
+from .invariance import HEAD, table_cells
 from .items import Item, read_items
 from .models import as_picture
 from .scorers import ACCURACY, ENTITY_F1
@@ -19,7 +21,7 @@ COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
 ROWS = (MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM, LAST_VALUE, LAST_BEAT)
 BEFORE = "before 0.2.0"
 LETTER = 6.8  # width of a letter of a drawing's words, in its units
-WORST = 2  # of each table
+WORST = 2  # cases that are drawn of each table
 METRICS = {
     "answers without a single option": "invalid",
     "calibration error (ECE)": "ece",
@@ -94,7 +96,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def summary_lines(result: dict) -> list[str]:
-    """Every table of a result with its control rows, in Markdown."""
+    """Returns every table of a result with its control rows, in Markdown."""
     used = [row for row in ROWS if any(row in table["rows"] for table in result["tables"].values())]
     lines = [f"| {result['model']['name']} | metric | n | " + " | ".join(used) + " |", "|---" * (len(used) + 3) + "|"]
     for name, table in result["tables"].items():
@@ -107,19 +109,13 @@ def summary_lines(result: dict) -> list[str]:
 
 
 def versions_line(result: dict) -> str:
-    """The versions of this software that made the model, where it is a HeartcareGPT, and that scored it, in a sentence.
-    Neither was named before 0.2.0.
+    """Returns a sentence with the version of this software that made the model, where it is a HeartcareGPT, and the one
+    that scored it. Neither was named before 0.2.0.
     """
     scored = f"scored by heartcare {result.get('versions', {}).get('heartcare', BEFORE)}"
     if "heartcare_version" not in result["model"]:
         return f"{result['model']['name']}: {scored}."
     return f"{result['model']['name']}: made by heartcare {result['model']['heartcare_version'] or BEFORE}, {scored}."
-
-
-def _number(score: list | None, with_interval: bool = False) -> str:
-    if not score or score[0] is None:
-        return "–"
-    return f"{score[0]:.3f}" + (f" [{score[1]:.3f}, {score[2]:.3f}]" if with_interval else "")
 
 
 def write_report(folder: str | Path, data: str | Path | None = None, manifest: dict | None = None) -> Path:
@@ -165,16 +161,6 @@ def write_report(folder: str | Path, data: str | Path | None = None, manifest: d
     return place
 
 
-def _text(value) -> str:
-    return html.escape(str(value))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
-
-
 def _overview(results: list[dict]) -> str:
     names = list(dict.fromkeys(name for result in results for name in result["tables"]))
     rows = []
@@ -192,7 +178,7 @@ def _overview(results: list[dict]) -> str:
 
 
 def _radars(results: list[dict]) -> list[str]:
-    """One radar for each table of closed questions that has at least three groups."""
+    """Draws one radar for each table of closed questions that has at least three groups."""
     names = dict.fromkeys(
         name for result in results for name, table in result["tables"].items() if table["primary"] == ACCURACY
     )
@@ -216,14 +202,6 @@ def _radars(results: list[dict]) -> list[str]:
             f"<section class='card'><h3>{_text(name)}, accuracy</h3>{shape}<p class='quiet'>{legend}</p></section>"
         )
     return cards
-
-
-def _svg(parts: list[str], width: float, height: float) -> str:
-    """A drawing that is as wide as a phone, and not larger than its words should be on a wide page."""
-    return (
-        f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
-        f"{''.join(parts)}</svg>"
-    )
 
 
 def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
@@ -255,10 +233,11 @@ def _radar(axes: list[str], series: list[tuple[str, list[float]]]) -> str:
 
 
 def _bars(table: dict) -> str:
-    """Every row of a table as a bar with its interval."""
+    """Draws every row of a table as a bar with its interval."""
     rows = [(row, table["rows"][row]["score"]) for row in ROWS if table["rows"].get(row, {}).get("score")]
     top = max(1.0, *(score[2] or 0 for _, score in rows)) if rows else 1.0
-    width, left, step = 340, 12 + LETTER * max(len(row) for row, _ in rows) if rows else 0, 25
+    longest = max((len(row) for row, _ in rows), default=0)
+    width, left, step = 340, 12 + LETTER * longest, 25
     scale = (width - left - 50) / top
     parts = []
     for k, (row, (value, low, high)) in enumerate(rows):
@@ -300,7 +279,7 @@ def _model_section(result: dict) -> list[str]:
 
 
 def _details(table: dict) -> str:
-    """A table of the other metrics, with the model and the two controls that say most."""
+    """Returns a table of the other metrics, with the model and the two controls that say most."""
     shown = [row for row in (MODEL, MAJORITY, OTHER) if row in table["rows"]]
     rows = [table["rows"][row] for row in shown]
     if "sets" in rows[0]:
@@ -338,15 +317,15 @@ def _details(table: dict) -> str:
 
 
 def _dig(row: dict, path: str):
-    """The value at a path such as "rubric.score" in a row; None where it has none."""
+    """Returns the value at a path such as "rubric.score" in a row; None where it has none."""
     for key in path.split("."):
         row = (row or {}).get(key)
     return row
 
 
 def worst_cases(result: dict) -> list[str]:
-    """Ids of the surest answers that are quite wrong, two of each table: open answers and reports count only where they
-    say nothing right.
+    """Returns the ids of the surest answers that are quite wrong, two of each table: open answers and reports count
+    only where they say nothing right.
     """
     ids = []
     for name, table in result["tables"].items():
@@ -389,19 +368,33 @@ def _pictures(item: Item) -> str:
 
 
 def _invariance_section(result: dict) -> list[str]:
-    rows = [
-        [
-            name,
-            f"{100 * row['changed']:.1f} %",
-            f"{row['kappa']:.2f}",
-            f"{row['accuracy']:.3f}",
-            f"{100 * row['invalid']:.1f} %",
-        ]
-        for name, row in result["rows"].items()
-    ]
-    table = _table(["the same records", "answer changed", "kappa", "accuracy", "no single option"], rows)
+    table = _table(HEAD, table_cells(result))
     words = (
         f"<p>{result['questions']} closed questions about signals, asked again about the same records in other "
         f"forms.</p><p class='quiet'>{_text(versions_line(result))}</p>"
     )
     return [f"<h2>{_text(result['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]
+
+
+def _svg(parts: list[str], width: float, height: float) -> str:
+    """Returns a drawing that is as wide as a phone, and on a wide page no larger than its words should be."""
+    return (
+        f"<svg viewBox='0 0 {width:.0f} {height:.0f}' style='max-width:{1.2 * width:.0f}px' role='img'>"
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _table(head: Sequence[str], rows: list[list[str]]) -> str:
+    cells = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
+
+
+def _number(score: list | None, with_interval: bool = False) -> str:
+    if not score or score[0] is None:
+        return "–"
+    return f"{score[0]:.3f}" + (f" [{score[1]:.3f}, {score[2]:.3f}]" if with_interval else "")
+
+
+def _text(value) -> str:
+    return html.escape(str(value))

@@ -34,7 +34,7 @@ from .scorers import Context, MetricModels
 from .worker import Batch, Worker
 
 FORMAT = 1  # of the result file
-RECORDS_AT_ONCE = 8  # of classification, in one batch
+RECORDS_AT_ONCE = 8  # in one batch of classification
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def run(
 
 
 def describe_run(spec: ModelSpec, manifest: dict, settings: Settings) -> dict:
-    """The head of a result file: all that it depends on, and nothing of when and where it was made."""
+    """Returns the head of a result file: all that it depends on, and nothing of when and where it was made."""
     return {
         "format": FORMAT,
         "model": describe(spec),
@@ -125,7 +125,7 @@ def describe_run(spec: ModelSpec, manifest: dict, settings: Settings) -> dict:
 
 
 def software() -> dict[str, str]:
-    """Versions of what scores: this software, Python, and the libraries that the numbers come from."""
+    """Returns the versions of what scores: this software, Python, and the libraries that the numbers come from."""
     return {
         "heartcare": HEARTCARE_VERSION,
         "python": platform.python_version(),
@@ -136,7 +136,7 @@ def software() -> dict[str, str]:
 
 
 def make_batches(items: list[Item], settings: Settings, endpoint: bool) -> Iterator[Batch]:
-    """All batches of a run, in its order: the same items are always asked together."""
+    """Yields all batches of a run, in its order: the same items are always asked together."""
     substitute = substitutes(items) if settings.controls else {}
     kinds: dict[tuple, list[Item]] = {}
     for item in items:
@@ -144,14 +144,14 @@ def make_batches(items: list[Item], settings: Settings, endpoint: bool) -> Itera
     for row in ASKED if settings.controls else (MODEL,):
         if row == RANDOM and endpoint:
             continue
-        for (_, task), same in sorted(kinds.items()):
+        for (_, task), members in sorted(kinds.items()):
             # Without a recording all probabilities are equal, another patient's ECG has that patient's probabilities,
             # and for the random encoder there is a probe: classification is asked once.
             if task == "classification" and row != MODEL or task == "prediction" and row == TEXT:
                 continue
             size = RECORDS_AT_ONCE if task == "classification" else settings.batch_size
-            for number, start in enumerate(range(0, len(same), size)):
-                part = same[start : start + size]
+            for number, start in enumerate(range(0, len(members), size)):
+                part = members[start : start + size]
                 others = [substitute.get(item.id) if row == OTHER else None for item in part]
                 yield Batch(row, number, part, others)
 
@@ -194,7 +194,7 @@ def collect(
 def _answered(
     batches: list[Batch], spec: ModelSpec, settings: Settings, workers: int
 ) -> Iterator[tuple[str, list[ItemAnswer | None]]]:
-    """(key, answers) of each batch as it is done, here or in processes."""
+    """Yields (key, answers) of each batch as it is done, here or in processes."""
     options = (spec, settings.threads, settings.seed, settings.choose)
     if workers <= 1:
         worker = Worker(*options)
@@ -217,7 +217,7 @@ def _answered(
             pool.shutdown(cancel_futures=True)
 
 
-_workers: list[Worker] = []  # the one of a process of the pool
+_workers: list[Worker] = []  # holds the one worker of a process of the pool
 
 
 def _start_worker(*options):
@@ -230,7 +230,7 @@ def _ask_worker(batch: Batch) -> list[ItemAnswer | None]:
 
 
 def _read_answers(place: Path, head: dict) -> dict[str, list[ItemAnswer | None]]:
-    """The answers of a run that was interrupted; a line that it did not finish is cut off."""
+    """Reads the answers of a run that was interrupted; a line that it did not finish is cut off."""
     if not place.exists():
         return {}
     lines = place.read_bytes().split(b"\n")
@@ -249,7 +249,7 @@ def _read_answers(place: Path, head: dict) -> dict[str, list[ItemAnswer | None]]
 
 
 def _kept(place: Path, head: dict, make: Callable[[], dict | None]) -> dict | None:
-    """The result of `make`, kept in a file for the same benchmark and settings."""
+    """Returns the result of `make`, kept in a file for the same benchmark and settings."""
     key = {name: head[name] for name in ("benchmark", "settings", "versions")}
     if place.exists() and (kept := json.loads(place.read_text(encoding="utf-8")))["of"] == key:
         return kept["scores"]

@@ -1,5 +1,5 @@
-"""Answers -> scores: each table by its own primary score with a patient-bootstrap interval, beside every control row,
-and a verdict in words.
+"""Scores answers: each table by its own primary score with an interval by bootstrap of patients, beside every control
+row, and with a verdict in words.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from .scorers import SCORERS, Context
 
 
 def score_name(item: Item) -> str:
-    """Key of `SCORERS`: the task, and of comparisons whether the question is closed or open."""
+    """Returns the key of `SCORERS`: the task, and for comparisons whether the question is closed or open."""
     return item.task if item.task != "comparison-qa" else f"{item.task} {'closed' if item.options else 'open'}"
 
 
@@ -32,18 +32,18 @@ def score(items: Sequence[Item], rows: dict[str, dict[str, ItemAnswer | None]], 
     for item in items:
         by_table.setdefault(f"{item.subset}/{score_name(item)}", []).append(item)
     tables, verdicts, answers = {}, [], {}
-    for name, same in sorted(by_table.items(), key=lambda entry: ("SIC".index(entry[0][0]), entry[0])):
-        scorer = SCORERS[score_name(same[0])]
+    for name, members in sorted(by_table.items(), key=lambda entry: ("SIC".index(entry[0][0]), entry[0])):
+        scorer = SCORERS[score_name(members[0])]
         scored = scorer.score_rows(
-            same, {row: [given.get(item.id) for item in same] for row, given in rows.items()}, context
+            members, {row: [given.get(item.id) for item in members] for row, given in rows.items()}, context
         )
         tables[name] = {
             "primary": scorer.primary,
             "lower_is_better": scorer.lower_is_better,
             "rows": {row: result.row for row, result in scored.items()},
         }
-        verdicts += scorer.verdict(name, same, scored, context.seed)
-        for item, value in zip(same, scored[MODEL].scores):
+        verdicts += scorer.verdict(name, members, scored, context.seed)
+        for item, value in zip(members, scored[MODEL].scores):
             answer = {"table": name, "patient": item.patients[0], "score": rounded(value)}
             answers[item.id] = answer | rows[MODEL][item.id].as_dict()
             if "yes" in answers[item.id]:
@@ -51,10 +51,10 @@ def score(items: Sequence[Item], rows: dict[str, dict[str, ItemAnswer | None]], 
     return {"tables": rounded(tables), "verdicts": verdicts, "items": answers}
 
 
-def rounded(value: Any) -> Any:
-    """The value with its floats to six digits and NaN as None, also inside of dicts and lists."""
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Returns a value, and what is inside of dicts and lists, with its floats to some digits and NaN as None."""
     if isinstance(value, float):
-        return round(value, 6) if value == value else None
+        return round(value, digits) if value == value else None
     if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+        return {key: rounded(inner, digits) for key, inner in value.items()}
+    return [rounded(inner, digits) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The scoring of each kind of question: its primary metric, the score of each answer, and the metrics beside it.
+"""Scores each kind of question: the primary metric, the score of each answer, and the metrics beside it.
 
     items and answers of one table --Scorer.score_rows--> row -> RowScores --Scorer.verdict--> a sentence
 
@@ -28,8 +28,8 @@ from .metrics.text import answer_set_match_each, bleu, exact_match_each, rouge_l
 
 ACCURACY, ENTITY_F1, AUC = "accuracy", "ECG-entity F1", "macro AUC"
 FORECAST_METRICS = ("rmse_uv", "prd", "correlation", "dtw_uv", "r_peak_f1", "hr_error")
-OFTEN_INVALID = 0.05  # share of answers without a single option from which on a verdict names it
-LEAST_PATIENTS = 20  # with which a model is said to read the ECG
+OFTEN_INVALID = 0.05  # a verdict names a larger share of answers without a single option
+LEAST_PATIENTS = 20  # of a table from which a verdict may say that a model reads the ECG
 Answers = Sequence[ItemAnswer | None]
 
 
@@ -91,7 +91,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def verdict(self, name: str, items: Sequence[Item], rows: dict[str, RowScores], seed: int) -> list[str]:
-        """One sentence on whether the model beats the strongest control; none without controls."""
+        """Returns one sentence on whether the model beats the strongest control; none without controls."""
 
 
 class AnswerScorer(Scorer):
@@ -105,10 +105,10 @@ class AnswerScorer(Scorer):
 
     @abstractmethod
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
-        """The primary score of each answer; None where none can be given."""
+        """Returns the primary score of each answer; None where none can be given."""
 
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
-        """The other metrics of a row; `models` is None for control rows."""
+        """Returns the other metrics of a row; `models` is None for control rows."""
         return {}
 
     def answers_by_row(self, items: Sequence[Item], rows: dict[str, Answers], majority: dict | None) -> dict:
@@ -138,7 +138,7 @@ class AnswerScorer(Scorer):
         return RowScores(row | self.extras(items, answers, models), scores)
 
     def verdict(self, name: str, items: Sequence[Item], rows: dict[str, RowScores], seed: int) -> list[str]:
-        """One sentence on whether the model beats the strongest control; none without controls."""
+        """Returns one sentence on whether the model beats the strongest control; none without controls."""
         sign = -1 if self.lower_is_better else 1
         controls = {row: scored.row["score"][0] for row, scored in rows.items() if row != MODEL and scored.row["score"]}
         if not controls:
@@ -158,26 +158,10 @@ class AnswerScorer(Scorer):
         return [f"{name}: {numbers} of the strongest control ({best}). {words}"]
 
     def words(self, beats: bool, row: dict) -> str:
-        """The conclusion of a verdict."""
+        """Returns the conclusion of a verdict."""
         if beats:
             return "It beats every control: it reads the ECG."
         return "It does NOT beat that control: here it is not reading the ECG."
-
-
-def _too_few(patients: int) -> str:
-    """The conclusion where a model is ahead of every control on few patients: their bootstrap knows no others."""
-    return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
-
-
-def _mean_with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] | None:
-    """[mean, low, high] by bootstrap of patients; a pair of ECGs counts for the patient of its first."""
-    if not scored:
-        return None
-    return list(mean_interval([score for score, _ in scored], [item.patients[0] for _, item in scored], seed=seed))
-
-
-def _texts(answers: Answers) -> list[str]:
-    return ["" if answer is None else answer.text for answer in answers]
 
 
 class ClosedScorer(AnswerScorer):
@@ -185,17 +169,17 @@ class ClosedScorer(AnswerScorer):
 
     primary = ACCURACY
 
-    def choices(self, items: Sequence[Item], answers: Answers) -> list[Choice]:
-        """The option that each answer names."""
-        return [read_choice(text, item.options) for text, item in zip(_texts(answers), items)]
-
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
-        """The primary score of each answer."""
+        """Returns the primary score of each answer."""
         choices = self.choices(items, answers)
         return [float(c.index is not None and item.options[c.index] == item.right) for c, item in zip(choices, items)]
 
+    def choices(self, items: Sequence[Item], answers: Answers) -> list[Choice]:
+        """Returns the option that each answer names."""
+        return [read_choice(text, item.options) for text, item in zip(_texts(answers), items)]
+
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
-        """The other metrics of a row."""
+        """Returns the other metrics of a row."""
         choices, correct = self.choices(items, answers), self.each(items, answers)
         reasons = ("empty", "too long", "no option", "several")
         confidence = [None if answer is None else answer.confidence for answer in answers]
@@ -208,7 +192,7 @@ class ClosedScorer(AnswerScorer):
         }
 
     def words(self, beats: bool, row: dict) -> str:
-        """The conclusion of a verdict."""
+        """Returns the conclusion of a verdict."""
         text = super().words(beats, row)
         if row["invalid"] > OFTEN_INVALID:
             text += f" {100 * row['invalid']:.1f} % of its answers name no single option, and count as wrong."
@@ -221,11 +205,11 @@ class OpenScorer(AnswerScorer):
     primary = ENTITY_F1
 
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
-        """The primary score of each answer."""
+        """Returns the primary score of each answer."""
         return entity_f1_each(_texts(answers), [item.answer for item in items])
 
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
-        """The other metrics of a row."""
+        """Returns the other metrics of a row."""
         texts, references = _texts(answers), [item.answer for item in items]
         metrics = {
             "entities": entity_f1(texts, references),
@@ -244,11 +228,11 @@ class OpenScorer(AnswerScorer):
         return metrics | self.judgement(texts, references, models.judge)
 
     def report_metrics(self, texts: list[str], references: list[str]) -> dict:
-        """Metrics that only reports have."""
+        """Returns the metrics that only reports have."""
         return {}
 
     def judgement(self, texts: list[str], references: list[str], judge: Judge | None) -> dict:
-        """The grades of a language model, which only reports get."""
+        """Returns the grades of a language model, which only reports get."""
         return {}
 
 
@@ -256,12 +240,12 @@ class ReportScorer(OpenScorer):
     """Reports: free text, also by the rubric and by a judge."""
 
     def report_metrics(self, texts: list[str], references: list[str]) -> dict:
-        """The rubric's score and points."""
+        """Returns the rubric's score and points."""
         rubric = report_rubric(texts, references)
         return {"rubric": {key: rubric[key] for key in ("score", "points")}}
 
     def judgement(self, texts: list[str], references: list[str], judge: Judge | None) -> dict:
-        """The judge's grades; None without a judge."""
+        """Returns the judge's grades; None without a judge."""
         if judge is None:
             return {"judge": None}
         grades = judge_reports(texts, references, judge)
@@ -274,7 +258,7 @@ class ECGQAScorer(AnswerScorer):
     primary = "exact match"
 
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
-        """The primary score of each answer."""
+        """Returns the primary score of each answer."""
         return answer_set_match_each([text.rstrip(".") for text in _texts(answers)], [item.label for item in items])
 
 
@@ -286,15 +270,15 @@ class PredictionScorer(AnswerScorer):
     has_groups = False
 
     def forecasts(self, answers: Answers) -> list[dict | None]:
-        """The metrics of each forecast; None where there is none."""
+        """Returns the metrics of each forecast; None where there is none."""
         return [None if answer is None else answer.forecasts[MODEL] for answer in answers]
 
     def each(self, items: Sequence[Item], answers: Answers) -> list[float | None]:
-        """The primary score of each answer."""
+        """Returns the primary score of each answer."""
         return [None if metrics is None else metrics["mse_z"] for metrics in self.forecasts(answers)]
 
     def extras(self, items: Sequence[Item], answers: Answers, models: MetricModels | None) -> dict:
-        """The other metrics of a row."""
+        """Returns the other metrics of a row."""
         forecasts = self.forecasts(answers)
         row: dict = {"missing": forecasts.count(None) / len(forecasts)}
         for name in FORECAST_METRICS:
@@ -303,7 +287,7 @@ class PredictionScorer(AnswerScorer):
         return row
 
     def answers_by_row(self, items: Sequence[Item], rows: dict[str, Answers], majority: dict | None) -> dict:
-        """The simple forecasts, which the model's answers have beside their own, get rows of their own."""
+        """Adds rows of the simple forecasts, which the model's answers have beside their own."""
         rows = dict(rows)
         for simple in (MAJORITY, LAST_VALUE, LAST_BEAT):
             if all(simple in answer.forecasts for answer in rows[MODEL]):
@@ -311,7 +295,7 @@ class PredictionScorer(AnswerScorer):
         return rows
 
     def words(self, beats: bool, row: dict) -> str:
-        """The conclusion of a verdict."""
+        """Returns the conclusion of a verdict."""
         text = "It beats every control: its forecast uses what it saw."
         if not beats:
             text = "It does NOT beat that control: its forecast uses nothing that it saw."
@@ -331,25 +315,25 @@ class ClassificationScorer(Scorer):
         return {row: self.score_probabilities(items, values, context.seed) for row, values in probabilities.items()}
 
     def controls(self, items: Sequence[Item], model: np.ndarray, probe: dict | None) -> dict[str, np.ndarray]:
-        """Row -> probabilities (items, 76) of the control rows, for which the model need not be asked again."""
+        """Returns row -> probabilities (items, 76) of the control rows, for which the model need not be asked again."""
         rows, place, substitute = {}, {item.id: k for k, item in enumerate(items)}, substitutes(items)
         if all(item.id in substitute for item in items):
             rows[OTHER] = model[[place[substitute[item.id].id] for item in items]]
-        # Every record alike: what the commonest class, the text alone or a blank gives.
+        # The commonest class, the text alone and a blank give every record the same probabilities.
         rows[MAJORITY] = np.zeros_like(model)
         if probe and all(item.id in probe for item in items):
             rows[RANDOM] = np.array([probe[item.id] for item in items])
         return rows
 
     def score_probabilities(self, items: Sequence[Item], probabilities: np.ndarray, seed: int) -> RowScores:
-        """One row: "n", "score" of the superclasses, and "sets", every label set."""
+        """Scores one row: "n", "score" of the superclasses, and "sets", every label set."""
         sets = classification_table(items, probabilities, seed)
         superclasses = sets.get("super")
         score = superclasses and [superclasses[key] for key in ("auc", "low", "high")]
         return RowScores({"n": len(items), "score": score, "sets": sets}, [None] * len(items))
 
     def verdict(self, name: str, items: Sequence[Item], rows: dict[str, RowScores], seed: int) -> list[str]:
-        """The model beats a control when the two intervals do not meet."""
+        """Returns one sentence, as any scorer; the model beats a control when the two intervals do not meet."""
         controls = {row: scored.row["score"] for row, scored in rows.items() if row != MODEL and scored.row["score"]}
         score = rows[MODEL].row["score"]
         if not score or not controls:
@@ -363,6 +347,22 @@ class ClassificationScorer(Scorer):
         return [
             f"{name}: macro AUC of the superclasses {own} against {other} of the strongest control ({best}). {words}"
         ]
+
+
+def _too_few(patients: int) -> str:
+    """Returns the conclusion where a model is ahead on few patients, for whom a bootstrap cannot speak."""
+    return f"It is ahead of every control; to say that it reads, {LEAST_PATIENTS} patients are needed, got {patients}."
+
+
+def _mean_with_interval(scored: list[tuple[float, Item]], seed: int) -> list[float] | None:
+    """Returns [mean, low, high] by bootstrap of patients; a pair of ECGs counts for the patient of its first."""
+    if not scored:
+        return None
+    return list(mean_interval([score for score, _ in scored], [item.patients[0] for _, item in scored], seed=seed))
+
+
+def _texts(answers: Answers) -> list[str]:
+    return ["" if answer is None else answer.text for answer in answers]
 
 
 CLOSED, OPEN = ClosedScorer(), OpenScorer()

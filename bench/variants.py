@@ -1,4 +1,4 @@
-"""The same record in other forms: other rates, fewer leads, pictures of every layout and scale, photographs."""
+"""Makes other forms of the same record: other rates, fewer leads, pictures of every layout and scale, photographs."""
 
 import zlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .items import Item
 
 
 def _rate(hz: int) -> Callable[[Item], list[dict]]:
-    """The signal at another sampling rate."""
+    """Makes the variant of the signal at another sampling rate."""
 
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
@@ -24,7 +24,7 @@ def _rate(hz: int) -> Callable[[Item], list[dict]]:
 
 
 def _leads(*leads: str) -> Callable[[Item], list[dict]]:
-    """The signal with these leads alone."""
+    """Makes the variant of the signal with these leads alone."""
 
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()
@@ -37,7 +37,7 @@ def _leads(*leads: str) -> Callable[[Item], list[dict]]:
 def _picture(
     layout: str = "3x4+R", speed: float = 25, gain: float = 10, artefacts: float = 0.0
 ) -> Callable[[Item], list[dict]]:
-    """The signal drawn on paper, with artefacts of a strength from 0 to 1."""
+    """Makes the variant of the signal drawn on paper, with artefacts of a strength from 0 to 1."""
 
     def parts(item: Item) -> list[dict]:
         (ecg,) = item.parts()

@@ -1,4 +1,4 @@
-"""One process that answers batches: the model, and what it is given in each row.
+"""Answers batches in one process: holds the model, and gives it the content of each row.
 
 Batch --parts of its row--> prompts --model--> replies --> [ItemAnswer]
 """
@@ -19,7 +19,7 @@ from .metrics.signal import signal_prediction
 from .models import MAX_NEW_TOKENS, ChatModel, Endpoint, HeartcarePipeline, ModelSpec, Prompt, Reply, load_model
 from .variants import VARIANTS
 
-# Rows in which a model is shown no ECG: a pipeline refuses to speak of that, and its language model is asked.
+# Rows in which a model is shown no ECG: a pipeline refuses to answer there, so that its language model is asked.
 NOTHING_SHOWN = (TEXT, BLANK, NOISE)
 
 
@@ -41,7 +41,7 @@ class Batch:
         return f"{self.row}/{first.subset}/{first.task}/{self.number}"
 
     def parts(self) -> list[list[dict] | None]:
-        """The content that the model is given for each item; None where the row has nothing to give."""
+        """Returns the content that the model is given for each item; None where the row has nothing to give."""
         if self.row in VARIANTS:
             return [VARIANTS[self.row](item) for item in self.items]
         return [parts_for(self.row, item, other) for item, other in zip(self.items, self.substitutes)]
@@ -64,7 +64,7 @@ class Worker:
         self._loaded: tuple | None = None  # the model, and whether its encoder is random
 
     def model(self, random_encoder: bool) -> ChatModel | Endpoint:
-        """The model, or the same with a random encoder; one of them is held at a time."""
+        """Returns the model, or the same with a random encoder; one of them is held at a time."""
         if self._loaded is None or self._loaded[1] != random_encoder:
             self._loaded = None
             model = load_model(self.spec, self.seed)
@@ -74,7 +74,7 @@ class Worker:
         return self._loaded[0]
 
     def ask(self, batch: Batch) -> list[ItemAnswer | None]:
-        """The answer to each item of a batch; None where the row has no ECG to give."""
+        """Answers each item of a batch; None where the row has no ECG to give."""
         model, parts, task = self.model(batch.row == RANDOM), batch.parts(), batch.items[0].task
         if task == "classification":
             yes = [model.yes_probabilities(recording, list(QUESTIONS.values())) for recording in parts]
@@ -97,7 +97,9 @@ class Worker:
         return answers
 
     def replies(self, model: ChatModel | Endpoint, prompts: list[Prompt], max_new_tokens: int) -> list[Reply]:
-        """The replies in the order of the prompts: with `choose` the closed ones are chosen, all else is written."""
+        """Returns the replies in the order of the prompts: with `choose` the closed ones are chosen, all else is
+        written.
+        """
         chosen = [k for k, prompt in enumerate(prompts) if prompt.options and self.choose]
         written = [k for k in range(len(prompts)) if k not in chosen]
         replies = dict(zip(chosen, model.choose([prompts[k] for k in chosen]) if chosen else ()))
@@ -106,7 +108,7 @@ class Worker:
 
 
 def forecast_metrics(item: Item, forecast: np.ndarray | None, with_controls: bool) -> dict[str, dict | None]:
-    """The metrics of a forecast, and of the simple ones: row -> `signal_prediction`.
+    """Scores a forecast, and the simple ones: row -> `signal_prediction`.
 
     The samples to predict are cleaned together with those before them, at the processor's rate.
     """

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..version_heartcare import HEARTCARE_VERSION
 from .models import default_model
 
-ALL = "heartcare.public_heartcare"  # what `import heartcare` imports elsewhere, and commands of other rooms count on
+ALL = "heartcare.public_heartcare"  # `import heartcare` imports it elsewhere, and commands of other rooms count on that
 Run = Callable[[list[str]], int | None]
 
 
@@ -83,12 +83,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(words)
     try:
         with warnings.catch_warnings():
-            # What a user should know of an ECG is part of what is printed, by name.
+            # The commands print the warnings about an ECG themselves, beside its name.
             warnings.simplefilter("ignore")
             return COMMANDS[args.subcommand].run(args.words) or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has enough of it; Python would try once more when it ends.
+        # The reader of the output, such as `head`, has closed it; Python would try to write once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -11,8 +11,13 @@ from .files import STATED, add_stated, given, one_of, run_on_file
 from .pages import page_file, save_ecg
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command. Returns 1 for a file that cannot be drawn."""
+    return run_on_file(draw, parse(argv))
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="heartcare draw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,8 +51,3 @@ def draw(args: argparse.Namespace) -> None:
     options = {"layout": args.layout, "speed": args.speed, "gain": args.gain, "header": args.file.name}
     save_ecg(Path(args.out), ecg, [], **options)
     print(f"Drawn to {args.out}.")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command. Returns 1 for a file that cannot be drawn."""
-    return run_on_file(draw, parse(argv))

@@ -1,4 +1,4 @@
-"""ECG files and page pictures of the command line: one way to open them, and the options that say what they do not."""
+"""Opens the ECG files and page pictures of the command line, and adds the options for what these do not say."""
 
 import argparse
 import sys

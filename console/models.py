@@ -56,7 +56,7 @@ def load_pipeline(model: str, subfolder: str = "") -> "ECGInterpretationPipeline
         HeartcareProcessor,
     )
 
-    logging.disable_progress_bar()  # of loading, which takes a moment
+    logging.disable_progress_bar()  # loading takes a moment alone
     return ECGInterpretationPipeline(
         model=HeartcareForConditionalGeneration.from_pretrained(model, subfolder=subfolder),
         processor=HeartcareProcessor.from_pretrained(model, subfolder=subfolder),

@@ -1,4 +1,4 @@
-"""Drawings of the command line: a page of the kind that the name of its file asks for."""
+"""Writes the drawings of the command line, as the endings of their names say."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

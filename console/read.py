@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUESTIONS = ["What is the rhythm?", "Is this a normal ECG?"]
 OUTPUTS = ("out", "fhir", "sr")
-NAME = "{name}"  # stands in the name of an output for that of the file that is read
+NAME = "{name}"  # in the name of an output, stands for the name of the file that is read
 # Parts of the reply to the request for a report that --json prints as they are.
 SHOWN = ("findings", "windows", "pages", "measurements", "quality", "checks", "provenance")
 
@@ -38,29 +38,26 @@ class Reading:
     replies: dict[str, dict[str, Any]]
 
     @property
-    def report(self) -> dict[str, Any]:
-        """The reply to the request for a report, with all that was found and measured."""
-        return next(iter(self.replies.values()))
-
-    @property
     def notes(self) -> list[str]:
         """The notes for a reader of the ECG: how a picture was digitised, and warnings about it or the signal."""
         if self.opened.page is not None:
             return [*self.opened.notes, *self.opened.ecg.warnings]
         quality = self.report["quality"][:1] if self.opened.picture is None else []
-        return [*self.opened.notes, *(warning for each in quality for warning in each["warnings"])]
+        return [*self.opened.notes, *(warning for signal in quality for warning in signal["warnings"])]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The reply to the request for a report, with all that was found and measured."""
+        return next(iter(self.replies.values()))
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of reading, all but the files and the drawing."""
-    parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
-    add_stated(parser)
-    add_of_pages(parser)
-    add_model(parser)
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command."""
+    return run(parse(argv))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="heartcare read", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,6 +76,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of reading, all but the files and the drawing."""
+    parser.add_argument("--question", action="append", help=f"may be given several times; default: {QUESTIONS}")
+    add_stated(parser)
+    add_of_pages(parser)
+    add_model(parser)
+
+
 def check_outputs(args: argparse.Namespace) -> None:
     """Raises `ValueError` for a drawing of an unknown kind, and where two files would be written to one."""
     if getattr(args, "out", None):
@@ -89,10 +94,57 @@ def check_outputs(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} would be written to {written[0]} more than once; put {NAME} into its name.")
 
 
-def output_of(args: argparse.Namespace, name: str, path: Path) -> Path | None:
-    """Returns the path of an output for a file, None where it is not asked for."""
-    text = getattr(args, name, None)
-    return Path(text.replace(NAME, path.stem)) if text else None
+def run(args: argparse.Namespace) -> int:
+    """Reads all files. Returns the exit status: 1 if one of them could not be read or written as asked for."""
+    started = time.perf_counter()
+    try:
+        pipe = load_pipeline(args.model or default_model(), args.subfolder)
+    except UNREADABLE as error:
+        print(f"Cannot load the model. {error}", file=sys.stderr)
+        return 1
+    loaded = time.perf_counter() - started
+    done = [answer_file(pipe, path, args, loaded) for path in args.files]
+    if not args.json:
+        print(NOT_CLINICAL)
+    return 0 if all(done) else 1
+
+
+def answer_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace, loaded: float) -> bool:
+    """Reads a file, prints its answers, and writes what is asked for beside them.
+
+    Args:
+        pipe: The pipeline.
+        path: The file.
+        args: The arguments.
+        loaded: Seconds that loading the pipeline took.
+
+    Returns: False for a file that could not be read, or not be written, after the reason was printed to stderr.
+    """
+    if len(args.files) > 1 and not args.json:
+        print(path)
+    began = time.perf_counter()
+    try:
+        reading = read_file(pipe, path, args)
+    except UNREADABLE as error:
+        return failed(path, f"Cannot read this ECG. {error}")
+    took = time.perf_counter() - began
+    if args.json:
+        print(json.dumps(as_plain(path, reading)), flush=True)
+    else:
+        print_answers(reading)
+    try:
+        drawn = write_outputs(reading, path, args)
+    except UNREADABLE as error:
+        return failed(path, f"It was read, but not written. {error}")
+    if drawn and not args.json:
+        print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
+    return True
+
+
+def failed(path: Path, reason: str) -> bool:
+    """Prints to stderr why a command failed on a file. Returns False."""
+    print(f"{path}: {reason}", file=sys.stderr)
+    return False
 
 
 def read_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Namespace) -> Reading:
@@ -108,13 +160,12 @@ def read_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Name
     return Reading(opened, {text: pipe({**opened.part, "question": text}, **options) for text in questions})
 
 
-def check_lines(reply: dict[str, Any]) -> list[str]:
-    """Returns a line for each claim of an answer that does not fit what was measured."""
-    return [
-        f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
-        for claim in reply.get("checks", ())
-        if claim["verdict"] == "contradicted"
-    ]
+def print_answers(reading: Reading) -> None:
+    """Prints questions, answers and notes."""
+    for question, reply in reading.replies.items():
+        print("\n    ".join([question, reply["text"], *check_lines(reply)]))
+    for note in reading.notes:
+        print(f"Note: {note}")
 
 
 def as_plain(path: Path, reading: Reading) -> dict[str, Any]:
@@ -128,33 +179,6 @@ def as_plain(path: Path, reading: Reading) -> dict[str, Any]:
     shown = {name: report[name] for name in SHOWN if name in report}
     head = {"file": str(path), "format": reading.opened.format, "report": report["text"], "answers": answers}
     return head | shown | {"notes": reading.notes, "notice": NOT_CLINICAL}
-
-
-def print_answers(reading: Reading) -> None:
-    """Prints questions, answers and notes."""
-    for question, reply in reading.replies.items():
-        print("\n    ".join([question, reply["text"], *check_lines(reply)]))
-    for note in reading.notes:
-        print(f"Note: {note}")
-
-
-def draw(reading: Reading, title: str, out: Path) -> None:
-    """Writes the drawing: an ECG on paper, of a long recording its cleanest window, or the page with what was read
-    drawn over it; and the answers below.
-    """
-    answers = [(text, " ".join([reply["text"], *check_lines(reply)])) for text, reply in reading.replies.items()]
-    lines = [*answers, (NOT_CLINICAL, "")]
-    opened = reading.opened
-    if opened.page is not None or opened.picture is not None:
-        save_picture(out, opened.page.draw_over() if opened.page else opened.picture, lines)
-        return
-    ecg, header = opened.ecg, title
-    if windows := reading.report.get("windows"):
-        window = next((each for each in windows if "cleanest" in each["reason"]), windows[0])
-        start = round(window["start"] * ecg.sampling_rate)
-        ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
-        header = f"{title}   at {window['start']:.0f} s, {window['reason']}"
-    save_ecg(out, ecg, lines, header=header)
 
 
 def write_outputs(reading: Reading, path: Path, args: argparse.Namespace) -> Path | None:
@@ -176,43 +200,35 @@ def write_outputs(reading: Reading, path: Path, args: argparse.Namespace) -> Pat
     return out
 
 
-def run(args: argparse.Namespace) -> int:
-    """Reads all files. Returns the exit status: 1 if one of them could not be read, or not be written as asked for."""
-    started = time.perf_counter()
-    try:
-        pipe = load_pipeline(args.model or default_model(), args.subfolder)
-    except UNREADABLE as error:
-        print(f"Cannot load the model. {error}", file=sys.stderr)
-        return 1
-    loaded, failed = time.perf_counter() - started, 0
-    for path in args.files:
-        if len(args.files) > 1 and not args.json:
-            print(path)
-        began = time.perf_counter()
-        try:
-            reading = read_file(pipe, path, args)
-        except UNREADABLE as error:
-            failed += 1
-            print(f"{path}: Cannot read this ECG. {error}", file=sys.stderr)
-            continue
-        took = time.perf_counter() - began
-        if args.json:
-            print(json.dumps(as_plain(path, reading)), flush=True)
-        else:
-            print_answers(reading)
-        try:
-            drawn = write_outputs(reading, path, args)
-        except UNREADABLE as error:
-            failed += 1
-            print(f"{path}: It was read, but not written. {error}", file=sys.stderr)
-            continue
-        if drawn and not args.json:
-            print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
-    if not args.json:
-        print(NOT_CLINICAL)
-    return 1 if failed else 0
+def output_of(args: argparse.Namespace, name: str, path: Path) -> Path | None:
+    """Returns the path of an output for a file, None where it is not asked for."""
+    text = getattr(args, name, None)
+    return Path(text.replace(NAME, path.stem)) if text else None
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command."""
-    return run(parse(argv))
+def draw(reading: Reading, title: str, out: Path) -> None:
+    """Writes the drawing: an ECG on paper, of a long recording its cleanest window, or the page with what was read
+    drawn over it; and the answers below.
+    """
+    answers = [(text, " ".join([reply["text"], *check_lines(reply)])) for text, reply in reading.replies.items()]
+    lines = [*answers, (NOT_CLINICAL, "")]
+    opened = reading.opened
+    if opened.page is not None or opened.picture is not None:
+        save_picture(out, opened.page.draw_over() if opened.page else opened.picture, lines)
+        return
+    ecg, header = opened.ecg, title
+    if windows := reading.report.get("windows"):
+        window = next((window for window in windows if "cleanest" in window["reason"]), windows[0])
+        start = round(window["start"] * ecg.sampling_rate)
+        ecg = ecg.cut(start, start + round(window["seconds"] * ecg.sampling_rate))
+        header = f"{title}   at {window['start']:.0f} s, {window['reason']}"
+    save_ecg(out, ecg, lines, header=header)
+
+
+def check_lines(reply: dict[str, Any]) -> list[str]:
+    """Returns a line for each claim of an answer that does not fit what was measured."""
+    return [
+        f"[Contradicted: {claim['text']}; measured {claim['measured']:g} {claim['unit']}]"
+        for claim in reply.get("checks", ())
+        if claim["verdict"] == "contradicted"
+    ]

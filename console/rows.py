@@ -1,4 +1,4 @@
-"""Rows of the table of a folder: one for each ECG file, page picture, and window of a long recording."""
+"""Makes the rows of the table of a folder: one for each ECG file, page picture, and window of a long recording."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,9 +123,9 @@ def of_reply(reply: Mapping[str, Any], number: int, window: Mapping[str, Any] | 
         warnings = [page["reason"] for page in reply.get("pages", ())]
     row["warnings"] = SEPARATOR.join(warnings) or None
     if "findings" in reply:
-        found = reply["findings"][number]
-        row |= {probability_of(words): share for words, share in found.items()}
-        row["statements"] = SEPARATOR.join(words for words, share in found.items() if share >= STATED) or None
+        shares = reply["findings"][number]
+        row |= {probability_of(words): share for words, share in shares.items()}
+        row["statements"] = SEPARATOR.join(words for words, share in shares.items() if share >= STATED) or None
     return row
 
 

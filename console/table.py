@@ -66,26 +66,16 @@ class Job:
         return {**state, **{name: value for name, value in content.items() if name != "folder"}}
 
 
-def stat_of(path: Path) -> list[int]:
-    """Returns size, and time of the last change in ns."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command. Returns the exit status, as `run_command` gives it."""
+    args = parse(argv)
+    from ..agent.command_line import run_command
 
-
-def stamp_of(path: Path) -> list[list]:
-    """Returns name, size and time of each file that a record consists of; nothing where one cannot be looked at, so
-    that it is read, or refused, by each run.
-    """
-    from ..agent.sources import record_files
-
-    try:
-        return [[file.name, *stat_of(file)] for file in record_files(path)]
-    except OSError:
-        return []
+    return run_command(lambda: make_table(args))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="heartcare table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,83 +91,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.workers < 1:
         parser.error(f"--workers must be 1 or more, got {args.workers}")
     return args
-
-
-def find_names(folder: Path, out: Path) -> list[str]:
-    """Returns the paths, below a folder, of all files that may be ECGs or pages, but for the table itself.
-
-    Raises: `ValueError` where there is no such folder, or none of these files.
-    """
-    from ..agent.sources import find_files
-
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; `heartcare read` reads single files.")
-    own = {out.resolve(), state_of(out).resolve()}
-    files = [path for path in find_files(folder, DOCUMENTS) if path.resolve() not in own]
-    if not files:
-        raise ValueError(f"{folder} holds no file that may be an ECG or a picture of one.")
-    return [path.relative_to(folder).as_posix() for path in files]
-
-
-def state_of(out: Path) -> Path:
-    """Returns the path of what was read so far."""
-    return out.with_name(out.name + STATE)
-
-
-def read_state(path: Path, identity: dict[str, Any]) -> dict[str, dict]:
-    """Returns what was read by earlier runs with the same model and options: path -> line of the state. A last line
-    that was cut off is left out.
-    """
-    if not path.is_file():
-        return {}
-    done: dict[str, dict] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        try:
-            content = json.loads(line)
-        except ValueError:
-            continue
-        if number == 0 and content != identity:
-            return {}
-        if number:
-            done[content["path"]] = content
-    return done
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file beside `path` by `write`, and puts it in its place at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_state(path: Path, identity: dict[str, Any], done: dict[str, dict]) -> None:
-    """Writes what was read so far, one line for each file."""
-    lines = [json.dumps(content) for content in (identity, *done.values())]
-    write_atomically(path, lambda beside: beside.write_text("\n".join(lines) + "\n", encoding="utf-8"))
-
-
-def read_all(job: Job, names: list[str], workers: int, ray: str | None) -> Iterator[str]:
-    """Yields the lines of the state of all named files, as they are read, in any order."""
-    if ray:
-        from ..agent.on_ray import map_on_ray
-
-        yield from map_on_ray(job.read, names, ray, workers)
-    elif workers == 1 or len(names) < 2:
-        yield from map(job.read, names)
-    else:
-        spawn = multiprocessing.get_context("spawn")
-        count = min(workers, len(names))
-        with ProcessPoolExecutor(count, mp_context=spawn, initializer=end_with_parent) as pool:
-            waiting = [pool.submit(job.read, name) for name in names]
-            try:
-                for done in as_completed(waiting):
-                    yield done.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def make_table(args: argparse.Namespace) -> int:
@@ -211,9 +124,75 @@ def make_table(args: argparse.Namespace) -> int:
     return 0
 
 
+def find_names(folder: Path, out: Path) -> list[str]:
+    """Returns the paths, below a folder, of all files that may be ECGs or pages, but for the table itself.
+
+    Raises: `ValueError` where there is no such folder, or none of these files.
+    """
+    from ..agent.sources import find_files
+
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; `heartcare read` reads single files.")
+    outputs = {out.resolve(), state_of(out).resolve()}
+    files = [path for path in find_files(folder, DOCUMENTS) if path.resolve() not in outputs]
+    if not files:
+        raise ValueError(f"{folder} holds no file that may be an ECG or a picture of one.")
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def read_state(path: Path, identity: dict[str, Any]) -> dict[str, dict]:
+    """Returns what was read by earlier runs with the same model and options: path -> line of the state. A last line
+    that was cut off is left out.
+    """
+    if not path.is_file():
+        return {}
+    done: dict[str, dict] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if number == 0 and content != identity:
+            return {}
+        if number:
+            done[content["path"]] = content
+    return done
+
+
 def is_current(path: Path, line: dict) -> bool:
     """Tells whether a file is still as it was when its line was written."""
     return bool(line["stamp"]) and stamp_of(path) == line["stamp"]
+
+
+def write_state(path: Path, identity: dict[str, Any], done: dict[str, dict]) -> None:
+    """Writes what was read so far, one line for each file."""
+    lines = [json.dumps(content) for content in (identity, *done.values())]
+    write_atomically(path, lambda beside: beside.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+
+
+def state_of(out: Path) -> Path:
+    """Returns the path of what was read so far."""
+    return out.with_name(out.name + STATE)
+
+
+def read_all(job: Job, names: list[str], workers: int, ray: str | None) -> Iterator[str]:
+    """Yields the lines of the state of all named files, as they are read, in any order."""
+    if ray:
+        from ..agent.on_ray import map_on_ray
+
+        yield from map_on_ray(job.read, names, ray, workers)
+    elif workers == 1 or len(names) < 2:
+        yield from map(job.read, names)
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        count = min(workers, len(names))
+        with ProcessPoolExecutor(count, mp_context=spawn, initializer=end_with_parent) as pool:
+            waiting = [pool.submit(job.read, name) for name in names]
+            try:
+                for done in as_completed(waiting):
+                    yield done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def wordings_of(job: Job) -> list[str]:
@@ -221,17 +200,6 @@ def wordings_of(job: Job) -> list[str]:
     from ..public_heartcare import HeartcareConfig
 
     return list(HeartcareConfig.from_pretrained(job.model, subfolder=job.subfolder).wordings.values())
-
-
-def import_pyarrow() -> Any:
-    """Returns pyarrow. Raises `ImportError` that names the extra."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            "Writing Parquet needs pyarrow: pip install 'heartcare[parquet]'; .csv needs nothing"
-        ) from error
-    return pyarrow
 
 
 def write_table(path: Path, ending: str, rows: list[dict], wordings: list[str]) -> None:
@@ -251,9 +219,41 @@ def write_table(path: Path, ending: str, rows: list[dict], wordings: list[str]) 
     arrow.parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), path)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command. Returns the exit status, as `run_command` gives it."""
-    args = parse(argv)
-    from ..agent.command_line import run_command
+def import_pyarrow() -> Any:
+    """Returns pyarrow. Raises `ImportError` that names the extra."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            "Writing Parquet needs pyarrow: pip install 'heartcare[parquet]'; .csv needs nothing"
+        ) from error
+    return pyarrow
 
-    return run_command(lambda: make_table(args))
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes a file beside `path` by `write`, and puts it in its place at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def stamp_of(path: Path) -> list[list]:
+    """Returns name, size and time of each file that a record consists of; nothing where one cannot be looked at, so
+    that it is read, or refused, by each run.
+    """
+    from ..agent.sources import record_files
+
+    try:
+        return [[file.name, *stat_of(file)] for file in record_files(path)]
+    except OSError:
+        return []
+
+
+def stat_of(path: Path) -> list[int]:
+    """Returns size, and time of the last change in ns."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

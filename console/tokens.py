@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from ..tokenization_beat import BeatModel
 
 ENDINGS = (".json", ".npz")
-KEYS = ("codes", "gain_mv", "samples", "sampling_rate", "bits_per_second")  # of a file of codes
+KEYS = ("codes", "gain_mv", "samples", "sampling_rate", "bits_per_second")  # names in a file of codes
 MOST_SECONDS = 3600.0
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command. Returns 1 for a file that cannot be read."""
+    return run_on_file(run, parse(argv))
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Exits with status 2 and the usage when they are wrong."""
+    """Parses and checks the arguments. Exits with status 2 and the usage when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="heartcare tokens", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,11 +47,31 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def bits_per_second(beat: "BeatModel") -> float:
-    """Returns the rate of the codes; the gain is one number for the whole recording."""
-    config = beat.config
-    codes = beat.quantizer.num_levels * config.num_queries * config.sampling_rate / config.segment_length
-    return codes * math.log2(config.codebook_size)
+def run(args: argparse.Namespace) -> None:
+    """Tokenises or decodes.
+
+    Raises: one of `UNREADABLE`.
+    """
+    if args.decode:
+        seconds = decode(args)
+        print(f"{args.decode}: {seconds:g} s of twelve leads in mV, decoded.")
+        return
+    tokens = encode(args)
+    plain = json.dumps(tokens | {"codes": tokens["codes"].tolist()})
+    if args.out is None:
+        print(plain)
+        return
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.out.suffix.lower() == ".json":
+        args.out.write_text(plain + "\n", encoding="utf-8")
+    else:
+        np.savez(args.out, **tokens)
+    levels, latents = tokens["codes"].shape
+    seconds = tokens["samples"] / tokens["sampling_rate"]
+    print(
+        f"{args.out}: {latents} latents of {levels} codes for {seconds:g} s, {tokens['bits_per_second']:g} bits/s, "
+        f"gain {tokens['gain_mv']:.4f} mV."
+    )
 
 
 def encode(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,26 +103,11 @@ def encode(args: argparse.Namespace) -> dict[str, Any]:
     return dict(zip(KEYS, values))
 
 
-def read_codes(path: Path) -> dict[str, Any]:
-    """Reads a file of codes.
-
-    Raises: `FileNotFoundError`; `ValueError` for a file of another kind.
-    """
-    expected = f"{path} holds no codes; expected a file that `heartcare tokens FILE --out {path.stem}.npz` wrote."
-    try:
-        if path.suffix.lower() == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            content["codes"] = np.array(content["codes"], np.int64)
-        else:
-            with np.load(path, allow_pickle=False) as arrays:
-                content = {name: arrays[name] for name in KEYS}
-        if content["codes"].ndim != 2 or content["codes"].dtype.kind != "i":
-            raise ValueError("the codes are no whole numbers in rows")
-        return {"codes": content["codes"], "gain_mv": float(content["gain_mv"]), "samples": int(content["samples"])}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # numpy, zipfile and json raise many kinds of errors on other files
-        raise ValueError(f"{expected} ({type(error).__name__}: {error})") from error
+def bits_per_second(beat: "BeatModel") -> float:
+    """Returns the rate of the codes; the gain is one number for the whole recording."""
+    config = beat.config
+    codes = beat.quantizer.num_levels * config.num_queries * config.sampling_rate / config.segment_length
+    return codes * math.log2(config.codebook_size)
 
 
 def decode(args: argparse.Namespace) -> float:
@@ -119,33 +129,23 @@ def decode(args: argparse.Namespace) -> float:
     return signal.shape[1] / extractor.sampling_rate
 
 
-def run(args: argparse.Namespace) -> None:
-    """Tokenises or decodes.
+def read_codes(path: Path) -> dict[str, Any]:
+    """Reads a file of codes.
 
-    Raises: one of `UNREADABLE`.
+    Raises: `FileNotFoundError`; `ValueError` for a file of another kind.
     """
-    if args.decode:
-        seconds = decode(args)
-        print(f"{args.decode}: {seconds:g} s of twelve leads in mV, decoded.")
-        return
-    tokens = encode(args)
-    plain = json.dumps(tokens | {"codes": tokens["codes"].tolist()})
-    if args.out is None:
-        print(plain)
-        return
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    if args.out.suffix.lower() == ".json":
-        args.out.write_text(plain + "\n", encoding="utf-8")
-    else:
-        np.savez(args.out, **tokens)
-    levels, latents = tokens["codes"].shape
-    seconds = tokens["samples"] / tokens["sampling_rate"]
-    print(
-        f"{args.out}: {latents} latents of {levels} codes for {seconds:g} s, {tokens['bits_per_second']:g} bits/s, "
-        f"gain {tokens['gain_mv']:.4f} mV."
-    )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command. Returns 1 for a file that cannot be read."""
-    return run_on_file(run, parse(argv))
+    expected = f"{path} holds no codes; expected a file that `heartcare tokens FILE --out {path.stem}.npz` wrote."
+    try:
+        if path.suffix.lower() == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content["codes"] = np.array(content["codes"], np.int64)
+        else:
+            with np.load(path, allow_pickle=False) as arrays:
+                content = {name: arrays[name] for name in KEYS}
+        if content["codes"].ndim != 2 or content["codes"].dtype.kind != "i":
+            raise ValueError("the codes are no whole numbers in rows")
+        return {"codes": content["codes"], "gain_mv": float(content["gain_mv"]), "samples": int(content["samples"])}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy, zipfile and json raise many kinds of errors on other files
+        raise ValueError(f"{expected} ({type(error).__name__}: {error})") from error

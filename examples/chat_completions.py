@@ -36,26 +36,6 @@ def as_request(body: Any) -> dict[str, Any]:
     return {"inputs": {"messages": body["messages"]}, "parameters": parameters}
 
 
-def schema_of(body: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any] | None]:
-    """Returns whether a request wants its answer as JSON, and the schema of it, None for any.
-
-    Raises: `BadRequest` for another response_format than OpenAI's three.
-    """
-    wanted = body.get("response_format")
-    if wanted is None:
-        return False, None
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind not in FORMATS:
-        raise BadRequest(f"The type of response_format is one of {', '.join(FORMATS)}.")
-    if kind != "json_schema":
-        return kind == "json_object", None
-    named = wanted.get("json_schema")
-    schema = named.get("schema") if isinstance(named, dict) else None
-    if not isinstance(schema, dict):
-        raise BadRequest('response_format is {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}.')
-    return True, schema
-
-
 def completion(head: dict[str, Any], reply: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the reply to a chat completion.
 
@@ -87,6 +67,31 @@ def answer_of(reply: dict[str, Any], body: Mapping[str, Any]) -> dict[str, str |
         return {"content": None, "refusal": str(error)}
 
 
+def schema_of(body: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any] | None]:
+    """Returns whether a request wants its answer as JSON, and the schema of it, None for any.
+
+    Raises: `BadRequest` for another response_format than OpenAI's three.
+    """
+    wanted = body.get("response_format")
+    if wanted is None:
+        return False, None
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind not in FORMATS:
+        raise BadRequest(f"The type of response_format is one of {', '.join(FORMATS)}.")
+    if kind != "json_schema":
+        return kind == "json_object", None
+    named = wanted.get("json_schema")
+    schema = named.get("schema") if isinstance(named, dict) else None
+    if not isinstance(schema, dict):
+        raise BadRequest('response_format is {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}.')
+    return True, schema
+
+
+def finish_reason(reply: dict[str, Any]) -> str:
+    """Returns the reason why an answer ended, in OpenAI's words."""
+    return "stop" if reply["tokens"]["finished"] else "length"
+
+
 def logprobs_of(reply: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the logarithms of an answer's probability and of the other answers', the likeliest first; None where they
     are not asked for, or the answer has no probability.
@@ -102,11 +107,6 @@ def logprobs_of(reply: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     given = next((entry for entry in entries if reply["text"].startswith(entry["token"])), entries[0])
     number = body.get("top_logprobs")
     return {"content": [given | {"top_logprobs": entries[: number if isinstance(number, int) else 0]}]}
-
-
-def finish_reason(reply: dict[str, Any]) -> str:
-    """Returns the reason why an answer ended, in OpenAI's words."""
-    return "stop" if reply["tokens"]["finished"] else "length"
 
 
 def usage(reply: dict[str, Any]) -> dict[str, int]:

@@ -53,7 +53,7 @@ that still goes on. The card of HeartcareGPT has the errors after decoding, by `
 
 
 def card(model: BeatModel, name: str) -> str:
-    """The card of the repository, which is called `name`."""
+    """Returns the card of the repository that is called `name`, in Markdown."""
     config = model.config
     seconds = config.segment_length / config.sampling_rate
     return CARD.format(

@@ -27,7 +27,9 @@ from heartcare.version_heartcare import HEARTCARE_VERSION
 def prompt_embeds(
     model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, ecg: Any, question: str
 ) -> torch.Tensor:
-    """Embeddings (tokens, width) of a question about one ECG or picture, in any form that the pipeline takes."""
+    """Returns the embeddings (tokens, width) of a question about one ECG or picture, in any form that the pipeline
+    takes.
+    """
     message = {"role": "user", "content": [as_part(ecg), {"type": "text", "text": question}]}
     inputs = processor.apply_chat_template(
         [message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"

@@ -24,42 +24,6 @@ from heartcare.version_heartcare import HEARTCARE_VERSION
 ENCODER_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
 
-class Encoder(torch.nn.Module):
-    """Beat's encoder, with tensors as outputs."""
-
-    def __init__(self, beat: BeatModel):
-        super().__init__()
-        self.beat = beat
-
-    def forward(
-        self, input_values: torch.Tensor, ecg_attention_mask: torch.Tensor, lead_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
-        return tokens.codes, tokens.gain
-
-
-class Decoder(torch.nn.Module):
-    """Beat's decoder, without checks that ONNX cannot express."""
-
-    def __init__(self, beat: BeatModel):
-        super().__init__()
-        self.beat = beat
-
-    def forward(self, codes: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        return self.beat.decode_unchecked(codes, gain)
-
-
-def example(beat: BeatModel, ecgs: int, samples: int) -> dict[str, torch.Tensor]:
-    """Random signals, the first of them padded, the second without lead V1, and without lead I for half of the time."""
-    generator = torch.Generator().manual_seed(samples)
-    leads = beat.config.num_leads
-    masks = torch.ones(ecgs, samples, dtype=torch.long), torch.ones(ecgs, leads, samples, dtype=torch.long)
-    masks[0][0, : samples // 8] = 0
-    masks[1][min(1, ecgs - 1), min(6, leads - 1)] = 0
-    masks[1][min(1, ecgs - 1), 0, samples // 2 :] = 0
-    return dict(zip(ENCODER_INPUTS, (0.2 * torch.randn(ecgs, leads, samples, generator=generator), *masks)))
-
-
 @torch.no_grad()
 def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     """Writes both files. Returns their paths."""
@@ -97,9 +61,45 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+def example(beat: BeatModel, ecgs: int, samples: int) -> dict[str, torch.Tensor]:
+    """Returns random signals: the first is padded, the second lacks lead V1, and lead I for half of the time."""
+    generator = torch.Generator().manual_seed(samples)
+    leads = beat.config.num_leads
+    masks = torch.ones(ecgs, samples, dtype=torch.long), torch.ones(ecgs, leads, samples, dtype=torch.long)
+    masks[0][0, : samples // 8] = 0
+    masks[1][min(1, ecgs - 1), min(6, leads - 1)] = 0
+    masks[1][min(1, ecgs - 1), 0, samples // 2 :] = 0
+    return dict(zip(ENCODER_INPUTS, (0.2 * torch.randn(ecgs, leads, samples, generator=generator), *masks)))
+
+
+class Encoder(torch.nn.Module):
+    """Beat's encoder, with tensors as outputs."""
+
+    def __init__(self, beat: BeatModel):
+        super().__init__()
+        self.beat = beat
+
+    def forward(
+        self, input_values: torch.Tensor, ecg_attention_mask: torch.Tensor, lead_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = self.beat.encode(input_values, ecg_attention_mask, lead_mask)
+        return tokens.codes, tokens.gain
+
+
+class Decoder(torch.nn.Module):
+    """Beat's decoder, without checks that ONNX cannot express."""
+
+    def __init__(self, beat: BeatModel):
+        super().__init__()
+        self.beat = beat
+
+    def forward(self, codes: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        return self.beat.decode_unchecked(codes, gain)
+
+
 @torch.no_grad()
 def compare(beat: BeatModel, paths: tuple[Path, Path]) -> dict[str, float]:
-    """Share of "codes" that are equal to PyTorch's, and the largest difference of the decoded "signal" in mV."""
+    """Returns the share of "codes" that are PyTorch's, and the largest difference of the decoded "signal" in mV."""
     encoder, decoder = (onnxruntime.InferenceSession(path) for path in paths)
     same, total, worst = 0, 0, 0.0
     for ecgs, samples in ((1, 1), (1, 400), (3, 777), (2, 1000), (8, 2345)):

@@ -23,20 +23,28 @@ clone, with what training takes. Each of the five parts can be run by itself."""
 INSTALL = '%pip install --quiet --editable "..[train]"'
 
 
+def write_notebook() -> str:
+    """Returns the notebook as JSON.
+
+    Raises: `SystemExit` where there are no walk-throughs, as in a package that is installed without its repository.
+    """
+    paths = sorted(WALKTHROUGHS.glob("[0-9]_*.py"))
+    if not paths:
+        raise SystemExit(f"{WALKTHROUGHS} has no walk-throughs; run this script of a clone of the repository.")
+    cells = [make_cell("introduction", "markdown", INTRODUCTION), make_cell("install", "code", INSTALL)]
+    for path in paths:
+        cells += make_part(path)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
 def make_cell(name: str, kind: str, text: str) -> dict:
     """Returns a cell of the kind "markdown" or "code" as the format of notebooks has it."""
     source = text.strip("\n").splitlines(keepends=True)
     cell = {"cell_type": kind, "id": name, "metadata": {}, "source": source}
     return {**cell, "execution_count": None, "outputs": []} if kind == "code" else cell
-
-
-def fit_code(code: str) -> str:
-    """Returns the code of a walk-through as it runs in a notebook: its repository is the folder above the notebook's,
-    and there are no words of a command line.
-    """
-    code = re.sub(r"= .* if len\(sys\.argv\) > 1 else (.*)", r"= \1", code)
-    code = code.replace("Path(__file__).resolve().parents[2]", 'Path("..").resolve()')
-    return code if "sys." in code else code.replace("import sys\n", "")
 
 
 def make_part(path: Path) -> list[dict]:
@@ -61,21 +69,13 @@ def make_part(path: Path) -> list[dict]:
     return made
 
 
-def write_notebook() -> str:
-    """Returns the notebook as JSON.
-
-    Raises: `SystemExit` where there are no walk-throughs, as in a package that is installed without its repository.
+def fit_code(code: str) -> str:
+    """Returns the code of a walk-through as it runs in a notebook: its repository is the folder above the notebook's,
+    and there are no words of a command line.
     """
-    paths = sorted(WALKTHROUGHS.glob("[0-9]_*.py"))
-    if not paths:
-        raise SystemExit(f"{WALKTHROUGHS} has no walk-throughs; run this script of a clone of the repository.")
-    cells = [make_cell("introduction", "markdown", INTRODUCTION), make_cell("install", "code", INSTALL)]
-    for path in paths:
-        cells += make_part(path)
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    code = re.sub(r"= .* if len\(sys\.argv\) > 1 else (.*)", r"= \1", code)
+    code = code.replace("Path(__file__).resolve().parents[2]", 'Path("..").resolve()')
+    return code if "sys." in code else code.replace("import sys\n", "")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -36,13 +36,6 @@ print("READ", json.dumps([pipe(ecg)["text"], pipe(picture)["text"], shares]))
 """
 
 
-def tracked() -> list[str]:
-    """Names of the files that git tracks, or would track, without hidden ones."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [name for name in names if (ROOT / name).is_file() and not name.startswith(".")]
-
-
 def gather(folder: Path, repo: str, model: Path | None) -> None:
     """Copies the files to publish to `folder`, with the repository's name in their texts, and weights of `model`."""
     for name in tracked():
@@ -59,8 +52,15 @@ def gather(folder: Path, repo: str, model: Path | None) -> None:
                 shutil.copy(file, folder)
 
 
+def tracked() -> list[str]:
+    """Returns the names of the files that git tracks, or would track, without hidden ones."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in names if (ROOT / name).is_file() and not name.startswith(".")]
+
+
 def read_back(model: str, revision: str, **environment: str) -> str:
-    """The repository's answers about an example, in a process that has nothing but its name.
+    """Returns the repository's answers about an example, as a process gives them that has nothing but its name.
 
     Raises: `RuntimeError` when it cannot be loaded.
     """

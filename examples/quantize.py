@@ -4,8 +4,8 @@ measures memory and the change of the answers.
     pip install -e ".[quantize]"
     python examples/quantize.py --model . --data HEARTCARE_400K --limit 300
 
-Quantization saves memory where a language model has billions of parameters; the default checkpoint, on which it is
-shown, has no need of it. Asks closed questions of the test split, and prints a Markdown table.
+Quantization saves memory where a language model has billions of parameters; the default checkpoint, which shows it
+here, has no need of it. The script asks closed questions of the test split, and prints a Markdown table.
 """
 
 import argparse
@@ -55,19 +55,19 @@ def quantized(name: str, kind: str) -> HeartcareForConditionalGeneration:
     ).eval()
 
 
+def megabytes(part: torch.nn.Module) -> float:
+    """Returns the megabytes of a module's weights."""
+    return sum(stored_bytes(each) for each in part.parameters()) / 1e6
+
+
 def stored_bytes(tensor: torch.Tensor) -> int:
-    """Bytes of a tensor; of a quantized one, with its scales."""
+    """Returns the bytes of a tensor, with the scales of a quantized one."""
     if hasattr(tensor, "__tensor_flatten__") and type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return sum(stored_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
     state = getattr(tensor, "quant_state", None)
     return tensor.numel() * tensor.element_size() + (
         state.absmax.numel() * state.absmax.element_size() if state is not None else 0
     )
-
-
-def megabytes(part: torch.nn.Module) -> float:
-    """Megabytes of a module's weights."""
-    return sum(stored_bytes(each) for each in part.parameters()) / 1e6
 
 
 def main(argv: list[str] | None = None) -> None:

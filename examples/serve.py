@@ -61,85 +61,11 @@ MAX_CONNECTIONS = 512
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
 
-class TooLong(Exception):
-    """A body beyond the limit."""
-
-
-class Metrics:
-    """Counts, in the text format of Prometheus."""
-
-    def __init__(self):
-        self.requests: Counter = Counter()
-        self.buckets: Counter = Counter()
-        self.seconds = 0.0
-
-    def note(self, status: int, seconds: float) -> None:
-        """Counts a request that ended with `status` after `seconds`."""
-        self.requests[status] += 1
-        self.seconds += seconds
-        for bound in BUCKETS:
-            self.buckets[bound] += seconds <= bound
-
-    def text(self, batcher: DynamicBatcher) -> str:
-        """All counts, those of the batcher too."""
-        count = sum(self.requests.values())
-        lines = ["# TYPE heartcare_requests_total counter"]
-        lines += [f'heartcare_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
-        lines.append("# TYPE heartcare_request_seconds histogram")
-        lines += [f'heartcare_request_seconds_bucket{{le="{bound}"}} {self.buckets[bound]}' for bound in BUCKETS]
-        lines += [f'heartcare_request_seconds_bucket{{le="+Inf"}} {count}']
-        lines += [f"heartcare_request_seconds_sum {self.seconds:.3f}", f"heartcare_request_seconds_count {count}"]
-        lines += ["# TYPE heartcare_batches_total counter", f"heartcare_batches_total {batcher.batches}"]
-        lines += ["# TYPE heartcare_answers_total counter", f"heartcare_answers_total {batcher.answered}"]
-        lines += ["# TYPE heartcare_waiting gauge", f"heartcare_waiting {batcher.waiting}"]
-        return "\n".join(lines) + "\n"
-
-
-class Guard:
-    """Lets only requests with the token pass to /v1, and counts them all.
-
-    Args:
-        app: The application behind it.
-        metrics: What counts.
-        token: Bearer token that requests must have, if any.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, token: str | None):
-        self.app, self.metrics = app, metrics
-        self.expected = None if token is None else f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, or hands it on."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
-            await self.app(scope, receive, send)
-            return
-        started, status = time.monotonic(), 500
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        is_known = self.expected is None or hmac.compare_digest(given, self.expected)
-        answering = self.app if is_known else problem(401, "A bearer token is needed.")
-        try:
-            await answering(scope, receive, note_status)
-        finally:
-            self.metrics.note(status, time.monotonic() - started)
-
-
-def problem(status: int, message: str) -> JSONResponse:
-    """A reply of an HTTP status that says what is wrong, in OpenAI's form."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
-
-
 def create_app(batcher: DynamicBatcher, name: str, token: str | None = None, origins: Sequence[str] = ()) -> FastAPI:
     """Returns the server as an ASGI application.
 
     Args:
-        batcher: What answers the requests.
+        batcher: The batcher that answers the requests.
         name: Name of the model for clients.
         token: Bearer token that requests must have, if any.
         origins: Web pages, as "https://example.org" or "*", whose scripts may ask.
@@ -179,6 +105,94 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None, ori
     return app
 
 
+class Metrics:
+    """Counts, in the text format of Prometheus."""
+
+    def __init__(self):
+        self.requests: Counter = Counter()
+        self.buckets: Counter = Counter()
+        self.seconds = 0.0
+
+    def note(self, status: int, seconds: float) -> None:
+        """Counts a request that ended with `status` after `seconds`."""
+        self.requests[status] += 1
+        self.seconds += seconds
+        for bound in BUCKETS:
+            self.buckets[bound] += seconds <= bound
+
+    def text(self, batcher: DynamicBatcher) -> str:
+        """Returns all counts, with those of the batcher."""
+        count = sum(self.requests.values())
+        lines = ["# TYPE heartcare_requests_total counter"]
+        lines += [f'heartcare_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
+        lines.append("# TYPE heartcare_request_seconds histogram")
+        lines += [f'heartcare_request_seconds_bucket{{le="{bound}"}} {self.buckets[bound]}' for bound in BUCKETS]
+        lines += [f'heartcare_request_seconds_bucket{{le="+Inf"}} {count}']
+        lines += [f"heartcare_request_seconds_sum {self.seconds:.3f}", f"heartcare_request_seconds_count {count}"]
+        lines += ["# TYPE heartcare_batches_total counter", f"heartcare_batches_total {batcher.batches}"]
+        lines += ["# TYPE heartcare_answers_total counter", f"heartcare_answers_total {batcher.answered}"]
+        lines += ["# TYPE heartcare_waiting gauge", f"heartcare_waiting {batcher.waiting}"]
+        return "\n".join(lines) + "\n"
+
+
+class Guard:
+    """Lets only requests with the token pass to /v1, and counts them all.
+
+    Args:
+        app: The application behind it.
+        metrics: The counts.
+        token: Bearer token that requests must have, if any.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, token: str | None):
+        self.app, self.metrics = app, metrics
+        self.expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or hands it on."""
+        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+            await self.app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 500
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        is_known = self.expected is None or hmac.compare_digest(given, self.expected)
+        answering = self.app if is_known else problem(401, "A bearer token is needed.")
+        try:
+            await answering(scope, receive, note_status)
+        finally:
+            self.metrics.note(status, time.monotonic() - started)
+
+
+def problem(status: int, message: str) -> JSONResponse:
+    """Returns a reply of an HTTP status that says what is wrong, in OpenAI's form."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Reads the body of a request.
+
+    Raises: `TooLong` as soon as it is longer than a request may be; `TimeoutError` when it takes too long to arrive.
+    """
+    content = bytearray()
+    async with asyncio.timeout(limits.arriving):
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limits.bytes:
+                raise TooLong(f"A request may have {limits.bytes} bytes.")
+    return bytes(content)
+
+
+class TooLong(Exception):
+    """The body of a request is beyond the limit."""
+
+
 async def answer(batcher: DynamicBatcher, name: str, body: Any, request: Request) -> Any:
     """Answers a chat completion: as one object, as a stream of events, or with a problem. A client that leaves takes
     its request with it.
@@ -213,34 +227,6 @@ async def answer(batcher: DynamicBatcher, name: str, body: Any, request: Request
         return problem(500, f"The answer failed ({type(error).__name__}).")
 
 
-async def unless_left(waiting: Future, request: Request) -> dict:
-    """Waits for a reply, and cancels it when the client has left.
-
-    Raises: the errors of the reply; `ConnectionError` for a client that left.
-    """
-    reply = asyncio.ensure_future(asyncio.wrap_future(waiting))
-    while not reply.done():
-        await asyncio.wait({reply}, timeout=LOOKING)
-        if not reply.done() and await request.is_disconnected():
-            reply.cancel()
-            raise ConnectionError("The client left.")
-    return reply.result()
-
-
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """Reads the body of a request.
-
-    Raises: `TooLong` as soon as it is longer than a request may be; `TimeoutError` when it takes too long to arrive.
-    """
-    content = bytearray()
-    async with asyncio.timeout(limits.arriving):
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > limits.bytes:
-                raise TooLong(f"A request may have {limits.bytes} bytes.")
-    return bytes(content)
-
-
 async def events(head: dict, waiting: Future, pieces: asyncio.Queue, body: dict) -> AsyncIterator[str]:
     """Yields the server-sent events of an answer that is being written.
 
@@ -264,7 +250,7 @@ async def events(head: dict, waiting: Future, pieces: asyncio.Queue, body: dict)
             written = True
             yield event(choice(content=piece))
     finally:
-        waiting.cancel()  # is without effect on a reply that is there
+        waiting.cancel()  # for a client that left; it has no effect on a reply that is there
     try:
         reply = waiting.result()
         if not written:
@@ -283,16 +269,18 @@ async def events(head: dict, waiting: Future, pieces: asyncio.Queue, body: dict)
     yield "data: [DONE]\n\n"
 
 
-class Announced(uvicorn.Server):
-    """A server that prints its address when it listens."""
+async def unless_left(waiting: Future, request: Request) -> dict:
+    """Waits for a reply, and cancels it when the client has left.
 
-    async def startup(self, sockets: list | None = None) -> None:
-        """Opens the port, and says so."""
-        await super().startup(sockets)
-        for server in self.servers:
-            for socket in server.sockets:
-                host, port = socket.getsockname()[:2]
-                print(f"HeartcareGPT listens on http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
+    Raises: the errors of the reply; `ConnectionError` for a client that left.
+    """
+    reply = asyncio.ensure_future(asyncio.wrap_future(waiting))
+    while not reply.done():
+        await asyncio.wait({reply}, timeout=LOOKING)
+        if not reply.done() and await request.is_disconnected():
+            reply.cancel()
+            raise ConnectionError("The client left.")
+    return reply.result()
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
@@ -307,6 +295,18 @@ def run(app: FastAPI, host: str, port: int) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):
         Announced(config).run()
+
+
+class Announced(uvicorn.Server):
+    """A server that prints its address when it listens."""
+
+    async def startup(self, sockets: list | None = None) -> None:
+        """Opens the port, and says so."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for socket in server.sockets:
+                host, port = socket.getsockname()[:2]
+                print(f"HeartcareGPT listens on http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -26,6 +26,7 @@ from heartcare.examples.serve import create_app, run
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits
 
 RETRIES = 6
+MAX_WAITING = 256  # requests that wait for an answer at the same time
 
 
 @ray_serve.deployment(max_ongoing_requests=64, health_check_period_s=2)
@@ -40,8 +41,8 @@ class Replica:
         self.batcher = DynamicBatcher(pipeline(model=model), max_batch, Limits())
 
     async def __call__(self, inputs: Any, generate_kwargs: dict, stated: dict) -> tuple[str, object]:
-        """Answers a request: "reply" and the reply, or "bad" or "busy" and the reason, for errors of requests that no
-        other replica could answer either.
+        """Answers a request. Returns "reply" and the reply; or, for a request that no other replica could answer
+        either, "bad" or "busy" and the reason.
         """
         try:
             waiting = await asyncio.to_thread(self.batcher.submit, inputs, generate_kwargs=generate_kwargs, **stated)
@@ -53,19 +54,17 @@ class Replica:
 
 
 class Replicas:
-    """Takes the place of a batcher in `serve.create_app`: hands requests to the replicas, and those of a replica that
-    dies to another one, at most `RETRIES` times.
+    """Takes the place of a batcher in `serve.create_app`. It hands requests to the replicas, and a request whose
+    replica dies to another one, at most `RETRIES` times.
 
     Args:
         handle: Handle of the deployment.
-        limits: Limits of requests.
-        waiting: Number of requests that wait for an answer at the same time.
     """
 
-    def __init__(self, handle: DeploymentHandle, limits: Limits | None = None, waiting: int = 256):
-        self.handle, self.limits = handle, limits or Limits()
-        self.batches = self.answered = self.retried = self.waiting = 0  # of batches, the replicas know
-        self.pool = ThreadPoolExecutor(waiting)
+    def __init__(self, handle: DeploymentHandle):
+        self.handle, self.limits = handle, Limits()
+        self.batches = self.answered = self.retried = self.waiting = 0  # `batches` stays 0: the replicas count theirs
+        self.pool = ThreadPoolExecutor(MAX_WAITING)
 
     def submit(
         self,

@@ -38,7 +38,7 @@ def words_of(warnings: Iterable[str]) -> list[str]:
     for warning in warnings:
         name, _, lead = warning.partition(":")
         leads.setdefault(WORDS.get(name, name.replace("_", " ")), []).extend([lead] if lead else [])
-    shown = [f"{words} ({', '.join(of_it)})" if of_it else words for words, of_it in leads.items()]
+    shown = [f"{words} ({', '.join(names)})" if names else words for words, names in leads.items()]
     return [f"{words[:1].upper()}{words[1:]}" for words in shown]
 
 
@@ -48,19 +48,19 @@ def share_words(share: float) -> str:
 
 
 def problem(error: object, title: str = "This cannot be read.") -> str:
-    """Returns what is wrong with an ECG, for readers and screen readers."""
+    """Returns an error as a box, which screen readers read out at once."""
     return f"<div class='problem' role='alert'><strong>{title}</strong> {html.escape(str(error))}</div>"
 
 
 def table(head: Sequence[str], rows: Iterable[str]) -> str:
-    """Returns a table of finished rows, which may be moved sideways where it has no room."""
+    """Returns a table of finished rows, which scrolls sideways where it is wider than the page."""
     titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
     thead = f"<thead><tr>{titles}</tr></thead>" if head else ""
     return f"<div class='scroll'><table class='ecg'>{thead}<tbody>{''.join(rows)}</tbody></table></div>"
 
 
 def quality_table(optimized: OptimizedECG) -> str:
-    """Returns the quality of each lead, below a list of all that is worth noting."""
+    """Returns a list of the warnings, and a table of the quality of each lead."""
     quality, rows = optimized.quality, []
     for i, lead in enumerate(LEADS):
         is_there = optimized.lead_mask[i].any()
@@ -78,7 +78,11 @@ def quality_table(optimized: OptimizedECG) -> str:
 
 
 def measurements(measured: dict) -> str:
-    """Returns measurements, given as plain values."""
+    """Returns measurements as boxes, one for each.
+
+    Args:
+        measured: The measurements as plain values.
+    """
     shown = "".join(
         f"<div><span>{name[0].upper()}{name[1:]}</span><b>{value}{f'<small> {unit}</small>' * (value != '–')}</b></div>"
         for name, value, unit in Measurements(**measured).as_rows()
@@ -87,8 +91,8 @@ def measurements(measured: dict) -> str:
 
 
 def changes(first: dict, second: dict) -> str:
-    """Returns how each measurement changes from one ECG to another; what changes by more than it is measured to is in
-    bold.
+    """Returns a table of the change of each measurement from one ECG to another. Changes beyond the error of measuring
+    are in bold.
     """
     rows = []
     for attribute, before, after in zip(MEASURED, *(Measurements(**each).as_rows() for each in (first, second))):
@@ -120,7 +124,7 @@ def shares_table(shares: Mapping[str, float]) -> str:
 
 
 def checks(measured: dict[str, Any], text: str) -> str:
-    """Returns which words of an answer agree with the measurements; it is empty where no number decides."""
+    """Returns the claims in an answer as a list, each with its verdict by the measurements; "" without claims."""
     marks = {"verified": "✓", "contradicted": "✗", "unmeasurable": "–"}
     rows = [
         f"<li class='{claim.verdict}'>{marks[claim.verdict]} {html.escape(claim.text)}: {claim.verdict}"

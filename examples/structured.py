@@ -11,20 +11,16 @@ words of each statement, with blanks or underscores.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from heartcare.opinion_heartcare import STATED
 from heartcare.serving_heartcare import BadRequest
 
 TEXTS = ("text", "answer", "report")
-STATED = 0.5  # a statement is made from this probability on
 MAX_DEPTH, MAX_VALUES = 8, 2000  # levels and values of an answer
 SCALARS = {"number": (int, float), "integer": int, "string": str, "boolean": bool}
 
 
-class Unanswerable(Exception):
-    """A value that the schema requires could not be found; the message says why."""
-
-
 def as_json(reply: dict[str, Any], schema: Mapping[str, Any] | None) -> Any:
-    """Returns a reply of the pipeline as an object of a JSON schema; without a schema, all that there is.
+    """Returns a reply of the pipeline as an object of a JSON schema; without a schema, with all that the reply has.
 
     Raises: `BadRequest` for a schema that asks for unknown things; `Unanswerable` where what it requires is not known
         of this ECG.
@@ -36,8 +32,8 @@ def as_json(reply: dict[str, Any], schema: Mapping[str, Any] | None) -> Any:
 
 
 def facts_of(reply: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a reply says, by the names that a schema may use. What is about one ECG alone is there where one was
-    asked about; "ecgs" has it for each.
+    """Returns the facts of a reply by the names that a schema may use. Findings and measurements stand at the top where
+    one ECG was asked about; "ecgs" has them for each ECG.
     """
     findings, measured = reply.get("findings", []), reply.get("measurements", [])
     ecgs = [
@@ -125,6 +121,37 @@ class Filler:
         return definitions[name]
 
 
+def kinds_of(schema: Mapping[str, Any], name: str) -> set[str]:
+    """Returns the types that a schema allows. Raises: `BadRequest` for one without any."""
+    given = schema.get("type", "object" if "properties" in schema else None)
+    kinds = {kind for kind in (given if isinstance(given, list) else [given]) if isinstance(kind, str)}
+    if not kinds:
+        raise BadRequest(f"The schema of {name} must have a type.")
+    return kinds
+
+
+class Unanswerable(Exception):
+    """A value that the schema requires could not be found; the message says why."""
+
+
+def items_of(value: Mapping[str, Any] | list) -> Iterator[Any]:
+    """Yields the items of an array: those of a list, the statements that are made, or the measured numbers."""
+    if isinstance(value, list):
+        yield from value
+        return
+    is_measured = "reasons" in value
+    for words, number in value.items():
+        if isinstance(number, (int, float)) and (is_measured or number >= STATED):
+            yield Item(words, number)
+
+
+class Item(dict):
+    """One finding or measurement in an array. A schema that wants texts gets its words, others get its value."""
+
+    def __init__(self, words: str, value: float):
+        super().__init__(name=words, value=value)
+
+
 def scalar(value: Any, kinds: set[str], name: str) -> Any:
     """Returns a value as a number, text or truth value, whichever of these a schema allows; see `Filler.fill`."""
     if isinstance(value, Item):
@@ -138,7 +165,7 @@ def scalar(value: Any, kinds: set[str], name: str) -> Any:
 
 
 def look_up(facts: Mapping[str, Any], key: str) -> tuple[Any, str]:
-    """Returns a fact by its name, None for one that could not be measured, and what it is, for messages.
+    """Returns a fact by its name, None for one that could not be measured, and its name for messages.
 
     Raises: `BadRequest` for an unknown name, with the known ones.
     """
@@ -153,33 +180,6 @@ def look_up(facts: Mapping[str, Any], key: str) -> tuple[Any, str]:
             return found, f"{key} ({reason})" if reason else key
     known = sorted({*facts, *(each for each in measured), *(each for each in findings)})
     raise BadRequest(f"The schema asks for {str(key)[:60]!r}; known are {', '.join(known)}.")
-
-
-class Item(dict):
-    """One finding or measurement in an array: its words are what a schema wants as a text, its value as a number."""
-
-    def __init__(self, words: str, value: float):
-        super().__init__(name=words, value=value)
-
-
-def items_of(value: Mapping[str, Any] | list) -> Iterator[Any]:
-    """Yields the items of an array: those of a list, the statements that are made, or the measured numbers."""
-    if isinstance(value, list):
-        yield from value
-        return
-    is_measured = "reasons" in value
-    for words, number in value.items():
-        if isinstance(number, (int, float)) and (is_measured or number >= STATED):
-            yield Item(words, number)
-
-
-def kinds_of(schema: Mapping[str, Any], name: str) -> set[str]:
-    """Returns the types that a schema allows. Raises: `BadRequest` for one without any."""
-    given = schema.get("type", "object" if "properties" in schema else None)
-    kinds = {kind for kind in (given if isinstance(given, list) else [given]) if isinstance(kind, str)}
-    if not kinds:
-        raise BadRequest(f"The schema of {name} must have a type.")
-    return kinds
 
 
 def plain(name: Any) -> str:

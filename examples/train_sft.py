@@ -22,18 +22,14 @@ from heartcare.modeling_heartcare import HeartcareForConditionalGeneration
 from heartcare.processing_heartcare import HeartcareProcessor
 
 
-class ConversationCollator:
-    """Rows of a data set built by HeartAgent -> the model's inputs; the labels are the assistant's tokens."""
+class RowCollator:
+    """Makes the model's inputs of rows of a data set built by HeartAgent; the labels are the assistant's tokens."""
 
     def __init__(self, processor: HeartcareProcessor):
         self.processor = processor
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
-        chats = [conversation(row) for row in rows]
-        batch = self.processor.apply_chat_template(chats, **options, processor_kwargs={"padding": True})
-        batch["labels"] = batch["input_ids"].masked_fill(batch.pop("assistant_masks") == 0, -100)
-        return dict(batch)
+        return dict(self.processor.collate_chats([conversation(row) for row in rows]))
 
 
 class ECGTrainer(SFTTrainer):
@@ -48,7 +44,7 @@ class ECGTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """As the Trainer's."""
+        """Computes the loss of [`transformers.Trainer`]."""
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
@@ -92,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     trainer = ECGTrainer(
         model,
         arguments,
-        ConversationCollator(processor),
+        RowCollator(processor),
         train_dataset=rows,
         processing_class=processor,
         peft_config=adapter,

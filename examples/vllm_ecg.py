@@ -7,8 +7,8 @@
     prompt = processor.apply_chat_template(chat, add_generation_prompt=True)
     llm.generate({"prompt": prompt, "multi_modal_data": {"ecg": ["record.hea"]}}, SamplingParams(temperature=0))
 
-An ECG may have any form that the processor takes, and vLLM caches its tokens under what was read, not under the name of
-a file. The HTTP front end of vLLM knows no ECGs: over HTTP, they go as `prompt_embeds` (export_language_model.py).
+An ECG may have any form that the processor takes, and vLLM caches its tokens by the signal, not by the name of a file.
+The HTTP front end of vLLM knows no ECGs: over HTTP, they go as `prompt_embeds` (export_language_model.py).
 
 vLLM is installed in an environment of its own, and this package after it: `vllm_plugin.register` is its entry point.
 """
@@ -30,14 +30,15 @@ from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import MultiModalDataParser, ProcessorBatchItems
 
 ECG_FIELDS = ("input_values", "ecg_attention_mask", "lead_mask", "ecg_numbers")
-DUMMY_SECONDS = 60  # of the ECG by which vLLM plans its memory; the pipeline reads at most as much at once
+# Seconds of the ECG by which vLLM plans its memory; the pipeline reads no longer ECG at once.
+DUMMY_SECONDS = 60
 
 
 class ECGItems(ProcessorBatchItems):
     """The ECGs of one prompt, as dicts of what was read."""
 
     def get_processor_data(self) -> Mapping[str, object]:
-        """The keyword of the processor."""
+        """Returns the ECGs under their keyword of the processor."""
         return {"ecg": self.get_all()}
 
 
@@ -64,7 +65,7 @@ class ECGProcessingInfo(MultiModalProcessingInfo):
         return ["ecg", "image"]
 
     def get_data_parser(self) -> MultiModalDataParser:
-        """The parser of `multi_modal_data`."""
+        """Returns the parser of `multi_modal_data`."""
         return ECGDataParser(
             self.get_hf_processor().feature_extractor,
             expected_hidden_size=self._get_expected_hidden_size(),
@@ -72,7 +73,7 @@ class ECGProcessingInfo(MultiModalProcessingInfo):
         )
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Number of tokens of an ECG of a minute, and of a picture."""
+        """Returns the numbers of tokens of an ECG of a minute, and of a picture."""
         processor = self.get_hf_processor()
         extractor = processor.feature_extractor
         latents = extractor.num_latents(DUMMY_SECONDS * extractor.sampling_rate)
@@ -83,12 +84,12 @@ class ECGDummyInputsBuilder(MultiModalDummyInputsBuilder):
     """Makes the inputs by which vLLM plans its memory."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Placeholders of ECGs and pictures."""
+        """Returns the placeholders of ECGs and pictures."""
         ecgs = self.info.get_hf_processor().ecg_token * mm_counts.get("ecg", 0)
         return ecgs + super().get_dummy_text({"image": mm_counts.get("image", 0)})
 
     def get_dummy_mm_data(self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Any) -> dict[str, Any]:
-        """Sine waves of a minute on all leads, and pictures."""
+        """Returns sine waves of a minute on all leads, and pictures."""
         rate = self.info.get_hf_processor().feature_extractor.sampling_rate
         wave = np.sin(np.arange(DUMMY_SECONDS * rate) * 2 * np.pi / rate)
         ecg = {"signal": np.tile(wave, (12, 1)), "sampling_rate": rate, "units": "mV"}
@@ -109,7 +110,7 @@ class ECGProcessor(MultiModalProcessor):
         features = super()._finalize_hf_mm_data(hf_data, hf_kwargs, passthrough_data, processed_data)
         for name in [name for name in features if "audio" in name]:
             features[name.replace("audio", "ecg")] = features.pop(name)
-        if "input_values" in features:  # what pads an ECG depends on those beside it
+        if "input_values" in features:  # the padding of an ECG depends on the ECGs beside it, so it is cut off
             lengths = features["ecg_attention_mask"].sum(-1).tolist()
             for name in ("input_values", "ecg_attention_mask", "lead_mask"):
                 features[name] = [row[..., -length:] for row, length in zip(features[name], lengths)]
@@ -143,11 +144,11 @@ class HeartcareForVLLM(TransformersMultiModalForCausalLM):
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        """The placeholder of an ECG or picture in a prompt."""
+        """Returns the placeholder of an ECG or picture in a prompt."""
         return {"ecg": "<|ecg|>", "image": "<|image|>"}[modality]
 
     def embed_multimodal(self, **kwargs: Any) -> Sequence[torch.Tensor]:
-        """Features of ECGs, each (tokens, width), or of pictures: vLLM calls it for one modality at a time."""
+        """Returns the features of ECGs, each (tokens, width), or of pictures; vLLM asks for one modality at a time."""
         if "input_values" not in kwargs:
             return super().embed_multimodal(**kwargs)
         columns = [(name, kwargs[name]) for name in ECG_FIELDS if name in kwargs]

@@ -1,14 +1,14 @@
-"""Measures how much of an ECG Beat's tokens keep, in clinical units: before against after, one column for each model;
-and draws a picture of it.
+"""Measures in clinical units how well Beat's tokens keep an ECG, in one column for each model, and draws a picture of
+one record before and after.
 
     python -m heartcare.studies.beat_fidelity --models . --ptbxl PTBXL_FOLDER                 # fold 10, 100 Hz
     python -m heartcare.studies.beat_fidelity --models . --records FOLDER --picture out.png   # files at their own rate
 
-"Before" is the signal as the processor cleans it, at the record's own sampling rate, so that everything above the lower
-rate of Beat counts as an error; "after" is decoded from the codes and brought to that rate (but DTW compares both at
-Beat's rate). Intervals are measured by `heartcare.measuring_heartcare`, on both; errors are mean absolute ones over the
-records in which both have the number. The forecast continues each record without its end, and is compared with the end,
-at Beat's rate. Prints a Markdown table.
+"Before" is the signal as the processor cleans it, at the record's own sampling rate. "After" is decoded from the codes
+and brought to that rate, so that everything that Beat's lower rate cannot hold counts as an error; DTW alone compares
+both at Beat's rate. Intervals are measured by `heartcare.measuring_heartcare` before and after; errors are mean
+absolute ones over the records in which both have the number. The forecast continues each record without its end, and is
+compared with that end, at Beat's rate. Prints a Markdown table.
 """
 
 import argparse
@@ -35,8 +35,8 @@ INTERVALS = {name: MEASURED[name] for name in ("heart_rate", "pr", "qrs", "qt", 
 
 
 def records_and_patients(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
-    """The files that the options of the command line name, and the patient of each; files of a folder are taken for as
-    many patients.
+    """Returns the files that the options of the command line name, and the patient of each. Each file of a folder
+    counts as a patient of its own.
     """
     if args.records:
         kinds = (".hea", ".npz", ".npy", ".csv")
@@ -47,7 +47,9 @@ def records_and_patients(args: argparse.Namespace) -> tuple[list[Path], list[str
 
 
 def cleaned_records(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Measurements]]:
-    """Signal (12, samples) in mV, cleaned at its own rate, that rate in Hz, and the measurements of each record."""
+    """Yields the signal (12, samples) of each record in mV, cleaned at its own rate, that rate in Hz, and its
+    measurements.
+    """
     for path in tqdm(paths, desc="records"):
         record = read_ecg(str(path)).as_input()
         extractor = BeatFeatureExtractor(sampling_rate=round(record["sampling_rate"]))
@@ -56,7 +58,7 @@ def cleaned_records(paths: list[Path]) -> Iterator[tuple[np.ndarray, float, Meas
 
 
 class Fidelity:
-    """Collects records of one model, and sums up what is lost.
+    """Encodes and decodes records by one model, and sums up the errors.
 
     Args:
         name: Repository of the model.
@@ -74,35 +76,6 @@ class Fidelity:
         self.bits = config.num_levels * np.log2(config.codebook_size) * config.sampling_rate / config.samples_per_latent
         self.used = np.zeros((config.num_levels, config.codebook_size), bool)
         self.rows: list[dict] = []
-
-    @torch.inference_mode()
-    def decode(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """Encodes and decodes a signal (12, n) in mV."""
-        x = torch.from_numpy(np.ascontiguousarray(self.at_model_rate(signal, rate), np.float32))[None]
-        tokens = self.model.encode(x, refine=self.refine)
-        for level, codes in enumerate(tokens.codes[0]):
-            self.used[level, codes.unique().numpy()] = True
-        after = self.model.decode(tokens.codes, tokens.gain)[0, :, -x.shape[-1] :].numpy()
-        after = BeatFeatureExtractor(sampling_rate=round(rate)).resample(after, self.model.config.sampling_rate)
-        return np.pad(after, ((0, 0), (0, max(0, signal.shape[1] - after.shape[1]))), mode="edge")[:, : signal.shape[1]]
-
-    def at_model_rate(self, signal: np.ndarray, rate: float) -> np.ndarray:
-        """Resamples a signal to the rate of the model."""
-        return BeatFeatureExtractor(sampling_rate=self.model.config.sampling_rate).resample(signal, rate)
-
-    @torch.inference_mode()
-    def forecast_errors(self, signal: np.ndarray, rate: float) -> tuple[float, float, float]:
-        """Mean squared errors of the end of a record, in variances of the record: of Beat's forecast, of zero, and of
-        the last beat repeated. NaN where Beat does not forecast or the record is not longer than twice its forecast.
-        """
-        config = self.model.config
-        values, horizon = self.at_model_rate(signal, rate).astype(np.float32), config.prediction_length
-        if not config.pred_weight or values.shape[1] <= 2 * horizon:
-            return (np.nan,) * 3
-        context, truth = np.ascontiguousarray(values[:, :-horizon]), values[:, -horizon:]
-        beat = self.model.forecast(torch.from_numpy(context)[None], num_samples=horizon)[0].numpy()
-        guesses = (beat, np.zeros_like(truth), repeat_last_beat(context, horizon, config.sampling_rate))
-        return tuple(float(np.square(guess - truth).mean() / values.var()) for guess in guesses)
 
     def add(self, signal: np.ndarray, rate: float, before: Measurements) -> None:
         """Adds a record: its signal (12, n) in mV, its rate in Hz and its measurements."""
@@ -132,12 +105,42 @@ class Fidelity:
             row[name] = min(difference, 360 - difference) if name == "qrs_axis" else difference
         self.rows.append(row)
 
-    def mean(self, name: str, digits: int = 1) -> str:
-        """Mean of a measure over the records that have it."""
-        return f"{np.nanmean([row[name] for row in self.rows]):.{digits}f}"
+    @torch.inference_mode()
+    def decode(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """Encodes and decodes a signal (12, n) in mV."""
+        x = torch.from_numpy(np.ascontiguousarray(self.at_model_rate(signal, rate), np.float32))[None]
+        tokens = self.model.encode(x, refine=self.refine)
+        for level, codes in enumerate(tokens.codes[0]):
+            self.used[level, codes.unique().numpy()] = True
+        after = self.model.decode(tokens.codes, tokens.gain)[0, :, -x.shape[-1] :].numpy()
+        after = BeatFeatureExtractor(sampling_rate=round(rate)).resample(after, self.model.config.sampling_rate)
+        return np.pad(after, ((0, 0), (0, max(0, signal.shape[1] - after.shape[1]))), mode="edge")[:, : signal.shape[1]]
+
+    def at_model_rate(self, signal: np.ndarray, rate: float) -> np.ndarray:
+        """Resamples a signal to the rate of the model."""
+        return BeatFeatureExtractor(sampling_rate=self.model.config.sampling_rate).resample(signal, rate)
+
+    @torch.inference_mode()
+    def forecast_errors(self, signal: np.ndarray, rate: float) -> tuple[float, float, float]:
+        """Returns the mean squared errors of three forecasts of a record's end, in variances of the record: Beat's,
+        zero, and the last beat repeated. NaN where Beat does not forecast or the record is not longer than twice its
+        forecast.
+        """
+        config = self.model.config
+        values, horizon = self.at_model_rate(signal, rate).astype(np.float32), config.prediction_length
+        if not config.pred_weight or values.shape[1] <= 2 * horizon:
+            return (np.nan,) * 3
+        context, truth = np.ascontiguousarray(values[:, :-horizon]), values[:, -horizon:]
+        beat = self.model.forecast(torch.from_numpy(context)[None], num_samples=horizon)[0].numpy()
+        guesses = (beat, np.zeros_like(truth), repeat_last_beat(context, horizon, config.sampling_rate))
+        return tuple(float(np.square(guess - truth).mean() / values.var()) for guess in guesses)
 
     def table(self, patients: list[str]) -> dict[str, str]:
-        """Name of a measure -> its value; the interval of the mean PRD is a bootstrap of the records' patients."""
+        """Returns name of a measure -> its value as text; the interval of the mean PRD is a bootstrap of the patients.
+
+        Args:
+            patients: Patient of each record.
+        """
         prd = [row["prd"] for row in self.rows]
         matched, true, detected = np.sum([row["beats"] for row in self.rows], axis=0)
         p = np.array([row["p"] for row in self.rows])
@@ -169,9 +172,13 @@ class Fidelity:
             else "–",
         }
 
+    def mean(self, name: str, digits: int = 1) -> str:
+        """Returns the mean of a measure over the records that have it, as text."""
+        return f"{np.nanmean([row[name] for row in self.rows]):.{digits}f}"
+
 
 def picture(signal: np.ndarray, decoded: np.ndarray, rate: float) -> Image.Image:
-    """Original, decoded and their difference, one below the other, on ECG paper."""
+    """Draws the original, the decoded signal and their difference, one below the other, on ECG paper."""
     pages = [
         draw_ecg(each, rate, "3x4", dpi=100, header=words, size=(1100, 620))
         for words, each in (("Original, cleaned", signal), ("Decoded", decoded), ("Difference", decoded - signal))
@@ -202,11 +209,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--picture", help="PNG of the record with the median PRD of the first model")
     args = parser.parse_args(argv)
-    models = [Fidelity(name, args.refine) for name in args.models]
     paths, patients = records_and_patients(args)
     if not paths:
         parser.error("no record was found.")
-    for signal, rate, before in cleaned_records(paths):
+    records, models = cleaned_records(paths), [Fidelity(name, args.refine) for name in args.models]
+    for signal, rate, before in records:
         for model in models:
             model.add(signal, rate, before)
     tables = [model.table(patients) for model in models]

@@ -32,23 +32,24 @@ from .beat_variants import VARIANTS, Variant
 LIMB = {2: (-1, 1), 3: (-0.5, -0.5), 4: (1, -0.5), 5: (-0.5, 1)}  # III, aVR, aVL, aVF of I and II
 
 
-def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
-    """(B, len(leads), n) -> (B, 12, n); the missing limb leads follow from I and II by Einthoven's and Goldberger's
-    laws.
-    """
-    if len(leads) == 12:
-        return signal
-    whole = signal.new_empty(len(signal), 12, signal.shape[-1])
-    whole[:, list(leads)] = signal
-    for lead, (of_i, of_ii) in LIMB.items():
-        whole[:, lead] = of_i * whole[:, 0] + of_ii * whole[:, 1]
-    return whole
-
-
-def lead_scale(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
-    """(B, L, n) mV -> scale of each lead in mV, (B, L, 1): its standard deviation, or 1, as the variant has it."""
-    ones = torch.ones_like(signal[..., :1])
-    return signal.std(-1, keepdim=True).clamp(min=1e-3) if variant.unit_leads else ones
+def train(variant: Variant, data: PTBXL, steps: int, batch_size: int, bf16: bool, seed: int) -> tuple[BeatModel, float]:
+    """Trains a variant. Returns the model, and the mean time of a step in seconds."""
+    torch.manual_seed(seed)
+    model = variant.build().train()
+    model.set_attn_implementation("eager" if bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
+    feed = Feed(data, variant, model, batch_size, seed)
+    optimizer = variant.optimizer(model)
+    schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 4), steps)
+    started = time.perf_counter()
+    for _ in tqdm(range(steps), desc=variant.words[:40]):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(**feed.batch()).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    return model.eval(), (time.perf_counter() - started) / steps
 
 
 class Feed:
@@ -60,7 +61,7 @@ class Feed:
         self.rng = np.random.default_rng(seed)
 
     def batch(self) -> dict[str, torch.Tensor]:
-        """The next batch: the inputs of Beat."""
+        """Returns the next batch, the inputs of Beat."""
         rng, leads = self.rng, list(self.variant.leads)
         rows, places = rng.integers(0, len(self.data), self.batch_size), rng.random(self.batch_size)
         short, missing = rng.random(self.batch_size) < 0.1, rng.random(self.batch_size) < 0.1
@@ -89,38 +90,20 @@ class Feed:
         return batch
 
 
-def train(variant: Variant, data: PTBXL, steps: int, batch_size: int, bf16: bool, seed: int) -> tuple[BeatModel, float]:
-    """Trains a variant. Returns the model and the seconds of one step."""
-    torch.manual_seed(seed)
-    model = variant.build().train()
-    model.set_attn_implementation("eager" if bf16 else "sdpa")  # in bfloat16, the backward pass of SDPA is slow on CPUs
-    feed = Feed(data, variant, model, batch_size, seed)
-    optimizer = variant.optimizer(model)
-    schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 4), steps)
-    started = time.perf_counter()
-    for _ in tqdm(range(steps), desc=variant.words[:40]):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = model(**feed.batch()).loss
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-    return model.eval(), (time.perf_counter() - started) / steps
-
-
-def correlations(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Correlation of two batches of signals (B, L, n), mean over the leads: (B,)."""
-    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    return ((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)).mean(1)
+def lead_scale(signal: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """Returns the scale of each lead of signals (B, L, n) in mV, (B, L, 1): its standard deviation in mV where the
+    variant has leads of unit variance, else 1.
+    """
+    ones = torch.ones_like(signal[..., :1])
+    return signal.std(-1, keepdim=True).clamp(min=1e-3) if variant.unit_leads else ones
 
 
 @torch.no_grad()
-def score(variant: Variant, model: BeatModel, data: PTBXL, batch_size: int = 128) -> dict:
+def score(variant: Variant, model: BeatModel, data: PTBXL) -> dict:
     """Scores a variant on whole records, decoded from codes, gain, and the scales of leads where it has them."""
     prd, rmse, correlation, counts = [], [], [], []
-    for start in range(0, len(data), batch_size):
-        whole = data.signals(start, start + batch_size)
+    for start in range(0, len(data), 128):
+        whole = data.signals(start, start + 128)
         x = whole[:, list(variant.leads)]
         scale = lead_scale(x, variant)
         tokens = model.encode(x / scale)
@@ -164,8 +147,27 @@ class TrainedVariant:
         return self.model.encode(x / lead_scale(x, self.variant), lead_mask=mask)
 
 
+def all_leads(signal: torch.Tensor, leads: tuple[int, ...]) -> torch.Tensor:
+    """Returns all twelve leads (B, 12, n) of signals (B, len(leads), n); the missing limb leads follow from I and II by
+    Einthoven's and Goldberger's laws.
+    """
+    if len(leads) == 12:
+        return signal
+    whole = signal.new_empty(len(signal), 12, signal.shape[-1])
+    whole[:, list(leads)] = signal
+    for lead, (of_i, of_ii) in LIMB.items():
+        whole[:, lead] = of_i * whole[:, 0] + of_ii * whole[:, 1]
+    return whole
+
+
+def correlations(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Returns the correlation of two batches of signals (B, L, n), averaged over the leads: (B,)."""
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return ((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-9)).mean(1)
+
+
 def read_results(folder: Path) -> dict[str, dict]:
-    """Name -> result of each variant that is done, in the order of `VARIANTS`."""
+    """Returns name -> result of each variant that is done, in the order of `VARIANTS`."""
     return {
         name: json.loads((folder / f"{name}.json").read_text())
         for name in VARIANTS
@@ -186,7 +188,7 @@ COLUMNS = (
 
 
 def table(results: dict[str, dict]) -> str:
-    """A Markdown table of the results."""
+    """Returns the results as a Markdown table."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     group = None
     for name, row in results.items():
@@ -212,13 +214,8 @@ def table(results: dict[str, dict]) -> str:
 PAPER_COLOUR, OWN_COLOUR = "#c0392b", "#1f4e79"
 
 
-def svg_text(x: float, y: float, words: object, anchor: str = "start", more: str = "") -> str:
-    """A text of the plot."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{words}</text>'
-
-
 def plot(results: dict[str, dict]) -> str:
-    """An SVG of PRD over bits per second, both on logarithmic scales."""
+    """Returns a plot of PRD over bits per second as SVG, both on logarithmic scales."""
     width, height, left, bottom = 760, 460, 60, 50
     low, high = math.log(40), math.log(420)
     prds = [row["prd"] for row in results.values()]
@@ -254,6 +251,11 @@ def plot(results: dict[str, dict]) -> str:
         out.append(f'<circle cx="{width - 230}" cy="{y}" r="4" fill="{colour}"/>')
         out.append(svg_text(width - 218, y + 4, words))
     return "\n".join([*out, "</svg>", ""])
+
+
+def svg_text(x: float, y: float, words: object, anchor: str = "start", more: str = "") -> str:
+    """Returns a text of the plot."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{words}</text>'
 
 
 def main(argv: list[str] | None = None) -> None:

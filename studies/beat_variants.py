@@ -52,14 +52,14 @@ class Variant:
 
     @staticmethod
     def bits(model: BeatModel) -> float:
-        """Number of bits of one latent."""
+        """Returns the number of bits of one latent."""
         if hasattr(model.quantizer, "bits"):
             return model.quantizer.bits
         return model.config.num_levels * math.log2(model.config.codebook_size)
 
 
 def adamw(model: BeatModel) -> torch.optim.Optimizer:
-    """AdamW for all parameters."""
+    """Returns AdamW for all parameters."""
     return torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-3, weight_decay=0.01)
 
 
@@ -83,11 +83,6 @@ def random_start(model: BeatModel) -> None:
         level.codebook_uses.fill_(1.0)
 
 
-def without_core(latents: torch.Tensor, codes: torch.LongTensor, loss: torch.Tensor) -> QuantizerOutput:
-    """Output of a quantizer that keeps no statistics and has no core level."""
-    return QuantizerOutput(latents, latents, codes, loss, torch.zeros_like(loss), torch.zeros_like(loss))
-
-
 class PublishedQuantizer(nn.Module):
     """One codebook for all levels, learnt by gradient (codebook and commitment terms, straight-through); unused codes
     are not replaced.
@@ -100,18 +95,6 @@ class PublishedQuantizer(nn.Module):
             torch.empty(config.codebook_size, config.hidden_size).uniform_(-1, 1) / config.codebook_size
         )
 
-    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, K, N) codes -> (B, N, D) latents."""
-        return (self.codebook[codes.clamp(min=0)] * (codes != ABSENT)[..., None]).sum(1)
-
-    def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
-        residual, codes = hidden_states.float(), []
-        for _ in range(self.num_levels):
-            codes.append((self.codebook.square().sum(1) - 2 * residual @ self.codebook.T).argmin(-1))
-            residual = residual - self.codebook[codes[-1]]
-        return torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
-
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         hidden_states = hidden_states.float()
         codes = self.encode(hidden_states, mask)
@@ -123,24 +106,31 @@ class PublishedQuantizer(nn.Module):
         latents = hidden_states + (self.decode(codes) - hidden_states).detach()
         return without_core(latents * mask[..., None], codes, torch.stack(losses))
 
+    def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
+        residual, codes = hidden_states.float(), []
+        for _ in range(self.num_levels):
+            codes.append((self.codebook.square().sum(1) - 2 * residual @ self.codebook.T).argmin(-1))
+            residual = residual - self.codebook[codes[-1]]
+        return torch.stack(codes, 1).masked_fill(~mask[:, None], ABSENT)
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Returns the latents (B, N, D) of codes (B, K, N)."""
+        return (self.codebook[codes.clamp(min=0)] * (codes != ABSENT)[..., None]).sum(1)
+
 
 class CosineQuantizer(nn.Module):
     """Codes of few dimensions on the unit sphere, with a map down and up per level, as in DAC (arXiv 2306.06546)."""
 
-    def __init__(self, config: BeatConfig, width: int = 8):
+    WIDTH = 8  # dimensions of a code
+
+    def __init__(self, config: BeatConfig):
         super().__init__()
         levels = range(config.num_levels)
         self.num_levels = config.num_levels
-        self.down = nn.ModuleList([nn.Linear(config.hidden_size, width) for _ in levels])
-        self.up = nn.ModuleList([nn.Linear(width, config.hidden_size) for _ in levels])
-        self.codebooks = nn.Parameter(torch.randn(config.num_levels, config.codebook_size, width))
-
-    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, K, N) codes -> (B, N, D) latents."""
-        parts = [
-            self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)
-        ]
-        return sum(parts) * (codes[:, 0] != ABSENT)[..., None]
+        self.down = nn.ModuleList([nn.Linear(config.hidden_size, self.WIDTH) for _ in levels])
+        self.up = nn.ModuleList([nn.Linear(self.WIDTH, config.hidden_size) for _ in levels])
+        self.codebooks = nn.Parameter(torch.randn(config.num_levels, config.codebook_size, self.WIDTH))
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         residual, latents, codes, losses = hidden_states.float(), 0, [], []
@@ -158,8 +148,15 @@ class CosineQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.stack(losses))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
         return self(hidden_states, mask).codes
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Returns the latents (B, N, D) of codes (B, K, N)."""
+        parts = [
+            self.up[k](F.normalize(self.codebooks[k], dim=-1)[codes[:, k].clamp(min=0)]) for k in range(self.num_levels)
+        ]
+        return sum(parts) * (codes[:, 0] != ABSENT)[..., None]
 
 
 class FiniteScalarQuantizer(nn.Module):
@@ -171,11 +168,6 @@ class FiniteScalarQuantizer(nn.Module):
         self.radix = steps ** torch.arange(dimensions)
         self.down, self.up = nn.Linear(config.hidden_size, dimensions), nn.Linear(dimensions, config.hidden_size)
 
-    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
-        """(B, 1, N) codes -> (B, N, D) latents."""
-        digits = codes[:, 0, :, None].clamp(min=0) // self.radix % self.steps
-        return self.up(digits / (self.steps - 1) * 2 - 1) * (codes[:, 0] != ABSENT)[..., None]
-
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> QuantizerOutput:
         z = self.down(hidden_states.float()).tanh()
         digits = ((z + 1) / 2 * (self.steps - 1)).round()
@@ -184,8 +176,18 @@ class FiniteScalarQuantizer(nn.Module):
         return without_core(latents * mask[..., None], codes, torch.zeros(1))
 
     def encode(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.LongTensor:
-        """(B, N, D) latents, (B, N) bool mask -> (B, K, N) codes."""
+        """Returns the codes (B, K, N) of latents (B, N, D) and a bool mask (B, N), ABSENT where the mask is False."""
         return self(hidden_states, mask).codes
+
+    def decode(self, codes: torch.LongTensor) -> torch.Tensor:
+        """Returns the latents (B, N, D) of codes (B, 1, N)."""
+        digits = codes[:, 0, :, None].clamp(min=0) // self.radix % self.steps
+        return self.up(digits / (self.steps - 1) * 2 - 1) * (codes[:, 0] != ABSENT)[..., None]
+
+
+def without_core(latents: torch.Tensor, codes: torch.LongTensor, loss: torch.Tensor) -> QuantizerOutput:
+    """Returns the output of a quantizer that keeps no statistics and has no core level."""
+    return QuantizerOutput(latents, latents, codes, loss, torch.zeros_like(loss), torch.zeros_like(loss))
 
 
 def quantizer(kind: type[nn.Module], **options: int) -> Callable[[BeatModel], None]:
@@ -201,8 +203,8 @@ def quantizer(kind: type[nn.Module], **options: int) -> Callable[[BeatModel], No
 
 
 def free_queries(model: BeatModel) -> None:
-    """The published design: queries are not bound to a place, and a slot of the decoder starts from its position alone,
-    not from the latent that stands for it.
+    """Binds queries to no place, as in the published design, and starts each slot of the decoder from its position
+    alone, not from the latent that stands for it.
     """
     config, encoder, decoder = model.config, model.encoder, model.decoder
 
@@ -221,7 +223,7 @@ def free_queries(model: BeatModel) -> None:
 
 
 def published(model: BeatModel) -> None:
-    """The published design in all parts."""
+    """Changes all parts into the published design."""
     free_queries(model)
     separate_patches(model)
     blocks(model)
@@ -293,7 +295,7 @@ def with_loss(extra: Callable) -> Callable[[BeatModel], None]:
 
 
 def spectral(signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of magnitudes at three window lengths."""
+    """Returns a tenth of the mean absolute difference of magnitudes, summed over three window lengths."""
     total = 0
     for n in (16, 32, 64):
         a, b = (
@@ -305,7 +307,7 @@ def spectral(signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def derivative(signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of the first difference."""
+    """Returns the mean squared error of the first difference."""
     return (signal - target).diff(dim=-1).square().mean()
 
 

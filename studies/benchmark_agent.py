@@ -31,7 +31,7 @@ SIZE = (1650, 1275)
 
 
 def median_seconds(function: Callable[[], object], least: float = 2.0) -> float:
-    """Median seconds of one call, over at least three calls and `least` seconds; the first call does not count."""
+    """Returns the median seconds of a call, over at least three calls and `least` seconds; the first does not count."""
     function()
     times, started = [], time.perf_counter()
     while time.perf_counter() - started < least or len(times) < 3:
@@ -54,6 +54,11 @@ def reference_read(record: str, quality_of_each_lead: bool) -> np.ndarray:
     return scipy.signal.resample(cleaned, round(cleaned.shape[1] * 100 / fields["fs"]), axis=1)
 
 
+def print_reference(name: str, reference: float, ours: float) -> None:
+    """Prints the seconds of a reference, and the ratio to ours."""
+    print(f"{f'reference: {name}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")
+
+
 def reference_draw(signal: np.ndarray, rate: float) -> None:
     """Draws a record (12, samples) by ecg_plot."""
     import ecg_plot
@@ -65,11 +70,6 @@ def reference_draw(signal: np.ndarray, rate: float) -> None:
     figure.set_dpi(150)
     figure.canvas.draw()
     plt.close(figure)
-
-
-def print_reference(name: str, reference: float, ours: float) -> None:
-    """Prints the seconds of a reference, and the ratio to ours."""
-    print(f"{f'reference: {name}':60} {1000 * reference:8.2f} ms   ours is {reference / ours:.1f} times as fast")
 
 
 def main(argv: list[str] | None = None) -> None:

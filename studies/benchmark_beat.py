@@ -41,8 +41,33 @@ PAPER = dict(
 )
 
 
+def print_stream(model: BeatModel, hours: float) -> None:
+    """Streams a recording of many hours, minute by minute, and prints time and memory."""
+    sampling_rate = PAPER["sampling_rate"]
+    minute = simulate_ecg("SR", "NORM", seconds=60, sampling_rate=sampling_rate, seed=1).signal
+    stream = model.stream(
+        BeatFeatureExtractor(
+            sampling_rate=model.config.sampling_rate, samples_per_latent=model.config.samples_per_latent
+        ),
+        sampling_rate,
+    )
+    started, segments = time.perf_counter(), 0
+    for _ in range(round(60 * hours)):
+        segments += len(stream.push(minute))
+    segments += len(stream.close())
+    seconds = time.perf_counter() - started
+    memory = peak_memory_gib()
+    print(
+        f"\n{hours:g} h of 12 leads at {sampling_rate} Hz as a stream: {segments} segments in {seconds:.0f} s"
+        + (f", peak memory {memory:.2f} GiB" if memory else "")
+    )
+
+
+TURNS, SECONDS_OF_A_TURN = 5, 0.3  # of each call that is timed
+
+
 def paper(device: str) -> BeatModel:
-    """The published design with random weights, without Beat's optimisations for speed."""
+    """Returns the published design with random weights, without Beat's optimisations for speed."""
     model = BeatModel(BeatConfig(**PAPER))
     published(model)
     for transformer in (model.encoder.transformer, model.decoder.transformer):
@@ -51,49 +76,30 @@ def paper(device: str) -> BeatModel:
     return model.to(device)
 
 
-def median_seconds(calls: dict[str, Callable], device: str, rounds: int = 5, least: float = 0.3) -> dict[str, float]:
-    """Median time of each call. The calls take turns of at least `least` seconds, after one call that does not count,
-    so that other work of the machine slows all of them.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()
-            turn: list[float] = []
-            while sum(turn) < least:
-                started = time.perf_counter()
-                call()
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                turn.append(time.perf_counter() - started)
-            times[name] += turn
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
-def random_segments(model: BeatModel, batch: int) -> torch.Tensor:
-    """Noise of the length of a segment, (batch, 12, samples) in mV."""
-    return 0.2 * torch.randn(batch, model.config.num_leads, model.config.segment_length, device=model.device)
-
-
-def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None = None) -> Callable[[], None]:
-    """A call that takes one training step on `x`."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    future = 0.2 * torch.randn(len(x), model.config.num_leads, model.config.prediction_length, device=x.device)
-
-    def step() -> None:
-        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
-            loss = model(input_values=x, future_values=future).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+def measure(
+    reference: BeatModel, model: BeatModel, batch: int, args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Returns task -> name of a model -> ECG-seconds per second."""
+    # Seconds of ECG in a call.
+    window = {each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)}
+    with torch.no_grad():
+        encode, decode = codes_and_decodes(reference, model, batch, args)
+        times = {
+            "codes from a signal": median_seconds(encode, args.device),
+            "decode": median_seconds(decode, args.device),
+        }
+    if batch > 1:
+        times["training step"] = median_seconds(training_steps(model, batch, args), args.device)
+    return {
+        task: {name: window[model if name.startswith("Beat") else reference] / s for name, s in rows.items()}
+        for task, rows in times.items()
+    }
 
 
 def codes_and_decodes(
     reference: BeatModel, model: BeatModel, batch: int, args: argparse.Namespace
 ) -> tuple[dict[str, Callable], dict[str, Callable]]:
-    """Name of a model -> call that encodes; name of a model -> call that decodes."""
+    """Returns name of a model -> call that encodes, and name of a model -> call that decodes."""
     x = {each: random_segments(each, batch) for each in (reference, model)}
     tokens = {each: each.encode(values) for each, values in x.items()}
     encode = {
@@ -136,8 +142,32 @@ def codes_and_decodes(
     return encode, decode
 
 
+def random_segments(model: BeatModel, batch: int) -> torch.Tensor:
+    """Returns noise of the length of a segment, (batch, 12, samples) in mV."""
+    return 0.2 * torch.randn(batch, model.config.num_leads, model.config.segment_length, device=model.device)
+
+
+def median_seconds(calls: dict[str, Callable], device: str) -> dict[str, float]:
+    """Returns the median seconds of each call. The calls take turns, each after one call that does not count, so that
+    other work of the machine slows all of them.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(TURNS):
+        for name, call in calls.items():
+            call()
+            turn: list[float] = []
+            while sum(turn) < SECONDS_OF_A_TURN:
+                started = time.perf_counter()
+                call()
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                turn.append(time.perf_counter() - started)
+            times[name] += turn
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
 def training_steps(model: BeatModel, batch: int, args: argparse.Namespace) -> dict[str, Callable]:
-    """Name of a model -> call that takes a training step of a new one."""
+    """Returns name of a model -> call that takes a training step of a new one."""
     steps = {}
     for name, another in (("paper", lambda: paper(args.device)), ("Beat", lambda: copy.deepcopy(model))):
         learner = another().train()
@@ -150,24 +180,19 @@ def training_steps(model: BeatModel, batch: int, args: argparse.Namespace) -> di
     return steps
 
 
-def measure(
-    reference: BeatModel, model: BeatModel, batch: int, args: argparse.Namespace
-) -> dict[str, dict[str, float]]:
-    """Task -> name of a model -> ECG-seconds per second."""
-    # Seconds of ECG in a call.
-    window = {each: batch * each.config.segment_length / each.config.sampling_rate for each in (reference, model)}
-    with torch.no_grad():
-        encode, decode = codes_and_decodes(reference, model, batch, args)
-        times = {
-            "codes from a signal": median_seconds(encode, args.device),
-            "decode": median_seconds(decode, args.device),
-        }
-    if batch > 1:
-        times["training step"] = median_seconds(training_steps(model, batch, args), args.device)
-    return {
-        task: {name: window[model if name.startswith("Beat") else reference] / s for name, s in rows.items()}
-        for task, rows in times.items()
-    }
+def training_step(model: BeatModel, x: torch.Tensor, dtype: torch.dtype | None = None) -> Callable[[], None]:
+    """Returns a call that takes one training step on `x`."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    future = 0.2 * torch.randn(len(x), model.config.num_leads, model.config.prediction_length, device=x.device)
+
+    def step() -> None:
+        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+            loss = model(input_values=x, future_values=future).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
 
 
 def print_table(rates: dict[str, dict[str, float]], batch: int) -> None:
@@ -179,29 +204,8 @@ def print_table(rates: dict[str, dict[str, float]], batch: int) -> None:
             print(f"| {task}: {name} | {rate:,.0f} | {rate / first:.1f} |")
 
 
-def print_stream(model: BeatModel, hours: float, sampling_rate: int = 250) -> None:
-    """Streams a recording of many hours, minute by minute, and prints time and memory."""
-    minute = simulate_ecg("SR", "NORM", seconds=60, sampling_rate=sampling_rate, seed=1).signal
-    stream = model.stream(
-        BeatFeatureExtractor(
-            sampling_rate=model.config.sampling_rate, samples_per_latent=model.config.samples_per_latent
-        ),
-        sampling_rate,
-    )
-    started, segments = time.perf_counter(), 0
-    for _ in range(round(60 * hours)):
-        segments += len(stream.push(minute))
-    segments += len(stream.close())
-    seconds = time.perf_counter() - started
-    memory = peak_memory_gib()
-    print(
-        f"\n{hours:g} h of 12 leads at {sampling_rate} Hz as a stream: {segments} segments in {seconds:.0f} s"
-        + (f", peak memory {memory:.2f} GiB" if memory else "")
-    )
-
-
 def flops(model: BeatModel, tokens: int, layers: int) -> float:
-    """Number of multiplications and additions of one pass of a transformer over one segment."""
+    """Returns the number of multiplications and additions of one pass of a transformer over one segment."""
     config = model.config
     inner = config.num_attention_heads * config.head_dim
     per_token = 4 * config.hidden_size * inner + 2 * config.hidden_size * config.intermediate_size + 2 * tokens * inner

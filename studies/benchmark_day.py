@@ -22,7 +22,7 @@ from heartcare.configuration_heartcare import LEADS
 
 RATE = 250  # Hz
 NAMES = ("I", "II", "V5")
-MINUTES = 48  # that are simulated; the day repeats them
+MINUTES = 48  # number of minutes that are simulated; the day repeats them
 KINDS = [("SR", "NORM"), ("SR", "PVC"), ("AFIB", "NORM"), ("SBRAD", "NORM"), ("STACH", "NORM"), ("SR", "LOWT")]
 STEPS_PER_MV = 1000
 SHOWN = ("window_start_s", "window_reason", "heart_rate_per_min", "early_beats", "wide_beats")
@@ -56,15 +56,6 @@ def write_files(folder: Path, day: np.ndarray) -> dict[str, Path]:
     return folders
 
 
-def peak_mib(process: int) -> float:
-    """Returns the peak resident memory of a process in MiB, on Linux; 0 for one that has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
 def make_table(folder: Path, out: Path, model: str) -> tuple[float, float]:
     """Runs the command. Returns its seconds and its peak resident memory in MiB, on Linux."""
     command = [sys.executable, "-W", "ignore", "-m", "heartcare", "table", folder, "--out", out, "--model", model]
@@ -79,6 +70,15 @@ def make_table(folder: Path, out: Path, model: str) -> tuple[float, float]:
     if process.returncode:
         raise RuntimeError(f"The command ended with status {process.returncode}; run it by hand to see why: {command}")
     return seconds, peak
+
+
+def peak_mib(process: int) -> float:
+    """Returns the peak resident memory of a process in MiB, on Linux; 0 for one that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main(argv: list[str] | None = None) -> None:

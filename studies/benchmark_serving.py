@@ -57,15 +57,9 @@ def bodies(count: int = 32, lengths: int = 1) -> dict[str, list[bytes]]:
     return requests
 
 
-def resident_mib(process: int) -> float:
-    """Resident memory of a process in MiB, on Linux."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
-
-
 @contextmanager
 def serving(model: str, max_batch: int, preparers: int) -> Iterator[tuple[int, int, float]]:
-    """Runs a server. Yields its port, its process, and the seconds from its start to the first answer."""
+    """Runs a server. Yields its port, the id of its process, and the seconds from its start to the first answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -131,6 +125,26 @@ def load(port: int, requests: list[bytes], clients: int) -> tuple[float, np.ndar
     return len(requests) / (time.perf_counter() - started), np.concatenate(times)
 
 
+def print_memory(model: str, requests: int, lengths: int) -> None:
+    """Prints the memory of a server after 200 requests, and after many more, about ECGs of many lengths."""
+    several = [body for pair in zip(*bodies(lengths, lengths).values()) for body in pair]
+    memory = {}
+    with serving(model, 32, 0) as (port, process, _):
+        for done, until in ((0, FIRST), (FIRST, requests)):
+            load(port, [several[k % len(several)] for k in range(done, until)], 8)
+            memory[until] = resident_mib(process)
+    before, after = memory.values()
+    change = 100 * (after / before - 1)
+    memory_of = f"{before:.0f}, {after:.0f} MiB, {change:+.1f} %"
+    print(f"memory after {FIRST} and {requests} requests of {lengths} lengths: {memory_of}")
+
+
+def resident_mib(process: int) -> float:
+    """Returns the resident memory of a process in MiB, on Linux."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,20 +173,6 @@ def main(argv: list[str] | None = None) -> None:
             print(f"\n{kind}, {setting}: times as many requests/s as {first}: {', '.join(gains)} clients")
     print(f"cold start, from the process to its first answer: {cold:.1f} s")
     print_memory(args.model, args.requests, args.lengths)
-
-
-def print_memory(model: str, requests: int, lengths: int) -> None:
-    """Prints the memory of a server after 200 requests, and after many more, about ECGs of many lengths."""
-    several = [body for pair in zip(*bodies(lengths, lengths).values()) for body in pair]
-    memory = {}
-    with serving(model, 32, 0) as (port, process, _):
-        for done, until in ((0, FIRST), (FIRST, requests)):
-            load(port, [several[k % len(several)] for k in range(done, until)], 8)
-            memory[until] = resident_mib(process)
-    before, after = memory.values()
-    change = 100 * (after / before - 1)
-    memory_of = f"{before:.0f}, {after:.0f} MiB, {change:+.1f} %"
-    print(f"memory after {FIRST} and {requests} requests of {lengths} lengths: {memory_of}")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,40 @@ from heartcare.training.recipe import StageRecipe
 from heartcare.training.recordings import BeatTokens, LeadTiles, TrainingItem
 
 
+def benchmark_rows(
+    data: HeartcareData, stage: StageRecipe, packer: QuestionPacker, size: int
+) -> list[tuple[str, list[list[TrainingItem]], Callable]]:
+    """Returns the words, the batches and the collator of each row of the table, for batches of `size` questions or
+    ECGs.
+    """
+    dataset = ECGQuestions(data, stage, 4 * size)
+    packed = [dataset[i] for i in range(len(dataset))]
+    alone = [replace(item, questions=[question]) for item in packed for question in item.questions]
+    alone = [alone[i] for i in np.random.default_rng(0).permutation(len(alone))]
+
+    def raw(item: TrainingItem) -> TrainingItem:
+        """Returns the item with signals and pictures that the encoders have to read in the step; any records do."""
+        recordings = [
+            data.cleaned(k) if isinstance(each, BeatTokens) else LeadTiles(data.tiles[k])
+            for k, each in enumerate(item.recordings)
+        ]
+        return replace(item, recordings=recordings)
+
+    def pack_raw(items: list[TrainingItem]) -> dict[str, torch.Tensor]:
+        return packer([raw(item) for item in items])
+
+    batched = [alone[i : i + size] for i in range(0, len(alone) - size, size)]
+    whole = [packed[i : i + size] for i in range(0, len(packed), size)]
+    return [
+        ("the published loop: one question, its ECG encoded anew", [[item] for item in alone], pack_raw),
+        (f"{size} questions at a time", batched, pack_raw),
+        ("outputs of the frozen encoders are cached", batched, packer),
+        (f"{size} ECGs at a time, each once with all its questions", whole, packer),
+    ]
+
+
 def training_step(model: HeartcareForConditionalGeneration, bf16: bool) -> Callable[[dict], None]:
-    """A function that takes one training step on a batch."""
+    """Returns a function that takes one training step on a batch."""
     optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-6)
     device = model.device
 
@@ -47,7 +79,7 @@ def training_step(model: HeartcareForConditionalGeneration, bf16: bool) -> Calla
 
 
 def questions_per_second(batches: list[list[TrainingItem]], collate: Callable, learn: Callable, least: float) -> float:
-    """Rate over at least `least` seconds, after one batch that does not count."""
+    """Returns the questions per second over at least `least` seconds, after one batch that does not count."""
     questions, started = 0, 0.0
     for k in range(10_000):
         items = batches[k % len(batches)]
@@ -59,36 +91,6 @@ def questions_per_second(batches: list[list[TrainingItem]], collate: Callable, l
         if time.perf_counter() - started > least:
             break
     return questions / (time.perf_counter() - started)
-
-
-def benchmark_rows(
-    data: HeartcareData, stage: StageRecipe, packer: QuestionPacker, size: int
-) -> list[tuple[str, list[list[TrainingItem]], Callable]]:
-    """Words, batches and collator of each row of the table, for batches of `size` questions or ECGs."""
-    dataset = ECGQuestions(data, stage, 4 * size)
-    packed = [dataset[i] for i in range(len(dataset))]
-    alone = [replace(item, questions=[question]) for item in packed for question in item.questions]
-    alone = [alone[i] for i in np.random.default_rng(0).permutation(len(alone))]
-
-    def raw(item: TrainingItem) -> TrainingItem:
-        """An item that the encoders have to read in the step, with as many signals and pictures; any will do."""
-        recordings = [
-            data.cleaned(k) if isinstance(each, BeatTokens) else LeadTiles(data.tiles[k])
-            for k, each in enumerate(item.recordings)
-        ]
-        return replace(item, recordings=recordings)
-
-    def pack_raw(items: list[TrainingItem]) -> dict[str, torch.Tensor]:
-        return packer([raw(item) for item in items])
-
-    batched = [alone[i : i + size] for i in range(0, len(alone) - size, size)]
-    whole = [packed[i : i + size] for i in range(0, len(packed), size)]
-    return [
-        ("the published loop: one question, its ECG encoded anew", [[item] for item in alone], pack_raw),
-        (f"{size} questions at a time", batched, pack_raw),
-        ("outputs of the frozen encoders are cached", batched, packer),
-        (f"{size} ECGs at a time, each once with all its questions", whole, packer),
-    ]
 
 
 def main(argv: list[str] | None = None) -> None:

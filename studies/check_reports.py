@@ -1,9 +1,10 @@
-"""Holds the pipeline's own reports against the measurements of their ECGs.
+"""Checks the pipeline's own reports against the measurements of their ECGs.
 
     python -m heartcare.studies.check_reports --ptbxl PTBXL_FOLDER --model . --fold 9 --limit 500
 
-Prints a Markdown table: the claims of the reports by the number that they rest on, and how many of them are verified,
-contradicted and unmeasurable, for claims with a number and for statements alone; and how many ECGs are refused.
+Prints the number of ECGs that are refused, and a Markdown table of the claims in the reports. Its rows are the numbers
+on which claims rest, for claims with a number and for claims in words; its columns count those that are verified,
+contradicted and unmeasurable.
 """
 
 import argparse

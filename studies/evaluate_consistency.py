@@ -2,8 +2,8 @@
 
     python -m heartcare.studies.evaluate_consistency --ptbxl PTBXL_FOLDER --model . --fold 9 --limit 100
 
-Prints a Markdown table: for each kind of contradiction, in how many records it is found. Only texts are compared: the
-statements of a report are those that HeartAgent's lexicon finds in it.
+Prints a Markdown table: for each kind of contradiction, the number of records in which it is found. Only texts are
+compared: the statements of a report are those that HeartAgent's lexicon finds in it.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""Measures what a page loses: layout, signal, numbers and time, by kind of picture; and what is digitised that is no
-ECG.
+"""Measures how well pages are digitised, by kind of picture: layout, signal, numbers and time; and counts pictures that
+are digitised although they are no ECG.
 
     python -m heartcare.studies.evaluate_digitizing --ptbxl PTBXL_FOLDER --fold 9 --records 100
     python -m heartcare.studies.evaluate_digitizing --ptbxl PTBXL_FOLDER --fold 9 --records 20 --test-only
@@ -11,8 +11,8 @@ nothing was tuned.
 The signal-to-noise ratio is that of the George B. Moody PhysioNet Challenge 2024: the squares of the shown signal,
 summed over all leads and samples, over those of the difference, in dB, without any shift; what is not found counts as
 0. "Aligned" is the same without each lead's median and with the best shift of up to 40 ms. Numbers are compared with
-those of the same part of the signal. A page is "wrong" when it is digitised with another layout, order, speed or gain
-(see `has_scale` for pages without a grid).
+the numbers of the same part of the signal. A page is "wrong" when it is digitised with another layout, order, speed or
+gain (see `has_scale` for pages without a grid).
 """
 
 import argparse
@@ -41,62 +41,26 @@ NUMBERS = {"heart_rate": "/min", "pr": "ms", "qrs": "ms", "qt": "ms", "qrs_axis"
 MOST_SHIFT = 20  # samples of 2 ms
 
 
-def shown(ecg: ECG, page: DrawnPage) -> np.ndarray:
-    """Returns what a page shows of an ECG, float (12, samples) at 500 Hz, NaN where a lead is not shown."""
-    signal = np.full((len(LEADS), round(page.style.seconds * RATE)), np.nan)
-    times = np.arange(signal.shape[1]) / RATE
-    for trace in page.traces:
-        part = slice(round(trace.start * RATE), round(trace.stop * RATE))
-        lead = LEADS.index(trace.lead.removeprefix("-"))
-        own = np.arange(ecg.signal.shape[1]) / ecg.sampling_rate
-        signal[lead, part] = np.interp(times[part], own, np.nan_to_num(ecg.signal[lead]))
-    return signal
+def parser_of_pages(description: str) -> argparse.ArgumentParser:
+    """Returns a parser of the options that say which pages are drawn."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", type=Path, required=True)
+    parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--records", type=int, default=100, help="at most, spread over the fold")
+    parser.add_argument("--test-only", action="store_true", help="devices and pictures on which nothing was tuned")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
-def decibels(true: np.ndarray, found: np.ndarray) -> float:
-    """Returns the signal-to-noise ratio of a signal that was found, (12, samples); NaN counts as 0."""
-    true, found = np.nan_to_num(true), np.nan_to_num(found)
-    return float(10 * np.log10(np.sum(true**2) / max(np.sum((true - found) ** 2), 1e-12)))
-
-
-def aligned_decibels(true: np.ndarray, found: np.ndarray) -> float:
-    """Returns the same without each lead's median, and at the best shift."""
-    true, found = (
-        each - np.where(np.isfinite(each).any(1), np.nanmedian(each, axis=1), 0)[:, None] for each in (true, found)
-    )
-    return max(decibels(true, np.roll(found, shift, axis=1)) for shift in range(-MOST_SHIFT, MOST_SHIFT + 1))
-
-
-def measure(signal: np.ndarray, extractor: BeatFeatureExtractor) -> Measurements:
-    """Measures a signal (12, samples) at 500 Hz in mV, NaN where nothing is shown."""
-    given = {"signal": signal.astype(np.float32), "sampling_rate": RATE, "units": "mV"}
-    prepared, lead_mask, *_ = extractor.prepare(given)
-    return measure_ecg(prepared, extractor.sampling_rate, np.asarray(lead_mask, bool))
-
-
-def compare(true: np.ndarray, page: DigitizedPage, extractor: BeatFeatureExtractor) -> dict[str, float]:
-    """Returns the ratios of a page that was digitised rightly, and the errors of its numbers."""
-    found = page.ecg.signal
-    samples = min(true.shape[1], found.shape[1])
-    true, found = true[:, :samples], found[:, :samples]
-    result = {"dB": decibels(true, found), "aligned dB": aligned_decibels(true, found)}
-    ours, theirs = (measure(each, extractor) for each in (found, true))
-    for name in NUMBERS:
-        value, expected = getattr(ours, name), getattr(theirs, name)
-        if expected is not None:
-            result[f"{name} missing"] = float(value is None)
-        if value is not None and expected is not None:
-            error = abs(value - expected)
-            result[name] = min(error, 360 - error) if name.endswith("axis") else error
-    levels = [(ours.st.get(lead), level) for lead, level in theirs.st.items()]
-    errors = [abs(value - level) for value, level in levels if value is not None and level is not None]
-    if errors:
-        result["ST"] = 1000 * float(np.mean(errors))
-    return result
+def pages_asked_for(args: argparse.Namespace) -> tuple[list[dict[str, str]], dict, dict]:
+    """Returns the rows of PTB-XL's table, the devices and the kinds of picture that the options name."""
+    rows = read_ptbxl_table(args.ptbxl, [args.fold])
+    rows = rows[:: max(1, len(rows) // args.records)][: args.records]
+    return rows, *((TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS))
 
 
 def evaluate(records: list[Path], devices: dict, kinds: dict, seed: int) -> dict[str, dict[str, list[Any]]]:
-    """Returns for each kind of picture the outcomes, and for each number its values."""
+    """Returns kind of picture -> name of a measure -> its values, one for each picture that has it."""
     extractor = BeatFeatureExtractor(sampling_rate=RATE)
     table: dict[str, dict[str, list[Any]]] = {name: defaultdict(list) for name in kinds}
     for number, path in enumerate(tqdm(records, desc="records")):
@@ -126,12 +90,66 @@ def evaluate(records: list[Path], devices: dict, kinds: dict, seed: int) -> dict
 
 
 def has_scale(found: DigitizedPage, style: PageStyle) -> bool:
-    """Tells whether speed and gain are those of a style. Of a page without a grid only their ratio can be told, which
+    """Tells whether speed and gain are those of a style. On a page without a grid, only their ratio can be told, which
     is enough: its pulses are 0.2 s and 1 mV.
     """
     if "grid_not_found" in found.ecg.warnings:
         return found.speed / found.gain == style.speed / style.gain
     return (found.speed, found.gain) == (style.speed, style.gain)
+
+
+def shown(ecg: ECG, page: DrawnPage) -> np.ndarray:
+    """Returns what a page shows of an ECG, float (12, samples) at 500 Hz, NaN where a lead is not shown."""
+    signal = np.full((len(LEADS), round(page.style.seconds * RATE)), np.nan)
+    times = np.arange(signal.shape[1]) / RATE
+    for trace in page.traces:
+        part = slice(round(trace.start * RATE), round(trace.stop * RATE))
+        lead = LEADS.index(trace.lead.removeprefix("-"))
+        own = np.arange(ecg.signal.shape[1]) / ecg.sampling_rate
+        signal[lead, part] = np.interp(times[part], own, np.nan_to_num(ecg.signal[lead]))
+    return signal
+
+
+def compare(true: np.ndarray, page: DigitizedPage, extractor: BeatFeatureExtractor) -> dict[str, float]:
+    """Returns the ratios of a page that was digitised rightly, and the errors of its numbers."""
+    found = page.ecg.signal
+    samples = min(true.shape[1], found.shape[1])
+    true, found = true[:, :samples], found[:, :samples]
+    result = {"dB": decibels(true, found), "aligned dB": aligned_decibels(true, found)}
+    ours, theirs = (measure(each, extractor) for each in (found, true))
+    for name in NUMBERS:
+        value, expected = getattr(ours, name), getattr(theirs, name)
+        if expected is not None:
+            result[f"{name} missing"] = float(value is None)
+        if value is not None and expected is not None:
+            error = abs(value - expected)
+            result[name] = min(error, 360 - error) if name.endswith("axis") else error
+    levels = [(ours.st.get(lead), level) for lead, level in theirs.st.items()]
+    errors = [abs(value - level) for value, level in levels if value is not None and level is not None]
+    if errors:
+        result["ST"] = 1000 * float(np.mean(errors))
+    return result
+
+
+def decibels(true: np.ndarray, found: np.ndarray) -> float:
+    """Returns the signal-to-noise ratio of a signal that was found, (12, samples); NaN counts as 0."""
+    true, found = np.nan_to_num(true), np.nan_to_num(found)
+    return float(10 * np.log10(np.sum(true**2) / max(np.sum((true - found) ** 2), 1e-12)))
+
+
+def aligned_decibels(true: np.ndarray, found: np.ndarray) -> float:
+    """Returns `decibels` without each lead's median, and at the best shift."""
+    true, found = (
+        each - np.where(np.isfinite(each).any(1), np.nanmedian(each, axis=1), 0)[:, None] for each in (true, found)
+    )
+    return max(decibels(true, np.roll(found, shift, axis=1)) for shift in range(-MOST_SHIFT, MOST_SHIFT + 1))
+
+
+def measure(signal: np.ndarray, extractor: BeatFeatureExtractor) -> Measurements:
+    """Measures a signal (12, samples) at 500 Hz in mV, NaN where nothing is shown."""
+    given = {"signal": signal.astype(np.float32), "sampling_rate": RATE, "units": "mV"}
+    prepared, lead_mask, *_ = extractor.prepare(given)
+    return measure_ecg(prepared, extractor.sampling_rate, np.asarray(lead_mask, bool))
 
 
 def print_table(table: dict[str, dict[str, list[Any]]]) -> None:
@@ -166,24 +184,6 @@ def other_pictures(repeats: int, seed: int) -> list[str]:
                 continue
             digitized.append(name)
     return digitized
-
-
-def parser_of_pages(description: str) -> argparse.ArgumentParser:
-    """Returns a parser of the options that say which pages are drawn."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--records", type=int, default=100, help="at most, spread over the fold")
-    parser.add_argument("--test-only", action="store_true", help="devices and pictures on which nothing was tuned")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser
-
-
-def pages_asked_for(args: argparse.Namespace) -> tuple[list[dict[str, str]], dict, dict]:
-    """Returns the rows of PTB-XL's table, the devices and the kinds of picture that the options name."""
-    rows = read_ptbxl_table(args.ptbxl, [args.fold])
-    rows = rows[:: max(1, len(rows) // args.records)][: args.records]
-    return rows, *((TEST_DEVICES, KINDS | TEST_KINDS) if args.test_only else (DEVICES, KINDS))
 
 
 def main(argv: list[str] | None = None) -> None:

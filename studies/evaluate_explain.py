@@ -4,9 +4,9 @@
     python -m heartcare.studies.evaluate_explain --model . --ptbxl PTBXL_FOLDER     # deletion on fold 9
 
 Simulated ECGs have known places: an ectopic beat, a wide QRS, an absent P wave. Beside the number of ECGs whose place
-is named stands how many a name drawn at random would be expected to hit: of the waves, about half are right ones. On
-PTB-XL, the intervals that an explanation names are bridged by straight lines, and as a control as many others of the
-same lengths, in the same leads, at random times. Prints Markdown tables.
+is named stands the number that a name drawn at random would be expected to hit: about half of the waves are right ones.
+On PTB-XL, the intervals that an explanation names are bridged by straight lines, and, as a control, intervals of the
+same number and lengths, in the same leads, at random times. Prints Markdown tables.
 """
 
 import argparse
@@ -36,24 +36,13 @@ SIMULATED = {
 DELETED = ("PVC", "CLBBB", "CRBBB", "AFIB", "LVH", "1AVB", "IMI", "ASMI", "LAFB", "PACE")
 
 
-def names_the_place(code: str, found: Explanation, ectopic: list[float]) -> tuple[bool, float]:
-    """Tells whether an explanation names what the simulator drew, and how likely a name drawn at random does.
-
-    For an ectopic beat the name is the beat that the finding falls most without, else the wave. Where it does not fall
-    without any, nothing is named.
-    """
-    effects = found.effects["beat" if code == "PVC" else "wave"]
-    if code == "PVC":
-        right = [any(abs(beat - peak) < 0.15 for peak in ectopic) for beat in effects]
-    else:
-        right = [wave in SIMULATED[code][2] for wave in effects]
-    if not right:
-        return False, 0.0
-    return right[0] and next(iter(effects.values())) > 0, float(np.mean(right))
-
-
 def score_simulated(model: HeartcareForConditionalGeneration, count: int) -> None:
-    """Prints how often the explanation of a simulated statement names its place, and how often chance would."""
+    """Prints how often the explanation of a simulated statement names its place, and how often chance would.
+
+    Args:
+        model: The model.
+        count: Number of ECGs of each statement.
+    """
     extractor = BeatFeatureExtractor()
     print("\n| statement | named | by chance | where it was drawn |\n|---|---|---|---|")
     for code, (rhythm, form, waves) in SIMULATED.items():
@@ -65,26 +54,25 @@ def score_simulated(model: HeartcareForConditionalGeneration, count: int) -> Non
             signal, mask, *_ = extractor.prepare(given)
             hits.append(names_the_place(code, explain_findings(model, signal, mask, [code])[0], ectopic))
         where = "the ectopic beat" if code == "PVC" else ", ".join(waves)
-        named, chance = (sum(of_kind) for of_kind in zip(*hits))
+        named, chance = (sum(column) for column in zip(*hits))
         print(f"| {code} | {named} of {count} | {chance:.1f} of {count} | {where} |", flush=True)
 
 
-def random_intervals(
-    intervals: tuple[tuple[str, float, float], ...], seconds: float, rng: np.random.Generator
-) -> list[tuple[str, float, float]]:
-    """Returns intervals of the same leads and lengths at other times, the same time where the times were the same."""
-    moved = {(start, stop): rng.uniform(0, seconds - (stop - start)) for _, start, stop in intervals}
-    return [(lead, moved[start, stop], moved[start, stop] + stop - start) for lead, start, stop in intervals]
+def names_the_place(code: str, found: Explanation, ectopic: list[float]) -> tuple[bool, float]:
+    """Returns whether an explanation names the place that the simulator drew, and the probability that a random name
+    does.
 
-
-@torch.no_grad()
-def logit_of(model: HeartcareForConditionalGeneration, code: str, signal: np.ndarray, mask: np.ndarray) -> float:
-    """Returns the calibrated logit of a statement of one prepared signal."""
-    rate = model.config.beat_config.sampling_rate
-    numbers = numbers_of(as_plain(measure_ecg(signal, rate, mask)), signal, mask, rate)
-    inputs = {"input_values": torch.from_numpy(signal)[None], "lead_mask": torch.from_numpy(mask)[None]}
-    logits = model.find(torch.from_numpy(numbers)[None], **inputs).logits[0]
-    return float(logits[list(model.config.wordings).index(code)])
+    The explanation names the beat, for an ectopic beat, or the wave, without which the finding falls most. Where the
+    finding does not fall without any of them, nothing is named.
+    """
+    effects = found.effects["beat" if code == "PVC" else "wave"]
+    if code == "PVC":
+        right = [any(abs(beat - peak) < 0.15 for peak in ectopic) for beat in effects]
+    else:
+        right = [wave in SIMULATED[code][2] for wave in effects]
+    if not right:
+        return False, 0.0
+    return right[0] and next(iter(effects.values())) > 0, float(np.mean(right))
 
 
 def score_deletion(model: HeartcareForConditionalGeneration, data: PTBXL, count: int, seed: int) -> None:
@@ -111,6 +99,26 @@ def score_deletion(model: HeartcareForConditionalGeneration, data: PTBXL, count:
             print(f"| {code} | {len(named)} | {named.mean():.2f} | {other.mean():.2f} |")
     named, other = np.array([pair for pairs in falls.values() for pair in pairs]).T
     print(f"| all | {len(named)} | {named.mean():.2f} | {other.mean():.2f} |")
+
+
+@torch.no_grad()
+def logit_of(model: HeartcareForConditionalGeneration, code: str, signal: np.ndarray, mask: np.ndarray) -> float:
+    """Returns the calibrated logit of a statement of one prepared signal."""
+    rate = model.config.beat_config.sampling_rate
+    numbers = numbers_of(as_plain(measure_ecg(signal, rate, mask)), signal, mask, rate)
+    inputs = {"input_values": torch.from_numpy(signal)[None], "lead_mask": torch.from_numpy(mask)[None]}
+    logits = model.find(torch.from_numpy(numbers)[None], **inputs).logits[0]
+    return float(logits[list(model.config.wordings).index(code)])
+
+
+def random_intervals(
+    intervals: tuple[tuple[str, float, float], ...], seconds: float, rng: np.random.Generator
+) -> list[tuple[str, float, float]]:
+    """Returns intervals of the same leads and lengths at random times; intervals of one time in several leads stay at
+    one time.
+    """
+    moved = {(start, stop): rng.uniform(0, seconds - (stop - start)) for _, start, stop in intervals}
+    return [(lead, moved[start, stop], moved[start, stop] + stop - start) for lead, start, stop in intervals]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,5 +1,5 @@
-"""Scores what a model finds and answers on one fold of PTB-XL: findings, calibration, sets, closed questions, and the
-statements that a number decides.
+"""Scores the findings and answers of a model on one fold of PTB-XL: findings, calibration, sets, closed questions, and
+the statements that a number decides.
 
     python -m heartcare.studies.evaluate_findings --ptbxl PTBXL_FOLDER --model .              # fold 9
     python -m heartcare.studies.evaluate_findings --ptbxl PTBXL_FOLDER --model . --fold 10    # the test fold
@@ -10,9 +10,9 @@ coverage are too good; they are those of new records on fold 10 alone.
 
 The pipeline answers yes/no questions about statements, and options that are statements, by the probabilities that are
 scored here. A closed question that they do not answer is given to the language model, which is not asked here: such
-questions count as not answered right, and their number stands beside. `--words` asks the language model the same yes/no
-questions, with and without the line of measured numbers in its prompt. Intervals are 95 % by bootstrap of patients.
-Prints Markdown tables.
+questions count as wrong, and their number stands in a column of its own. `--words` asks the language model the same
+yes/no questions, with and without the line of measured numbers in its prompt. Intervals are 95 % by bootstrap of
+patients. Prints Markdown tables.
 """
 
 import argparse
@@ -43,10 +43,9 @@ BOUND = ("PAC", "SARRH", "SBRAD", "1AVB", "LNGQT", "STACH", "CLBBB", "AFIB")  # 
 SUPERCLASSES = 5  # the first of NAMES
 
 
-def auc_text(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
-    """Returns the macro AUC of labels (records, classes) as text, with its interval."""
-    low, high = interval(macro_auc(labels, scores, weights))
-    return f"{float(macro_auc(labels, scores)):.3f} [{low:.3f}, {high:.3f}]"
+def without_numbers(view: View) -> View:
+    """Returns a view whose numbers were not measured."""
+    return view._replace(numbers=np.full_like(view.numbers, np.nan))
 
 
 def bound_row(name: str, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
@@ -54,6 +53,30 @@ def bound_row(name: str, labels: np.ndarray, scores: np.ndarray, weights: np.nda
     columns = [[NAMES.index(code)] for code in BOUND]
     cells = [auc_text(labels[:, column], scores[:, column], weights) for column in columns]
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def auc_text(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> str:
+    """Returns the macro AUC of labels (records, classes) as text, with its interval."""
+    low, high = interval(macro_auc(labels, scores, weights))
+    return f"{float(macro_auc(labels, scores)):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def ask_the_language_model(path: str, folder: Path, data: PTBXL, numbers: bool) -> np.ndarray:
+    """Returns the language model's probability of yes for each statement of `BOUND`, in their columns of (records, 76).
+
+    Args:
+        path: The model.
+        folder: PTB-XL's folder.
+        data: Records.
+        numbers: If True, the prompt shows the measured numbers.
+    """
+    model = HeartcareModel(path, "cpu")
+    model.processor.write_measurements = numbers
+    table, columns = np.zeros((len(data), len(NAMES))), [NAMES.index(code) for code in BOUND]
+    for row, record in enumerate(tqdm(data.rows, desc="asking")):
+        part = {"type": "ecg", "path": str(folder / record["filename_lr"])}
+        table[row, columns] = model.yes_probabilities([part], [QUESTIONS[code] for code in BOUND])
+    return table
 
 
 def calibration_rows(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Iterator[str]:
@@ -70,11 +93,6 @@ def calibration_rows(labels: np.ndarray, before: np.ndarray, after: np.ndarray) 
             )
 
 
-def percent_text(shares: Sequence[float], patients: Sequence[str], seed: int) -> str:
-    """Returns the mean of shares from 0 to 1, one for each of `patients`, as text with its interval."""
-    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * x for x in mean_interval(shares, patients, seed=seed)))
-
-
 def closed_answers(
     data: PTBXL, logits: np.ndarray, choices: np.ndarray, wordings: dict[str, str], seed: int
 ) -> dict[str, list[tuple[str, bool | None]]]:
@@ -83,7 +101,8 @@ def closed_answers(
 
     Args:
         data: Records.
-        logits, choices: Calibrated logits, and those of options, (records, labels).
+        logits: Calibrated logits, (records, labels).
+        choices: Logits by which options are chosen, (records, labels).
         wordings: Code of each label -> its words.
         seed: Seed of the options.
     """
@@ -104,27 +123,9 @@ def closed_answers(
     return answers
 
 
-def ask_the_language_model(path: str, folder: Path, data: PTBXL, numbers: bool) -> np.ndarray:
-    """Returns the language model's probability of yes for each statement of `BOUND`, in their columns of (records, 76).
-
-    Args:
-        path: The model.
-        folder: PTB-XL's folder.
-        data: Records.
-        numbers: Whether the prompt shows the measured numbers.
-    """
-    model = HeartcareModel(path, "cpu")
-    model.processor.write_measurements = numbers
-    table, columns = np.zeros((len(data), len(NAMES))), [NAMES.index(code) for code in BOUND]
-    for row, record in enumerate(tqdm(data.rows, desc="asking")):
-        part = {"type": "ecg", "path": str(folder / record["filename_lr"])}
-        table[row, columns] = model.yes_probabilities([part], [QUESTIONS[code] for code in BOUND])
-    return table
-
-
-def without_numbers(view: View) -> View:
-    """Returns a view whose numbers were not measured."""
-    return view._replace(numbers=np.full_like(view.numbers, np.nan))
+def percent_text(shares: Sequence[float], patients: Sequence[str], seed: int) -> str:
+    """Returns the mean of shares from 0 to 1, one for each of `patients`, as text with its interval."""
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * x for x in mean_interval(shares, patients, seed=seed)))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,9 +2,9 @@
 
     python -m heartcare.studies.evaluate_lexicon --ptbxl PTBXL_FOLDER --folds 9
 
-The truth is what PTB-XL lists at any likelihood. Its cardiologists often corrected the machine's report, so that
-perfect reading of the text is not perfect agreement: `P-sinistrocardiale` for example is left atrial enlargement, which
-PTB-XL lists in 9 % of such reports.
+The truth is what PTB-XL lists at any likelihood. Its cardiologists often corrected the machine's report, so that even
+perfect reading of the text would not agree with the list in all reports: `P-sinistrocardiale`, for example, is left
+atrial enlargement, which PTB-XL lists for 9 % of such reports.
 """
 
 import argparse

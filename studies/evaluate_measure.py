@@ -37,23 +37,9 @@ EDGES = ("QRS onset", "QRS end", "T end", "P onset", "P end")
 
 
 def ours(signal: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, list[Waves]]:
-    """R peaks in seconds, and the waves of each beat, by `delineate`."""
+    """Returns the R peaks in seconds, and the waves of each beat, by `delineate`."""
     delineation = delineate(signal, sampling_rate)
     return delineation.r_peaks, delineation.beats
-
-
-def neurokit(signal: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, list[Waves]]:
-    """As `ours`, by neurokit2 on lead II."""
-    import neurokit2
-
-    lead = neurokit2.ecg_clean(signal[1], sampling_rate)
-    peaks = neurokit2.ecg_peaks(lead, sampling_rate)[1]["ECG_R_Peaks"]
-    _, waves = neurokit2.ecg_delineate(lead, peaks, sampling_rate, method="dwt")
-    spans = []
-    for wave in ("P", "R", "T"):
-        edges = [np.asarray(waves[f"ECG_{wave}_{edge}"], float) / sampling_rate for edge in ("Onsets", "Offsets")]
-        spans.append([None if np.isnan(span).any() else span for span in zip(*edges)])
-    return np.asarray(peaks) / sampling_rate, [Waves(*each) for each in zip(*spans)]
 
 
 def simulated(method: Callable, seeds: int, sampling_rate: int) -> dict[str, dict]:
@@ -89,7 +75,7 @@ def compare(ecg: SimulatedECG, peaks: np.ndarray, beats: list[Waves], row: dict)
             continue
         waves = beats[int(abs(peaks - peak).argmin())]
         pairs = [(waves.qrs, ecg.qrs[k], EDGES[:2])]
-        if 0 < k < len(truth) - 1:  # whose P and T waves are whole
+        if 0 < k < len(truth) - 1:  # P and T waves of the first and the last beat may be cut off
             pairs += [(waves.p, ecg.p[k], EDGES[3:]), (waves.t, ecg.t[k], (None, EDGES[2]))]
             for name, wave, true in (("P", waves.p, ecg.p[k]), ("T", waves.t, ecg.t[k])):
                 row[name] += [true is not None, bool(true and wave), true is None, bool(wave and not true)]
@@ -117,50 +103,38 @@ def print_simulated(title: str, table: dict[str, dict]) -> None:
         print(f"| {name} | {2 * matched / (true + detected):.4f} | {' | '.join(errors)} | {' | '.join(shares)} |")
 
 
-def marks_of_cardiologists(record: Path) -> dict[str, np.ndarray]:
-    """Reads the marks of one record of LUDB: wave ("p", "qrs", "t") -> float64 (waves, 12, 2), onset and end in seconds
-    in each lead, NaN where a lead has no mark for the wave.
+def neurokit(signal: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, list[Waves]]:
+    """Returns the R peaks in seconds, and the waves of each beat, by neurokit2 on lead II."""
+    import neurokit2
+
+    lead = neurokit2.ecg_clean(signal[1], sampling_rate)
+    peaks = neurokit2.ecg_peaks(lead, sampling_rate)[1]["ECG_R_Peaks"]
+    _, waves = neurokit2.ecg_delineate(lead, peaks, sampling_rate, method="dwt")
+    spans = []
+    for wave in ("P", "R", "T"):
+        edges = [np.asarray(waves[f"ECG_{wave}_{edge}"], float) / sampling_rate for edge in ("Onsets", "Offsets")]
+        spans.append([None if np.isnan(span).any() else span for span in zip(*edges)])
+    return np.asarray(peaks) / sampling_rate, [Waves(*each) for each in zip(*spans)]
+
+
+def print_speed(sampling_rate: int) -> None:
+    """Prints the number of simulated ECGs of 10 s that one core cleans and measures in a second. The time of an ECG is
+    the shortest of five, since other work on the machine only ever makes a time longer.
     """
-    import wfdb
-
-    marks: dict[str, list[np.ndarray]] = {"p": [], "qrs": [], "t": []}
-    for lead in LEADS:
-        found = wfdb.rdann(str(record), lead.lower())
-        symbols, seconds = found.symbol, np.asarray(found.sample) / found.fs
-        for name, symbol in (("p", "p"), ("qrs", "N"), ("t", "t")):
-            around = list(zip(symbols, symbols[1:], symbols[2:]))  # an onset, the peak and an end follow each other
-            peaks = [k for k, three in enumerate(around, start=1) if three == ("(", symbol, ")")]
-            marks[name].append(np.array([(seconds[k - 1], seconds[k + 1]) for k in peaks]).reshape(-1, 2))
-    return {name: _one_row_for_each_wave(leads) for name, leads in marks.items()}
-
-
-def _one_row_for_each_wave(leads: list[np.ndarray]) -> np.ndarray:
-    """Puts the marks of twelve leads, (waves, 2) each, that belong to the same wave into one row: (waves, 12, 2)."""
-    counts = [len(marks) for marks in leads]
-    usual = max(set(counts), key=counts.count)
-    rows = np.full((usual, len(leads), 2), np.nan)
-    if not usual:
-        return rows
-    centres = np.median([marks.mean(1) for marks in leads if len(marks) == usual], axis=0)
-    for lead, marks in enumerate(leads):
-        if not len(marks):
-            continue
-        distances = np.abs(centres[:, None] - marks.mean(1))  # (waves, marks)
-        nearest = distances.argmin(axis=1)
-        # A mark belongs to the wave that is nearest to it, and a wave has one mark in a lead: the nearest of its own.
-        own = (distances.argmin(axis=0)[nearest] == np.arange(usual)) & (distances.min(axis=1) < 0.15)
-        rows[own, lead] = marks[nearest[own]]
-    return rows
-
-
-def median_over_leads(rows: np.ndarray) -> np.ndarray:
-    """Takes the medians over the leads that have a mark, of the waves that have any: (waves, 12, 2) -> (waves, 2)."""
-    return np.nanmedian(_marked(rows), axis=1).reshape(-1, 2)
-
-
-def _marked(rows: np.ndarray) -> np.ndarray:
-    """Leaves out waves without a mark in any lead."""
-    return rows[np.isfinite(rows).any(axis=(1, 2))]
+    extractor = BeatFeatureExtractor()
+    ecgs = [
+        simulate_ecg(rhythm, form, sampling_rate=sampling_rate).signal.astype(np.float64)
+        for rhythm in RHYTHMS
+        for form in FORMS
+    ]
+    times = np.empty((5, len(ecgs)))
+    for repeat in times:
+        for k, ecg in enumerate(ecgs):
+            started = time.thread_time()
+            measure_ecg(extractor.clean(ecg, sampling_rate), sampling_rate)
+            repeat[k] = time.thread_time() - started
+    speed = 1 / times.min(axis=0).mean()
+    print(f"\nCleaned and measured on one core: {speed:.0f} ECGs of 10 s at {sampling_rate} Hz a second.")
 
 
 def print_ludb(folder: Path, part: str) -> None:
@@ -209,9 +183,66 @@ def print_ludb(folder: Path, part: str) -> None:
     print(f"| P found in fibrillation / missed elsewhere | {len(fibrillation)} | {invented} / {missed} | | |")
 
 
+def marks_of_cardiologists(record: Path) -> dict[str, np.ndarray]:
+    """Reads the marks of one record of LUDB: wave ("p", "qrs", "t") -> float64 (waves, 12, 2), onset and end in seconds
+    in each lead, NaN where a lead has no mark for the wave.
+    """
+    import wfdb
+
+    marks: dict[str, list[np.ndarray]] = {"p": [], "qrs": [], "t": []}
+    for lead in LEADS:
+        found = wfdb.rdann(str(record), lead.lower())
+        symbols, seconds = found.symbol, np.asarray(found.sample) / found.fs
+        for name, symbol in (("p", "p"), ("qrs", "N"), ("t", "t")):
+            around = list(zip(symbols, symbols[1:], symbols[2:]))  # an onset, the peak and an end follow each other
+            peaks = [k for k, three in enumerate(around, start=1) if three == ("(", symbol, ")")]
+            marks[name].append(np.array([(seconds[k - 1], seconds[k + 1]) for k in peaks]).reshape(-1, 2))
+    return {name: _one_row_for_each_wave(leads) for name, leads in marks.items()}
+
+
+def _one_row_for_each_wave(leads: list[np.ndarray]) -> np.ndarray:
+    """Puts the marks of twelve leads, (waves, 2) each, that belong to the same wave into one row: (waves, 12, 2)."""
+    counts = [len(marks) for marks in leads]
+    usual = max(set(counts), key=counts.count)
+    rows = np.full((usual, len(leads), 2), np.nan)
+    if not usual:
+        return rows
+    centres = np.median([marks.mean(1) for marks in leads if len(marks) == usual], axis=0)
+    for lead, marks in enumerate(leads):
+        if not len(marks):
+            continue
+        distances = np.abs(centres[:, None] - marks.mean(1))  # (waves, marks)
+        nearest = distances.argmin(axis=1)
+        # A mark belongs to the wave that is nearest to it, and a wave has one mark in a lead: the nearest of its own.
+        own = (distances.argmin(axis=0)[nearest] == np.arange(usual)) & (distances.min(axis=1) < 0.15)
+        rows[own, lead] = marks[nearest[own]]
+    return rows
+
+
+def median_over_leads(rows: np.ndarray) -> np.ndarray:
+    """Takes the medians over the leads that have a mark, of the waves that have any: (waves, 12, 2) -> (waves, 2)."""
+    return np.nanmedian(_marked(rows), axis=1).reshape(-1, 2)
+
+
+def _marked(rows: np.ndarray) -> np.ndarray:
+    """Leaves out waves without a mark in any lead."""
+    return rows[np.isfinite(rows).any(axis=(1, 2))]
+
+
+def _errors(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Returns onset and end of each of our waves less those of theirs that is nearest, within 150 ms, in ms: (waves,
+    2).
+    """
+    if not len(own) or not len(theirs):
+        return np.empty((0, 2))
+    distance = np.abs(own.mean(1)[:, None] - theirs.mean(1))
+    near = distance.min(1) < 0.15
+    return 1000 * (own[near] - theirs[distance.argmin(1)[near]])
+
+
 def _widths(found: Delineation, marks: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Widths of the QRS in seconds, the cardiologists' and ours, by the medians of the leads, and from the first onset
-    to the last end over the leads. Ours is 0 where no QRS was found.
+    """Returns way of measuring -> width of the QRS in seconds, the cardiologists' and ours; ours is 0 where no QRS was
+    found. It is measured by the medians of the leads, and from the first onset to the last end over the leads.
     """
     theirs = median_over_leads(marks)
     if not len(theirs):
@@ -228,17 +259,8 @@ def _widths(found: Delineation, marks: np.ndarray) -> dict[str, tuple[float, flo
     }
 
 
-def _errors(own: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Onset and end of each of our waves less those of the nearest of theirs within 150 ms, in ms: (waves, 2)."""
-    if not len(own) or not len(theirs):
-        return np.empty((0, 2))
-    distance = np.abs(own.mean(1)[:, None] - theirs.mean(1))
-    near = distance.min(1) < 0.15
-    return 1000 * (own[near] - theirs[distance.argmin(1)[near]])
-
-
 def _have_p(found: Delineation, theirs: np.ndarray) -> list[tuple[bool, bool]]:
-    """Tells whether each usual beat has a P wave in the 0.36 s before its QRS, by us and by the cardiologists."""
+    """Returns whether each usual beat has a P wave in the 0.36 s before its QRS, by us and by the cardiologists."""
     pairs = []
     for beat, usual in zip(found.beats, found.usual):
         if usual and beat.qrs:
@@ -270,26 +292,6 @@ def print_ptbxl(folder: Path, fold: int, limit: int | None) -> None:
         absent = " / ".join(f"{1 - known[group].mean():.1%}" if group.any() else "–" for group in (has, ~has))
         score = f"{auc(has[known], sign * values[known]):.3f}" if sign and 0 < has[known].sum() < known.sum() else "–"
         print(f"| {code} | {has.sum()} | {name} | {medians} | {absent} | {score} |")
-
-
-def print_speed(sampling_rate: int) -> None:
-    """Prints how many simulated ECGs of 10 s are cleaned and measured in a second of one core: the mean over the ECGs
-    of the shortest of five times, since other work on the machine only ever makes a time longer.
-    """
-    extractor = BeatFeatureExtractor()
-    ecgs = [
-        simulate_ecg(rhythm, form, sampling_rate=sampling_rate).signal.astype(np.float64)
-        for rhythm in RHYTHMS
-        for form in FORMS
-    ]
-    times = np.empty((5, len(ecgs)))
-    for repeat in times:
-        for k, ecg in enumerate(ecgs):
-            started = time.thread_time()
-            measure_ecg(extractor.clean(ecg, sampling_rate), sampling_rate)
-            repeat[k] = time.thread_time() - started
-    speed = 1 / times.min(axis=0).mean()
-    print(f"\nCleaned and measured on one core: {speed:.0f} ECGs of 10 s at {sampling_rate} Hz a second.")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,12 +1,13 @@
-"""Scores what is said of pages against what is said of their signals: findings, and answers that change.
+"""Scores the answers about pages against the answers about their signals: findings, and answers that change.
 
     python -m heartcare.studies.evaluate_pages --ptbxl PTBXL_FOLDER --model . --fold 9 --records 200
 
 Each record is drawn as a device prints it (agent/device_pages.py), at 150, 200 or 300 dpi, and seen by a scanner or a
 camera of one kind (agent/scans.py), one kind after the other. --test-only takes the devices and kinds on which nothing
-was tuned. The pipeline reads the picture, digitised where that can be done, and once more by the ViT alone; and it
-reads the signal. An answer is the same where yes or no is, of each statement that the model knows; those of the five
-superclasses, which are the hardest, stand beside. Intervals are 95 % by bootstrap of patients. Prints Markdown tables.
+was tuned. The pipeline reads the signal; the picture, digitised where that can be done; and the picture once more by
+the ViT alone. The answers to all statements that the model knows are compared, yes or no; those about the five
+superclasses, which are the hardest, have columns of their own. Intervals are 95 % by bootstrap of patients. Prints
+Markdown tables.
 """
 
 import ast
@@ -34,13 +35,14 @@ SUPERCLASSES = 5  # the first of NAMES
 
 @dataclass
 class Seen:
-    """Holds what was said of some pictures.
+    """Holds the answers about some pictures.
 
     Attributes:
-        patients, kinds: Patient and kind of each picture.
-        digitized: Whether it was digitised.
-        labels: bool (76,) for each, the cardiologists' statements.
-        shares: Reading -> probabilities (76,) for each.
+        patients: Patient of each picture.
+        kinds: Kind of each picture.
+        digitized: True for each picture that was digitised.
+        labels: The cardiologists' statements for each picture, bool (76,).
+        shares: Reading -> probabilities for each picture, (76,).
     """
 
     patients: list[str] = field(default_factory=list)
@@ -48,13 +50,6 @@ class Seen:
     digitized: list[bool] = field(default_factory=list)
     labels: list[np.ndarray] = field(default_factory=list)
     shares: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in READINGS})
-
-
-def shares_of(pipe: ECGInterpretationPipeline, given: Any, **stated: Any) -> tuple[np.ndarray, bool]:
-    """Returns the probabilities of all statements, and whether a picture was digitised."""
-    prepared = pipe.forward(pipe.preprocess(given, **stated))
-    opinion = pipe.facts(prepared)[0].opinion
-    return np.array([opinion.shares.get(code, np.nan) for code in NAMES]), "page" in prepared["kinds"]
 
 
 def evaluate(pipe: ECGInterpretationPipeline, folder: Path, rows: list[dict], kinds: dict, devices: dict) -> Seen:
@@ -77,19 +72,15 @@ def evaluate(pipe: ECGInterpretationPipeline, folder: Path, rows: list[dict], ki
     return seen
 
 
-def auc_text(seen: Seen, name: str, chosen: np.ndarray, columns: np.ndarray | slice, seed: int) -> str:
-    """Returns the macro AUC of some statements in some pictures as text, with its interval."""
-    labels = np.stack(seen.labels)[chosen][:, columns]
-    if not labels.size:
-        return "–"
-    shares = np.nan_to_num(np.stack(seen.shares[name])[chosen][:, columns], nan=0.0)
-    weights = patient_draws(np.array(seen.patients)[chosen], seed=seed)
-    low, high = interval(macro_auc(labels, shares, weights))
-    return f"{float(macro_auc(labels, shares)):.3f} [{low:.3f}, {high:.3f}]"
+def shares_of(pipe: ECGInterpretationPipeline, given: Any, **stated: Any) -> tuple[np.ndarray, bool]:
+    """Returns the probabilities of all statements, and whether a picture was digitised."""
+    prepared = pipe.forward(pipe.preprocess(given, **stated))
+    opinion = pipe.facts(prepared)[0].opinion
+    return np.array([opinion.shares.get(code, np.nan) for code in NAMES]), "page" in prepared["kinds"]
 
 
 def print_tables(seen: Seen, seed: int) -> None:
-    """Prints AUC of each reading, and by kind of picture how many answers are those of the signal."""
+    """Prints the AUC of each reading, and by kind of picture the share of answers that are those of the signal."""
     digitized, kinds = np.array(seen.digitized), np.array(seen.kinds)
     frequent = np.stack(seen.labels).sum(axis=0) >= 10
     print("\n| read | superclasses, all pictures | digitised ones | statements with 10 and more, digitised ones |")
@@ -112,6 +103,17 @@ def print_tables(seen: Seen, seed: int) -> None:
                 shares = same[name][own][:, columns].mean(axis=1)
                 cells.append("{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * x for x in mean_interval(shares, patients))))
         print(f"| {kind} | {(kinds == kind).sum()} | {own.sum()} | {' | '.join(cells)} |")
+
+
+def auc_text(seen: Seen, name: str, chosen: np.ndarray, columns: np.ndarray | slice, seed: int) -> str:
+    """Returns the macro AUC of some statements in some pictures as text, with its interval."""
+    labels = np.stack(seen.labels)[chosen][:, columns]
+    if not labels.size:
+        return "–"
+    shares = np.nan_to_num(np.stack(seen.shares[name])[chosen][:, columns], nan=0.0)
+    weights = patient_draws(np.array(seen.patients)[chosen], seed=seed)
+    low, high = interval(macro_auc(labels, shares, weights))
+    return f"{float(macro_auc(labels, shares)):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,7 +4,7 @@ the cardiologists' remarks.
     python -m heartcare.studies.evaluate_quality --ptbxl PTBXL_FOLDER --fold 9
 
 Limb electrodes are exchanged by calculation, which is exact: the six limb leads follow from the potentials of three
-electrodes. PTB-XL itself may hold a few reversed records, so that not every flag on an unchanged record is a false one.
+electrodes. PTB-XL itself may hold a few reversed records, so a flag on an unchanged record is not always a false one.
 """
 
 import argparse

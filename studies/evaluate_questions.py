@@ -1,10 +1,10 @@
-"""How many questions are understood that were worded by others than those who worded the training questions.
+"""Counts the questions that are understood, of people who did not word the training questions.
 
     python -m heartcare.studies.evaluate_questions --model . --half test
 
-Prints a Markdown table: by language and kind of question, how many of `agent/wordings/held_out.jsonl` are understood as
-a whole; and how many that cannot be answered are refused, and how many that can be. Every second question is for
-developing, and the others are for testing. No ECG is read.
+Prints a Markdown table: by language and kind of question, the share of `agent/wordings/held_out.jsonl` that is
+understood as a whole. Below it stand the numbers of questions that are refused: of those that cannot be answered, and
+of the others. Every second question is for developing, and the others are for testing. No ECG is read.
 """
 
 import argparse

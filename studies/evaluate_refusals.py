@@ -1,4 +1,5 @@
-"""Counts what is refused: signals and pictures that are no ECG, turned pages, and true ECGs, which must not be.
+"""Counts refusals of signals and pictures that are no ECG, of turned pages, and of true ECGs, which must not be
+refused.
 
     python -m heartcare.studies.evaluate_refusals --ptbxl PTBXL_FOLDER --model . --fold 9 --repeats 5 --pages 500
 
@@ -25,49 +26,13 @@ from heartcare.reading_heartcare import read_ecg
 from .loading import load_pipeline
 
 QUESTION = "Is this a normal ECG?"
-STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # of a photograph's artefacts
-TURNED = "turned pages"  # are not digitised here, which would turn them back
+STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # strengths of a photograph's artefacts
+TURNED = "turned pages"  # not digitised here, since digitising would turn them back
 TURNS = {
     "turned by 90 degrees": Image.Transpose.ROTATE_270,
     "turned by 180 degrees": Image.Transpose.ROTATE_180,
     "turned by 270 degrees": Image.Transpose.ROTATE_90,
 }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--limit", type=int, help="number of records at most")
-    parser.add_argument("--repeats", type=int, default=5, help="of each kind of signal and picture")
-    parser.add_argument("--pages", type=int, default=500, help="number of drawn pages at most")
-    args = parser.parse_args(argv)
-    pipe = load_pipeline(args.model)
-    records = [args.ptbxl / row["filename_lr"] for row in read_ptbxl_table(args.ptbxl, [args.fold], args.limit)]
-    groups = {
-        "signals that are no ECG": other_signals(args.repeats),
-        "pictures that are no ECG": other_pictures(args.repeats),
-        TURNED: turned_pages(records[: args.repeats]),
-        "ECGs": ((path.name, str(path)) for path in records),
-        "pages": pages(records[: args.pages]),
-    }
-    print("| given | number | refused | answered | the fewer of the two |\n|---|---|---|---|---|")
-    for name, given in groups.items():
-        replies = [(of, is_refused(pipe, each, digitize=name != TURNED)) for of, each in tqdm(given, desc=name)]
-        refused = [of for of, was_refused in replies if was_refused]
-        answered = [of for of, was_refused in replies if not was_refused]
-        shown = min(refused, answered, key=len)
-        print(f"| {name} | {len(replies)} | {len(refused)} | {len(answered)} | {', '.join(shown[:20])} |")
-
-
-def is_refused(pipe: ECGInterpretationPipeline, given: Any, digitize: bool) -> bool:
-    """Tells whether nothing is said of an input: by the answer, or by an error where no lead can be used."""
-    try:
-        return "nothing is said of it" in pipe(given, question=QUESTION, digitize=digitize)["text"]
-    except ValueError:
-        return True
 
 
 def other_signals(repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -99,6 +64,13 @@ def turned_pages(records: list[Path]) -> Iterator[tuple[str, Image.Image]]:
                 yield f"{path.name} {layout} {name}", page.transpose(turn)
 
 
+def draw(path: Path, layout: str, strength: float, seed: int) -> Image.Image:
+    """Returns a record drawn on paper, photographed where the strength of the artefacts is not 0."""
+    ecg = read_ecg(path)
+    page = draw_ecg(ecg.signal, ecg.sampling_rate, layout, size=(1650, 1275))
+    return add_artefacts(page, strength, np.random.default_rng(seed)) if strength else page
+
+
 def pages(records: list[Path]) -> Iterator[tuple[str, Image.Image]]:
     """Yields name and picture of upright drawn pages, layouts and strengths of artefacts in turn."""
     for number, path in enumerate(records):
@@ -107,11 +79,40 @@ def pages(records: list[Path]) -> Iterator[tuple[str, Image.Image]]:
         yield f"{path.name} {layout} {strength}", draw(path, layout, strength, number)
 
 
-def draw(path: Path, layout: str, strength: float, seed: int) -> Image.Image:
-    """Returns a record drawn on paper, photographed where the strength of the artefacts is not 0."""
-    ecg = read_ecg(path)
-    page = draw_ecg(ecg.signal, ecg.sampling_rate, layout, size=(1650, 1275))
-    return add_artefacts(page, strength, np.random.default_rng(seed)) if strength else page
+def is_refused(pipe: ECGInterpretationPipeline, given: Any, digitize: bool) -> bool:
+    """Tells whether nothing is said of an input: by the answer, or by an error where no lead can be used."""
+    try:
+        return "nothing is said of it" in pipe(given, question=QUESTION, digitize=digitize)["text"]
+    except ValueError:
+        return True
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ptbxl", type=Path, required=True)
+    parser.add_argument("--model", default=".")
+    parser.add_argument("--fold", type=int, default=9)
+    parser.add_argument("--limit", type=int, help="number of records at most")
+    parser.add_argument("--repeats", type=int, default=5, help="of each kind of signal and picture")
+    parser.add_argument("--pages", type=int, default=500, help="number of drawn pages at most")
+    args = parser.parse_args(argv)
+    pipe = load_pipeline(args.model)
+    records = [args.ptbxl / row["filename_lr"] for row in read_ptbxl_table(args.ptbxl, [args.fold], args.limit)]
+    groups = {
+        "signals that are no ECG": other_signals(args.repeats),
+        "pictures that are no ECG": other_pictures(args.repeats),
+        TURNED: turned_pages(records[: args.repeats]),
+        "ECGs": ((path.name, str(path)) for path in records),
+        "pages": pages(records[: args.pages]),
+    }
+    print("| given | number | refused | answered | the fewer of the two |\n|---|---|---|---|---|")
+    for name, given in groups.items():
+        replies = [(title, is_refused(pipe, each, digitize=name != TURNED)) for title, each in tqdm(given, desc=name)]
+        refused = [title for title, was_refused in replies if was_refused]
+        answered = [title for title, was_refused in replies if not was_refused]
+        shown = min(refused, answered, key=len)
+        print(f"| {name} | {len(replies)} | {len(refused)} | {len(answered)} | {', '.join(shown[:20])} |")
 
 
 if __name__ == "__main__":

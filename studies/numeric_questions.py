@@ -2,7 +2,7 @@
 
     python -m heartcare.studies.numeric_questions
 
-Share that was understood when the questions were first asked, before what was missed was mended in the tables:
+The questions were understood as follows when they were first asked, before the tables were mended for those missed:
 
 | | numbers | something else | statements |
 |---|---|---|---|
@@ -521,7 +521,7 @@ STATEMENTS_LAST: dict[str | None, tuple[str, ...]] = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints the share of each table that is understood, and what is not."""
+    """Prints the share of each table that is understood, and the questions that are not."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     numbers = {"the first": QUESTIONS, "later ones": LATER, "hard": HARD, "hard, later": HARD_LATER, "last": HARD_LAST}
     for words, table in numbers.items():
@@ -539,9 +539,9 @@ def print_table(words: str, asked: dict[str, dict[str, object]], understand: Cal
     """Prints one row for each kind of question.
 
     Args:
-        words: What is asked for.
-        asked: Kind -> question -> what should be understood.
-        understand: Question -> what is understood.
+        words: Name of the quantity that is asked for, for the title.
+        asked: Kind -> question -> its right meaning.
+        understand: Function of a question that returns the meaning that is understood.
     """
     print(f"\n| asked {words} | understood | not |\n|---|---|---|")
     right = total = 0

@@ -1,5 +1,5 @@
-"""Probes on frozen, quantized latents of Beat: whether the tokens carry the diagnosis, as macro AUC of PTB-XL's label
-sets with intervals by patient.
+"""Probes on frozen, quantized latents of Beat. They tell whether the tokens carry the diagnosis, as macro AUC of
+PTB-XL's label sets with intervals by patient.
 
     python -m heartcare.studies.probe_beat --ptbxl PTBXL_FOLDER --models . --random --supervised runs/teacher \\
         --study runs/study --designs paper
@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from heartcare import BeatConfig, BeatModel
 from heartcare.bench.probe import fit_probe
+from heartcare.training.findings import train_by_one_cycle
 from heartcare.training.lead_patterns import PATTERNS
 from heartcare.training.pooling import AttentionPooling, TokenReader
 from heartcare.training.ptbxl import PTBXL
@@ -47,7 +48,50 @@ from heartcare.training.teacher import answers_of_networks
 from .beat_study import TrainedVariant
 from .beat_variants import VARIANTS
 
-Tokens = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # what `latents` returns
+Tokens = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # latents of core and other levels, and gains: see `latents`
+
+
+def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
+    """Returns a Beat of random weights with codebooks by k-means; with random codebooks, one code alone would be in
+    use.
+    """
+    torch.manual_seed(seed)
+    model = BeatModel(config).train()
+    model(train.signals(0, 256))
+    return model.eval()
+
+
+def rows_of_model(
+    name: str, model: BeatModel | TrainedVariant, train: PTBXL, test: PTBXL, args: argparse.Namespace
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Probes a model. Yields for each row its name, its pooling, and the probabilities of the test records, (records,
+    76).
+    """
+    given = given_statements(train)
+    hard = torch.from_numpy(given).float()
+    soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
+    shifts = np.linspace(0, train.signals(0, 1).shape[-1] // 4, args.starts, endpoint=False).astype(int).tolist()
+
+    def train_hidden(names: Sequence[str]) -> HiddenProbe:
+        tokens = [latents(model, train, names, args.seed + turn, shift) for turn, shift in enumerate(shifts)]
+        return HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
+
+    tested = latents(model, test)
+    for pooling, values in LinearProbes(latents(model, train), hard, args.epochs, args.seed)(tested).items():
+        yield name, pooling, values
+    probe = train_hidden(["12 leads"])
+    yield name, "attention, hidden layer", probe(tested)
+    if isinstance(model, BeatModel):
+        for count in (1, 64):
+            cost = probe.milliseconds(model, test.signals(0, count))
+            tqdm.write(f"{name}, from codes to statements: {cost:.2f} ms an ECG of {count}", sys.stderr)
+    if args.leads:
+        mixed = train_hidden(list(PATTERNS))
+        yield f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested)
+    for leads in args.leads:
+        tested, alone = latents(model, test, [leads]), train_hidden([leads])
+        for trained, probe in (("this alone", alone), ("all patterns", mixed)):
+            yield f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested)
 
 
 @torch.no_grad()
@@ -64,9 +108,10 @@ def latents(
     Args:
         model: The Beat to probe.
         data: Records.
-        names: Patterns of `lead_patterns.PATTERNS`; of several, each record has one at random.
+        names: Patterns of `lead_patterns.PATTERNS`; where there are several, each record has one of them at random.
         seed: Seed of the patterns.
-        shift: Number of samples by which the first half of a record is taken later, and the second half earlier.
+        shift: Number of samples. The first half of a record is read that much later, and the second half that much
+            earlier.
         batch_size: Number of records at a time.
 
     Returns:
@@ -87,6 +132,102 @@ def latents(
         others.append((tokens.latents - core).half())
         gains.append(tokens.gain.log()[:, None])
     return torch.cat(cores), torch.cat(others), torch.cat(gains)
+
+
+class HiddenProbe:
+    """The probe with a hidden layer.
+
+    Args:
+        tokens: What `latents` gives for the records to train on, from several starts.
+        labels: Probabilities of the statements, float32 (records, 76).
+        epochs: Number of epochs.
+        seed: Seed of weights and order.
+    """
+
+    def __init__(self, tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int):
+        gains = tokens[0][2]
+        self.centre, self.scale = gains.mean(), gains.std() + 1e-6
+        self.reader = fit_reader([self._standardised(each) for each in tokens], labels, epochs, seed)
+
+    def _standardised(self, tokens: Tokens) -> Tokens:
+        core, others, gain = tokens
+        return core, others, (gain - self.centre) / self.scale
+
+    def __call__(self, tokens: Tokens) -> np.ndarray:
+        """Returns the probabilities of all classes for other records' tokens, (records, 76)."""
+        return probabilities(self.reader, *self._standardised(tokens))
+
+    @torch.no_grad()
+    def milliseconds(self, model: BeatModel, signals: torch.Tensor) -> float:
+        """Returns the median time from the codes of records to their statements, in ms for each record.
+
+        Args:
+            model: The Beat.
+            signals: The records, (B, 12, n) in mV.
+        """
+        codes, times = model.encode(signals), []
+        for _ in range(50):
+            started = time.perf_counter()
+            core = model.quantizer.levels[0].decode(codes.codes[:, 0])
+            others = model.quantizer.decode(codes.codes) - core
+            self.reader(*self._standardised((core, others, codes.gain.log()[:, None])))
+            times.append(time.perf_counter() - started)
+        return 1000 * float(np.median(times)) / len(signals)
+
+
+def fit_reader(tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int) -> TokenReader:
+    """Trains the probe with a hidden layer by AdamW on the loss of the families of labels, with one cycle of learning
+    rates.
+
+    Args:
+        tokens: The records' tokens from several starts, with standardised gain; each epoch takes the next of them.
+        labels: Probabilities of the statements, float32 (records, 76).
+        epochs: Number of epochs.
+        seed: Seed of weights and order.
+    """
+    torch.manual_seed(seed)
+    probe = TokenReader(tokens[0][0].shape[-1], labels.shape[1]).train()
+
+    def loss_of_batch(epoch: int, rows: torch.Tensor) -> torch.Tensor:
+        inputs = tokens[epoch % len(tokens)]
+        return family_loss(probe(*(each[rows] for each in inputs)), labels[rows])
+
+    train_by_one_cycle(probe, loss_of_batch, len(labels), epochs, rate=1e-2)
+    return probe
+
+
+class LinearProbes:
+    """The two linear probes on the sum of all levels: on their mean over time, and on a weighted mean.
+
+    Args:
+        tokens: What `latents` gives for the records to train on.
+        labels: Statements of the records, float32 (records, 76).
+        epochs: Number of epochs of the attention probe.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, tokens: Tokens, labels: torch.Tensor, epochs: int, seed: int):
+        core, others, gain = tokens
+        states = core + others
+        pooled = torch.cat([states.float().mean(1), gain], 1)
+        self.pooled_centre, self.pooled_scale = pooled.mean(0), pooled.std(0) + 1e-6
+        mean = (pooled - self.pooled_centre) / self.pooled_scale
+        self.linear = fit_probe(mean, labels)
+        # One scale for all latents, so that attention compares like with like.
+        self.centre, self.scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
+        states = ((states.float() - self.centre) / self.scale).half()
+        relative = self.scale / self.pooled_scale[:-1]
+        self.attention = fit_attention(self.linear, relative, states, mean[:, -1:], labels, epochs, seed)
+
+    def __call__(self, tokens: tuple[torch.Tensor, ...]) -> dict[str, np.ndarray]:
+        """Returns kind of pooling -> probabilities of all classes for other records' tokens, (records, 76)."""
+        core, others, gain = tokens
+        mean = (torch.cat([(core + others).float().mean(1), gain], 1) - self.pooled_centre) / self.pooled_scale
+        states = (((core + others).float() - self.centre) / self.scale).half()
+        return {
+            "mean": probabilities(self.linear, mean),
+            "attention": probabilities(self.attention, states, mean[:, -1:]),
+        }
 
 
 def fit_attention(
@@ -129,145 +270,10 @@ def fit_attention(
     return probe.eval()
 
 
-def fit_reader(tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int) -> TokenReader:
-    """Trains the probe with a hidden layer by AdamW on the loss of the families of labels, with one cycle of learning
-    rates.
-
-    Args:
-        tokens: The records' tokens from several starts, with standardised gain; each epoch takes the next of them.
-        labels: Probabilities of the statements, float32 (records, 76).
-        epochs: Number of epochs.
-        seed: Seed of weights and order.
-    """
-    torch.manual_seed(seed)
-    probe = TokenReader(tokens[0][0].shape[-1], labels.shape[1]).train()
-    optimizer = torch.optim.AdamW(probe.parameters(), weight_decay=0.1)
-    batches = -(-len(labels) // 256)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, epochs=epochs, steps_per_epoch=batches)
-    for epoch in tqdm(range(epochs), desc="probe with a hidden layer"):
-        inputs = tokens[epoch % len(tokens)]
-        for rows in torch.randperm(len(labels)).split(256):
-            loss = family_loss(probe(*(each[rows] for each in inputs)), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return probe.eval()
-
-
 @torch.no_grad()
 def probabilities(probe: nn.Module, *inputs: torch.Tensor) -> np.ndarray:
-    """Probabilities of all classes, (records, 76)."""
+    """Returns the probabilities of all classes, float64 (records, 76)."""
     return torch.cat([probe(*part) for part in zip(*(each.split(512) for each in inputs))]).double().sigmoid().numpy()
-
-
-class LinearProbes:
-    """The two linear probes on the sum of all levels: on their mean over time, and on a weighted mean.
-
-    Args:
-        tokens: What `latents` gives for the records to train on.
-        labels: Statements of the records, float32 (records, 76).
-        epochs: Number of epochs of the attention probe.
-        seed: Seed of the order.
-    """
-
-    def __init__(self, tokens: Tokens, labels: torch.Tensor, epochs: int, seed: int):
-        core, others, gain = tokens
-        states = core + others
-        pooled = torch.cat([states.float().mean(1), gain], 1)
-        self.pooled_centre, self.pooled_scale = pooled.mean(0), pooled.std(0) + 1e-6
-        mean = (pooled - self.pooled_centre) / self.pooled_scale
-        self.linear = fit_probe(mean, labels)
-        # One scale for all latents, so that attention compares like with like.
-        self.centre, self.scale = states.float().mean((0, 1)), states.float().std((0, 1)) + 1e-6
-        states = ((states.float() - self.centre) / self.scale).half()
-        relative = self.scale / self.pooled_scale[:-1]
-        self.attention = fit_attention(self.linear, relative, states, mean[:, -1:], labels, epochs, seed)
-
-    def __call__(self, tokens: tuple[torch.Tensor, ...]) -> dict[str, np.ndarray]:
-        """Pooling -> probabilities of all classes for other records' tokens, (records, 76)."""
-        core, others, gain = tokens
-        mean = (torch.cat([(core + others).float().mean(1), gain], 1) - self.pooled_centre) / self.pooled_scale
-        states = (((core + others).float() - self.centre) / self.scale).half()
-        return {
-            "mean": probabilities(self.linear, mean),
-            "attention": probabilities(self.attention, states, mean[:, -1:]),
-        }
-
-
-class HiddenProbe:
-    """The probe with a hidden layer.
-
-    Args:
-        tokens: What `latents` gives for the records to train on, from several starts.
-        labels: Probabilities of the statements, float32 (records, 76).
-        epochs: Number of epochs.
-        seed: Seed of weights and order.
-    """
-
-    def __init__(self, tokens: Sequence[Tokens], labels: torch.Tensor, epochs: int, seed: int):
-        gains = tokens[0][2]
-        self.centre, self.scale = gains.mean(), gains.std() + 1e-6
-        self.reader = fit_reader([self._standardised(each) for each in tokens], labels, epochs, seed)
-
-    def _standardised(self, tokens: Tokens) -> Tokens:
-        core, others, gain = tokens
-        return core, others, (gain - self.centre) / self.scale
-
-    def __call__(self, tokens: Tokens) -> np.ndarray:
-        """Probabilities of all classes for other records' tokens, (records, 76)."""
-        return probabilities(self.reader, *self._standardised(tokens))
-
-    @torch.no_grad()
-    def milliseconds(self, model: BeatModel, signals: torch.Tensor) -> float:
-        """Median time from the codes of records to their statements, for each of the signals (B, 12, n) in mV."""
-        codes, times = model.encode(signals), []
-        for _ in range(50):
-            started = time.perf_counter()
-            core = model.quantizer.levels[0].decode(codes.codes[:, 0])
-            others = model.quantizer.decode(codes.codes) - core
-            self.reader(*self._standardised((core, others, codes.gain.log()[:, None])))
-            times.append(time.perf_counter() - started)
-        return 1000 * float(np.median(times)) / len(signals)
-
-
-def untrained(config: BeatConfig, train: PTBXL, seed: int) -> BeatModel:
-    """A Beat of random weights with codebooks by k-means: of random codebooks, only one code would be in use."""
-    torch.manual_seed(seed)
-    model = BeatModel(config).train()
-    model(train.signals(0, 256))
-    return model.eval()
-
-
-def rows_of_model(
-    name: str, model: BeatModel | TrainedVariant, train: PTBXL, test: PTBXL, args: argparse.Namespace
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Probes a model. Yields the words of its rows, and the probabilities of the test records, (records, 76)."""
-    given = given_statements(train)
-    hard = torch.from_numpy(given).float()
-    soft = torch.from_numpy(soft_labels(given, [row["ecg_id"] for row in train.rows], args.soft_labels))
-    shifts = np.linspace(0, train.signals(0, 1).shape[-1] // 4, args.starts, endpoint=False).astype(int).tolist()
-
-    def train_hidden(names: Sequence[str]) -> HiddenProbe:
-        tokens = [latents(model, train, names, args.seed + turn, shift) for turn, shift in enumerate(shifts)]
-        return HiddenProbe(tokens, soft, args.hidden_epochs, args.seed)
-
-    tested = latents(model, test)
-    for pooling, values in LinearProbes(latents(model, train), hard, args.epochs, args.seed)(tested).items():
-        yield name, pooling, values
-    probe = train_hidden(["12 leads"])
-    yield name, "attention, hidden layer", probe(tested)
-    if isinstance(model, BeatModel):
-        for count in (1, 64):
-            cost = probe.milliseconds(model, test.signals(0, count))
-            tqdm.write(f"{name}, from codes to statements: {cost:.2f} ms an ECG of {count}", sys.stderr)
-    if args.leads:
-        mixed = train_hidden(list(PATTERNS))
-        yield f"{name}, 12 leads", "attention, hidden layer, all patterns", mixed(tested)
-    for leads in args.leads:
-        tested, alone = latents(model, test, [leads]), train_hidden([leads])
-        for trained, probe in (("this alone", alone), ("all patterns", mixed)):
-            yield f"{name}, {leads}", f"attention, hidden layer, {trained}", probe(tested)
 
 
 def main(argv: list[str] | None = None) -> None:

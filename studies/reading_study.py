@@ -1,14 +1,14 @@
-"""Compares encoders of Beat by how well they read statements: each is trained for these alone, without codes and
+"""Compares encoders of Beat by how well they read statements: each is trained for statements alone, without codes and
 decoder, and scored on fold 9.
 
     python -m heartcare.studies.reading_study --ptbxl PTBXL_FOLDER --soft-labels training/soft_labels.safetensors --bf16
     python -m heartcare.studies.reading_study --ptbxl PTBXL_FOLDER --only stem jepa --steps 4000
 
 Each encoder is trained from random weights on folds 1-8, all with the same windows of 5 s in the same order, the same
-steps and seed; a head pools its states before quantization, and the whole records of fold 9 are scored. `jepa` first
-has as many steps without labels: from a window with most of its patches hidden it predicts the states that a moving
-average of itself has of the whole window (JEPA, Assran et al., 2023). Prints a Markdown table: macro AUC, parameters of
-the encoder, and its time for 32 windows on one thread.
+steps and seed; a head pools its states before quantization, and the whole records of fold 9 are scored. `jepa` has the
+same number of steps without labels before: from a window with most of its patches hidden, it predicts the states that a
+moving average of itself gives the whole window (JEPA, Assran et al., 2023). Prints a Markdown table: macro AUC,
+parameters of the encoder, and its time for 32 windows on one thread.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from heartcare.training.ptbxl import PTBXL
 from heartcare.training.statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
 from heartcare.training.teacher import moving_average
 
-# Name -> what the encoder is, and its settings in `BeatConfig`.
+# Name -> description of the encoder, and its settings in `BeatConfig`.
 ENCODERS: dict[str, tuple[str, dict]] = {
     "plain": ("two layers, patches and queries in both", {}),
     "late": ("one layer of patches, one in which the queries read them", {"num_patch_layers": 1}),
@@ -64,40 +64,25 @@ class Reader(nn.Module):
         self.beat.decoder, self.beat.quantizer = nn.Identity(), nn.Identity()
         self.head = AttentionPooling(config.hidden_size, classes)
 
-    def states(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Signals (B, 12, n) in mV, and a bool mask of their samples (B, n) -> states (B, N, D) and gain (B, 1)."""
-        segments = self.beat.segment(x, mask)
-        states = self.beat.encoder(*segments.encoder_inputs).float()
-        return states.reshape(len(x), -1, states.shape[-1]), segments.gain[:, None]
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Signals (B, 12, n) in mV -> logits (B, classes)."""
         states, gain = self.states(x)
         return self.head(states, gain.log())
 
+    def states(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the states (B, N, D) and the gain (B, 1) in mV of signals.
 
-def windows(data: PTBXL, batch_size: int, seed: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Yields rows of `data` in random order, again and again, and a random window of 5 s of each in mV."""
-    rng, size = np.random.default_rng(seed), min(batch_size, len(data))
-    while True:
-        order = rng.permutation(len(data))
-        for start in range(0, len(order) - size + 1, size):
-            rows = order[start : start + size]
-            places = rng.integers(0, 501, size)
-            yield rows, torch.from_numpy(np.stack([data.signal(i)[:, p : p + 500] for i, p in zip(rows, places)]))
-
-
-def hidden_patches(batch: int, config: BeatConfig, rng: np.random.Generator) -> torch.Tensor:
-    """Draws what a context does not see, two thirds of the time in stretches of three latents: bool (batch, queries),
-    True where a latent is hidden.
-    """
-    m = config.num_queries
-    starts = rng.random((batch, -(-m // 3))) < 2 / 3
-    return torch.from_numpy(np.repeat(starts, 3, axis=1)[:, :m])
+        Args:
+            x: Signals in mV, (B, 12, n).
+            mask: bool (B, n), True for the samples that are seen; all by default.
+        """
+        segments = self.beat.segment(x, mask)
+        states = self.beat.encoder(*segments.encoder_inputs).float()
+        return states.reshape(len(x), -1, states.shape[-1]), segments.gain[:, None]
 
 
 def learn_without_labels(reader: Reader, data: PTBXL, args: argparse.Namespace) -> None:
-    """Trains the encoder to predict, from a part of a window, the states that its moving average has of the whole."""
+    """Trains the encoder to predict, from a part of a window, the states that its moving average gives the whole."""
     config, rng = reader.beat.config, np.random.default_rng(args.seed)
     average = AveragedModel(reader, avg_fn=moving_average)
     width = config.hidden_size
@@ -119,6 +104,26 @@ def learn_without_labels(reader: Reader, data: PTBXL, args: argparse.Namespace) 
         average.update_parameters(reader)
 
 
+def windows(data: PTBXL, batch_size: int, seed: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Yields rows of `data` in random order, again and again, and a random window of 5 s of each in mV."""
+    rng, size = np.random.default_rng(seed), min(batch_size, len(data))
+    while True:
+        order = rng.permutation(len(data))
+        for start in range(0, len(order) - size + 1, size):
+            rows = order[start : start + size]
+            places = rng.integers(0, 501, size)
+            yield rows, torch.from_numpy(np.stack([data.signal(i)[:, p : p + 500] for i, p in zip(rows, places)]))
+
+
+def hidden_patches(batch: int, config: BeatConfig, rng: np.random.Generator) -> torch.Tensor:
+    """Draws the latents that a context does not see, two thirds of all, in stretches of three: bool (batch, queries),
+    True where a latent is hidden.
+    """
+    m = config.num_queries
+    starts = rng.random((batch, -(-m // 3))) < 2 / 3
+    return torch.from_numpy(np.repeat(starts, 3, axis=1)[:, :m])
+
+
 def learn_statements(reader: Reader, data: PTBXL, labels: torch.Tensor, args: argparse.Namespace) -> None:
     """Trains encoder and head on the statements of augmented windows."""
     optimizer, schedule = muon_with_cosine_schedule(reader, 200, args.steps)
@@ -137,14 +142,14 @@ def learn_statements(reader: Reader, data: PTBXL, labels: torch.Tensor, args: ar
 
 @torch.no_grad()
 def macro_auc(reader: Reader, data: PTBXL) -> dict[str, float | None]:
-    """Macro AUC of each label set on whole records."""
+    """Returns the macro AUC of each label set on whole records."""
     logits = [reader(data.signals(start, start + 64)) for start in range(0, len(data), 64)]
     return macro_auc_of_sets(given_statements(data), torch.cat(logits).numpy())
 
 
 @torch.no_grad()
 def milliseconds(reader: Reader) -> float:
-    """Time of the encoder for 32 windows on one thread, the least of 20."""
+    """Returns the time of the encoder for 32 windows on one thread in ms, the shortest of 20."""
     threads, x = torch.get_num_threads(), 0.2 * torch.randn(32, 12, 500)
     torch.set_num_threads(1)
     choose_attention(reader.beat, bf16=False)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium, which the tests of what is looked at drive."""
+    """Starts a Chromium, for the tests of pages."""
     sync_api = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome")
     if (path := next((found for name in names if (found := shutil.which(name))), None)) is None:
@@ -53,13 +53,13 @@ def browser():
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository's folder."""
+    """Returns the repository's folder."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real ECGs: `HEARTCARE_DATA`, or ../shared/data beside the repository."""
+    """Returns the folder with real ECGs: `HEARTCARE_DATA`, or ../shared/data beside the repository."""
     if not REAL_ECGS.is_dir():
         pytest.skip(
             f"no real ECGs in {REAL_ECGS}: set the environment variable HEARTCARE_DATA to a folder that has them"
@@ -69,13 +69,13 @@ def shared() -> Path:
 
 @pytest.fixture
 def ecg():
-    """Ten seconds of sinus rhythm at 500 Hz."""
+    """Simulates ten seconds of sinus rhythm at 500 Hz."""
     return simulate_ecg("SR", "NORM", noise_mv=0.005, seed=5)
 
 
 @pytest.fixture(scope="session")
 def three_ecgs(processor) -> torch.Tensor:
-    """The tensor that `signals` copies."""
+    """Returns the tensor that `signals` copies."""
     rhythms = (("SR", "NORM"), ("AFIB", "NORM"), ("SBRAD", "LVH"))
     ecgs = [simulate_ecg(*each, seed=i).signal for i, each in enumerate(rhythms)]
     return processor.feature_extractor(ecgs, sampling_rate=500, units="mV", return_tensors="pt")["input_values"]
@@ -83,25 +83,25 @@ def three_ecgs(processor) -> torch.Tensor:
 
 @pytest.fixture
 def signals(three_ecgs) -> torch.Tensor:
-    """Three ECGs as Beat takes them, (3, 12, 1000) mV at 100 Hz."""
+    """Returns three ECGs as Beat takes them, (3, 12, 1000) mV at 100 Hz."""
     return three_ecgs.clone()
 
 
 @pytest.fixture(scope="session")
 def beat() -> BeatModel:
-    """The trained Beat of this repository."""
+    """Loads the trained Beat of this repository."""
     return BeatModel.from_pretrained(ROOT).eval()
 
 
 @pytest.fixture(scope="session")
 def model() -> HeartcareForConditionalGeneration:
-    """The trained model of this repository."""
+    """Loads the trained model of this repository."""
     return HeartcareForConditionalGeneration.from_pretrained(ROOT).eval()
 
 
 @pytest.fixture
 def speaking(model, monkeypatch) -> None:
-    """The trained model without its reader of questions, so that its language model writes reports."""
+    """Returns the trained model without its reader of questions, so that its language model writes reports."""
     monkeypatch.setattr(model.config, "asked", None)
 
 
@@ -112,7 +112,7 @@ def processor() -> HeartcareProcessor:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """A whole repository of random weights, a fraction of the default's size, built out of backbones."""
+    """Builds a whole repository of random weights, a fraction of the default's size, out of backbones."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = HeartcareProcessor.from_pretrained(ROOT).tokenizer
@@ -164,19 +164,19 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_folder) -> HeartcareForConditionalGeneration:
-    """The model that `tiny` copies."""
+    """Loads the model that `tiny` copies."""
     return HeartcareForConditionalGeneration.from_pretrained(tiny_folder).eval()
 
 
 @pytest.fixture
 def tiny(tiny_model) -> HeartcareForConditionalGeneration:
-    """The small model of random weights, which a test may change."""
+    """Returns the small model of random weights, which a test may change."""
     return copy.deepcopy(tiny_model)
 
 
 @pytest.fixture
 def ask(processor):
-    """(question, ecgs, images) -> inputs of the model for one prompt."""
+    """Returns a function of (question, ecgs, images) that makes inputs of the model for one prompt."""
 
     def inputs(question="What is the rhythm?", ecgs=(), images=(), processor=processor, **kwargs):
         content = [{"type": "ecg", "ecg": e.signal, "sampling_rate": e.sampling_rate, "units": "mV"} for e in ecgs]
@@ -190,7 +190,7 @@ def ask(processor):
 
 @pytest.fixture(scope="session")
 def ptbxl_folder(tmp_path_factory) -> Path:
-    """Simulated records in PTB-XL's official layout: 40 patients over ten folds."""
+    """Writes simulated records in PTB-XL's official layout: 40 patients over ten folds."""
     folder = tmp_path_factory.mktemp("ptbxl")
     kinds = [("SR", "NORM"), ("AFIB", "LVH"), ("SBRAD", "IMI"), ("STACH", "CLBBB"), ("SR", "LOWT")]
     with open(folder / "ptbxl_database.csv", "w", newline="") as file:
@@ -206,7 +206,9 @@ def ptbxl_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(ptbxl_folder, tmp_path_factory) -> Path:
-    """The forty simulated records as HeartAgent builds them, in shards of eight. Tests that change it copy it first."""
+    """Builds the forty simulated records by HeartAgent, in shards of eight. Tests that change the data set copy it
+    first.
+    """
     folder = tmp_path_factory.mktemp("built")
     with mock.patch.object(build_module, "UNIT_RECORDS", 8):
         build_module.build(ptbxl_folder, folder, build_module.Settings(), progress=False)
@@ -215,8 +217,8 @@ def built(ptbxl_folder, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def llm_server():
-    """(url, requests): an OpenAI-compatible server. The model "good" rephrases well, "wrong" changes the findings,
-    "second" is good at the second try.
+    """Yields (url, requests) of an OpenAI-compatible server. The model "good" rephrases well, "wrong" changes the
+    findings, "second" is good at the second try.
     """
     asked = []
 
@@ -247,8 +249,8 @@ def llm_server():
 
 @pytest.fixture
 def judge_server():
-    """(url, replies, requests): an OpenAI-compatible server that gives one reply after the other; "error" is a failure
-    of the server. A reply may be a function of the request.
+    """Yields (url, replies, requests) of an OpenAI-compatible server that gives one reply after the other; "error" is a
+    failure of the server. A reply may be a function of the request.
     """
     replies, asked = [], []
 

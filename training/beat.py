@@ -38,9 +38,59 @@ from .statement_labels import family_loss, given_statements, macro_auc_of_sets, 
 from .windows import BeatWindows
 
 
+def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
+    """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
+    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
+    windows = []
+    for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
+        ids = [row.get("ecg_id", "") for row in data.rows]
+        labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
+        windows.append(BeatWindows(data, config, augment, args.seed, labels))
+    return windows
+
+
+def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
+    """Gives a new Beat the weights of a trained one.
+
+    Returns:
+        Names of the weights of the trained one that have no place in the new one, or another shape there.
+    """
+    trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
+    given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
+    own, own_places = beat.state_dict(), places(beat)
+    fitting = {
+        name: given[place]
+        for name, place in own_places.items()
+        if place in given and given[place].shape == own[name].shape
+    }
+    beat.load_state_dict(own | fitting)
+    taken = {own_places[name] for name in fitting}
+    return [name for name, place in places(trained).items() if place not in taken]
+
+
+def places(beat: BeatModel) -> dict[str, str]:
+    """Returns name of each weight -> its name in any Beat: there, the layers of the encoder have one numbering, whether
+    they are patch layers or not, and the levels for shape one that leaves out the core levels.
+    """
+    patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
+
+    def place(name: str) -> str:
+        for prefix, shared, shift in (
+            ("encoder.patch_layers.", "encoder.transformer.layers.", 0),
+            ("encoder.transformer.layers.", "encoder.transformer.layers.", patch_layers),
+            ("quantizer.levels.", "quantizer.levels.", -core_levels),
+        ):
+            if name.startswith(prefix):
+                number, rest = name.removeprefix(prefix).split(".", 1)
+                return f"{shared}{int(number) + shift}.{rest}"
+        return name
+
+    return {name: place(name) for name in beat.state_dict()}
+
+
 class BeatWithStatementHead(nn.Module):
-    """Beat with a head that reads statements from its codes. The core level learns to say what the others do not, which
-    learn the shape alone.
+    """Beat with a head that reads statements from its codes. Only the core level learns from the statements; the other
+    levels learn the shape alone.
 
     The codec learns from windows as they are. The statements are learnt from the same windows once more, or from 2.5 s
     of them, with another gain, baseline and noise, and mixed with each other in half of the batches.
@@ -59,7 +109,7 @@ class BeatWithStatementHead(nn.Module):
     def forward(
         self, statements: torch.Tensor | None = None, statement_mask: torch.Tensor | None = None, **inputs: torch.Tensor
     ) -> BeatOutput:
-        """As `BeatModel.forward`; statements add `statement_loss` to the loss.
+        """Runs `BeatModel.forward`; where statements are given, `statement_loss` is part of the loss.
 
         Args:
             statements: float32 (B, statements), probability of each statement.
@@ -110,7 +160,7 @@ class BeatTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs: Any
     ) -> torch.Tensor | tuple[torch.Tensor, BeatOutput]:
-        """As the Trainer's."""
+        """Returns the model's loss, and logs its parts and the codebooks' health in the steps that the Trainer logs."""
         outputs = model(**inputs)
         if model.training and self.state.global_step % self.args.logging_steps == 0:
             levels = enumerate(zip(outputs.codebook_usage, outputs.codebook_perplexity), 1)
@@ -123,43 +173,6 @@ class BeatTrainer(Trainer):
             prd = 100 * outputs.recon_loss.sqrt().item()
             self.log({"prd_percent": prd, "pred_mse": outputs.pred_loss.item(), **parts, **health})
         return (outputs.loss, outputs) if return_outputs else outputs.loss
-
-
-def places(beat: BeatModel) -> dict[str, str]:
-    """Returns, for the name of each weight, its place in any Beat: layers of the encoder are numbered from the first
-    one on, and levels for shape without a core level of its own.
-    """
-    patch_layers, core_levels = beat.config.num_patch_layers, beat.quantizer.num_core_levels
-
-    def place(name: str) -> str:
-        for prefix, shared, shift in (
-            ("encoder.patch_layers.", "encoder.transformer.layers.", 0),
-            ("encoder.transformer.layers.", "encoder.transformer.layers.", patch_layers),
-            ("quantizer.levels.", "quantizer.levels.", -core_levels),
-        ):
-            if name.startswith(prefix):
-                number, rest = name.removeprefix(prefix).split(".", 1)
-                return f"{shared}{int(number) + shift}.{rest}"
-        return name
-
-    return {name: place(name) for name in beat.state_dict()}
-
-
-def start_from(beat: BeatModel, folder: str | Path) -> list[str]:
-    """Gives a new Beat the weights of a trained one.
-
-    Returns:
-        Names of the weights of the trained one that have no place in the new one, or another shape there.
-    """
-    trained = BeatModel.from_pretrained(folder, dtype=torch.float32)
-    given = {place: trained.state_dict()[name] for name, place in places(trained).items()}
-    own, found = beat.state_dict(), places(beat)
-    fitting = {
-        name: given[place] for name, place in found.items() if place in given and given[place].shape == own[name].shape
-    }
-    beat.load_state_dict(own | fitting)
-    taken = {found[name] for name in fitting}
-    return [name for name, place in places(trained).items() if place not in taken]
 
 
 @torch.no_grad()
@@ -184,17 +197,6 @@ def evaluate(model: BeatWithStatementHead, data: PTBXL, batch_size: int = 128) -
         if logits:
             table[name] |= macro_auc_of_sets(truth, torch.cat(logits).numpy())
     return table
-
-
-def read_windows(args: argparse.Namespace, config: BeatConfig) -> list[BeatWindows]:
-    """Reads the records to train on, with augmentation, and those of fold 9 to evaluate."""
-    train, validation = (PTBXL(args.ptbxl, folds, args.cache) for folds in (range(1, 9), [9]))
-    windows = []
-    for data, augment in ((WithSimulated(train, args.simulated), True), (validation, False)):
-        ids = [row.get("ecg_id", "") for row in data.rows]
-        labels = soft_labels(given_statements(data), ids, args.soft_labels) if args.soft_labels else None
-        windows.append(BeatWindows(data, config, augment, args.seed, labels))
-    return windows
 
 
 def main(argv: list[str] | None = None) -> None:

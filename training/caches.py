@@ -1,4 +1,6 @@
-"""Files of what was computed once: named by all that it was computed from, and never broken by an interrupted run."""
+"""Files of results that are computed once: their names tell all that they were computed from, and an interrupted run
+never leaves a broken one.
+"""
 
 import os
 import zlib
@@ -30,7 +32,7 @@ MEASURING = (
 
 
 def checksum(parts: Iterable[bytes | np.ndarray]) -> str:
-    """Returns a hash of bytes and arrays, so that what is made of other ones has another name."""
+    """Returns a hash of bytes and arrays, so that a file made from others gets another name."""
     key = 0
     for part in parts:
         key = zlib.crc32(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part, key)

@@ -25,6 +25,19 @@ STEP = 28  # uV
 INDEPENDENT = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]
 
 
+def pack(args: argparse.Namespace) -> None:
+    """Writes both files."""
+    data = PTBXL(args.ptbxl, args.folds, args.cache, args.limit)
+    args.output.mkdir(parents=True, exist_ok=True)
+    half = -(-len(data) // 2)
+    for part, rows in enumerate((range(half), range(half, len(data))), 1):
+        signals = np.stack([data.microvolts(i) for i in rows])
+        table = [data.rows[i] | {"scp_codes": repr(data.rows[i]["scp_codes"])} for i in rows]
+        path = args.output / f"ptbxl_{part}.xz"
+        path.write_bytes(compress(signals, table))
+        print(f"{path}: {len(rows)} records, {path.stat().st_size / 1e6:.1f} MB")
+
+
 def compress(signals: np.ndarray, table: list[dict[str, str]]) -> bytes:
     """Compresses records, each with its row of the table.
 
@@ -46,35 +59,6 @@ def compress(signals: np.ndarray, table: list[dict[str, str]]) -> bytes:
     return lzma.compress(sizes + header + b"".join(planes), preset=6)
 
 
-def decompress(data: bytes) -> tuple[np.ndarray, list[dict[str, str]]]:
-    """Returns what `compress` was given: int16 (records, 12, samples) in uV, rounded to steps, and the table. The other
-    four leads follow from I and II by Einthoven's and Goldberger's laws.
-    """
-    raw = lzma.decompress(data)
-    length, *shape = np.frombuffer(raw[:32], "<i8")
-    table = list(csv.DictReader(io.StringIO(raw[32 : 32 + length].decode())))
-    low, high = np.frombuffer(raw, np.uint8, offset=32 + int(length)).reshape(2, *shape).astype(np.uint16)
-    unsigned = low | high << 8
-    changes = (unsigned >> 1).astype(np.int16) ^ -(unsigned & 1).astype(np.int16)
-    steps = np.cumsum(changes, axis=2, dtype=np.int32) * STEP
-    one, two, chest = steps[:, :1], steps[:, 1:2], steps[:, 2:]
-    limb = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
-    return np.concatenate([*limb, chest], axis=1).clip(-32767, 32767).astype(np.int16), table
-
-
-def pack(args: argparse.Namespace) -> None:
-    """Writes both files."""
-    data = PTBXL(args.ptbxl, args.folds, args.cache, args.limit)
-    args.output.mkdir(parents=True, exist_ok=True)
-    half = -(-len(data) // 2)
-    for part, rows in enumerate((range(half), range(half, len(data))), 1):
-        signals = np.stack([data.microvolts(i) for i in rows])
-        table = [data.rows[i] | {"scp_codes": repr(data.rows[i]["scp_codes"])} for i in rows]
-        path = args.output / f"ptbxl_{part}.xz"
-        path.write_bytes(compress(signals, table))
-        print(f"{path}: {len(rows)} records, {path.stat().st_size / 1e6:.1f} MB")
-
-
 def unpack(args: argparse.Namespace) -> None:
     """Writes the table and the cache of cleaned signals."""
     parts = [decompress(path.read_bytes()) for path in sorted(args.parts.glob("ptbxl_*.xz"))]
@@ -90,6 +74,22 @@ def unpack(args: argparse.Namespace) -> None:
     signals, ids = cache_paths(args.cache)
     np.save(signals, np.concatenate([signal for signal, _ in parts]))
     np.save(ids, np.array([int(row["ecg_id"]) for row in table]))
+
+
+def decompress(data: bytes) -> tuple[np.ndarray, list[dict[str, str]]]:
+    """Returns what `compress` was given: int16 (records, 12, samples) in uV, rounded to steps, and the table. The other
+    four leads follow from I and II by Einthoven's and Goldberger's laws.
+    """
+    raw = lzma.decompress(data)
+    length, *shape = np.frombuffer(raw[:32], "<i8")
+    table = list(csv.DictReader(io.StringIO(raw[32 : 32 + length].decode())))
+    low, high = np.frombuffer(raw, np.uint8, offset=32 + int(length)).reshape(2, *shape).astype(np.uint16)
+    unsigned = low | high << 8
+    changes = (unsigned >> 1).astype(np.int16) ^ -(unsigned & 1).astype(np.int16)
+    steps = np.cumsum(changes, axis=2, dtype=np.int32) * STEP
+    one, two, chest = steps[:, :1], steps[:, 1:2], steps[:, 2:]
+    limb = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
+    return np.concatenate([*limb, chest], axis=1).clip(-32767, 32767).astype(np.int16), table
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -189,7 +189,8 @@ class HeartcareData:
         drawings: Settings by which the picture of each record was drawn; empty where there is none.
         tiles: uint8 (pictures, 12, height, width).
         slots: float16 (pictures, tiles * slots, width), after `encode_pictures`.
-        lines: Measured numbers of each record, as the prompt shows them, after `measure_signals`.
+        measured: Measurements of each record as plain values, after `measure_signals`.
+        lines: The same as the prompt shows them.
         numbers: The same as the model gets them, float32 (records, numbers), NaN for what could not be measured.
 
     Raises: `ValueError` for a split that the data set does not have.
@@ -221,6 +222,7 @@ class HeartcareData:
         self._read([folder / shard["name"] for shard in shards], records, pictures)
         self._signals, self.tiles = records.load() if records else (None, None)
         self._codes = self._gains = self.slots = None
+        self.measured: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.numbers = np.zeros((0, 0), np.float32)
 
@@ -315,19 +317,22 @@ class HeartcareData:
         self._codes, self._gains = (np.load(path, mmap_mode="r") for path in paths)
 
     def measure_signals(self, sampling_rate: float) -> None:
-        """Caches the measured numbers of every record, whose signals have this rate in Hz, as a line and as values."""
+        """Caches the measurements of every record, whose signals have this rate in Hz, as plain values and as the model
+        gets them.
+        """
         stem = f"{self._stem.name}_{measuring_code()}"
-        paths = [self._stem.with_name(f"{stem}_{name}") for name in ("lines.json", "numbers.npy")]
+        paths = [self._stem.with_name(f"{stem}_{name}") for name in ("measured.json", "numbers.npy")]
         if not paths[1].exists():
-            lines, numbers = [], []
+            measurements, numbers = [], []
             for record in tqdm(range(len(self)), desc="measuring"):
                 signal, lead_mask = self.cleaned(record)[:2]
-                measured = as_plain(measure_ecg(signal, sampling_rate, lead_mask))
-                lines.append(measurement_line(measured))
-                numbers.append(numbers_of(measured, *recorded_part(signal, lead_mask), sampling_rate))
-            write_whole(paths[0], json.dumps(lines))
+                measurements.append(as_plain(measure_ecg(signal, sampling_rate, lead_mask)))
+                part = recorded_part(signal, lead_mask)
+                numbers.append(numbers_of(measurements[-1], *part, sampling_rate))
+            write_whole(paths[0], json.dumps(measurements))
             write_whole(paths[1], np.stack(numbers))
-        self.lines = json.loads(paths[0].read_text(encoding="utf-8"))
+        self.measured = json.loads(paths[0].read_text(encoding="utf-8"))
+        self.lines = [measurement_line(each) for each in self.measured]
         self.numbers = np.load(paths[1])
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Parts that the training of Beat and of the ViT shares: options of the command line and of the Trainer."""
+"""Parts that the trainings of Beat and of the ViT share: options of the command line and of the Trainer."""
 
 import argparse
 from typing import Any

@@ -20,7 +20,7 @@ from .caches import checksum, fingerprint, measuring_code, write_whole
 from .lead_patterns import PATTERNS, whole
 from .ptbxl import PTBXL
 
-SHORTEST_SECONDS = 2.5  # of a window
+SHORTEST_SECONDS = 2.5  # length of the shortest window
 
 
 class View(NamedTuple):
@@ -58,8 +58,8 @@ KINDS = {"whole": whole, "leads": random_pattern, "window": random_window}
 
 
 class Views:
-    """Views of some records, read by one Beat. Each is made once and kept in a folder, under a name that tells of what
-    it was made: signals, leads that are shown, and Beat's weights or the code that measures.
+    """Views of some records, read by one Beat. Each is made once and kept in a folder, under a name that is computed
+    from the signals, from the leads that are shown, and from Beat's weights or the code that measures.
 
     Args:
         beat: The tokenizer.
@@ -79,9 +79,9 @@ class Views:
 
         Args:
             kind: One of `KINDS`.
-            seed: Seed of what is shown.
-            shift: Number of samples by which the first half of a record is read later, and the second half earlier: the
-                heart is the same, and the codes differ.
+            seed: Seed of the leads and stretches that are shown.
+            shift: Number of samples. The first half of a record is read that much later, and the second half that much
+                earlier: the heart is the same, and the codes differ.
         """
         samples, rng = self.data.signal(0).shape[1], np.random.default_rng((seed, list(KINDS).index(kind)))
         masks = [KINDS[kind](rng, samples) for _ in range(len(self.data))]
@@ -107,7 +107,7 @@ class Views:
 
     @torch.no_grad()
     def _encode(self, masks: list[np.ndarray], shift: int, batch_size: int = 64) -> np.ndarray:
-        """Encodes all records: a structured array (records,) with the fields `codes` and `gain`."""
+        """Encodes all records into a structured array (records,) with the fields `codes` and `gain`."""
         samples = self.data.signal(0).shape[1]
         half, shape = samples // 2, (self.beat.config.num_levels, self.beat.num_latents(samples))
         out = np.zeros(len(self.data), [("codes", np.int16, shape), ("gain", np.float32)])

@@ -11,7 +11,7 @@ sets are fitted on fold 9. Writes the whole model to --output, with the new head
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,38 +31,19 @@ from .finding_views import View, Views
 from .ptbxl import PTBXL
 from .statement_labels import family_loss, given_statements, macro_auc_of_sets, soft_labels
 
-# Answers that are no statements of SCP-ECG; their label is "topic:code".
+# Answers that PTB-XL's notes give, beside the statements of SCP-ECG; their label is "topic:code".
 NOTES = [(topic, code) for topic in ("axis", "stage", "noise", "ectopy") for code in TOPICS[topic]]
 NOTES.append(("waveform", NORMAL["waveform"][0]))
 LABELS: dict[str, str] = WORDING | {f"{topic}:{code}": TOPICS[topic][code] for topic, code in NOTES}
-WITHOUT_NUMBERS = 0.15  # of the records of a batch are read without their numbers
+WITHOUT_NUMBERS = 0.15  # share of the records of a batch that are read without their numbers
 BATCH = 256
 
 
-def answers_of_notes(records: Sequence[Labels]) -> np.ndarray:
-    """Returns the answers of the topics of notes, float32 (records, labels): 1 true, 0 false, NaN where the notes of a
-    record do not tell.
-    """
-    table = np.full((len(records), len(NOTES)), np.nan, np.float32)
-    for row, labels in zip(table, records):
-        for column, (topic, code) in enumerate(NOTES):
-            if answers := labels.answers(topic):
-                row[column] = code in answers
-            elif topic == "stage" and "MI" not in labels.superclasses():
-                row[column] = False
-    return table
-
-
-def notes_labels(data: PTBXL) -> np.ndarray:
-    """Returns the answers of the topics of notes of PTB-XL's records; see `answers_of_notes`."""
-    return answers_of_notes([Labels(record["scp_codes"], notes=record) for record in data.rows])
-
-
 class Reader:
-    """A head, and the codebooks that its inputs are looked up in.
+    """The head for findings, with the codebooks that give its inputs.
 
     Args:
-        model: The model that the head is of.
+        model: A model with a head for findings.
     """
 
     def __init__(self, model: HeartcareForConditionalGeneration):
@@ -86,20 +67,23 @@ class Reader:
         return torch.cat([self(view, rows) for rows in torch.arange(len(view.gain)).split(1024)])
 
 
-def standardize(head: FindingsHead, view: View) -> None:
-    """Sets the mean and the deviation by which the head standardizes numbers and gains."""
-    given = np.concatenate([view.numbers, np.log(view.gain)[:, None]], axis=1)
-    head.centre.copy_(torch.from_numpy(np.nanmean(given, axis=0)))
-    head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
+def notes_labels(data: PTBXL) -> np.ndarray:
+    """Returns `answers_of_notes` of PTB-XL's records."""
+    return answers_of_notes([Labels(record["scp_codes"], notes=record) for record in data.rows])
 
 
-def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
-    """Returns the loss of the families of statements and of the topics of notes, whose unknown answers do not count."""
-    known = ~notes.isnan()
-    losses = nn.functional.binary_cross_entropy_with_logits(
-        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
-    )
-    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
+def answers_of_notes(records: Sequence[Labels]) -> np.ndarray:
+    """Returns the answers in `NOTES`, float32 (records, labels): 1 true, 0 false, NaN where a record's notes do not
+    tell.
+    """
+    table = np.full((len(records), len(NOTES)), np.nan, np.float32)
+    for row, labels in zip(table, records):
+        for column, (topic, code) in enumerate(NOTES):
+            if answers := labels.answers(topic):
+                row[column] = code in answers
+            elif topic == "stage" and "MI" not in labels.superclasses():
+                row[column] = False
+    return table
 
 
 def train_head(
@@ -116,19 +100,59 @@ def train_head(
         rate: Highest learning rate.
     """
     standardize(reader.head, views[0])
-    reader.head.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(reader.head.parameters(), weight_decay=0.1)
-    batches = -(-len(statements) // BATCH)
+
+    def loss_of_batch(epoch: int, rows: torch.Tensor) -> torch.Tensor:
+        logits = reader(views[epoch % len(views)], rows, WITHOUT_NUMBERS)
+        return loss_of(logits, statements[rows], notes[rows])
+
+    train_by_one_cycle(reader.head, loss_of_batch, len(statements), epochs, rate)
+
+
+def standardize(head: FindingsHead, view: View) -> None:
+    """Sets the mean and the deviation by which the head standardizes numbers and gains."""
+    given = np.concatenate([view.numbers, np.log(view.gain)[:, None]], axis=1)
+    head.centre.copy_(torch.from_numpy(np.nanmean(given, axis=0)))
+    head.scale.copy_(torch.from_numpy(np.nanstd(given, axis=0) + 1e-6))
+
+
+def loss_of(logits: torch.Tensor, statements: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of the statements and of the notes; unknown notes do not count."""
+    known = ~notes.isnan()
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits[:, len(NAMES) :], notes.nan_to_num(0.0), reduction="none"
+    )
+    return family_loss(logits[:, : len(NAMES)], statements) + (losses * known).sum(1).mean()
+
+
+def train_by_one_cycle(
+    head: nn.Module,
+    loss_of_batch: Callable[[int, torch.Tensor], torch.Tensor],
+    records: int,
+    epochs: int,
+    rate: float,
+) -> None:
+    """Trains a head by AdamW with one cycle of learning rates, and freezes it.
+
+    Args:
+        head: The head.
+        loss_of_batch: Function of an epoch's number and of the numbers of some records, int64 (B,), that returns the
+            loss.
+        records: Number of records.
+        epochs: Number of epochs.
+        rate: Highest learning rate.
+    """
+    head.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.1)
+    batches = -(-records // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=batches)
-    for epoch in tqdm(range(epochs), desc="head for findings"):
-        view = views[epoch % len(views)]
-        for rows in torch.randperm(len(statements)).split(BATCH):
-            loss = loss_of(reader(view, rows, WITHOUT_NUMBERS), statements[rows], notes[rows])
+    for epoch in tqdm(range(epochs), desc=f"{type(head).__name__}, epochs"):
+        for rows in torch.randperm(records).split(BATCH):
+            loss = loss_of_batch(epoch, rows)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    reader.head.requires_grad_(False).eval()
+    head.requires_grad_(False).eval()
 
 
 def calibrate(reader: Reader, view: View, statements: np.ndarray, notes: np.ndarray) -> None:
@@ -149,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ptbxl", required=True)
-    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the head is of")
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that gets the head")
     parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=24)
@@ -164,9 +188,9 @@ def main(argv: list[str] | None = None) -> None:
     train, held_back = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
     views = Views(model.beat, train, args.cache)
     quarter = train.signal(0).shape[1] // 4
-    learnt = [views.view("whole", shift=shift) for shift in np.linspace(0, quarter, 5).astype(int)]
-    others = [views.view("leads", 0), views.view("window", 0), views.view("leads", 1)]
-    order = [view for pair in zip(learnt, [*others, None, None]) for view in pair if view is not None]
+    whole = [views.view("whole", shift=shift) for shift in np.linspace(0, quarter, 5).astype(int)]
+    leads, window, other_leads = views.view("leads", 0), views.view("window", 0), views.view("leads", 1)
+    order = [whole[0], leads, whole[1], window, whole[2], other_leads, whole[3], whole[4]]
     ids = [row["ecg_id"] for row in train.rows]
     statements = torch.from_numpy(soft_labels(given_statements(train), ids, args.soft_labels))
     reader = Reader(model)

@@ -51,29 +51,32 @@ DRY_RUN = {
 }
 
 
-def start_model(
-    recipe: Recipe, stage: str, output: Path
-) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
-    """Returns the model at the end of the stage before; for the first one, the model that the recipe describes."""
-    parts, before = recipe.model, recipe.before(stage)
-    start = str(output / before) if before and (output / before / "config.json").exists() else parts.start
-    options = {"dtype": getattr(torch, parts.dtype), "attn_implementation": parts.attention}
-    if start:
-        model = HeartcareForConditionalGeneration.from_pretrained(start, **options)
-        return model, HeartcareProcessor.from_pretrained(start)
-    backbones = {
-        "text": parts.text,
-        "vision": parts.vision,
-        "beat": parts.beat,
-        "image_slots_per_tile": parts.image_slots_per_tile,
-        "trust_remote_code": True,
-    }
-    model = HeartcareForConditionalGeneration.from_backbones(**backbones, **options)
-    processor = HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
-    if parts.heads:
-        model.take_heads(HeartcareForConditionalGeneration.from_pretrained(parts.heads, dtype=options["dtype"]))
-        processor.evidence_tokens = model.config.evidence_tokens
-    return model, processor
+def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> Trainer:
+    """Makes the Trainer of a stage, with model, data and optimizer."""
+    stage = recipe.stages[name]
+    arguments = training_arguments(stage, output / name, seed)
+    set_seed(seed)
+    model, processor = start_model(recipe, name, output)
+    # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
+    processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
+    packer = QuestionPacker(processor, stage.branches, stage.learn_questions, seed)
+    train, validation = read_data(recipe.data, stage, model, packer, arguments)
+    learner = freeze_and_adapt(model, stage)
+    optimizers = (None, None)
+    if stage.muon:
+        warmup, steps = arguments.get_warmup_steps(arguments.max_steps), arguments.max_steps
+        rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": stage.muon}
+        optimizers = muon_with_cosine_schedule(learner, warmup, steps, **rates, weight_decay=0.05)
+    return StatementTrainer(
+        model=learner,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=packer,
+        processing_class=processor,
+        optimizers=optimizers,
+        callbacks=[EarlyStoppingCallback(stage.patience)] if stage.patience else None,
+    )
 
 
 def training_arguments(stage: StageRecipe, output: Path, seed: int) -> TrainingArguments:
@@ -101,6 +104,31 @@ def training_arguments(stage: StageRecipe, output: Path, seed: int) -> TrainingA
         "label_names": ["labels"],
     }
     return TrainingArguments(**defaults | stage.training | fixed)
+
+
+def start_model(
+    recipe: Recipe, stage: str, output: Path
+) -> tuple[HeartcareForConditionalGeneration, HeartcareProcessor]:
+    """Returns the model at the end of the stage before; for the first one, the model that the recipe describes."""
+    parts, before = recipe.model, recipe.before(stage)
+    start = str(output / before) if before and (output / before / "config.json").exists() else parts.start
+    options = {"dtype": getattr(torch, parts.dtype), "attn_implementation": parts.attention}
+    if start:
+        model = HeartcareForConditionalGeneration.from_pretrained(start, **options)
+        return model, HeartcareProcessor.from_pretrained(start)
+    backbones = {
+        "text": parts.text,
+        "vision": parts.vision,
+        "beat": parts.beat,
+        "image_slots_per_tile": parts.image_slots_per_tile,
+        "trust_remote_code": True,
+    }
+    model = HeartcareForConditionalGeneration.from_backbones(**backbones, **options)
+    processor = HeartcareProcessor.from_backbones(**backbones, chat_template=parts.chat_template)
+    if parts.heads:
+        model.take_heads(HeartcareForConditionalGeneration.from_pretrained(parts.heads, dtype=options["dtype"]))
+        processor.evidence_tokens = model.config.evidence_tokens
+    return model, processor
 
 
 def read_data(
@@ -131,16 +159,16 @@ def read_data(
         train, validation = read("train", data.views), read("validation", 1)
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     length = min(VALIDATION_ITEMS, len(validation.groups))
-    given_questions = replace(stage, drill=0, probe_only=0)
+    given_questions = replace(stage, drill=0, spoken=0, probe_only=0)
     return (
-        ECGQuestions(train, stage, arguments.max_steps * batch, seed),
+        ECGQuestions(train, stage, arguments.max_steps * batch, seed, model.config.wordings),
         ECGQuestions(validation, given_questions, length, seed),
     )
 
 
 def freeze_and_adapt(model: HeartcareForConditionalGeneration, stage: StageRecipe) -> nn.Module:
-    """Freezes the parts that are not trained, and adds LoRA and the head for statements where the stage has them.
-    Frozen parameters need no gradient, so that DDP does not wait for one.
+    """Freezes the parts that are not trained, and adds LoRA and the head for statements where the stage has them. DDP
+    does not wait for gradients of frozen parameters.
 
     Raises: `ValueError` for a part that the model does not have.
     """
@@ -170,7 +198,7 @@ class StatementTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """As the Trainer's."""
+        """Computes the Trainer's loss, and adds that of the statements."""
         positions, statements = (inputs.pop(name, None) for name in ("probe_positions", "statements"))
         if positions is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -179,17 +207,6 @@ class StatementTrainer(Trainer):
         logits = self.accelerator.unwrap_model(model).statement_head(states)
         loss = loss + STATEMENT_WEIGHT * nn.functional.binary_cross_entropy_with_logits(logits, statements)
         return (loss, outputs) if return_outputs else loss
-
-
-class StepTimes(TrainerCallback):
-    """Notes when each step ends, in seconds of a clock."""
-
-    def __init__(self):
-        self.ends: list[float] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by the Trainer."""
-        self.ends.append(time.perf_counter())
 
 
 def dry_run(trainer: Trainer, steps: int) -> dict[str, float]:
@@ -214,32 +231,15 @@ def dry_run(trainer: Trainer, steps: int) -> dict[str, float]:
     return table
 
 
-def make_trainer(recipe: Recipe, name: str, output: Path, seed: int) -> StatementTrainer:
-    """Makes the Trainer of a stage, with model, data and optimizer."""
-    stage = recipe.stages[name]
-    arguments = training_arguments(stage, output / name, seed)
-    set_seed(seed)
-    model, processor = start_model(recipe, name, output)
-    # A prompt shows what the model has learnt to read, as words where no tokens of evidence tell it.
-    processor.write_measurements = stage.numbers > 0 and not processor.evidence_tokens
-    packer = QuestionPacker(processor, stage.branches, stage.learn_questions, seed)
-    train, validation = read_data(recipe.data, stage, model, packer, arguments)
-    learner = freeze_and_adapt(model, stage)
-    optimizers = (None, None)
-    if stage.muon:
-        warmup, steps = arguments.get_warmup_steps(arguments.max_steps), arguments.max_steps
-        rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": stage.muon}
-        optimizers = muon_with_cosine_schedule(learner, warmup, steps, **rates, weight_decay=0.05)
-    return StatementTrainer(
-        model=learner,
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=packer,
-        processing_class=processor,
-        optimizers=optimizers,
-        callbacks=[EarlyStoppingCallback(stage.patience)] if stage.patience else None,
-    )
+class StepTimes(TrainerCallback):
+    """Notes the time at which each step ends, in seconds of a clock without an origin."""
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Notes the time; the Trainer calls this after each step."""
+        self.ends.append(time.perf_counter())
 
 
 def save(trainer: StatementTrainer, model: nn.Module, stage: StageRecipe) -> None:
@@ -259,7 +259,7 @@ def save(trainer: StatementTrainer, model: nn.Module, stage: StageRecipe) -> Non
 
 
 def lora_matrices(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Returns the matrices of LoRA of a model of PEFT, under the names of the weights that they are of."""
+    """Returns the matrices of LoRA in a model of PEFT, under the names of the weights that they change."""
     return {
         name.removeprefix("base_model.model.").replace(".default", ""): parameter.detach().cpu().clone()
         for name, parameter in model.named_parameters()
@@ -268,7 +268,7 @@ def lora_matrices(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def scale_of(lora: dict[str, Any]) -> float:
-    """Returns the factor of LoRA's products, for its arguments in a recipe."""
+    """Returns the factor by which LoRA's products are added to the weights, from its arguments in a recipe."""
     return lora.get("lora_alpha", 8) / lora.get("r", 8)
 
 

@@ -1,5 +1,8 @@
 """The items that the whole model is trained on: recordings, pictures and pairs, each with some of its questions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -10,6 +13,7 @@ from .data import HeartcareData, RecordGroup
 from .drill import drill, drill_pair
 from .recipe import StageRecipe
 from .recordings import BeatTokens, ImageSlots, LeadTiles, Recording, TrainingItem
+from .voice import SpokenQuestions
 
 
 class ECGQuestions(torch.utils.data.Dataset):
@@ -20,10 +24,19 @@ class ECGQuestions(torch.utils.data.Dataset):
         stage: Kinds of items, and number of their questions.
         length: Number of items.
         seed: Seed of all choices.
+        wordings: Code of each statement that the model knows -> its words, where the stage has `spoken` questions.
     """
 
-    def __init__(self, data: HeartcareData, stage: StageRecipe, length: int, seed: int = 0):
+    def __init__(
+        self,
+        data: HeartcareData,
+        stage: StageRecipe,
+        length: int,
+        seed: int = 0,
+        wordings: Mapping[str, str] | None = None,
+    ):
         self.data, self.stage, self.length, self.seed = data, stage, length, seed
+        self.spoken = SpokenQuestions(wordings or {}) if stage.spoken else None
         self.kinds: dict[str, list[RecordGroup]] = {"signal": [], "image": [], "pair": []}
         for group in data.groups:
             kind = "pair" if len(group.records) > 1 else group.modality[0]
@@ -57,7 +70,18 @@ class ECGQuestions(torch.utils.data.Dataset):
             questions += drill_pair(*labels, questions, rng) if pair else drill(*labels, self.stage.drill, rng)
         number = self.stage.probe_only if self.single else 0
         probe_only = [self.probed_item(str(kind), rng) for kind in rng.choice([*self.single], number)] if number else []
-        return TrainingItem(questions, self.recordings(group, rng), probe_only)
+        recordings = self.recordings(group, rng)
+        if self.spoken and len(labels) == 1 and labels[0].statements:
+            measured = self.shown_measurements(group.records[0], recordings[0])
+            questions += self.spoken.about(labels[0], measured, self.stage.spoken, rng)
+        return TrainingItem(questions, recordings, probe_only)
+
+    def shown_measurements(self, record: int, recording: Recording) -> dict[str, Any] | None:
+        """The measurements of a record, where its recording comes with them and not with those of another one."""
+        is_shown = (
+            isinstance(recording, BeatTokens) and self.stage.numbers and recording.line == self.data.lines[record]
+        )
+        return self.data.measured[record] if is_shown else None
 
     def recordings(self, group: RecordGroup, rng: np.random.Generator) -> list[Recording]:
         """The recordings of a group: a random view of each signal, and slots or tiles of each picture."""

@@ -14,7 +14,7 @@ LIMB, CHEST = slice(0, 6), slice(6, 12)
 
 
 def whole(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """All leads, all the time: bool (12, samples)."""
+    """Returns all leads, all the time: bool (12, samples)."""
     return np.ones((12, samples), bool)
 
 
@@ -46,21 +46,21 @@ def leads_alone(*names: str) -> Pattern:
 
 
 def chest_leads_lost(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """All limb leads, and some of the chest leads: bool (12, samples)."""
+    """Returns all limb leads and some of the chest leads: bool (12, samples)."""
     shown = whole(rng, samples)
     shown[CHEST] = (rng.random(6) < rng.random())[:, None]
     return shown
 
 
 def random_leads(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Any leads, at least one: bool (12, samples)."""
+    """Returns random leads, at least one: bool (12, samples)."""
     kept = rng.random(12) < rng.choice([0.2, 0.5, 0.9])
     kept[rng.integers(12)] = True
     return np.repeat(kept[:, None], samples, axis=1)
 
 
 def electrodes_off(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """One to four leads are off for a while, each at a time of its own: bool (12, samples)."""
+    """Returns all leads but for one to four that are off for a while, each at its own time: bool (12, samples)."""
     shown = whole(rng, samples)
     for lead in rng.choice(12, rng.integers(1, 5), replace=False):
         start, stop = np.sort(rng.integers(0, samples + 1, 2))

@@ -45,48 +45,10 @@ BACKBONES = {  # as published
 }
 
 
-def peak_memory_gib() -> float | None:
-    """The largest resident memory of this process so far, in GiB; None where the system does not count it (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (GIB if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB on Linux
-
-
-def state_bytes(model: nn.Module, muon: bool = False) -> dict[str, float]:
-    """Bytes of a model in training: its weights, the gradients of the parameters that are trained, and for each of
-    those the optimizer's two numbers, or one by Muon.
-    """
-    trained = [each for each in model.parameters() if each.requires_grad]
-    weights = sum(each.numel() * each.element_size() for each in [*model.parameters(), *model.buffers()])
-    gradients = sum(each.numel() * each.element_size() for each in trained)
-    once = sum(each.numel() * each.element_size() for each in inner_matrices(model)) if muon else 0
-    return {"weights": weights, "gradients": gradients, "optimizer": 2 * gradients - once}
-
-
-def activation_bytes(config: PretrainedConfig, tokens: int, batch_size: int) -> float:
-    """Bytes of the language model's activations, in bfloat16 and with gradient checkpointing."""
-    layer = 10 * config.hidden_size + 3 * config.intermediate_size
-    states = 2 * (config.num_hidden_layers * config.hidden_size + layer)
-    return tokens * batch_size * (states + 3 * 4 * config.vocab_size)
-
-
-def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict[str, float]:
-    """Parameters and memory as `heartcare.training.heartcare --dry-run` prints them."""
-    return {
-        "parameters": sum(each.numel() for each in model.parameters()),
-        "parameters that learn": sum(each.numel() for each in model.parameters() if each.requires_grad),
-        **{f"GiB of {name}": round(value / GIB, 3) for name, value in state_bytes(model, muon).items()},
-        "processes": arguments.world_size,
-    }
-
-
 def shares_of_a_gpu(
     text: PretrainedConfig, tokens: int, batch_size: int, rank: int, gpus: list[int]
 ) -> dict[str, list[float]]:
-    """Bytes on each GPU, by way of training and number of GPUs, for a language model with SigLIP so400m.
+    """Returns way of training -> bytes on each GPU for each number of GPUs, for a language model with SigLIP so400m.
 
     Args:
         text: Configuration of the language model.
@@ -119,6 +81,46 @@ def shares_of_a_gpu(
             for n in gpus
         ]
         for way, (parts, sharded) in ways.items()
+    }
+
+
+def activation_bytes(config: PretrainedConfig, tokens: int, batch_size: int) -> float:
+    """Returns the bytes of the language model's activations, in bfloat16 and with gradient checkpointing."""
+    layer = 10 * config.hidden_size + 3 * config.intermediate_size
+    states = 2 * (config.num_hidden_layers * config.hidden_size + layer)
+    return tokens * batch_size * (states + 3 * 4 * config.vocab_size)
+
+
+def state_bytes(model: nn.Module, muon: bool = False) -> dict[str, float]:
+    """Returns the bytes of a model in training: its weights, the gradients of the trained parameters, and, for each
+    trained parameter, the optimizer's two numbers, or one by Muon.
+    """
+    trained = [each for each in model.parameters() if each.requires_grad]
+    weights = sum(each.numel() * each.element_size() for each in [*model.parameters(), *model.buffers()])
+    gradients = sum(each.numel() * each.element_size() for each in trained)
+    once = sum(each.numel() * each.element_size() for each in inner_matrices(model)) if muon else 0
+    return {"weights": weights, "gradients": gradients, "optimizer": 2 * gradients - once}
+
+
+def peak_memory_gib() -> float | None:
+    """Returns the largest resident memory of this process so far, in GiB; None where the system does not count it
+    (Windows).
+    """
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (GIB if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB on Linux
+
+
+def memory_table(model: nn.Module, arguments: TrainingArguments, muon: bool) -> dict[str, float]:
+    """Returns the parameters and the memory that `heartcare.training.heartcare --dry-run` prints."""
+    return {
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "parameters that learn": sum(each.numel() for each in model.parameters() if each.requires_grad),
+        **{f"GiB of {name}": round(value / GIB, 3) for name, value in state_bytes(model, muon).items()},
+        "processes": arguments.world_size,
     }
 
 

@@ -10,15 +10,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup
 
 
-def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """Returns the weights of the linear maps in the layers of Beat, of the language model and of the ViT, as far as
-    they need a gradient; not embeddings, heads and projectors.
+def muon_with_cosine_schedule(
+    model: nn.Module, warmup_steps: int, max_steps: int, **options: float
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """Returns the optimizer, made with `options`, and a cosine schedule with a linear warm-up: the `optimizers` of a
+    Trainer.
     """
-    return [
-        part.weight
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and "layers." in name and part.weight.requires_grad
-    ]
+    optimizer = MuonWithAdamW(model, **options)
+    return optimizer, get_cosine_schedule_with_warmup(optimizer, warmup_steps, max_steps)
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -76,11 +75,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self._share_groups()
 
 
-def muon_with_cosine_schedule(
-    model: nn.Module, warmup_steps: int, max_steps: int, **options: float
-) -> tuple[MuonWithAdamW, LRScheduler]:
-    """Returns the optimizer, made with `options`, and a cosine schedule with a linear warm-up: the `optimizers` of a
-    Trainer.
+def inner_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """Returns the weights of the linear maps in the layers of Beat, of the language model and of the ViT, as far as
+    they need a gradient; not embeddings, heads and projectors.
     """
-    optimizer = MuonWithAdamW(model, **options)
-    return optimizer, get_cosine_schedule_with_warmup(optimizer, warmup_steps, max_steps)
+    return [
+        part.weight
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear) and "layers." in name and part.weight.requires_grad
+    ]

@@ -17,7 +17,7 @@ from heartcare.processing_heartcare import HeartcareProcessor
 
 from .recordings import CONTENT_TYPE, BeatTokens, CleanedSignal, ImageSlots, LeadTiles, Recording, TrainingItem
 
-# Stand for question and answer while the chat template is rendered; of Unicode's private use area.
+# Characters of Unicode's private use area, which stand for question and answer while the chat template is rendered.
 QUESTION, ANSWER = "\ue000", "\ue001"
 LENGTH_STEP = 32  # tokens; the lengths of rows are multiples of it
 PLACEHOLDERS = [token for name, token in ECG_TOKENS.items() if name != "prediction_token"]
@@ -40,8 +40,12 @@ class PackedPrompt(NamedTuple):
 
 
 def fill_rows(lengths: list[int]) -> list[list[int]]:
-    """Places of items -> rows no longer than the longest item, the longest items first, each in the first row that has
-    room.
+    """Packs items into rows: the longest items first, each into the first row that has room for it.
+
+    Args:
+        lengths: Number of tokens of each item.
+
+    Returns: For each row, the places of its items in `lengths`; no row is longer than the longest item.
     """
     rows: list[list[int]] = []
     room: list[int] = []
@@ -62,21 +66,21 @@ class QuestionPacker:
     positions from the ECGs on, so that its answer has exactly the loss that it would have in a prompt of its own. The
     prompt is the processor's chat template, token by token; labels are -100 outside of its generation blocks.
 
-    Several items share a row of the batch, where there is room for them beside the longest; they do not see each other
-    either. With one question in each item, the batch is an ordinary one, an item a row, padded on the right, for
-    attention kernels that take no mask of four dimensions. Rows are padded to few lengths, since the memory that
-    libraries keep for one shape is not used for another.
+    Several short items share a row of the batch; they do not see each other either. With one question in each item, the
+    batch is an ordinary one, an item a row, padded on the right, for attention kernels that take no mask of four
+    dimensions. Rows are padded to few lengths, since the memory that libraries keep for one shape is not used for
+    another.
 
-    Where items have others that are only probed, the batch also has `probe_positions`, bool (rows, tokens), True at the
-    last token of each of those, and `statements`, float32 (probed items, statements) in their order.
+    Where items come with ECGs that are only probed, the batch also has `probe_positions`, bool (rows, tokens), True at
+    the last token of each of those ECGs, and `statements`, float32 (probed ECGs, statements) in the order of the rows.
 
     Args:
         processor: Its chat template must mark the assistant's words by {% generation %}.
         branches: Number of questions at most that share one prompt; others get another prompt about the same ECGs,
-            since the cost of attention grows with the square of a prompt, even where nothing is seen. No limit by
-            default.
-        learn_questions: Share of the questions whose own words are learnt, too, each time by chance.
-        seed: Seed of that choice.
+            since the cost of attention grows with the square of a prompt, masked or not. No limit by default.
+        learn_questions: Share of the questions whose own words are learnt as well as their answers, drawn anew for each
+            prompt.
+        seed: Seed of that draw.
     """
 
     def __init__(
@@ -128,12 +132,12 @@ class QuestionPacker:
         return inputs | self.recordings([recording for item in items for recording in item.recordings])
 
     def split(self, item: TrainingItem) -> list[TrainingItem]:
-        """Items about the same ECGs, each with at most `branches` of the questions."""
+        """Returns items about the same ECGs, each with at most `branches` of the questions."""
         parts = max(1, -(-len(item.questions) // self.branches)) if self.branches else 1
         return [replace(item, questions=item.questions[k::parts]) for k in range(parts)]
 
     def pack(self, item: TrainingItem) -> PackedPrompt:
-        """The prompt of an item, with a branch for each question."""
+        """Returns the prompt of an item, with a branch for each question."""
         head, middle, learnt, after = self.parts(tuple(CONTENT_TYPE[type(each)] for each in item.recordings))
         head = self.expand(head, item.recordings)
         # Number of characters up to the end of the last ECG or picture, which the branches share.
@@ -144,26 +148,26 @@ class QuestionPacker:
             ids = self.tokenizer(head[:shared], **options)["input_ids"]
             return PackedPrompt(ids, [-100] * len(ids), list(range(len(ids))), [0] * len(ids))
         texts = [head + q.question + middle + q.answer + learnt + after for q in item.questions]
-        answers = [len(head + q.question + middle) for q in item.questions]
-        ends = [start + len(q.answer + learnt) for start, q in zip(answers, item.questions)]
-        ends_of_questions = [len(head + q.question) for q in item.questions]
-        learnt_too = self.rng.random(len(item.questions)) < self.learn_questions
+        learns_question = self.rng.random(len(item.questions)) < self.learn_questions
         encoded = self.tokenizer(texts, return_offsets_mapping=True, **options)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
         # The placeholders are tokens of their own, so that all texts begin with the same tokens up to the last of them.
         common = next((i for i, (_, stop) in enumerate(offsets[0]) if stop > shared), 0) if shared else 0
         ids, branch, positions = lay_out(tokens[0][:common], [line[common:] for line in tokens])
         labels = [-100] * common
-        for line, spans, asked, start, end, too in zip(tokens, offsets, ends_of_questions, answers, ends, learnt_too):
-            labels += [
-                token if (start < stop and at < end) or (too and len(head) < stop <= asked) else -100
-                for token, (at, stop) in zip(line, spans)
-            ][common:]
+        for question, line, spans, with_question in zip(item.questions, tokens, offsets, learns_question):
+            question_end = len(head + question.question)
+            answer_start = question_end + len(middle)
+            answer_end = answer_start + len(question.answer + learnt)
+            for token, (start, stop) in list(zip(line, spans))[common:]:
+                is_answer = answer_start < stop and start < answer_end
+                is_learnt_question = with_question and len(head) < stop <= question_end
+                labels.append(token if is_answer or is_learnt_question else -100)
         return PackedPrompt(ids, labels, positions, branch)
 
     def parts(self, content: tuple[str, ...]) -> tuple[str, str, str, str]:
-        """The rendered template before the question, between question and answer, and after the answer: first what is
-        still learnt, then what is not.
+        """Returns the rendered template in four parts: before the question, between question and answer, and, after the
+        answer, the part that is learnt like the answer and the part that is not.
 
         Args:
             content: "ecg" or "image" for each recording, in their order.
@@ -196,8 +200,8 @@ class QuestionPacker:
         return head, middle, learnt, text[end:]
 
     def expand(self, text: str, recordings: Sequence[Recording]) -> str:
-        """Repeats each placeholder as often as its recording has tokens, and writes the measured numbers of a signal
-        behind them where the processor does so.
+        """Repeats each placeholder once for each token of its recording, and writes the measured numbers of a signal
+        behind it where the processor does so.
         """
         ecg, image = self.processor.ecg_token, self.processor.image_token
         signals = [each for each in recordings if CONTENT_TYPE[type(each)] == "ecg"]
@@ -208,7 +212,7 @@ class QuestionPacker:
         return first + "".join(each + part for each, part in zip(shown, others, strict=True))
 
     def num_tokens(self, recording: BeatTokens | CleanedSignal) -> int:
-        """Number of tokens of a signal in the prompt."""
+        """Returns the number of tokens of a signal in the prompt."""
         if isinstance(recording, BeatTokens):
             latents = recording.codes.shape[-1]
         else:
@@ -216,9 +220,9 @@ class QuestionPacker:
         return latents + self.processor.evidence_tokens
 
     def recordings(self, recordings: Sequence[Recording]) -> dict[str, torch.Tensor]:
-        """The model's inputs for the placeholders.
+        """Returns the model's inputs for the placeholders.
 
-        Raises: `ValueError` for signals, or pictures, of which some are encoded and some are not.
+        Raises: `ValueError` where some of the signals, or some of the pictures, are encoded and others are not.
         """
         kinds: dict[type, list[Recording]] = {}
         for recording in recordings:
@@ -231,8 +235,8 @@ class QuestionPacker:
         return {name: value for kind, values in kinds.items() for name, value in self._tensors[kind](values).items()}
 
     def codes_and_gains(self, tokens: list[BeatTokens]) -> dict[str, torch.Tensor]:
-        """`ecg_codes` int64 (ecgs, levels, latents), -1 on the left of shorter ones, `ecg_gain` float32 (ecgs,), and
-        `numbers`.
+        """Returns `ecg_codes` int64 (ecgs, levels, latents), -1 on the left of shorter ones, `ecg_gain` float32 (ecgs,)
+        in mV, and `numbers`.
         """
         longest = max(each.codes.shape[-1] for each in tokens)
         padded = [
@@ -243,12 +247,16 @@ class QuestionPacker:
         return inputs | self.numbers(tokens)
 
     def signals(self, signals: list[CleanedSignal]) -> dict[str, torch.Tensor]:
-        """`input_values`, `ecg_attention_mask` and `lead_mask`, as the feature extractor pads them, and `numbers`."""
+        """Returns `input_values`, `ecg_attention_mask` and `lead_mask`, as the feature extractor pads them, and
+        `numbers`.
+        """
         values, masks = [each.signal for each in signals], [each.lead_mask for each in signals]
         return dict(self.processor.feature_extractor.pad(values, masks, return_tensors="pt")) | self.numbers(signals)
 
     def numbers(self, signals: Sequence[BeatTokens | CleanedSignal]) -> dict[str, torch.Tensor]:
-        """`ecg_numbers` float32 (ecgs, numbers), NaN for a signal that comes without, where the model reads them."""
+        """Returns `ecg_numbers` float32 (ecgs, numbers), NaN for a signal that comes without them; nothing where the
+        model does not read numbers.
+        """
         if not self.processor.evidence_tokens:
             return {}
         unknown = np.full(len(NUMBERS), np.nan, np.float32)
@@ -256,12 +264,12 @@ class QuestionPacker:
         return {"ecg_numbers": torch.from_numpy(np.stack(rows))}
 
     def pixel_values(self, pictures: list[LeadTiles]) -> dict[str, torch.Tensor]:
-        """`pixel_values` float32 (pictures, 12, 3, height, width)."""
+        """Returns `pixel_values` float32 (pictures, 12, 3, height, width)."""
         image = self.processor.image_processor
         grey = torch.from_numpy(np.stack([tiles for (tiles,) in pictures])).float()
         grey = grey[:, :, None].expand(-1, -1, 3, -1, -1)
         return {"pixel_values": (grey / 255 - image.image_mean) / image.image_std}
 
     def image_slots(self, pictures: list[ImageSlots]) -> dict[str, torch.Tensor]:
-        """`image_slots` float16 (pictures, slots, width)."""
+        """Returns `image_slots` float16 (pictures, slots, width)."""
         return {"image_slots": torch.from_numpy(np.stack([slots for (slots,) in pictures]))}

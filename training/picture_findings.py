@@ -10,10 +10,10 @@ there. Writes the whole model to --output, with the new head in it.
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from heartcare.agent.statements import NAMES, truth
 from heartcare.findings_heartcare import PictureHead
@@ -22,11 +22,42 @@ from heartcare.processing_heartcare import HeartcareProcessor
 
 from .calibration import fit_calibrated
 from .data import HeartcareData
-from .findings import answers_of_notes, loss_of
+from .findings import answers_of_notes, loss_of, train_by_one_cycle
 from .packing import QuestionPacker
 from .statement_labels import macro_auc_of_sets, soft_labels
 
-BATCH = 256
+
+class LabelledPictures(NamedTuple):
+    """The pictures of one split.
+
+    Attributes:
+        slots: float16 (pictures, slots, width), as `HeartcareData.slots`.
+        statements: Cardiologists' statements, bool (pictures, 76).
+        notes: Answers in `NOTES`, float32 (pictures, labels), NaN where unknown.
+        ids: Id of the record of each picture.
+    """
+
+    slots: np.ndarray
+    statements: np.ndarray
+    notes: np.ndarray
+    ids: list[str]
+
+
+def read_pictures(
+    split: str, model: HeartcareForConditionalGeneration, processor: HeartcareProcessor, args: argparse.Namespace
+) -> LabelledPictures:
+    """Reads the pictures of a split, as the model's ViT sees them, and their labels.
+
+    Raises: `ValueError` for a split without pictures.
+    """
+    data = HeartcareData(args.data, split, args.cache, processor, args.pictures)
+    data.encode_pictures(model, QuestionPacker(processor))
+    drawn = [record for record in range(len(data.slots)) if data.drawings[record]]
+    if not drawn:
+        raise ValueError(f"{args.data} has records without pictures alone; build it without --no-images.")
+    labels, ids = [data.labels[record] for record in drawn], list(data.record)
+    statements = np.stack([truth(each.statements) for each in labels])
+    return LabelledPictures(data.slots[drawn], statements, answers_of_notes(labels), [ids[record] for record in drawn])
 
 
 def train_head(
@@ -42,18 +73,11 @@ def train_head(
         epochs: Number of epochs.
         rate: Highest learning rate.
     """
-    head.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.1)
-    batches = -(-len(slots) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs=epochs, steps_per_epoch=batches)
-    for _ in tqdm(range(epochs), desc="head for pictures"):
-        for rows in torch.randperm(len(slots)).split(BATCH):
-            loss = loss_of(head(torch.from_numpy(slots[rows.numpy()]).float()), statements[rows], notes[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    head.requires_grad_(False).eval()
+
+    def loss_of_batch(_: int, rows: torch.Tensor) -> torch.Tensor:
+        return loss_of(head(torch.from_numpy(slots[rows.numpy()]).float()), statements[rows], notes[rows])
+
+    train_by_one_cycle(head, loss_of_batch, len(slots), epochs, rate)
 
 
 @torch.no_grad()
@@ -66,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of a data set built by python -m heartcare.agent build")
-    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the head is of")
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that gets the head")
     parser.add_argument("--soft-labels", type=Path, help="file of `heartcare.training.teacher label`")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=20000, help="number of records at most whose pictures are used")
@@ -79,25 +103,14 @@ def main(argv: list[str] | None = None) -> None:
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     processor = HeartcareProcessor.from_pretrained(args.model)
     model.add_picture_head()
-    head, packer = model.picture_head, QuestionPacker(processor)
-    splits = [
-        HeartcareData(args.data, split, args.cache, processor, args.pictures) for split in ("train", "validation")
-    ]
-    for data in splits:
-        data.encode_pictures(model, packer)
-    shown = [[k for k in range(len(data.slots)) if data.drawings[k]] for data in splits]
-    if not all(shown):
-        raise ValueError(f"{args.data} has records without pictures alone; build it without --no-images.")
-    slots = [data.slots[rows] for data, rows in zip(splits, shown)]
-    given = [np.stack([truth(data.labels[k].statements) for k in rows]) for data, rows in zip(splits, shown)]
-    notes = [answers_of_notes([data.labels[k] for k in rows]) for data, rows in zip(splits, shown)]
-    ids = list(splits[0].record)
-    soft = soft_labels(given[0], [ids[k] for k in shown[0]], args.soft_labels)
-    train_head(head, slots[0], torch.from_numpy(soft), torch.from_numpy(notes[0]), args.epochs, args.learning_rate)
-    logits = logits_of(head, slots[1])
-    labels = torch.from_numpy(np.concatenate([given[1].astype(np.float32), notes[1]], axis=1))
-    fit_calibrated(head, logits, labels)
-    print(f"validation: {macro_auc_of_sets(given[1], logits[:, : len(NAMES)].numpy())}")
+    head = model.picture_head
+    train, validation = (read_pictures(split, model, processor, args) for split in ("train", "validation"))
+    statements = torch.from_numpy(soft_labels(train.statements, train.ids, args.soft_labels))
+    train_head(head, train.slots, statements, torch.from_numpy(train.notes), args.epochs, args.learning_rate)
+    logits = logits_of(head, validation.slots)
+    labels = np.concatenate([validation.statements.astype(np.float32), validation.notes], axis=1)
+    fit_calibrated(head, logits, torch.from_numpy(labels))
+    print(f"validation: {macro_auc_of_sets(validation.statements, logits[:, : len(NAMES)].numpy())}")
     model.save_pretrained(args.output)
     processor.save_pretrained(args.output)
 

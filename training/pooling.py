@@ -1,4 +1,4 @@
-"""Heads that read statements from a record's latents: in the training of both encoders and in probes."""
+"""Heads that read statements from a record's latents. The trainings of both encoders use them, and the probes."""
 
 import torch
 from torch import nn
@@ -20,7 +20,15 @@ class AttentionPooling(nn.Module):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, latents: torch.Tensor, gain: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, N, D) latents, (B, 1) log gain, (B, N) bool, True where there is a latent -> (B, classes) logits."""
+        """Reads the classes from the latents of records.
+
+        Args:
+            latents: (B, N, D).
+            gain: Logarithm of the gain in mV, (B, 1).
+            mask: bool (B, N), True where there is a latent; all by default.
+
+        Returns: Logits, float32 (B, classes).
+        """
         latents = latents.float()  # the probes keep them in half precision
         scores = self.score(latents)
         if mask is not None:
@@ -29,8 +37,8 @@ class AttentionPooling(nn.Module):
 
 
 class TokenReader(nn.Module):
-    """Attention pooling behind a hidden layer, which reads the core level and the sum of the other levels side by side:
-    what one code means may depend on the other.
+    """Attention pooling behind a hidden layer. The layer reads the core level and the sum of the other levels side by
+    side, since the meaning of one code may depend on the other.
 
     Args:
         width: Width of the latents.
@@ -46,7 +54,14 @@ class TokenReader(nn.Module):
     def forward(
         self, core: torch.Tensor, others: torch.Tensor, gain: torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Latents of the core level and of all others (B, N, D) twice, (B, 1) log gain, (B, N) bool, True where there
-        is a latent -> (B, classes) logits.
+        """Reads the classes from the latents of records.
+
+        Args:
+            core: Latents of the core level, (B, N, D).
+            others: Sum of the latents of the other levels, (B, N, D).
+            gain: Logarithm of the gain in mV, (B, 1).
+            mask: bool (B, N), True where there is a latent; all by default.
+
+        Returns: Logits, float32 (B, classes).
         """
         return self.pooling(self.hidden(torch.cat([core, others], dim=-1).float()), gain, mask)

@@ -4,8 +4,8 @@ other buffers in float32.
     python -m heartcare.training.publish --model runs/default/joint --output .
     python -m heartcare.training.publish --model runs/default/joint runs/before --output .
 
-Of several models, the mean of their weights is written. The configuration keeps dtype float32, so that loading widens
-the weights again.
+The second command writes the mean of the weights of both models. The configuration keeps dtype float32, so that loading
+widens the weights again.
 """
 
 import argparse

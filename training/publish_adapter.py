@@ -51,8 +51,8 @@ def check(trained: dict[str, torch.Tensor], stood_for: dict[str, torch.Tensor]) 
 
 
 def card(base: str, version: str) -> str:
-    """The card of a checkpoint with an adapter of the language model that is called `base` on the Hub, made by a
-    `version` of this software.
+    """Returns the card of a checkpoint with an adapter to the language model `base` of the Hub, made by a `version` of
+    this software, in Markdown.
     """
     metadata = ModelCardData(
         base_model=base,
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     model.config.adapter, model.config.dtype = adapter, torch.float32
     for config in (model.config, model.config.beat_config, model.config.vision_config, model.config.text_config):
         config.name_or_path = ""  # a path of this machine means nothing to others
-        vars(config).pop("_model_name_or_path", None)  # what a GGUF file says of its origin
+        vars(config).pop("_model_name_or_path", None)  # the path of a GGUF file
     args.output.mkdir(parents=True, exist_ok=True)
     before = set(args.output.iterdir())
     model.config.save_pretrained(args.output)

@@ -24,66 +24,8 @@ BATCH = 128
 VALIDATION = 2000  # questions
 # Weight of each part of the answer in the loss.
 WEIGHTS = {"kind": 1.0, "codes": 2.0, "flags": 0.5, "topic": 1.0, "quantities": 1.0, "lead": 0.5, "reason": 0.5}
-# Numbers that are taken for each other: QTc by any formula.
+# Quantities that count as the same answer: QTc by any formula.
 SAME = {"qtc": "qtc_fridericia", "qtc_bazett": "qtc_fridericia", "qtc_framingham": "qtc_fridericia"}
-
-
-def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Tensor]:
-    """Returns what each part should say of some questions: for one choice among several its index, int64 (B,), -100
-    where the question has none; for several at once, float32 (B, choices).
-    """
-    parts, rows = reader.parts, range(len(asked))
-    targets = {name: torch.zeros(len(asked), len(parts[name])) for name in ("codes", "flags", "quantities", "lead")}
-    single = {name: torch.full((len(asked),), -100) for name in ("kind", "topic", "reason")}
-    for row, each in zip(rows, asked):
-        single["kind"][row] = parts["kind"].index(each.kind)
-        for code in each.codes:
-            targets["codes"][row, parts["codes"].index(code)] = 1
-        for flag in ("negated", "every"):
-            targets["flags"][row, parts["flags"].index(flag)] = float(getattr(each, flag))
-        if each.kind in ("which", "compare"):
-            single["topic"][row] = parts["topic"].index(each.topic)
-        for quantity in each.quantities:
-            name, _, lead = quantity.partition(":")
-            targets["quantities"][row, parts["quantities"].index(name)] = 1
-            if lead:
-                targets["lead"][row, parts["lead"].index(lead)] = 1
-        if each.reason:
-            single["reason"][row] = parts["reason"].index(each.reason)
-    return targets | single
-
-
-def loss_of(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Returns the sum of the parts' losses, averaged over the questions."""
-    total = torch.zeros(())
-    for name, target in targets.items():
-        if target.ndim > 1:
-            loss = nn.functional.binary_cross_entropy_with_logits(logits[name], target, reduction="none").sum(1).mean()
-            total = total + WEIGHTS[name] * loss
-        elif (target >= 0).any():
-            total = total + WEIGHTS[name] * nn.functional.cross_entropy(logits[name], target)
-    return total
-
-
-def is_understood(found: Asked | None, true: Asked) -> bool:
-    """Tells whether a question was understood as a whole, the reason of a refusal aside. A report and its gist are
-    taken for each other, and so are the axis as a topic and in degrees: many questions may mean either, and the answer
-    in degrees names the axis as well.
-    """
-    if found is None or true.kind == "cannot":
-        return true.kind == "cannot" and (found is None or found.kind == "cannot")
-    kinds = {found.kind, true.kind}
-    if (true.topic, found.quantities) == ("axis", ("qrs_axis",)):
-        return True
-    if true.kind in ("report", "summary", "predict", "urgent"):
-        return len(kinds) == 1 or kinds == {"report", "summary"}
-    if len(kinds) > 1 or (true.kind in ("which", "compare") and found.topic != true.topic):
-        return False
-    is_joined = len(true.codes) > 1 and not true.negated
-    if true.kind == "is" and (found.negated != true.negated or (is_joined and found.every != true.every)):
-        return False
-    quantities = [{SAME.get(name, name) for name in asked.quantities} for asked in (found, true)]
-    return set(found.codes) == set(true.codes) and quantities[0] == quantities[1]
 
 
 def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, output: Path | None = None) -> None:
@@ -120,8 +62,46 @@ def train_reader(reader: QuestionReader, steps: int, rate: float, seed: int, out
     reader.requires_grad_(False).eval()
 
 
+def targets_of(reader: QuestionReader, asked: list[Asked]) -> dict[str, torch.Tensor]:
+    """Returns part of the answer -> its targets for some questions. A part that chooses one of several has the index of
+    the right one, int64 (B,), -100 where the question has none; a part that chooses any number has 0 and 1, float32 (B,
+    choices).
+    """
+    parts, rows = reader.parts, range(len(asked))
+    targets = {name: torch.zeros(len(asked), len(parts[name])) for name in ("codes", "flags", "quantities", "lead")}
+    single = {name: torch.full((len(asked),), -100) for name in ("kind", "topic", "reason")}
+    for row, each in zip(rows, asked):
+        single["kind"][row] = parts["kind"].index(each.kind)
+        for code in each.codes:
+            targets["codes"][row, parts["codes"].index(code)] = 1
+        for flag in ("negated", "every"):
+            targets["flags"][row, parts["flags"].index(flag)] = float(getattr(each, flag))
+        if each.kind in ("which", "compare"):
+            single["topic"][row] = parts["topic"].index(each.topic)
+        for quantity in each.quantities:
+            name, _, lead = quantity.partition(":")
+            targets["quantities"][row, parts["quantities"].index(name)] = 1
+            if lead:
+                targets["lead"][row, parts["lead"].index(lead)] = 1
+        if each.reason:
+            single["reason"][row] = parts["reason"].index(each.reason)
+    return targets | single
+
+
+def loss_of(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Returns the sum of the parts' losses, averaged over the questions."""
+    total = torch.zeros(())
+    for name, target in targets.items():
+        if target.ndim > 1:
+            loss = nn.functional.binary_cross_entropy_with_logits(logits[name], target, reduction="none").sum(1).mean()
+            total = total + WEIGHTS[name] * loss
+        elif (target >= 0).any():
+            total = total + WEIGHTS[name] * nn.functional.cross_entropy(logits[name], target)
+    return total
+
+
 def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[str, tuple[int, int]]:
-    """Returns kind of question -> number that is understood rightly, and of all."""
+    """Returns kind of question -> number of questions that are understood rightly, and number of questions."""
     counts: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(questions), BATCH):
         part = questions[start : start + BATCH]
@@ -130,10 +110,31 @@ def score(reader: QuestionReader, questions: list[tuple[str, Asked]]) -> dict[st
     return {kind: (sum(right), len(right)) for kind, right in sorted(counts.items())}
 
 
+def is_understood(found: Asked | None, true: Asked) -> bool:
+    """Tells whether a question was understood as a whole, the reason of a refusal aside. A report and its gist are
+    taken for each other, and so are the axis as a topic and in degrees: many questions may mean either, and the answer
+    in degrees names the axis as well.
+    """
+    if found is None or true.kind == "cannot":
+        return true.kind == "cannot" and (found is None or found.kind == "cannot")
+    kinds = {found.kind, true.kind}
+    if (true.topic, found.quantities) == ("axis", ("qrs_axis",)):
+        return True
+    if true.kind in ("report", "summary", "predict", "urgent"):
+        return len(kinds) == 1 or kinds == {"report", "summary"}
+    if len(kinds) > 1 or (true.kind in ("which", "compare") and found.topic != true.topic):
+        return False
+    is_joined = len(true.codes) > 1 and not true.negated
+    if true.kind == "is" and (found.negated != true.negated or (is_joined and found.every != true.every)):
+        return False
+    quantities = [{SAME.get(name, name) for name in asked.quantities} for asked in (found, true)]
+    return set(found.codes) == set(true.codes) and quantities[0] == quantities[1]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=".", help="HeartcareGPT repository that the reader is of")
+    parser.add_argument("--model", default=".", help="HeartcareGPT repository that gets the reader")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

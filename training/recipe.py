@@ -85,6 +85,8 @@ class StageRecipe:
         questions: Number of questions at most about one item, the closed ones first.
         drill: Number of further questions about a signal or a picture, and of some about a pair, made anew each time
             from the cardiologists' statements (drill.py).
+        spoken: Number of further questions about a signal or a picture in the words of people, answered as the pipeline
+            answers them (voice.py).
         probe_only: Number of ECGs beside each item that are shown without questions: a linear head, thrown away
             afterwards, reads their statements from the state at the last token of the ECG. It costs the tokens of the
             ECG alone, a tenth of an ECG with its questions.
@@ -107,6 +109,7 @@ class StageRecipe:
     shares: dict = field(default_factory=lambda: {"signal": 0.6, "image": 0.3, "pair": 0.1})
     questions: int = 10
     drill: int = 0
+    spoken: int = 0
     probe_only: int = 0
     numbers: float = 0.0
     wrong_numbers: float = 0.0

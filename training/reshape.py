@@ -4,8 +4,8 @@ another Beat with its head for findings, and tokens of evidence.
     python -m heartcare.training.reshape --model . --data DATA --beat runs/findings --vocab-size 4000 \\
         --intermediate-size 480 --evidence-tokens 4 --output runs/reshaped
 
-The embedding of a new word is the mean of those of its old pieces. Of each layer, the hidden units of the MLP that have
-the largest weights are kept. The result is to be trained further.
+The embedding of a new word is the mean of the embeddings of its old pieces. Each MLP keeps its hidden units with the
+largest weights. The result is to be trained further.
 """
 
 import argparse
@@ -25,15 +25,15 @@ from heartcare.processing_heartcare import HeartcareProcessor
 from .assemble import CHAT_TEMPLATE, train_tokenizer
 from .data import HeartcareData
 
-QUESTIONS = 40_000  # of HeartAgent's wordings that the tokenizer learns from
-SHARE_OF_THE_DATA_SET = 8  # every so many texts of the data set
+QUESTIONS = 40_000  # number of questions in HeartAgent's wordings that the tokenizer learns from
+QUESTION_STEP = 8  # the tokenizer also learns from every eighth question of the data set
 
 
 def texts_of(folder: str, seed: int) -> list[str]:
     """Returns texts for the tokenizer: questions and answers of a data set, and questions in many wordings."""
     data = HeartcareData(folder, "train", "", None)
     questions = [question for group in data.groups for question in group.questions]
-    texts = [text for each in questions[::SHARE_OF_THE_DATA_SET] for text in (each.question, each.answer)]
+    texts = [text for each in questions[::QUESTION_STEP] for text in (each.question, each.answer)]
     builder = WordingBuilder(np.random.default_rng(seed))
     return texts + [builder.question()[0] for _ in range(QUESTIONS)]
 
@@ -42,11 +42,12 @@ def texts_of(folder: str, seed: int) -> list[str]:
 def embeddings_of(
     new: PreTrainedTokenizerBase, old: PreTrainedTokenizerBase, embeddings: torch.Tensor, size: int
 ) -> torch.Tensor:
-    """Returns the embeddings of another tokenizer's words, (size, width): the mean of those of their old pieces.
+    """Returns the embeddings of another tokenizer's words, (size, width): the mean of the embeddings of their old
+    pieces.
 
     Args:
         new: The other tokenizer.
-        old: The tokenizer that the embeddings are of.
+        old: The tokenizer of the embeddings.
         embeddings: Embeddings (old words, width).
         size: Number of rows wanted.
     """
@@ -62,18 +63,6 @@ def embeddings_of(
     return rows
 
 
-@torch.no_grad()
-def narrow(layer: nn.Module, size: int) -> None:
-    """Keeps the hidden units of a layer's MLP that have the largest weights, in their order."""
-    mlp = layer.mlp
-    weight = mlp.gate_proj.weight.norm(dim=1) * mlp.up_proj.weight.norm(dim=1) * mlp.down_proj.weight.norm(dim=0)
-    kept = weight.topk(size).indices.sort().values
-    for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
-        linear = getattr(mlp, name)
-        linear.weight = nn.Parameter(linear.weight.index_select(dim, kept))
-    mlp.gate_proj.out_features = mlp.up_proj.out_features = mlp.down_proj.in_features = size
-
-
 def reshaped(model: LlamaForCausalLM, tokens: torch.Tensor, intermediate_size: int) -> LlamaForCausalLM:
     """Returns a language model with other embeddings (words, width) and narrower MLPs."""
     source = copy.deepcopy(model)
@@ -87,6 +76,18 @@ def reshaped(model: LlamaForCausalLM, tokens: torch.Tensor, intermediate_size: i
         weights[name] = tokens
     result.load_state_dict(weights)
     return result
+
+
+@torch.no_grad()
+def narrow(layer: nn.Module, size: int) -> None:
+    """Keeps the hidden units of a layer's MLP that have the largest weights, in their order."""
+    mlp = layer.mlp
+    weight = mlp.gate_proj.weight.norm(dim=1) * mlp.up_proj.weight.norm(dim=1) * mlp.down_proj.weight.norm(dim=0)
+    kept = weight.topk(size).indices.sort().values
+    for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
+        linear = getattr(mlp, name)
+        linear.weight = nn.Parameter(linear.weight.index_select(dim, kept))
+    mlp.gate_proj.out_features = mlp.up_proj.out_features = mlp.down_proj.in_features = size
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from heartcare.version_heartcare import HEARTCARE_VERSION
 
 from .ptbxl import PTBXL
 
-# Labels in the order of NAMES, as families that are read by a head of their own.
+# Number of labels in each family, in the order of NAMES; each family is read by a head of its own.
 FAMILIES = {"super": len(SUPERCLASS), "rhythm": len(RHYTHM), "form": len(FORM)}
 FAMILIES["diagnosis"] = len(NAMES) - sum(FAMILIES.values())
 # Weight of each family's loss, the sum of its labels' binary cross entropies. There are few rhythms besides sinus
@@ -37,7 +37,7 @@ def macro_auc_of_sets(labels: np.ndarray, scores: np.ndarray, positives: int = 1
     Args:
         labels: Bool (records, 76).
         scores: Logits or probabilities (records, 76).
-        positives: Least number of records that have, and that have not, a class that counts.
+        positives: A class counts where at least this number of records have it, and at least this number do not.
     """
     table: dict[str, float | None] = {}
     for name in SETS:
@@ -85,7 +85,7 @@ def auc_cells(data: PTBXL, probabilities: np.ndarray, seed: int) -> str:
 
 
 def write_soft_labels(path: str | Path, data: PTBXL, probabilities: np.ndarray) -> None:
-    """Writes what a teacher says of all records, in steps of 1/255.
+    """Writes a teacher's probabilities for all records, in steps of 1/255.
 
     Args:
         path: File to write (safetensors): `ecg_id` int32 (records,) and `probabilities` uint8 (records, 76);
@@ -99,9 +99,9 @@ def write_soft_labels(path: str | Path, data: PTBXL, probabilities: np.ndarray) 
 
 
 def soft_labels(given: np.ndarray, ids: Sequence[str], path: str | Path | None) -> np.ndarray:
-    """Returns what an encoder learns of the statements, float32 (records, 76): the mean of the cardiologists'
-    statements, 0 or 1, and of the teacher's probabilities. A record that the teacher was not asked about, such as a
-    simulated one, has its statements alone.
+    """Returns the probabilities of the statements that an encoder learns, float32 (records, 76): the mean of the
+    cardiologists' statements, 0 or 1, and of the teacher's probabilities. A record without an answer of the teacher,
+    such as a simulated one, has its statements alone.
 
     Args:
         given: Statements of all records, bool (records, 76).

@@ -7,10 +7,10 @@ answers as soft labels.
     python -m heartcare.training.teacher label --ptbxl PTBXL_FOLDER --output runs/teacher
     python -m heartcare.training.teacher score --ptbxl PTBXL_FOLDER --output runs/teacher --fold 10
 
-`train` trains one network on folds 1-8 and keeps its weights at the epoch that fold 9 likes best. `label` averages the
-networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which `training.beat` and
-`training.vision` learn from; the networks have seen the cardiologists' statements of folds 1-8 themselves. `score`
-prints the macro AUC of each network and of their mean, with intervals by patient.
+`train` trains one network on folds 1-8 and keeps its weights at the epoch with the best score on fold 9. `label`
+averages the networks in the folder and writes `soft_labels.safetensors` for the records of folds 1-9, which
+`training.beat` and `training.vision` learn from; the networks have seen the cardiologists' statements of folds 1-8
+themselves. `score` prints the macro AUC of each network and of their mean, with intervals by patient.
 
 On two cores with matrix products in bfloat16 (AMX), the networks take 25, 50 and 75 minutes; on a GPU, a few seconds an
 epoch.
@@ -50,9 +50,19 @@ AVERAGING = 0.998  # decay of the moving average of the weights, by step
 CHOSEN_BY = ("super", "form", "rhythm", "all")  # label sets whose mean macro AUC on fold 9 chooses the epoch
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that all commands share."""
+    parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
+    parser.add_argument("--output", type=Path, default=Path("runs/teacher"), help="a folder for each network")
+    parser.add_argument("--cache", default="runs/cache", help="folder for cleaned signals")
+    parser.add_argument("--limit", type=int, help="number of records at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True)
 class TeacherRecipe:
-    """How one network is trained.
+    """Settings of the training of one network.
 
     Attributes:
         network: Name in `teacher_networks.NETWORKS`.
@@ -71,26 +81,15 @@ class TeacherRecipe:
     seed: int = 0
 
     def size_of_batch(self, records: int) -> int:
-        """Number of crops in a step on that many records."""
+        """Returns the number of crops in a step, for a data set of this number of records."""
         return min(self.batch_size, records)
 
 
-def crops_of_epoch(
-    data: PTBXL, recipe: TeacherRecipe, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Yields rows of `data` in random order, and a random crop of each, float32 (B, 12, crop) in mV."""
-    order, size = rng.permutation(len(data)), recipe.size_of_batch(len(data))
-    for start in range(0, len(order) - size + 1, size):
-        rows = order[start : start + size]
-        places = rng.integers(0, 1000 - recipe.crop + 1, size)
-        crops = [data.signal(i)[:, place : place + recipe.crop] for i, place in zip(rows, places)]
-        yield rows, torch.from_numpy(np.stack(crops))
-
-
-def moving_average(averaged: torch.Tensor, current: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Returns the next moving average of a weight; the first steps count less, so that it soon forgets the start."""
-    decay = torch.clamp((1 + steps) / (10 + steps), max=AVERAGING)
-    return (decay * averaged + (1 - decay) * current).to(averaged.dtype)
+def train_command(args: argparse.Namespace) -> None:
+    """Trains one network, and prints its score after each epoch."""
+    data, validation = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
+    recipe = TeacherRecipe(args.network, args.epochs, args.batch_size, args.learning_rate, args.crop, args.seed)
+    train(recipe, data, validation, args.output / (args.name or args.network), args.device)
 
 
 def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, device: str = "cpu") -> dict:
@@ -137,6 +136,62 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
     return best
 
 
+def moving_average(averaged: torch.Tensor, current: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Returns the next moving average of a weight. Its decay is smaller in the first steps, so that the start is soon
+    forgotten.
+    """
+    decay = torch.clamp((1 + steps) / (10 + steps), max=AVERAGING)
+    return (decay * averaged + (1 - decay) * current).to(averaged.dtype)
+
+
+def crops_of_epoch(
+    data: PTBXL, recipe: TeacherRecipe, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Yields rows of `data` in random order, and a random crop of each, float32 (B, 12, crop) in mV."""
+    order, size = rng.permutation(len(data)), recipe.size_of_batch(len(data))
+    for start in range(0, len(order) - size + 1, size):
+        rows = order[start : start + size]
+        places = rng.integers(0, 1000 - recipe.crop + 1, size)
+        crops = [data.signal(i)[:, place : place + recipe.crop] for i, place in zip(rows, places)]
+        yield rows, torch.from_numpy(np.stack(crops))
+
+
+def label_command(args: argparse.Namespace) -> None:
+    """Writes the mean answers of the networks for the records of folds 1-9."""
+    data = PTBXL(args.ptbxl, range(1, 10), args.cache, args.limit)
+    answers = answers_of_networks(args.output, data, args.device)
+    write_soft_labels(args.output / "soft_labels.safetensors", data, answers["mean"].numpy())
+
+
+def score_command(args: argparse.Namespace) -> None:
+    """Prints a table of the networks' macro AUC on one fold."""
+    data = PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
+    print(f"| network, fold {args.fold} | {AUC_COLUMNS} |\n|---|{AUC_RULE}")
+    for name, probabilities in answers_of_networks(args.output, data, args.device).items():
+        print(f"| {name} | {auc_cells(data, probabilities.double().numpy(), args.seed)} |", flush=True)
+
+
+def answers_of_networks(folder: Path, data: PTBXL, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Returns the probabilities that each trained network below `folder` gives all records, and those of their mean
+    logits.
+
+    Returns:
+        Name of a network's folder -> float32 (records, 76); last "mean".
+
+    Raises: `FileNotFoundError` where no network was trained.
+    """
+    logits = {}
+    for path in sorted(folder.glob("*/network.safetensors")):
+        score = json.loads((path.parent / "score.json").read_text())
+        network = NETWORKS[score["network"]]()
+        network.load_state_dict(load_file(path))
+        logits[path.parent.name] = record_logits(network.to(device), data, crop=score["crop"], device=device)
+    if not logits:
+        raise FileNotFoundError(f"{folder} holds no trained network; run the `train` command first.")
+    logits["mean"] = torch.stack(list(logits.values())).mean(0)
+    return {name: values.sigmoid() for name, values in logits.items()}
+
+
 @torch.no_grad()
 def record_logits(
     network: nn.Module, data: PTBXL, batch_size: int = 64, crop: int = CROP, device: str = "cpu"
@@ -161,35 +216,7 @@ def record_logits(
     return torch.cat(logits)
 
 
-def answers_of_networks(folder: Path, data: PTBXL, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Returns the probabilities that each trained network below `folder` gives all records, and those of their mean
-    logits.
-
-    Returns:
-        Name of a network's folder -> float32 (records, 76); last "mean".
-
-    Raises: `FileNotFoundError` where no network was trained.
-    """
-    logits = {}
-    for path in sorted(folder.glob("*/network.safetensors")):
-        score = json.loads((path.parent / "score.json").read_text())
-        network = NETWORKS[score["network"]]()
-        network.load_state_dict(load_file(path))
-        logits[path.parent.name] = record_logits(network.to(device), data, crop=score["crop"], device=device)
-    if not logits:
-        raise FileNotFoundError(f"{folder} holds no trained network; run the `train` command first.")
-    logits["mean"] = torch.stack(list(logits.values())).mean(0)
-    return {name: values.sigmoid() for name, values in logits.items()}
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that all commands share."""
-    parser.add_argument("--ptbxl", required=True, help="PTB-XL in its official layout")
-    parser.add_argument("--output", type=Path, default=Path("runs/teacher"), help="a folder for each network")
-    parser.add_argument("--cache", default="runs/cache", help="folder for cleaned signals")
-    parser.add_argument("--limit", type=int, help="number of records at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+COMMANDS = {"train": train_command, "label": label_command, "score": score_command}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -207,31 +234,6 @@ def main(argv: list[str] | None = None) -> None:
     scoring.add_argument("--fold", type=int, default=9)
     args = parser.parse_args(argv)
     COMMANDS[args.command](args)
-
-
-def train_command(args: argparse.Namespace) -> None:
-    """Trains one network, and prints its score after each epoch."""
-    data, validation = (PTBXL(args.ptbxl, folds, args.cache, args.limit) for folds in (range(1, 9), [9]))
-    recipe = TeacherRecipe(args.network, args.epochs, args.batch_size, args.learning_rate, args.crop, args.seed)
-    train(recipe, data, validation, args.output / (args.name or args.network), args.device)
-
-
-def label_command(args: argparse.Namespace) -> None:
-    """Writes the mean answers of the networks for the records of folds 1-9."""
-    data = PTBXL(args.ptbxl, range(1, 10), args.cache, args.limit)
-    answers = answers_of_networks(args.output, data, args.device)
-    write_soft_labels(args.output / "soft_labels.safetensors", data, answers["mean"].numpy())
-
-
-def score_command(args: argparse.Namespace) -> None:
-    """Prints a table of the networks' macro AUC on one fold."""
-    data = PTBXL(args.ptbxl, [args.fold], args.cache, args.limit)
-    print(f"| network, fold {args.fold} | {AUC_COLUMNS} |\n|---|{AUC_RULE}")
-    for name, probabilities in answers_of_networks(args.output, data, args.device).items():
-        print(f"| {name} | {auc_cells(data, probabilities.double().numpy(), args.seed)} |", flush=True)
-
-
-COMMANDS = {"train": train_command, "label": label_command, "score": score_command}
 
 
 if __name__ == "__main__":

@@ -35,13 +35,19 @@ from .pooling import AttentionPooling
 from .shapes import VISION
 from .statement_labels import macro_auc_of_sets, soft_labels
 
-POINTS = 62  # of the trace in each slot: 25 ms of a quarter of 6.2 s, 10 ms of a quarter of 2.5 s
+# Points of the trace in each slot: one stands for 25 ms where a tile shows 6.2 s, and for 10 ms where it shows 2.5 s.
+POINTS = 62
 
 # The two parts of a processor that `HeartcareData` needs.
 PROCESSORS = SimpleNamespace(
     image_processor=ECGImageProcessor(size={"height": VISION.image_size, "width": VISION.image_size}),
     feature_extractor=BeatFeatureExtractor(),
 )
+
+
+def given_statements(data: HeartcareData) -> np.ndarray:
+    """Returns the cardiologists' statements of all records, bool (records, 76)."""
+    return np.stack([truth(labels.statements) for labels in data.labels])
 
 
 class PictureReader(nn.Module):
@@ -94,19 +100,6 @@ class PictureReader(nn.Module):
         return ModelOutput(loss=loss, trace=drawn, statements=logits)
 
 
-def tile_times(drawing: dict, lead: int) -> tuple[float, float, float, float]:
-    """Returns when a tile begins and ends, as the image processor cuts it, and when the part of its lead that it shows
-    begins and ends; all in seconds of the recording.
-    """
-    rows, columns = LAYOUTS[drawing["layout"]]
-    width, speed = IMAGE_SIZE[0] / IMAGE_DPI * 25.4, drawing["mm_per_s"]
-    shown = min(10.0, (width - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
-    strip = drawing["layout"].endswith("+R")
-    column, columns = (0, 1) if strip and lead == 1 else (lead // (rows - strip), columns)
-    edges = [((column + k) * (CALIBRATION_MM + shown * speed) / columns - CALIBRATION_MM) / speed for k in (0, 1)]
-    return *edges, column * shown / columns, (column + 1) * shown / columns
-
-
 class Pictures(torch.utils.data.Dataset):
     """Pictures as lead tiles, with the traces that they show. Item i is the same in every run with the same seed.
 
@@ -131,21 +124,6 @@ class Pictures(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def trace(self, record: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the trace of a record, float32 (12, points) in units of its RMS, each point the mean of the time that
-        it stands for, and a mask of that shape, 1 where the tile shows the point.
-        """
-        signal = self.data.signal(record)
-        area = np.pad(signal.cumsum(axis=1), ((0, 0), (1, 0))) / self.sampling_rate  # mV s up to each sample
-        times = np.arange(area.shape[1]) / self.sampling_rate
-        values, mask = np.zeros((12, self.points), np.float32), np.zeros((12, self.points), np.float32)
-        for lead in range(12):
-            start, stop, first, last = tile_times(self.data.drawings[record], lead)
-            edges = np.linspace(start, stop, self.points + 1)
-            values[lead] = np.diff(np.interp(edges, times, area[lead])) / np.diff(edges)
-            mask[lead] = (edges[:-1] >= first) & (edges[1:] <= last)
-        return values / max(0.01, float(np.sqrt(np.square(signal).mean()))), mask
-
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, i))
         epoch, place = divmod(i, len(self.records))
@@ -164,10 +142,33 @@ class Pictures(torch.utils.data.Dataset):
             "statements": self.statements[record],
         }
 
+    def trace(self, record: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the trace of a record, float32 (12, points) in units of its RMS, each point the mean of the time that
+        it stands for, and a mask of that shape, 1 where the tile shows the point.
+        """
+        signal = self.data.signal(record)
+        area = np.pad(signal.cumsum(axis=1), ((0, 0), (1, 0))) / self.sampling_rate  # mV s up to each sample
+        times = np.arange(area.shape[1]) / self.sampling_rate
+        values, mask = np.zeros((12, self.points), np.float32), np.zeros((12, self.points), np.float32)
+        for lead in range(12):
+            start, stop, first, last = tile_times(self.data.drawings[record], lead)
+            edges = np.linspace(start, stop, self.points + 1)
+            values[lead] = np.diff(np.interp(edges, times, area[lead])) / np.diff(edges)
+            mask[lead] = (edges[:-1] >= first) & (edges[1:] <= last)
+        return values / max(0.01, float(np.sqrt(np.square(signal).mean()))), mask
 
-def given_statements(data: HeartcareData) -> np.ndarray:
-    """Returns the cardiologists' statements of all records, bool (records, 76)."""
-    return np.stack([truth(labels.statements) for labels in data.labels])
+
+def tile_times(drawing: dict, lead: int) -> tuple[float, float, float, float]:
+    """Returns when a tile begins and ends, as the image processor cuts it, and when the part of its lead that it shows
+    begins and ends; all in seconds of the recording.
+    """
+    rows, columns = LAYOUTS[drawing["layout"]]
+    width, speed = IMAGE_SIZE[0] / IMAGE_DPI * 25.4, drawing["mm_per_s"]
+    shown = min(10.0, (width - 2 * MARGIN_MM - CALIBRATION_MM) / speed)
+    strip = drawing["layout"].endswith("+R")
+    column, columns = (0, 1) if strip and lead == 1 else (lead // (rows - strip), columns)
+    edges = [((column + k) * (CALIBRATION_MM + shown * speed) / columns - CALIBRATION_MM) / speed for k in (0, 1)]
+    return *edges, column * shown / columns, (column + 1) * shown / columns
 
 
 @torch.no_grad()

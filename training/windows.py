@@ -20,8 +20,8 @@ class BeatWindows(torch.utils.data.Dataset):
     Args:
         data: Records.
         config: Configuration of the Beat that is trained.
-        augment: If True, there are eight items a record, a tenth of the items begins late, two fifths lack leads by one
-            of `lead_patterns.PATTERNS`, and half of the items teach their statements on a part of the window.
+        augment: If True, there are eight items for each record, a tenth of the items begins late, two fifths lack leads
+            by one of `lead_patterns.PATTERNS`, and half of the items teach their statements on a part of the window.
         seed: Seed of all choices.
         statements: float32 (records, statements), added to each item as `statements`, with `statement_mask`, the
             samples from which they are to be read.
@@ -69,8 +69,8 @@ class BeatWindows(torch.utils.data.Dataset):
         return item
 
     def _part_of_window(self, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """All samples of a mask, or half a window of them in a row: what is seen in 2.5 s is learnt from 2.5 s, too.
-        Bool (samples,).
+        """Returns all samples of a mask, or half a window of them in a row, so that statements are learnt from 2.5 s as
+        well; bool (samples,).
         """
         if not self.augment or rng.random() < 0.5:
             return mask

@@ -23,7 +23,7 @@ def read_ecg(file: str | Path | bytes | IO[bytes], **given) -> ECG:
 
 
 def add_statements(ecg: ECG) -> ECG:
-    """Adds the SCP-ECG statements of the diagnosis codes (SNOMED CT), or else of the report, to an ECG without any."""
+    """Adds SCP-ECG statements to an ECG without any, from its diagnosis codes (SNOMED CT), or else from its report."""
     if ecg.statements:
         return ecg
     codes = re.findall(r"\d{6,}", ecg.columns.get("dx", ""))

@@ -1,4 +1,4 @@
-"""Findings of the device itself: its measurements under one naming, and its statements without the names of people.
+"""Collects the device's own findings: measurements under one naming, and statements without the names of people.
 
 parsed file --device_measurements--> {"heart_rate": 72.0, "qtc": 421.0, ...}, notes
             --device_statements----> report, statements before an expert's change, notes

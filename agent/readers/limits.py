@@ -1,4 +1,4 @@
-"""Limits of the vendors' formats, checked before a parser builds anything: small files can unpack to any size.
+"""Checks the limits of the vendors' formats before a parser builds anything: small files can unpack to any size.
 
 XML is counted in one streaming pass, DICOM in one over its data elements; of XLI-compressed leads and of annotations of
 EDF+ only the size is taken.
@@ -18,7 +18,7 @@ MAX_BYTES = 2**28  # a DICOM or EDF recording of a day; the readers hold a file 
 MAX_XML_BYTES = 2**25  # 5 minutes of twelve leads at 1 kHz, written as numbers
 MAX_XML_TAGS = 2**18  # elements and attributes; a tree of as many takes 60 MB
 MAX_XML_DEPTH = 256
-MAX_XML_VALUES = 2**22  # numbers in text, each of which is a Python string for a while
+MAX_XML_VALUES = 2**22  # numbers in text; each becomes a Python string for a while
 MAX_INFLATED_BYTES = 2**26  # 90 minutes of twelve leads at 500 Hz and 16 bits
 MAX_DICOM_ELEMENTS = 2**17  # data elements and items, for which pydicom takes 70 MB and seconds
 MAX_XLI_BYTES = 2**23  # 5 minutes of twelve leads at 1 kHz
@@ -60,7 +60,7 @@ def check_xml(path: Path):
         try:
             counter = XMLCounter(path)
             counter.parser.Parse(content, True)
-        except expat.ExpatError:  # the parsers try again with the bytes decoded, so that is what must be counted
+        except expat.ExpatError:  # the parsers try again with decoded bytes, so those are counted
             counter = XMLCounter(path)
             counter.parser.Parse(decode_xml(content), True)
     except Refused:
@@ -108,6 +108,7 @@ class XMLCounter:
         self.parser.EntityDeclHandler = self.entity
 
     def start(self, name: str, attributes: dict[str, str]):
+        """Counts an element that begins, and its attributes."""
         self.tags += 1 + len(attributes)
         self.depth += 1
         if self.tags > MAX_XML_TAGS:
@@ -118,12 +119,14 @@ class XMLCounter:
             self.pieces = []
 
     def end(self, name: str):
+        """Leaves an element, and keeps its text if it is XLI-compressed."""
         self.depth -= 1
         if self.pieces is not None and name.lower() == "parsedwaveforms":
             self.compressed.append("".join(self.pieces))
             self.pieces = None
 
     def text(self, piece: str):
+        """Counts the numbers in a piece of text."""
         self.values += len(piece.split())
         if self.values > MAX_XML_VALUES:
             raise Refused(f"{self.path} holds more than {MAX_XML_VALUES} words and numbers; no more are read of XML.")
@@ -131,6 +134,7 @@ class XMLCounter:
             self.pieces.append(piece)
 
     def entity(self, *declaration):
+        """Refuses the declaration of an entity."""
         raise Refused(f"{self.path} declares XML entities, which are refused.")
 
 
@@ -155,7 +159,7 @@ def check_xli(path: Path, text: str):
 def lzw_length(content: bytes, limit: int) -> int:
     """Returns the number of bytes that an LZW stream of 10-bit codes unpacks to, or any number above `limit`.
 
-    Only the lengths of the strings in the dictionary are followed.
+    The dictionary has only the lengths of the strings, not the strings.
     """
     bits = np.unpackbits(np.frombuffer(content, np.uint8))
     codes = bits[: len(bits) // LZW_BITS * LZW_BITS].reshape(-1, LZW_BITS) @ (1 << np.arange(LZW_BITS)[::-1])

@@ -1,4 +1,4 @@
-"""PDF reports: text and vector traces back to numbers (extra: heartcare[pdf]).
+"""Reads PDF reports: text and vector traces back to numbers (extra: heartcare[pdf]).
 
 drawings --polylines, straight lines-->  traces | grid, calibration pulses
 grid or pulse  -->  points per mm;  words  -->  lead labels, mm/s, mm/mV, patient, measurements, statements
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pymupdf
 
 MAX_BYTES, MAX_PAGES, MAX_SAMPLES = 2**26, 50, 1_000_000
-MAX_WORDS, MAX_LETTERS = 2000, 60  # of a page, of a word
+MAX_WORDS, MAX_LETTERS = 2000, 60  # words of a page, letters of a word
 MAX_LABELS, MAX_TRACES = 200, 200
 RATES = (100, 125, 128, 200, 240, 250, 256, 300, 360, 400, 500, 512, 600, 720, 800, 1000, 2000)  # Hz
 NO_TRACES = "holds no vector traces of an ECG"
@@ -101,7 +101,7 @@ def goes_on(pages: list[dict[str, Any]], content: dict[str, Any]) -> bool:
 
 
 def join_pages(pages: list[dict[str, Any]]) -> dict[str, Any]:
-    """One ECG of pages that show different leads; what several pages say is taken from the first that says it."""
+    """Joins pages that show different leads to one ECG; what several pages say is taken from the first that says it."""
     joined = {
         name: next((page[name] for page in pages if page[name]), pages[0][name]) for name in ("age", "sex", "report")
     }
@@ -151,8 +151,8 @@ def read_page(page: "pymupdf.Page") -> dict[str, Any]:
 
 
 def read_words(page: "pymupdf.Page") -> tuple[list[Word], np.ndarray]:
-    """The words of a page, and the matrix that turns the page's points upright: as the names of the leads are written,
-    which holds for pages with and without a /Rotate entry.
+    """Reads the words of a page, and the matrix that turns its points upright: in the direction in which the names of
+    the leads are written, which holds for pages with and without a /Rotate entry.
 
     Raises: `ValueError` for more than `MAX_WORDS` words.
     """
@@ -161,17 +161,17 @@ def read_words(page: "pymupdf.Page") -> tuple[list[Word], np.ndarray]:
     textpage = page.get_textpage(flags=pymupdf.TEXTFLAGS_WORDS)
     blocks = textpage.extractDICT()["blocks"]
     directions = {(block["number"], i): line["dir"] for block in blocks for i, line in enumerate(block["lines"])}
-    found = [
+    written = [
         (word[4], np.array(word[:4]).reshape(2, 2), directions[word[5], word[6]]) for word in textpage.extractWORDS()
     ]
-    if len(found) > MAX_WORDS:
-        raise ValueError(f"it has {len(found)} words, which no ECG report has (limit: {MAX_WORDS}).")
-    on_labels = [direction for text, _, direction in found if text in LEADS] or [word[2] for word in found]
+    if len(written) > MAX_WORDS:
+        raise ValueError(f"it has {len(written)} words, which no ECG report has (limit: {MAX_WORDS}).")
+    on_labels = [direction for text, _, direction in written if text in LEADS] or [word[2] for word in written]
     quarters = [(round(x), round(y)) for x, y in on_labels if abs(abs(x) + abs(y) - 1) < 0.1]
     x, y = max(set(quarters), key=quarters.count, default=(1, 0))
     upright = np.array([[x, -y], [y, x]], np.float64)
     words = []
-    for text, corners, _ in found:
+    for text, corners, _ in written:
         turned = corners @ upright
         words.append(Word(text[:MAX_LETTERS], *turned.min(axis=0).tolist(), *turned.max(axis=0).tolist()))
     return words, upright
@@ -218,8 +218,8 @@ def read_signal(
 
 
 def complete_scales(lines: Lines, speed: float | None, gain: float | None) -> tuple[float, float, list[str], list[str]]:
-    """Speed and gain where the report does not say them, with notes and warnings: a gain that pulse and grid tell is
-    measured, all else is the standard.
+    """Returns speed and gain with notes and warnings. Where the report does not say them, a gain that pulse and grid
+    tell is measured, and all else is the standard.
     """
     notes, warnings = [], []
     if speed is None:
@@ -248,7 +248,7 @@ class TimeAxis:
     sampled: bool
 
     def sample(self, trace: Trace, mv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the samples that a trace shows, and their values."""
+        """Returns the numbers of the samples that a trace shows, and their values."""
         place = (trace.x - self.left) / self.points_per_second * self.rate
         first, last = int(np.ceil(place[0] - 0.5)), int(np.floor(place[-1] + 0.5))
         at = np.arange(first, min(self.samples, last + 1))
@@ -256,8 +256,8 @@ class TimeAxis:
 
 
 def measure_time(lines: Lines, points_per_second: float) -> TimeAxis:
-    """The time axis of all traces. Where their points are equally far apart, by the step of a usual sampling rate, that
-    step is the measure, since it is drawn more exactly than the grid.
+    """Returns the time axis of all traces. Where their points are equally far apart, by the step of a usual sampling
+    rate, that step is the measure, since it is drawn more exactly than the grid.
 
     Raises: `ValueError` for traces of an impossible length.
     """

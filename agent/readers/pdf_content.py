@@ -1,4 +1,4 @@
-"""How much a page draws and writes, counted before PyMuPDF draws it: a few kilobytes can hold a million strokes.
+"""Counts what a page draws and writes before PyMuPDF draws it: a few kilobytes can hold a million strokes.
 
 page --content streams, inflated within a limit--> operators, and those of the forms that they draw, as often as they do
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pymupdf
 
-MAX_CONTENT_BYTES = 2**24  # of all streams of a page, inflated
+MAX_CONTENT_BYTES = 2**24  # all streams of a page together, inflated
 MAX_STREAMS, MAX_DEPTH = 2000, 12
 
 
@@ -30,14 +30,14 @@ class Amount(NamedTuple):
     characters: int = 0
 
     def plus(self, other: "Amount", times: int = 1) -> "Amount":
-        """The sum of this and of `times` the other."""
+        """Returns the sum of this and of `times` the other."""
         return Amount(*(a + times * b for a, b in zip(self, other)))
 
 
 # 12 leads x 10 s at 1000 Hz are 120,000 segments; 12 x 10 s at 500 Hz, each stroke a path of its own, 60,000 paths.
 LIMITS = Amount(content=2**25, segments=200_000, paths=80_000, characters=50_000)
 
-# An operator may follow a number without a blank; it ends where no further letter follows.
+# An operator may follow a number without a blank between them; it ends where no further letter follows.
 _BEFORE, _AFTER = rb"(?<![^\s\d.+\-/<>\[\](){}%])", rb"(?![^\s/<>\[\](){}%])"
 SEGMENT = re.compile(_BEFORE + rb"(?:re|[lcvy])" + _AFTER)
 PAINTING = re.compile(_BEFORE + rb"(?:Do|sh|[FfBb]\*?|[Ss])" + _AFTER)
@@ -85,7 +85,9 @@ class ContentCounter:
         self.active: set[int] = set()
 
     def count(self, xref: int, owner: int, depth: int = 0) -> Amount:
-        """The amount of the stream `xref` with all that it draws; `owner` is the object with its resources."""
+        """Counts what the stream `xref` draws, with all that it draws by other streams; `owner` is the object with its
+        resources.
+        """
         if xref in self.active:
             raise ValueError("a part of its content draws itself, which no ECG report does.")
         if xref in self.amounts:
@@ -105,9 +107,9 @@ class ContentCounter:
         largest = Amount()
         for name, form in self.resources(owner, "XObject"):
             if (hidden > 0 or name in drawn) and self.document.xref_get_key(form, "Subtype")[1] == "/Form":
-                one = self.count(form, form if self.has(form, "Resources") else owner, depth + 1)
-                largest = Amount(*map(max, largest, one))
-                amount = amount.plus(one, drawn[name])
+                form_amount = self.count(form, form if self.has(form, "Resources") else owner, depth + 1)
+                largest = Amount(*map(max, largest, form_amount))
+                amount = amount.plus(form_amount, drawn[name])
         amount = amount.plus(largest, max(hidden, 0))
         for _, pattern in self.resources(owner, "Pattern"):
             if self.document.xref_is_stream(pattern):
@@ -121,7 +123,9 @@ class ContentCounter:
         return amount
 
     def content(self, xref: int) -> bytes:
-        """The content of a stream, unpacked. Raises `ValueError` where it is larger than what is left of the limit."""
+        """Returns the content of a stream, unpacked. Raises `ValueError` where it is larger than what is left of the
+        limit.
+        """
         kind, value = self.document.xref_get_key(xref, "Filter")
         if kind == "xref":
             value = self.document.xref_object(int(value.split()[0]), compressed=True)
@@ -188,7 +192,7 @@ def count_operators(content: bytes) -> Amount:
 
 
 def count_characters(content: bytes) -> int:
-    """Bytes within strings, and one for each string."""
+    """Counts the bytes within strings, and one for each string."""
     count = sum(len(match[0]) // 2 for match in islice(HEX_STRING.finditer(content), LIMITS.characters + 1))
     depth, start = 0, 0
     for match in BRACKET.finditer(content):
@@ -205,7 +209,7 @@ def count_characters(content: bytes) -> int:
 
 
 def unescape(name: str) -> str:
-    """A name with its #xx written out."""
+    """Returns a name with its #xx written out."""
     return re.sub(r"#([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), name)
 
 

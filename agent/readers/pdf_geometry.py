@@ -41,7 +41,7 @@ class Trace:
         return float(np.median(self.y))
 
     def cut(self, left: float, right: float) -> "Trace":
-        """The part from `left` to `right`."""
+        """Returns the part from `left` to `right`."""
         inside = (self.x >= left - 1e-6) & (self.x <= right + 1e-6)
         return Trace(self.x[inside], self.y[inside])
 
@@ -80,13 +80,13 @@ class Row:
         return float(np.median([trace.level for trace in self.traces]))
 
     def zero(self, trace: Trace) -> float:
-        """Height of 0 mV of one of its traces: the foot of the pulse, else the median of the trace."""
+        """Returns the height of 0 mV of one of its traces: the foot of the pulse, else the median of the trace."""
         return self.level if self.pulses else trace.level
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Points per mm along time (`x`) and along voltage (`y`), and what they were told by."""
+    """Points per mm along time (`x`) and along voltage (`y`), and the `source`, by which they were measured."""
 
     x: float
     y: float
@@ -124,7 +124,7 @@ def find_lines(drawings: list[dict], upright: np.ndarray) -> Lines:
 
 
 def collect_strokes(drawings: list[dict]) -> tuple[list[list[tuple[float, float]]], list[tuple[float, ...]]]:
-    """The stroked polylines of a page, consecutive strokes that meet joined to one, and its filled boxes."""
+    """Returns the stroked polylines of a page, where strokes that meet are joined to one, and its filled boxes."""
     chains, boxes = [], []
     chain: list[tuple[float, float]] = []
     for drawing in drawings:
@@ -145,7 +145,7 @@ def collect_strokes(drawings: list[dict]) -> tuple[list[list[tuple[float, float]
 
 
 def as_trace(line: np.ndarray) -> Trace | None:
-    """A polyline of many points that runs from one side to the other, else None."""
+    """Returns a polyline of many points that runs from one side to the other as a trace, None for any other."""
     if len(line) < MIN_TRACE_POINTS:
         return None
     if line[-1, 0] < line[0, 0]:
@@ -157,8 +157,9 @@ def as_trace(line: np.ndarray) -> Trace | None:
 
 
 def as_pulse(line: np.ndarray, widest: float) -> Pulse | None:
-    """A polyline no wider than `widest` that goes along its foot, its top and its foot again and nowhere else, by steep
-    strokes between, else None. It may have four corners or any number of points.
+    """Returns a polyline as a calibration pulse where it goes along its foot, its top and its foot again, with steep
+    strokes between, and is no wider than `widest`; None for any other. It may have four corners or any number of
+    points.
     """
     if len(line) < 4 or not 0 < np.ptp(line[:, 0]) < widest:
         return None
@@ -195,7 +196,7 @@ def add_box(straight: dict[str, list], corners: np.ndarray) -> None:
 
 
 def long_lines(places: list[tuple[float, float]]) -> np.ndarray:
-    """The places of lines, without those far shorter than the others (ticks, rules under text)."""
+    """Returns the places of lines, without those far shorter than the others (ticks, rules under text)."""
     if not places:
         return np.zeros(0)
     place, length = np.array(places).T
@@ -203,8 +204,8 @@ def long_lines(places: list[tuple[float, float]]) -> np.ndarray:
 
 
 def calibrate(lines: Lines, gain: float) -> Scale:
-    """The scale by the grid's spacing in each direction, else by the height of the calibration pulses (1 mV at `gain`
-    mm/mV).
+    """Returns the scale by the grid's spacing in each direction, or else by the height of the calibration pulses (1 mV
+    at `gain` mm/mV).
 
     Raises: `ValueError` when there is neither, or when they disagree by more than a tenth.
     """
@@ -224,7 +225,7 @@ def calibrate(lines: Lines, gain: float) -> Scale:
 
 
 def measure_gain(lines: Lines) -> float | None:
-    """The gain in mm/mV by the height of the pulses on the grid, or None where that is none of the usual gains."""
+    """Returns the gain in mm/mV by the height of the pulses on the grid, None where it is no usual gain."""
     spacing = grid_spacing(lines.grid["y"]) or grid_spacing(lines.grid["x"])
     if spacing is None or not lines.pulses:
         return None
@@ -234,7 +235,7 @@ def measure_gain(lines: Lines) -> float | None:
 
 
 def grid_spacing(places: np.ndarray) -> float | None:
-    """Points per mm by the places of parallel lines, 1 mm or 5 mm apart, or None where they are too few."""
+    """Returns the points per mm by the places of parallel lines, 1 mm or 5 mm apart, or None where they are too few."""
     gaps = np.diff(places)
     gaps = gaps[gaps > 0.5]
     if len(gaps) < MIN_GRID_LINES - 1:
@@ -246,8 +247,8 @@ def grid_spacing(places: np.ndarray) -> float | None:
 
 
 def group_rows(lines: Lines, scale: Scale) -> list[Row]:
-    """The rows of a page from the top. Traces of a row have levels near each other and do not lie above one another; a
-    pulse belongs to the row nearest to its foot.
+    """Returns the rows of a page from the top. Traces of a row have levels near each other and do not lie above one
+    another; a pulse belongs to the row nearest to its foot.
     """
     rows: list[Row] = []
     for trace in sorted(lines.traces, key=lambda trace: trace.level):

@@ -17,11 +17,11 @@ from .pdf_geometry import Row, Scale, Trace
 LEADS_BY_LOWER_CASE = {lead.lower(): lead for lead in LEADS}
 LABEL = re.compile(rf"[(*]?([-\u2212\u2013]?)({'|'.join(LEADS_BY_LOWER_CASE)})[:.)*]*", re.IGNORECASE)
 PREFIXES = ("lead", "ableitung", "abl", "ecg", "ekg")
-SIDE_MM = 15  # a label may stand so far to the side of its trace
-AGREES = 0.15  # RMS of what should be 0, or be equal, relative to the largest lead
+SIDE_MM = 15  # the farthest that a label may stand to the side of its trace
+AGREES = 0.15  # largest RMS of sums that should be 0, or of differences, relative to the largest lead
 MAX_SCATTER_MM = 7  # labels stand to their rows with no more scatter than this
-CLEARLY_NEARER = 0.6  # of the distance to the other row
-MAX_REPEATED = 3  # stretches of one lead that are compared
+CLEARLY_NEARER = 0.6  # largest distance to a row, as a share of that to the other row
+MAX_REPEATED = 3  # number of stretches of one lead that are compared
 OPEN = "it cannot be told whether the lead labels stand above, below or beside their traces"
 MIN_OVERLAP = 50  # samples that two stretches must share to be compared
 
@@ -87,12 +87,12 @@ class Naming:
 
     @property
     def content(self) -> list[tuple[str, float, float]]:
-        """The same for two namings that say the same."""
+        """The stretches in a form that is equal for two namings that name the traces alike."""
         return sorted((s.lead, s.trace.left, s.row.level) for s in self.stretches)
 
 
 def find_labels(words: list[Word]) -> list[Label]:
-    """The names of leads that stand alone. Leads that a sentence speaks of are no labels."""
+    """Returns the names of leads that stand alone; leads that a sentence speaks of are no labels."""
     labels = []
     for word in words:
         match = LABEL.fullmatch(word.text)
@@ -172,8 +172,8 @@ def apply_rule(rule: str, labels: list[Label], rows: list[Row], scale: Scale) ->
     naming.offset = float(np.median(offsets))
     near = np.abs(offsets - naming.offset) < MAX_SCATTER_MM * scale.y
     for number, row in enumerate(rows):
-        own = [label for (label, of), keep in zip(placed, near) if of == number and keep]
-        for trace, here in pair_labels(own, row, scale):
+        labels_of_row = [label for (label, place), keep in zip(placed, near) if place == number and keep]
+        for trace, here in pair_labels(labels_of_row, row, scale):
             stretches = list(cut_stretches(trace, here, row, scale))
             naming.used += len(stretches)
             naming.stretches += stretches
@@ -242,8 +242,8 @@ def check_repeats(stretches: list[Stretch]) -> None:
 
 
 def limb_error(stretches: list[Stretch]) -> float | None:
-    """RMS of III - II + I and of aVR + aVL + aVF, the larger of the two, relative to the largest of these leads, where
-    the page shows them at one time; None where it does not.
+    """Returns the RMS of III - II + I or of aVR + aVL + aVF, the larger of the two, relative to the largest of these
+    leads; None where the page does not show them at one time.
     """
     errors = []
     for leads, signs in ((("I", "II", "III"), (1, -1, 1)), (("aVR", "aVL", "aVF"), (1, 1, 1))):
@@ -258,8 +258,8 @@ def limb_error(stretches: list[Stretch]) -> float | None:
 
 
 def common_values(stretches: list[Stretch]) -> list[np.ndarray]:
-    """The values of stretches, in points upwards and without their means, over the time that all of them show; an
-    empty list where that is too short.
+    """Returns the values of stretches, in points upwards and without their means, over the time that all of them show;
+    an empty list where that is too short.
     """
     left, right = max(s.trace.left for s in stretches), min(s.trace.right for s in stretches)
     x = stretches[0].trace.x
@@ -271,7 +271,7 @@ def common_values(stretches: list[Stretch]) -> list[np.ndarray]:
 
 
 def keep_fullest(namings: list[Naming]) -> list[Naming]:
-    """The namings that use the most labels and, of these, leave the fewest traces without one."""
+    """Returns the namings that use the most labels and, of these, leave the fewest traces without one."""
     most = max(naming.used for naming in namings)
     namings = [naming for naming in namings if naming.used == most]
     fewest = min(len(naming.unnamed) for naming in namings)
@@ -279,7 +279,7 @@ def keep_fullest(namings: list[Naming]) -> list[Naming]:
 
 
 def select_nearest(namings: list[Naming]) -> Naming:
-    """The naming whose labels are nearer to their rows than those of all others, and that by far.
+    """Returns the naming whose labels are nearer to their rows than those of all others, and that by far.
 
     Raises: `ValueError` where two are as near.
     """

@@ -15,8 +15,8 @@ from ..lexicon import FINDINGS, PATTERNS, find_mentions
 from .device_findings import POSSIBLE
 from .pdf_labels import Word
 
-MAX_COLUMNS = 8  # to the right of a cell
-WIDE_GAP = 0.8  # of a word's height: wider gaps divide columns
+MAX_COLUMNS = 8  # number of cells to the right of a cell that may belong to it
+WIDE_GAP = 0.8  # gaps wider than this share of a word's height divide columns
 
 PATIENT = {
     "age": re.compile(r"\b(?:age|alter)\s*:?\s*(\d{1,3})|\b(\d{1,3})[ -]*(?:years?(?: old)?|yrs?|jahre)\b", re.I),
@@ -48,7 +48,7 @@ SPEED = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*s", re.I)
 GAIN = re.compile(r"(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 CHEST_GAIN = re.compile(r"\b(?:chest|precordial|brustwand|v)\s*:?\s*(\d+(?:[.,]\d+)?)\s*mm\s*/\s*mV", re.I)
 
-# Fields of a page that identify nobody and are no statements either; what stands behind them is left out as well.
+# Fields of a page that identify nobody and are no statements either; their values are left out as well.
 FIELD = re.compile(
     r"\b(?:unit|loc(?:ation)?|dept|department|abteilung|date|datum|time|zeit)(?:[- ]?(?:id|no|nr|number|nummer)\b\.?)?"
     r"\s*[:#]|\b(?:hospital|clinic|klinik|unconfirmed)\b",
@@ -62,7 +62,7 @@ DATES_AND_NUMBERS = re.compile(
     re.I,
 )
 NAME_AND_DEGREE = re.compile(rf"((?:\b[\w'-]+\.?,? ){{1,3}}){DEGREES}")
-# Words of which a line may consist that names no finding and yet belongs to the statements.
+# A line of these words alone names no finding, and yet belongs to the statements.
 GENERAL_WORDS = frozenset(
     """
     abnormal borderline normal otherwise within limits ecg ekg for age and or with of the to no not is are was be
@@ -84,11 +84,6 @@ class Cell:
     words: tuple[Word, ...]
 
     @cached_property
-    def text(self) -> str:
-        """The words with single blanks between them."""
-        return " ".join(word.text for word in self.words)
-
-    @cached_property
     def box(self) -> Word:
         """The box around all of its words."""
         words = self.words
@@ -100,9 +95,14 @@ class Cell:
             max(word.bottom for word in words),
         )
 
+    @cached_property
+    def text(self) -> str:
+        """The words with single blanks between them."""
+        return " ".join(word.text for word in self.words)
+
 
 def find_cells(words: list[Word]) -> list[Cell]:
-    """The lines of each column of a page, from the top and from the left."""
+    """Returns the lines of each column of a page, from the top and from the left."""
     lines: list[list[Word]] = []
     for word in sorted(words, key=lambda word: (word.y, word.left)):
         line = lines[-1] if lines else None
@@ -121,26 +121,8 @@ def find_cells(words: list[Word]) -> list[Cell]:
     return cells
 
 
-def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
-    """Yields each cell with the cells to its right, in order."""
-    for cell in cells:
-        box = cell.box
-        right = [
-            other
-            for other in cells
-            if other.box.left > box.left and abs(other.box.y - box.y) < 0.5 * min(box.height, other.box.height)
-        ]
-        yield [cell, *sorted(right, key=lambda other: other.box.left)[:MAX_COLUMNS]]
-
-
-def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
-    """Yields for each cell its text and that of all cells to its right, and how long its own text is."""
-    for cell, *right in lines_of_cells(cells):
-        yield " ".join([cell.text, *(other.text for other in right)]), len(cell.text)
-
-
 def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | None]:
-    """Speed in mm/s, gain in mm/mV and gain of the chest leads, each None where the page does not say it."""
+    """Returns speed in mm/s, gain in mm/mV and gain of the chest leads, each None where the page does not say it."""
     text = "\n".join(cell.text for cell in cells)
     values = []
     for pattern in (SPEED, GAIN, CHEST_GAIN):
@@ -151,7 +133,7 @@ def find_scales(cells: list[Cell]) -> tuple[float | None, float | None, float | 
 
 
 def find_patient(cells: list[Cell]) -> dict[str, str | None]:
-    """Age, sex and number of the patient, as they are written."""
+    """Returns age, sex and number of the patient, as they are written."""
     lines = list(texts_of_lines(cells))
     return {
         key: next((g for text, _ in lines if (m := pattern.search(text)) for g in m.groups() if g), None)
@@ -162,38 +144,46 @@ def find_patient(cells: list[Cell]) -> dict[str, str | None]:
 def find_measurements(cells: list[Cell]) -> dict[str, float]:
     """Reads measurements of the device: a name in a cell, and its value there or in the next cells of the line."""
     measurements: dict[str, float] = {}
-    for text, own in texts_of_lines(cells):
+    for text, own_length in texts_of_lines(cells):
         for name, pattern in MEASUREMENTS.items():
             for match in pattern.finditer(text):
                 value = float(next(group for group in match.groups() if group))
                 low, high = POSSIBLE[name]
-                if match.start() < own and low <= value <= high:
+                if match.start() < own_length and low <= value <= high:
                     measurements.setdefault(name, value)
     return measurements
 
 
+def texts_of_lines(cells: list[Cell]) -> Iterator[tuple[str, int]]:
+    """Yields for each cell its text and that of all cells to its right, and how long its own text is."""
+    for cell, *right in lines_of_cells(cells):
+        yield " ".join([cell.text, *(other.text for other in right)]), len(cell.text)
+
+
 def find_report(cells: list[Cell]) -> str:
-    """The statements of a page, each with a full stop, and nothing by which a person could be known."""
+    """Returns the statements of a page, each with a full stop, and nothing that identifies a person."""
     persons = find_persons(cells)
     blocks = [[(line, remove_persons(line, persons)) for line in block] for block in find_blocks(cells)]
     sentences: list[str] = []
     for block in blocks:
         texts = [text for _, text in block]
-        found = [count_findings(text) for text in texts]
+        counts = [count_findings(text) for text in texts]
         joined = False
         for i, text in enumerate(texts):
             # A statement may be wrapped: its two lines then say more than each of them.
-            wrapped = i + 1 < len(texts) and count_findings(f"{text} {texts[i + 1]}") > found[i] + found[i + 1]
+            wrapped = i + 1 < len(texts) and count_findings(f"{text} {texts[i + 1]}") > counts[i] + counts[i + 1]
             if joined:
                 sentences[-1] += f" {text}"
-            elif found[i] or wrapped or (any(found) and is_general(text)) or is_verdict(text):
+            elif counts[i] or wrapped or (any(counts) and is_general(text)) or is_verdict(text):
                 sentences.append(text)
             joined = wrapped
     return " ".join(sentence.strip(" .,;") + "." for sentence in dict.fromkeys(sentences) if sentence.strip(" .,;"))
 
 
 def find_blocks(cells: list[Cell]) -> list[list[str]]:
-    """The texts of cells that stand below one another with one left edge, without those that give scale or a value."""
+    """Returns the texts of cells that stand below one another with one left edge, without those that give scale or a
+    value.
+    """
     blocks: list[list[Cell]] = []
     for cell in cells:
         box = cell.box
@@ -215,23 +205,6 @@ def is_value(text: str) -> bool:
     return any(pattern.search(text) for pattern in values) and not count_findings(text)
 
 
-@lru_cache(maxsize=4096)
-def count_findings(text: str) -> int:
-    """How many findings a text names, denied ones too."""
-    return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
-
-
-def is_general(text: str) -> bool:
-    """Tells whether a line has but general words of statements, such as "when compared with ECG of"."""
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return bool(words) and all(word in GENERAL_WORDS for word in words)
-
-
-def is_verdict(text: str) -> bool:
-    """Tells whether a line is a general verdict on the ECG ("ABNORMAL ECG")."""
-    return is_general(text) and re.search(r"\b(?:ecg|ekg)\b", text, re.I) is not None and len(text.split()) > 1
-
-
 def find_persons(cells: list[Cell]) -> set[str]:
     """Words and numbers in lower case that the page gives as names, numbers, addresses of persons and the like."""
     persons: set[str] = set()
@@ -248,22 +221,51 @@ def find_persons(cells: list[Cell]) -> set[str]:
     return {word for word in persons if word not in ECG_WORDS}
 
 
-def keep_known_words(text: str) -> str:
-    """The words of a text that ECG reports use."""
-    return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
-
-
-def tokens(text: str) -> list[str]:
-    """The words of more than one letter and the numbers of more than two digits of a text."""
-    return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]
+def lines_of_cells(cells: list[Cell]) -> Iterator[list[Cell]]:
+    """Yields each cell with the cells to its right, in order."""
+    for cell in cells:
+        box = cell.box
+        right = [
+            other
+            for other in cells
+            if other.box.left > box.left and abs(other.box.y - box.y) < 0.5 * min(box.height, other.box.height)
+        ]
+        yield [cell, *sorted(right, key=lambda other: other.box.left)[:MAX_COLUMNS]]
 
 
 def remove_persons(text: str, persons: set[str]) -> str:
-    """A line without what speaks of a person: all from words such as "Name:" on, dates, numbers, names known from
-    elsewhere on the page.
+    """Returns a line without what speaks of a person: all from words such as "Name:" on, dates, numbers, and names that
+    stand elsewhere on the page.
     """
     text = NAME_AND_DEGREE.sub(lambda match: keep_known_words(match[1]), DATES_AND_NUMBERS.sub(" ", text))
     starts = [match.start() for pattern in (PERSON_IN_FORM, FIELD) if (match := pattern.search(text))]
     text = text[: min(starts, default=None)]
     kept = [word for word in TRACES.sub(" ", text).split() if not tokens(word) or not set(tokens(word)) <= persons]
     return " ".join(kept).strip(" ,;:-(")
+
+
+def keep_known_words(text: str) -> str:
+    """Returns the words of a text that ECG reports use."""
+    return " ".join(word for word in text.split() if set(tokens(word)) & ECG_WORDS)
+
+
+def is_verdict(text: str) -> bool:
+    """Tells whether a line is a general verdict on the ECG ("ABNORMAL ECG")."""
+    return is_general(text) and re.search(r"\b(?:ecg|ekg)\b", text, re.I) is not None and len(text.split()) > 1
+
+
+def is_general(text: str) -> bool:
+    """Tells whether a line consists of general words of statements alone, such as "when compared with ECG of"."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return bool(words) and all(word in GENERAL_WORDS for word in words)
+
+
+@lru_cache(maxsize=4096)
+def count_findings(text: str) -> int:
+    """Returns the number of findings that a text names, denied ones too."""
+    return sum(bool(mention.code) for mention in find_mentions(text, FINDINGS))
+
+
+def tokens(text: str) -> list[str]:
+    """Returns the words of more than one letter and the numbers of more than two digits of a text."""
+    return [word for word in re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower()) if len(word) > 1]

@@ -1,4 +1,4 @@
-"""EDF, DICOM and the vendors' formats, through the ecgdatakit package (extra: heartcare[formats]).
+"""Reads EDF, DICOM and the vendors' formats through the ecgdatakit package (extra: heartcare[formats]).
 
 path --check_limits--> parse --> channels (label, samples in mV, Hz) --> signal at one rate
                          \\-----> measurements, statements (see device_findings.py)
@@ -21,7 +21,7 @@ from ...reading_heartcare import detect_format
 from .device_findings import device_measurements, device_statements, people_of, without_people
 from .limits import check_limits
 
-# Names of the formats, as of `heartcare.reading_heartcare.FORMATS` -> those of ecgdatakit.
+# Names of the formats in `heartcare.reading_heartcare.FORMATS` -> those in ecgdatakit.
 FORMATS = {
     "edf": "EDF/EDF+",
     "dicom": "DICOM Waveform",

@@ -10,7 +10,7 @@ TEXTS, NUMBERS, SIGNAL = (datasets.Sequence(kind) for kind in (TEXT, NUMBER, dat
 
 
 def make_metric(function: Callable[..., dict], description: str, **features) -> type[evaluate.Metric]:
-    """A metric class around a function.
+    """Makes a metric class of the evaluate package around a function.
 
     Args:
         function: Called with the columns by name as lists, and with the other arguments of `compute`.
@@ -19,6 +19,8 @@ def make_metric(function: Callable[..., dict], description: str, **features) -> 
     """
 
     class Metric(evaluate.Metric):
+        """The function with the interface of the evaluate package."""
+
         def _info(self) -> evaluate.MetricInfo:
             return evaluate.MetricInfo(
                 description=description,

@@ -1,4 +1,4 @@
-"""Closed questions: the option that an answer chooses, read strictly. An answer that names no option, or several, is
+"""Reads strictly which option an answer to a closed question chooses. An answer that names no option, or several, is
 wrong, and never replaced by a guess.
 """
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LONGEST = 200  # words; more is no answer to a question with options
+LONGEST = 200  # words; a longer text is no answer to a question with options
 _LETTER = r"[\(\[]?(?P<letter>[a-h])[\)\]]?"
 _ALONE = re.compile(rf"^{_LETTER}[.):]?$")
 _FIRST = re.compile(r"^(?:\((?P<letter>[a-h])\)|(?P<bare>[a-h])[.):])\s*\S")
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 
 
 def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
-    """The one option that an answer names, by its text or its letter (A is the first).
+    """Returns the one option that an answer names, by its text or its letter (A is the first).
 
     Case, markdown, punctuation, an article before an option and what an option has in brackets do not matter. An option
     that is negated ("not B but C", "no sinus rhythm") is not chosen; a letter and a text that disagree are two.
@@ -54,7 +54,7 @@ def read_choice(answer: str | None, options: Sequence[str]) -> Choice:
 def closed_qa(
     predictions: Sequence[str], references: Sequence[str], options: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """Strict accuracy of closed questions.
+    """Scores closed questions by strict accuracy.
 
     Args:
         predictions: Answers as the model wrote them.
@@ -68,11 +68,11 @@ def closed_qa(
     """
     same_length(predictions, references, options)
     right, reasons = 0, []
-    for prediction, reference, these in zip(predictions, references, options):
-        if reference not in these:
-            raise ValueError(f"The reference {reference!r} is none of the options {list(these)}.")
-        choice = read_choice(prediction, these)
-        right += choice.index is not None and these[choice.index] == reference
+    for prediction, reference, offered in zip(predictions, references, options):
+        if reference not in offered:
+            raise ValueError(f"The reference {reference!r} is none of the options {list(offered)}.")
+        choice = read_choice(prediction, offered)
+        right += choice.index is not None and offered[choice.index] == reference
         reasons.append(choice.reason)
     total = len(reasons)
     parts = {
@@ -91,15 +91,8 @@ def same_length(*lists: Sequence):
         )
 
 
-def _plain(text: str) -> str:
-    """Lower case, without accents, markdown, quotes and runs of blanks."""
-    text = unicodedata.normalize("NFKD", text).casefold()
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
-    return " ".join(re.sub(r"[*_`\"'“”‘’]", "", text).split())
-
-
 def _letters(text: str, options: int) -> set[int]:
-    """Places of the options whose letter the answer gives."""
+    """Returns the places of the options whose letter the answer gives."""
     letters = set()
     if match := _ALONE.match(text) or _FIRST.match(text):
         letters.add(match["letter"] or match["bare"])
@@ -111,8 +104,8 @@ def _letters(text: str, options: int) -> set[int]:
 
 
 def _named(text: str, options: Sequence[str]) -> set[int]:
-    """Options whose text stands in the answer and is not negated; the longest first, so that a part of it is no option
-    of its own.
+    """Returns the places of the options whose text stands in the answer and is not negated. The longest is looked for
+    first, so that a part of it is no option of its own.
     """
     wordings = []
     for index, option in enumerate(options):
@@ -128,3 +121,10 @@ def _named(text: str, options: Sequence[str]) -> set[int]:
                 places.add(index)
             text = text[: match.start()] + "#" * (match.end() - match.start()) + text[match.end() :]
     return places
+
+
+def _plain(text: str) -> str:
+    """Returns a text in lower case, without accents, markdown, quotes and runs of blanks."""
+    text = unicodedata.normalize("NFKD", text).casefold()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    return " ".join(re.sub(r"[*_`\"'“”‘’]", "", text).split())

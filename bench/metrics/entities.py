@@ -1,7 +1,7 @@
-"""ECG entities: the statements of a text about the ECG, as facts, and the F1 of its facts against the reference's. The
-clinical primary of the open tasks.
+"""Reads a text about the ECG as a set of facts, and scores their F1 against the reference's: the primary metric of the
+open tasks.
 
-A mention of a finding (HeartAgent's lexicon) gives facts that are right or wrong each of its own:
+A mention of a finding (HeartAgent's lexicon) gives several facts, and each is right or wrong by itself:
 
     "No ST elevation. Probable old inferior infarction."
         (STE_, "absent"), (IMI, "present"), (IMI, "certainty", "probable"), (IMI, "time", "III")
@@ -23,45 +23,8 @@ _SCOPE = re.compile(
 _SAME = re.compile(r"\bno (?:difference|change)\b|\bunchanged\b", re.I)
 
 
-def find_facts(text: str) -> set[tuple[str, ...]]:
-    """The facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty", ...)`,
-    `(finding, "lead", ...)` and `(finding, "time", ...)`, each behind "both", "first" or "second" where the text
-    compares two ECGs; `("same",)` for "no difference".
-    """
-    facts = {("same",)} if _SAME.search(text) else set()
-    parts = _SCOPE.split(_SAME.sub(" ", text))
-    for scope, part in zip(["", *parts[1::2]], parts[::2]):
-        where = (scope.lower().split()[-1],) if scope else ()
-        for mention in find_mentions(part, FINDINGS):
-            facts |= {(*where, *fact) for fact in _facts_of(mention)}
-    return facts
-
-
-def _facts_of(mention: Mention) -> set[tuple[str, ...]]:
-    code = mention.code
-    time = {(code, "time", mention.time)} if mention.time else set()
-    if not code:
-        return time
-    leads = {(code, "lead", lead) for lead in mention.leads}
-    if not mention.likelihood:
-        return {(code, "absent"), *leads}
-    return {(code, "present"), (code, "certainty", CERTAINTY[mention.likelihood]), *leads, *time}
-
-
-def entity_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list[float | None]:
-    """F1 of the facts of each pair; None where the reference states no fact, since nothing can be right there."""
-    same_length(predictions, references)
-    return [
-        _f1(find_facts(p), expected) if (expected := find_facts(r)) else None for p, r in zip(predictions, references)
-    ]
-
-
-def _f1(predicted: set, expected: set) -> float:
-    return 2 * len(predicted & expected) / (len(predicted) + len(expected))
-
-
 def entity_f1(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float | int | None]:
-    """ECG-entity F1.
+    """Scores texts by ECG-entity F1.
 
     Returns: "f1", the mean over the pairs whose reference states facts; micro "precision", "recall" and "micro_f1" over
         all facts; "statement_f1", "certainty_f1", "lead_f1" and "time_f1", micro, over the facts of one kind, None
@@ -90,3 +53,42 @@ def _micro(pairs: list[tuple[set, set]]) -> dict[str, float | None]:
         "recall": shared / expected if expected else None,
         "micro_f1": 2 * shared / (predicted + expected) if predicted + expected else None,
     }
+
+
+def entity_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list[float | None]:
+    """Returns the F1 of the facts of each pair; None where the reference states no fact, since nothing can be right
+    there.
+    """
+    same_length(predictions, references)
+    return [
+        _f1(find_facts(p), expected) if (expected := find_facts(r)) else None for p, r in zip(predictions, references)
+    ]
+
+
+def _f1(predicted: set, expected: set) -> float:
+    return 2 * len(predicted & expected) / (len(predicted) + len(expected))
+
+
+def find_facts(text: str) -> set[tuple[str, ...]]:
+    """Returns the facts of a text: `(finding, "present" or "absent")`, and for present findings `(finding, "certainty",
+    ...)`, `(finding, "lead", ...)` and `(finding, "time", ...)`, each behind "both", "first" or "second" where the text
+    compares two ECGs; `("same",)` for "no difference".
+    """
+    facts = {("same",)} if _SAME.search(text) else set()
+    parts = _SCOPE.split(_SAME.sub(" ", text))
+    for scope, part in zip(["", *parts[1::2]], parts[::2]):
+        where = (scope.lower().split()[-1],) if scope else ()
+        for mention in find_mentions(part, FINDINGS):
+            facts |= {(*where, *fact) for fact in _facts_of(mention)}
+    return facts
+
+
+def _facts_of(mention: Mention) -> set[tuple[str, ...]]:
+    code = mention.code
+    time = {(code, "time", mention.time)} if mention.time else set()
+    if not code:
+        return time
+    leads = {(code, "lead", lead) for lead in mention.leads}
+    if not mention.likelihood:
+        return {(code, "absent"), *leads}
+    return {(code, "present"), (code, "certainty", CERTAINTY[mention.likelihood]), *leads, *time}

@@ -1,13 +1,14 @@
-"""The 17-point rubric as a language model judges it. A judgement that fails is counted as failed, and never scored."""
+"""Grades reports by the 17-point rubric with a language model. A judgement that fails is counted as failed, and never
+scored.
+"""
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...agent.llm import chat, json_schema
+from ...agent.llm import chat, json_schema, keep_reply
 from .closed import same_length
 from .rubric import RUBRIC, weighted
 
@@ -17,7 +18,7 @@ SYSTEM = (
     "that says nothing of the ECG gets 0. Reply with JSON alone, an object with the "
     'keys "1" to "17".\n\n' + "\n".join(f"{k}. {point.asks}" for k, point in enumerate(RUBRIC, 1))
 )
-SECONDS = 120.0  # for one reply
+SECONDS = 120.0  # time for one reply
 KEYS = [str(k) for k in range(1, len(RUBRIC) + 1)]
 SCHEMA = {
     "type": "object",
@@ -53,7 +54,7 @@ class Judge:
         self._local = None
 
     def __call__(self, prediction: str, reference: str) -> list[float | None] | None:
-        """The 17 points, None for those that do not apply; None alone when the judge failed."""
+        """Returns the 17 points, None for those that do not apply; None alone when the judge failed."""
         request = f"Reference:\n{reference}\n\nReport to grade:\n{prediction}"
         key = hashlib.sha256(json.dumps([self.model, self.seed, SYSTEM, request]).encode()).hexdigest()
         place = Path(self.cache) / f"{key}.json" if self.cache else None
@@ -66,10 +67,7 @@ class Judge:
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue
             if place:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                partial = place.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(json.dumps(points), encoding="utf-8")
-                os.replace(partial, place)
+                keep_reply(place, points)
             self.counts["judged"] += 1
             return points
         self.counts["failed"] += 1
@@ -94,8 +92,8 @@ class Judge:
 
 
 def read_judgement(reply: str) -> list[float | None]:
-    """A judge's reply -> its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys and
-    values.
+    """Reads a judge's reply: its 17 points. Raises `ValueError` for anything but one JSON object of exactly these keys
+    and values.
     """
     text = reply.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     points = json.loads(text)

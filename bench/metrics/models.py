@@ -12,7 +12,7 @@ from .closed import same_length
 def f1_bio(
     predictions: Sequence[str], references: Sequence[str], model: str | None = None, layer: int | None = None
 ) -> dict | None:
-    """BERTScore F1 by a biomedical BERT, by the bert-score package.
+    """Scores texts by the BERTScore F1 of a biomedical BERT, by the bert-score package.
 
     Args:
         model: Folder of the BERT, for example BioBERT; it is not downloaded.
@@ -56,8 +56,8 @@ def f1_radgraph(
     scorer: Callable | None = None,
     model: str | None = None,
 ) -> dict | None:
-    """F1 of RadGraph's entities and relations, as the paper reports it (F1-Rad). RadGraph was made for radiology; of
-    ECGs it knows little.
+    """Scores texts by the F1 of RadGraph's entities and relations, as the paper reports it (F1-Rad). RadGraph was made
+    for radiology; of ECGs it knows little.
 
     Args:
         scorer: An object called as `radgraph.F1RadGraph` is, `scorer(hyps=..., refs=...)`, giving the mean reward first

@@ -1,12 +1,14 @@
-"""Probabilities against truth: AUC, calibration, and the gain of answering only when sure."""
+"""Compares probabilities with the truth: AUC, calibration, and the gain of answering only when sure."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+BINS = 15  # intervals of confidence for the calibration error
+
 
 def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties half.
+    """Returns the area under the ROC curve: the share of (positive, negative) pairs in the right order, ties half.
 
     Args:
         labels: bool (n,).
@@ -29,7 +31,7 @@ def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = Non
 
 
 def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Mean AUC of the classes that have a positive and a negative.
+    """Returns the mean AUC of the classes that have a positive and a negative.
 
     Args: labels, scores: (n, classes); weights: as in `auc`. Returns: as `auc`.
     """
@@ -39,18 +41,18 @@ def macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
         return np.nansum(table, 0) / np.maximum(1, (~np.isnan(table)).sum(0)) if len(areas) else np.nan
 
 
-def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float], bins: int = 15) -> float:
-    """ECE: mean distance of accuracy and confidence over `bins` equal intervals of confidence (0, 1], by the number of
-    answers in each.
+def expected_calibration_error(correct: Sequence[float], confidence: Sequence[float]) -> float:
+    """Returns the ECE: the mean distance of accuracy and confidence over `BINS` equal intervals of confidence (0, 1],
+    weighted by the number of answers in each.
     """
     correct, confidence = np.asarray(correct, float), np.asarray(confidence, float)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = [abs(correct[place == k].sum() - confidence[place == k].sum()) for k in np.unique(place)]
     return float(sum(gaps) / len(correct))
 
 
 def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict[str, float]:
-    """Selective accuracy: answering only the surest questions.
+    """Returns the gain of answering the surest questions alone.
 
     Returns: "aurc", the area under the risk-coverage curve (mean error over all coverages, lower is better; answers of
         equal confidence count alike), and "accuracy_50", "accuracy_80", "accuracy_100", the accuracy when the surest
@@ -71,10 +73,10 @@ def risk_coverage(correct: Sequence[float], confidence: Sequence[float]) -> dict
 
 
 def agreement(one: Sequence, other: Sequence) -> dict[str, float]:
-    """Agreement of two readings of the same records: "agreement", the share of equal ones, and Cohen's "kappa", which
-    takes off the share that chance alone would give.
+    """Returns how two readings of the same records agree: "agreement", the share of equal ones, and Cohen's "kappa",
+    which takes off the share that chance alone would give.
     """
-    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
+    share = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     values = set(one) | set(other)
     chance = sum(list(one).count(v) * list(other).count(v) for v in values) / len(one) ** 2
-    return {"agreement": same, "kappa": (same - chance) / (1 - chance) if chance < 1 else 1.0}
+    return {"agreement": share, "kappa": (share - chance) / (1 - chance) if chance < 1 else 1.0}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...agent.lexicon import FINDINGS, Mention, find_mentions
-from ...agent.statements import DIAGNOSTIC_CLASS, FORM, RHYTHM
+from ...scp_heartcare import DIAGNOSTIC_CLASS, FORM, RHYTHM
 from .closed import same_length
 
 ECTOPY = {"PAC", "PVC", "PRC(S)"}
@@ -33,12 +33,14 @@ class Report:
         self.times = {mention.time for mention in self.mentions if mention.time}
 
     def group(self, name: str) -> set[str]:
-        """Codes of one of `GROUPS` that are present."""
+        """Returns the codes of one of `GROUPS` that are present."""
         return GROUPS[name] & set(self.present)
 
 
 def _found(group: str):
-    """Share of the reference's findings that the report has; None where the reference has none."""
+    """Makes the score of a point: the share of the reference's findings that the report has; None where the reference
+    has none.
+    """
 
     def point(given: Report, reference: Report) -> float | None:
         wanted = reference.group(group)
@@ -48,7 +50,9 @@ def _found(group: str):
 
 
 def _none_invented(group: str):
-    """Share of the report's findings that the reference has; 1 where the report has none."""
+    """Makes the score of a point: the share of the report's findings that the reference has; 1 where the report has
+    none.
+    """
 
     def point(given: Report, reference: Report) -> float:
         claimed = given.group(group)
@@ -135,29 +139,10 @@ RUBRIC = (
 assert len(RUBRIC) == 17 and sum(point.weight for point in RUBRIC) == 100
 
 
-def weighted(scores: Sequence[float | None]) -> float | None:
-    """Scores of the 17 points -> 0 to 100: weighted, over the points that apply; None where none does."""
-    applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
-    return (
-        100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
-        if applied
-        else None
-    )
-
-
-def rubric_points(prediction: str, reference: str) -> list[float | None]:
-    """The 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that applies:
-    silence is not correctness.
-    """
-    given, expected = Report(prediction), Report(reference)
-    scores = [point.score(given, expected) for point in RUBRIC]
-    return scores if given.mentions else [None if score is None else 0.0 for score in scores]
-
-
 def report_rubric(
     predictions: Sequence[str], references: Sequence[str]
 ) -> dict[str, float | list[float | None] | dict]:
-    """The rubric without any language model; deterministic.
+    """Scores reports by the rubric, without any language model; deterministic.
 
     Returns: "score", mean of 0 to 100; "each", the score of each report; "points", name -> mean of a point over the
         reports that it applies to (None if to none).
@@ -170,3 +155,22 @@ def report_rubric(
         applied = [score for score in column if score is not None]
         points[point.name] = sum(applied) / len(applied) if applied else None
     return {"score": sum(scores) / len(scores), "each": scores, "points": points}
+
+
+def rubric_points(prediction: str, reference: str) -> list[float | None]:
+    """Returns the 17 points of a report, by the lexicon. A report that says nothing of the ECG has 0 in each that
+    applies: silence is not correctness.
+    """
+    given, expected = Report(prediction), Report(reference)
+    scores = [point.score(given, expected) for point in RUBRIC]
+    return scores if given.mentions else [None if score is None else 0.0 for score in scores]
+
+
+def weighted(scores: Sequence[float | None]) -> float | None:
+    """Returns the weighs the scores of the 17 points: 0 to 100 over the points that apply; None where none does."""
+    applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
+    return (
+        100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
+        if applied
+        else None
+    )

@@ -1,5 +1,5 @@
-"""Predicted signals against what followed. All signals (12, samples) in mV; leads that are flat in the target are left
-out.
+"""Scores predicted signals against the true ones. All signals are (12, samples) in mV; leads that are flat in the
+target are left out.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from ...delineation_heartcare import find_r_peaks
 def signal_prediction(
     prediction: np.ndarray, target: np.ndarray, sampling_rate: float, context: np.ndarray | None = None
 ) -> dict[str, float | None]:
-    """One prediction.
+    """Scores one prediction.
 
     Args:
         prediction, target: (12, samples) mV.
         sampling_rate: Hz.
-        context: (12, samples) mV, what came before. R peaks are looked for with it in front, since a second alone has
+        context: (12, samples) mV before the target. R peaks are looked for with it in front, since a second alone has
             too few beats.
 
     Returns:
@@ -29,8 +29,7 @@ def signal_prediction(
         "dtw_uv": dynamic time warping, the least mean distance along a warped path, microvolts, mean over leads.
         "r_peak_f1": of R peaks within 50 ms; None without any in the target.
         "hr_error": absolute error of the heart rate, beats/min, by the median distance of each predicted R peak from
-        the one before; None where the
-            prediction or the target has none.
+            the one before; None where the prediction or the target has none.
 
     Raises: `ValueError` for shapes that differ or a target without signal.
     """
@@ -64,15 +63,17 @@ def signal_prediction(
 def mean_signal_prediction(
     predictions: Sequence[np.ndarray], references: Sequence[np.ndarray], sampling_rate: float
 ) -> dict[str, float | None]:
-    """Means of the metrics of `signal_prediction` over pairs of signals, each over the pairs that have a value."""
+    """Returns the means of the metrics of `signal_prediction` over pairs of signals, each over the pairs that have a
+    value.
+    """
     rows = [signal_prediction(p, r, sampling_rate) for p, r in zip(predictions, references, strict=True)]
     columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
     return {name: float(np.mean(values)) if values else None for name, values in columns.items()}
 
 
 def dtw(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Dynamic time warping distance of each lead: least sum of |a - b| along a path from corner to corner, over the
-    number of samples.
+    """Returns the dynamic time warping distance of each lead: the least sum of |a - b| along a path from corner to
+    corner, over the number of samples.
 
     Args: (leads, samples), (leads, samples). Returns: float64 (leads,) in the units of the signals.
     """
@@ -97,7 +98,7 @@ def _beats(prediction, target, sampling_rate: float, context) -> tuple[float | N
     predicted, expected = (part[part >= known] for part in peaks)
     matched = match_peaks(expected, predicted, 0.05 * sampling_rate)
     f1 = 2 * matched / (len(predicted) + len(expected)) if len(expected) else None
-    # Only distances that end in what was predicted: the beats before it would hide a forecast without any.
+    # Only distances that end in the predicted part: the beats before it would hide a forecast without any.
     distances = [np.diff(part)[part[1:] >= known] for part in peaks]
     if not all(len(part) for part in distances):
         return f1, None

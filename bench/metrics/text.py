@@ -1,5 +1,5 @@
-"""Texts against reference texts: exact match, token F1, ROUGE-L, BLEU-4. All in 0 to 1, but BLEU, which the field gives
-in 0 to 100.
+"""Scores texts against reference texts: exact match, token F1, ROUGE-L and BLEU-4. All are in 0 to 1, but BLEU, which
+the field gives in 0 to 100.
 """
 
 import math
@@ -15,19 +15,19 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalized(text: str) -> str:
-    """Lower case, without punctuation, articles and runs of blanks."""
+    """Returns a text in lower case, without punctuation, articles and runs of blanks."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match_each(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-    """1 for each prediction that is its reference, once both are `normalized`, else 0."""
+    """Returns 1 for each prediction that is its reference, once both are `normalized`, else 0."""
     same_length(predictions, references)
     return [float(normalized(p) == normalized(r)) for p, r in zip(predictions, references)]
 
 
 def answer_set_match_each(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """ECG-QA's exact match: 1 where the answers, separated by commas, are those of the reference, in any order, all of
-    them and no other.
+    """Returns ECG-QA's exact match: 1 where the answers, separated by commas, are those of the reference, in any order,
+    all of them and no other.
     """
     same_length(predictions, references)
     return [
@@ -37,7 +37,7 @@ def answer_set_match_each(predictions: Sequence[str], references: Sequence[Seque
 
 
 def token_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-    """F1 of the words of each pair, once both are `normalized`; two empty texts are equal."""
+    """Returns the F1 of the words of each pair, once both are `normalized`; two empty texts are equal."""
     same_length(predictions, references)
     scores = []
     for prediction, reference in zip(predictions, references):
@@ -52,8 +52,8 @@ def token_f1_each(predictions: Sequence[str], references: Sequence[str]) -> list
 
 
 def rouge_l_each(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-    """ROUGE-L F of each pair: the longest common subsequence of the words. Equal to rouge-score's `rougeL` without
-    stemmer.
+    """Returns ROUGE-L F of each pair: the longest common subsequence of the words. Equal to rouge-score's `rougeL`
+    without stemmer.
     """
     same_length(predictions, references)
     scores = []
@@ -78,8 +78,8 @@ def _longest_common(one: list[str], other: list[str]) -> int:
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """Corpus BLEU-4 in 0 to 100, with one reference each, 13a tokens and exponential smoothing. Equal to sacrebleu's
-    `corpus_bleu` by default.
+    """Returns corpus BLEU-4 in 0 to 100, with one reference each, 13a tokens and exponential smoothing. Equal to
+    sacrebleu's `corpus_bleu` by default.
     """
     same_length(predictions, references)
     right, total, predicted_length, expected_length = [0] * 4, [0] * 4, 0, 0
@@ -107,7 +107,7 @@ _ENTITIES = (("<skipped>", ""), ("-\n", ""), ("\n", " "), ("&quot;", '"'), ("&am
 
 
 def _bleu_words(text: str) -> list[str]:
-    """Tokens as mteval-v13a makes them."""
+    """Returns the tokens as mteval-v13a makes them."""
     text = text.rstrip()
     for written, character in _ENTITIES:
         text = text.replace(written, character)

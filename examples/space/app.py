@@ -38,7 +38,7 @@ EXAMPLES = {
     "Right bundle branch block": "right_bundle_branch_block.hea",
     "A page on paper": "right_bundle_branch_block.png",
 }
-RATE = "What is the heart rate?"  # is answered without the language model
+RATE = "What is the heart rate?"  # a question that is answered without the language model
 QUESTIONS = [
     "Write a report of this ECG.",
     "What is the rhythm?",
@@ -52,11 +52,12 @@ TOPICS = {
     "Electrical axis": f"{COMPARE} Consider the electrical axis.",
 }
 AUTO = "found by itself"  # the layout of a picture
-# Anyone may upload to the Space: what one upload may hold.
+SHOWN_FINDINGS = 8
+# Limits of an upload, since anyone may upload to the Space.
 MAX_BYTES, MAX_FILES = 20_000_000, 20
 MAX_SAMPLES = 12 * 500 * 3600  # an hour of twelve leads at 500 Hz
-MAX_WORDS, MAX_OPTIONS = 500, 20  # letters of a question, and of an option; number of options
-# What was asked may be answered below what the screen shows; on a phone, the keyboard hides it too.
+MAX_WORDS, MAX_OPTIONS = 500, 20  # letters of a question or an option, and number of options
+# Brings an answer into view: it may stand below the screen's end, and on a phone the keyboard hides it.
 SHOW = """() => {{const place = document.querySelector('{}'), narrow = innerWidth < 640;
   if (narrow) document.activeElement?.blur();
   place.scrollIntoView({{block: narrow ? 'start' : 'nearest'}})}}"""
@@ -102,307 +103,42 @@ NOTICE = (
 )
 
 
-@dataclass
-class Loaded:
-    """An uploaded ECG: `part`, as the pipeline takes it; `page`, its drawing, or the picture with what was read of it
-    over it; `note`, what was read of a picture; `refusal`, why nothing is said of what is no ECG; and of a signal or a
-    digitised picture, the `recording`, its measurements as plain values, and tables of its quality and measurements.
-    """
+def build() -> gr.Blocks:
+    """Builds the page."""
+    with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        given, state, other = (gr.State(time_to_live=3600) for _ in range(3))
+        gr.Markdown("# HeartcareGPT\nQuestions about ECGs: files of any format, and photographs.", elem_id="title")
+        gr.HTML(NOTICE)
+        upload = upload_row()
+        with gr.Tabs():
+            ask, compare = ask_tab(), compare_tab()
+            with gr.Tab("Quality"):
+                quality = gr.HTML(elem_id="quality")
+            found = signal_tab("Findings", "Show findings", "What the likeliest finding rests on, shaded", "findings")
+            decoded = signal_tab("Tokens", "Decode Beat's tokens", "Original, and decoded in red", "tokens")
+            ahead = signal_tab("Forecast", "Forecast two seconds", "Recording, and forecast in red", "forecast")
 
-    part: dict
-    page: Image.Image
-    name: str
-    note: str = ""
-    refusal: str = ""
-    recording: dict | None = None
-    measured: dict = field(default_factory=dict)
-    quality: str = ""
-    numbers: str = ""
-
-
-_pipes: list = []
-
-
-def pipe():
-    """The pipeline, loaded when it is first needed."""
-    if not _pipes:
-        options = {"revision": REVISION} if REVISION else {}
-        _pipes.append(pipeline(model=MODEL, trust_remote_code=True, **options))
-    return _pipes[0]
-
-
-def load(paths: list[str], layout: str = AUTO) -> Loaded:
-    """Loads one ECG of one file, or of several that belong together (WFDB's header and signals).
-
-    Args:
-        paths: The files.
-        layout: Layout of a picture.
-
-    Raises: `ValueError` that a user understands.
-    """
-    if len(paths) > MAX_FILES or sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
-        raise ValueError(f"Up to {MAX_FILES} files of {MAX_BYTES // 1_000_000} MB in all are read.")
-    with tempfile.TemporaryDirectory() as folder:
-        for path in paths:
-            shutil.copy(path, folder)
-        files = sorted(Path(folder).iterdir())
-        first = next((file for file in files if file.suffix == ".hea"), files[0])
-        try:
-            if len(paths) == 1 and detect_format(first).name in PICTURES:
-                return load_picture(first, layout)
-            return load_signal(read_ecg(first), first.name)
-        except FileNotFoundError as error:
-            message = str(error).replace(f"{folder}{os.sep}", "")
-            raise ValueError(f"{message} Upload a WFDB record's .hea and .dat files together.") from None
-        except Exception as error:
-            raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from None
-
-
-def load_picture(path: Path, layout: str) -> Loaded:
-    """Digitises a picture, or loads it as it is, and refuses one that is no page of leads."""
-    picture, processor = open_picture(path), pipe().processor.image_processor
-    _, [found] = read_pictures(
-        [{"type": "image", "image": picture}], processor, layout=None if layout == AUTO else layout
-    )
-    if found.page is None:
-        refusal = refusal_of([], [found.refusal])
-        reason = found.reason.replace("give layout=", "choose its layout above")
-        note = f"Nothing is measured, since the picture was not digitised. {reason}."
-        return Loaded({"type": "image", "image": picture}, picture, path.name, note, refusal)
-    page, loaded = found.page, load_signal(found.page.ecg, path.name)
-    note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."
-    return replace(loaded, part={"type": "image", "image": page}, page=page.draw_over(), note=note)
-
-
-def load_signal(ecg: ECG, name: str) -> Loaded:
-    """Cleans, draws and measures a recording, and refuses one that is no ECG."""
-    if ecg.signal.size > MAX_SAMPLES:
-        raise ValueError(
-            f"{name} has {ecg.signal.size} samples. The Space reads up to {MAX_SAMPLES}, an hour of twelve leads at "
-            "500 Hz; cut the recording."
-        )
-    optimized = Optimizer()(ecg)
-    page = view_ecg(optimized.signal, optimized.sampling_rate, lead_mask=optimized.lead_mask)
-    part = ecg.as_input() | {"type": "ecg"}
-    prepared = pipe().processor.feature_extractor.prepare(ecg, measure=True)
-    refusal = refusal_of([prepared.quality["not_an_ecg"]])
-    numbers = "" if refusal else measurements(prepared.measurements)
-    measured = prepared.measurements
-    return Loaded(part, page, name, "", refusal, part, measured, quality_table(optimized), numbers)
-
-
-@torch.no_grad()
-def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
-    """The signal with what its tokens give back in red, and how near that is."""
-    processor, beat = pipe().processor, pipe().model.beat
-    inputs = processor.feature_extractor(loaded.recording, return_tensors="pt").to(pipe().device)
-    found = beat.encode(**inputs)
-    length = inputs["input_values"].shape[-1]
-    decoded = beat.decode(found.codes, found.gain)[0, :, -length:].cpu().numpy()
-    before = inputs["input_values"][0].cpu().numpy()
-    rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
-    page = view_ecg(before, rate, lead_mask=mask, over=decoded)
-    prd = 100 * np.linalg.norm((decoded - before)[mask]) / max(1e-9, np.linalg.norm(before[mask]))
-    rmse = 1000 * np.sqrt(np.square((decoded - before)[mask]).mean())
-    count = int((found.codes >= 0).sum())
-    return (
-        page,
-        f"<p>{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, "
-        f"RMSE {rmse:.0f} µV; decoded in red.</p>",
-    )
-
-
-@torch.no_grad()
-def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image | None, str]:
-    """The last seconds of the signal, and how Beat sees it go on, in red; no drawing where Beat does not forecast the
-    last seconds, held back, better than two forecasts that need no model.
-    """
-    if loaded.part["type"] == "image":
-        return None, "<p>A page does not show all leads at its end, so it is not continued.</p>"
-    extractor, model = pipe().processor.feature_extractor, pipe().model
-    rate, inputs = extractor.sampling_rate, extractor(loaded.recording, return_tensors="pt").to(pipe().device)
-    signal, mask = (inputs[name][0].cpu().numpy() for name in ("input_values", "lead_mask"))
-    held = round(seconds * rate)
-    if signal.shape[1] < 3 * held or not mask[:, -held:].any():
-        return None, f"<p>A forecast needs {3 * seconds:g} s of recording, to be tried on the last {seconds:g} s.</p>"
-    known = {name: values[..., :-held] for name, values in inputs.items()}
-    tried = model.forecast(**known, seconds=seconds)[0].cpu().numpy()
-    forecasts = {
-        "Beat": tried,
-        "a copy of the last beat": repeat_last_beat(signal[:, :-held], held, rate),
-        "a flat line": np.zeros_like(tried),
-    }
-    kept, last = mask[:, -held:].astype(bool), signal[:, -held:]
-    errors = {name: 1000 * np.sqrt(np.square((each - last)[kept]).mean()) for name, each in forecasts.items()}
-    found = ", ".join(f"{name} by {error:.0f} µV" for name, error in errors.items())
-    found = f"From its last {seconds:g} s, which were held back, these forecasts differ (RMSE): {found}."
-    best = min(errors, key=errors.get)
-    if best != "Beat":
-        return (
-            None,
-            f"<p>Beat cannot forecast this recording. {found} Since {best} is nearer, no forecast is drawn.</p>",
-        )
-    ahead = model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
-    past = signal[:, -round(10 * rate - held) :]
-    empty = np.full((len(LEADS), past.shape[1] - held), np.nan)
-    page = view_ecg(
-        np.concatenate([past, np.full_like(ahead, np.nan)], axis=1),
-        rate,
-        "12x1",
-        lead_mask=mask.any(axis=1),
-        over=np.concatenate([empty, tried, ahead], axis=1),
-        marks=[(lead, past.shape[1] / rate, past.shape[1] / rate + seconds) for lead in LEADS],
-    )
-    words = f"Red on black: Beat's forecast of what was held back. Shaded: the {seconds:g} s after the recording's end."
-    return page, f"<p>{found} {words} A forecast fades where Beat is unsure.</p>"
-
-
-def findings(loaded: Loaded, shown: int = 8) -> tuple[Image.Image | None, str]:
-    """The likeliest statements, and the page with the waves shaded that the first abnormal one of them rests on."""
-    reply = pipe()({**loaded.part, "question": RATE}, explain=True)
-    if "findings" not in reply:
-        return None, "<p>This checkpoint has no head for findings.</p>"
-    extractor, why = pipe().processor.feature_extractor, ""
-    inputs, marks = extractor(loaded.recording, return_tensors="np"), []
-    rate, window = extractor.sampling_rate, (reply.get("windows") or [None])[0]
-    start = round(window["start"] * rate) if window else 0
-    signal, mask = (inputs[name][0][:, start : start + 10 * rate] for name in ("input_values", "lead_mask"))
-    if reply.get("explanations"):  # of one signal that is read as a whole
-        abnormal = (each for each in reply["explanations"] if each["finding"] not in ("a normal ECG", "sinus rhythm"))
-        first = next(abnormal, reply["explanations"][0])
-        marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"] if each["start"] < 10]
-        most = [[each[kind] for each in first[f"{kind}s"] if each["effect"] > 0][:2] for kind in ("wave", "lead")]
-        leads, waves = ", ".join(most[1]) or "no single lead", ", ".join(most[0]) or "no single wave"
-        why = f"“{first['finding']}” rests most of all on {waves}, and on {leads}{'; shaded below' if marks else ''}."
-    listed = shares_table(dict([*reply["findings"][0].items()][:shown]))
-    which = f" of the {window['seconds']:g} s from {window['start']:g} s on" if window else ""
-    words = f"<p>The likeliest statements{which}, with calibrated probabilities. {why}</p>"
-    return view_ecg(signal, rate, "12x1", lead_mask=mask, marks=marks), words + listed
-
-
-def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict]]:
-    """The answer as it is written; with options, all at once with their probabilities."""
-    choices = list(dict.fromkeys(each.strip() for each in options.replace("\n", ",").split(",") if each.strip()))
-    if max(map(len, (question, *choices))) > MAX_WORDS or len(choices) > MAX_OPTIONS:
-        raise ValueError(
-            f"Questions and options have up to {MAX_WORDS} letters, and {MAX_OPTIONS} options are the most."
-        )
-    if len(choices) == 1:
-        raise ValueError("Give two options or more, with commas between them, or none.")
-    if choices:
-        found = pipe()({**loaded.part, "question": question}, options=choices)
-        yield found["text"], found.get("probabilities", {})
-        return
-    text = ""
-    for piece in pipe().stream(loaded.part, question=question):
-        text += piece
-        yield text, {}
-
-
-# What the page does.
-
-
-def on_second(paths, layout=AUTO):
-    """Returns state, message and page of a second ECG."""
-    if not paths:
-        return None, "", None
-    try:
-        loaded = load(paths, layout)
-    except Exception as error:
-        return None, problem(error), None
-    title = f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>"
-    return (
-        loaded,
-        title + (problem(loaded.refusal, "This was not recognised as an ECG.") if loaded.refusal else ""),
-        loaded.page,
-    )
-
-
-def on_first(paths, layout=AUTO):
-    """Returns the files, state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
-    loaded, message, page = on_second(paths, layout)
-    numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
-    return (
-        paths,
-        loaded,
-        message,
-        page,
-        page,
-        numbers,
-        quality,
-        *[""] * 5,
-        *([gr.update(value=None, visible=False), ""] * 3),
-    )
-
-
-def on_ask(loaded, question, options):
-    """Yields the answer as it is written, the probabilities of its options, and at the end what the check says."""
-    if loaded is None:
-        yield "Choose an ECG first.", "", ""
-        return
-    try:
-        for text, shares in answer(loaded, question.strip() or QUESTIONS[0], options or ""):
-            yield text, shares_table(shares) if shares else "", ""
-        yield text, shares_table(shares) if shares else "", checks(loaded.measured, text)
-    except Exception as error:
-        yield f"This did not work: {error}", "", ""
-
-
-def on_compare(first, second, question):
-    """Yields the answer as it is written, and how the measurements change."""
-    if first is None or second is None:
-        yield "Choose two ECGs: one above, one here.", ""
-        return
-    refused = first.refusal or second.refusal
-    changed = "" if refused or not (first.measured and second.measured) else changes(first.measured, second.measured)
-    text = ""
-    try:
-        if len(question) > MAX_WORDS:
-            raise ValueError(f"Questions have up to {MAX_WORDS} letters.")
-        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE):
-            text += piece
-            yield text, changed
-    except Exception as error:
-        yield f"This did not work: {error}", ""
-
-
-def on_signal(what):
-    """Returns what a button of a tab does: it shows the picture, if there is one, and the words that `what` makes of
-    the loaded ECG.
-    """
-
-    def shown(loaded):
-        if loaded is None:
-            return None, "<p>Choose an ECG first.</p>"
-        if loaded.refusal or loaded.recording is None:
-            return None, f"<p>{html.escape(loaded.refusal or loaded.note)}</p>"
-        try:
-            return what(loaded)
-        except Exception as error:
-            return None, problem(error, "This did not work.")
-
-    def show(loaded):
-        page, words = shown(loaded)
-        return gr.update(value=page, visible=page is not None), words
-
-    return show
-
-
-def example_path(name: str) -> list[str]:
-    """Files of an example, which lie in the repository."""
-    folder = Path(__file__).resolve().parent.parent / "ecgs"
-    if not folder.exists():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(MODEL, revision=REVISION, allow_patterns="examples/ecgs/*")) / "examples/ecgs"
-    path = folder / EXAMPLES[name]
-    return [str(path)] if path.suffix != ".hea" else [str(path), str(path.with_suffix(".dat"))]
-
-
-def paper(what: str, **options) -> gr.Image:
-    """A place for an ECG on paper; `what` is said by screen readers. Nobody is led to share an ECG, a patient's."""
-    shown = {"show_label": False, "type": "pil", "format": "png", "interactive": False, "buttons": ["fullscreen"]}
-    return gr.Image(label=what, alt_text=what, elem_classes="paper", **shown, **options)
+        first = [given, state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text]
+        first += [ask.shares, ask.checked, compare.text, compare.changed]
+        first += [each for tab in (found, decoded, ahead) for each in (tab.page, tab.text)]
+        second = [other, compare.message, compare.right]
+        quick = {"show_progress": "minimal"}
+        sources = (upload, on_first, [upload.layout], first), (compare, on_second, [], second)
+        for row, change, options, shown in sources:
+            # No change of the files, since it is also one when an example empties them.
+            events = [row.files.upload, row.files.delete, row.files.clear]
+            gr.on(events, change, [row.files, *options], shown, **quick)
+            for button, name in zip(row.buttons, EXAMPLES):
+                example = button.click(lambda: None, None, row.files, show_progress="hidden")
+                example.then(lambda change=change, name=name: change(example_path(name)), None, shown, **quick)
+        upload.layout.input(on_first, [given, upload.layout], first, **quick)
+        asked = [state, ask.question, ask.options], [ask.text, ask.shares, ask.checked]
+        answers(ask.question, ask.presets, QUESTIONS, on_ask, *asked, "#answer")
+        compared = [state, other, compare.question], [compare.text, compare.changed]
+        answers(compare.question, compare.topics, TOPICS.values(), on_compare, *compared, "#compared")
+        for tab, what in ((found, findings), (decoded, tokens), (ahead, forecast)):
+            tab.button.click(on_signal(what), state, [tab.page, tab.text])
+    return page
 
 
 def upload_row() -> SimpleNamespace:
@@ -423,6 +159,12 @@ def upload_row() -> SimpleNamespace:
     return SimpleNamespace(
         files=files, buttons=buttons, layout=layout, message=message, drawing=drawing, numbers=numbers
     )
+
+
+def paper(what: str, **options) -> gr.Image:
+    """Lays out a place for an ECG on paper. Screen readers say `what`. It has no button that shares a patient's ECG."""
+    shown = {"show_label": False, "type": "pil", "format": "png", "interactive": False, "buttons": ["fullscreen"]}
+    return gr.Image(label=what, alt_text=what, elem_classes="paper", **shown, **options)
 
 
 def ask_tab() -> SimpleNamespace:
@@ -486,8 +228,184 @@ def signal_tab(title: str, action: str, picture: str, name: str) -> SimpleNamesp
     return SimpleNamespace(button=button, text=text, page=page)
 
 
+def on_first(paths, layout=AUTO):
+    """Returns the files, state, message, page, page again, numbers, quality, and empty answers about the ECG before."""
+    loaded, message, page = on_second(paths, layout)
+    numbers, quality = (loaded.numbers, loaded.quality) if loaded else ("", "")
+    return (
+        paths,
+        loaded,
+        message,
+        page,
+        page,
+        numbers,
+        quality,
+        *[""] * 5,
+        *([gr.update(value=None, visible=False), ""] * 3),
+    )
+
+
+def on_second(paths, layout=AUTO):
+    """Returns state, message and page of a second ECG."""
+    if not paths:
+        return None, "", None
+    try:
+        loaded = load(paths, layout)
+    except Exception as error:
+        return None, problem(error), None
+    title = f"<p><strong>{html.escape(loaded.name)}</strong> {html.escape(loaded.note)}</p>"
+    return (
+        loaded,
+        title + (problem(loaded.refusal, "This was not recognised as an ECG.") if loaded.refusal else ""),
+        loaded.page,
+    )
+
+
+@dataclass
+class Loaded:
+    """An uploaded ECG.
+
+    Attributes:
+        part: The ECG as the pipeline takes it.
+        page: Its drawing, or its picture, on which the digitised traces are drawn.
+        name: Name of its file.
+        note: Words for the way in which a picture was read.
+        refusal: Reason why nothing is said of it, where it is no ECG.
+        recording: The signal, of a file or a digitised picture, as the feature extractor takes it.
+        measured: Its measurements as plain values.
+        quality: A table of its quality.
+        numbers: Boxes of its measurements.
+    """
+
+    part: dict
+    page: Image.Image
+    name: str
+    note: str = ""
+    refusal: str = ""
+    recording: dict | None = None
+    measured: dict = field(default_factory=dict)
+    quality: str = ""
+    numbers: str = ""
+
+
+def load(paths: list[str], layout: str = AUTO) -> Loaded:
+    """Loads one ECG from one file, or from several that belong together (WFDB's header and signals).
+
+    Args:
+        paths: The files.
+        layout: Layout of a picture.
+
+    Raises: `ValueError` that a user understands.
+    """
+    if len(paths) > MAX_FILES or sum(Path(path).stat().st_size for path in paths) > MAX_BYTES:
+        raise ValueError(f"Up to {MAX_FILES} files of {MAX_BYTES // 1_000_000} MB in all are read.")
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            shutil.copy(path, folder)
+        files = sorted(Path(folder).iterdir())
+        first = next((file for file in files if file.suffix == ".hea"), files[0])
+        try:
+            if len(paths) == 1 and detect_format(first).name in PICTURES:
+                return load_picture(first, layout)
+            return load_signal(read_ecg(first), first.name)
+        except FileNotFoundError as error:
+            message = str(error).replace(f"{folder}{os.sep}", "")
+            raise ValueError(f"{message} Upload a WFDB record's .hea and .dat files together.") from None
+        except Exception as error:
+            raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from None
+
+
+def load_picture(path: Path, layout: str) -> Loaded:
+    """Digitises a picture, or loads it as it is, and refuses one that is no page of leads."""
+    picture, processor = open_picture(path), pipe().processor.image_processor
+    _, [found] = read_pictures(
+        [{"type": "image", "image": picture}], processor, layout=None if layout == AUTO else layout
+    )
+    if found.page is None:
+        refusal = refusal_of([], [found.refusal])
+        reason = found.reason.replace("give layout=", "choose its layout above")
+        note = f"Nothing is measured, since the picture was not digitised. {reason}."
+        return Loaded({"type": "image", "image": picture}, picture, path.name, note, refusal)
+    page, loaded = found.page, load_signal(found.page.ecg, path.name)
+    note = f"In colour: what was read, as {page.layout.name}, {page.speed:g} mm/s and {page.gain:g} mm/mV."
+    return replace(loaded, part={"type": "image", "image": page}, page=page.draw_over(), note=note)
+
+
+_pipes: list = []
+
+
+def pipe():
+    """Returns the pipeline, which is loaded when it is first needed."""
+    if not _pipes:
+        options = {"revision": REVISION} if REVISION else {}
+        _pipes.append(pipeline(model=MODEL, trust_remote_code=True, **options))
+    return _pipes[0]
+
+
+def load_signal(ecg: ECG, name: str) -> Loaded:
+    """Cleans, draws and measures a recording, and refuses one that is no ECG."""
+    if ecg.signal.size > MAX_SAMPLES:
+        raise ValueError(
+            f"{name} has {ecg.signal.size} samples. The Space reads up to {MAX_SAMPLES}, an hour of twelve leads at "
+            "500 Hz; cut the recording."
+        )
+    optimized = Optimizer()(ecg)
+    page = view_ecg(optimized.signal, optimized.sampling_rate, lead_mask=optimized.lead_mask)
+    part = ecg.as_input() | {"type": "ecg"}
+    prepared = pipe().processor.feature_extractor.prepare(ecg, measure=True)
+    refusal = refusal_of([prepared.quality["not_an_ecg"]])
+    numbers = "" if refusal else measurements(prepared.measurements)
+    measured = prepared.measurements
+    return Loaded(part, page, name, "", refusal, part, measured, quality_table(optimized), numbers)
+
+
+def example_path(name: str) -> list[str]:
+    """Returns the files of an example, which lie in the repository."""
+    folder = Path(__file__).resolve().parent.parent / "ecgs"
+    if not folder.exists():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(MODEL, revision=REVISION, allow_patterns="examples/ecgs/*")) / "examples/ecgs"
+    path = folder / EXAMPLES[name]
+    return [str(path)] if path.suffix != ".hea" else [str(path), str(path.with_suffix(".dat"))]
+
+
+def on_ask(loaded, question, options):
+    """Yields the answer as it is written, the probabilities of its options, and, at the end, checks of its claims."""
+    if loaded is None:
+        yield "Choose an ECG first.", "", ""
+        return
+    try:
+        for text, shares in answer(loaded, question.strip() or QUESTIONS[0], options or ""):
+            yield text, shares_table(shares) if shares else "", ""
+        yield text, shares_table(shares) if shares else "", checks(loaded.measured, text)
+    except Exception as error:
+        yield f"This did not work: {error}", "", ""
+
+
+def answer(loaded: Loaded, question: str, options: str) -> Iterator[tuple[str, dict]]:
+    """Yields the answer as it is written; one of several options at once, with the probabilities of all."""
+    choices = list(dict.fromkeys(each.strip() for each in options.replace("\n", ",").split(",") if each.strip()))
+    if max(map(len, (question, *choices))) > MAX_WORDS or len(choices) > MAX_OPTIONS:
+        raise ValueError(
+            f"Questions and options have up to {MAX_WORDS} letters, and {MAX_OPTIONS} options are the most."
+        )
+    if len(choices) == 1:
+        raise ValueError("Give two options or more, with commas between them, or none.")
+    if choices:
+        found = pipe()({**loaded.part, "question": question}, options=choices)
+        yield found["text"], found.get("probabilities", {})
+        return
+    text = ""
+    for piece in pipe().stream(loaded.part, question=question):
+        text += piece
+        yield text, {}
+
+
 def answers(question, buttons, questions, answer, inputs, outputs, place: str):
-    """Answers what is asked by hand or by a button, and brings the answer, which stands at `place`, into view."""
+    """Answers a question that is written or chosen by a button, and brings the answer, which stands at `place`, into
+    view.
+    """
     asked = [question.submit]
     for button, words in zip(buttons, questions):
         asked.append(button.click(lambda words=words: words, None, question, show_progress="hidden").then)
@@ -496,46 +414,139 @@ def answers(question, buttons, questions, answer, inputs, outputs, place: str):
         ask(answer, inputs, outputs, show_progress="minimal").then(None, js=SHOW.format(place))
 
 
-def build() -> gr.Blocks:
-    """Builds the page."""
-    with gr.Blocks(title="HeartcareGPT", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        given, state, other = (gr.State(time_to_live=3600) for _ in range(3))
-        gr.Markdown("# HeartcareGPT\nQuestions about ECGs: files of any format, and photographs.", elem_id="title")
-        gr.HTML(NOTICE)
-        upload = upload_row()
-        with gr.Tabs():
-            ask, compare = ask_tab(), compare_tab()
-            with gr.Tab("Quality"):
-                quality = gr.HTML(elem_id="quality")
-            found = signal_tab("Findings", "Show findings", "What the likeliest finding rests on, shaded", "findings")
-            decoded = signal_tab("Tokens", "Decode Beat's tokens", "Original, and decoded in red", "tokens")
-            ahead = signal_tab("Forecast", "Forecast two seconds", "Recording, and forecast in red", "forecast")
+def on_compare(first, second, question):
+    """Yields the answer as it is written, and how the measurements change."""
+    if first is None or second is None:
+        yield "Choose two ECGs: one above, one here.", ""
+        return
+    refused = first.refusal or second.refusal
+    changed = "" if refused or not (first.measured and second.measured) else changes(first.measured, second.measured)
+    text = ""
+    try:
+        if len(question) > MAX_WORDS:
+            raise ValueError(f"Questions have up to {MAX_WORDS} letters.")
+        for piece in pipe().stream({"ecgs": [first.part, second.part]}, question=question.strip() or COMPARE):
+            text += piece
+            yield text, changed
+    except Exception as error:
+        yield f"This did not work: {error}", ""
 
-        first = [given, state, upload.message, upload.drawing, compare.left, upload.numbers, quality, ask.text]
-        first += [ask.shares, ask.checked, compare.text, compare.changed]
-        first += [each for tab in (found, decoded, ahead) for each in (tab.page, tab.text)]
-        second = [other, compare.message, compare.right]
-        quick = {"show_progress": "minimal"}
-        sources = (upload, on_first, [upload.layout], first), (compare, on_second, [], second)
-        for row, change, options, shown in sources:
-            # No change of the files, since it is also one when an example empties them.
-            events = [row.files.upload, row.files.delete, row.files.clear]
-            gr.on(events, change, [row.files, *options], shown, **quick)
-            for button, name in zip(row.buttons, EXAMPLES):
-                example = button.click(lambda: None, None, row.files, show_progress="hidden")
-                example.then(lambda change=change, name=name: change(example_path(name)), None, shown, **quick)
-        upload.layout.input(on_first, [given, upload.layout], first, **quick)
-        asked = [state, ask.question, ask.options], [ask.text, ask.shares, ask.checked]
-        answers(ask.question, ask.presets, QUESTIONS, on_ask, *asked, "#answer")
-        compared = [state, other, compare.question], [compare.text, compare.changed]
-        answers(compare.question, compare.topics, TOPICS.values(), on_compare, *compared, "#compared")
-        for tab, what in ((found, findings), (decoded, tokens), (ahead, forecast)):
-            tab.button.click(on_signal(what), state, [tab.page, tab.text])
-    return page
+
+def findings(loaded: Loaded) -> tuple[Image.Image | None, str]:
+    """Returns a drawing with the waves shaded on which the likeliest abnormal statement rests, and the likeliest
+    statements.
+    """
+    reply = pipe()({**loaded.part, "question": RATE}, explain=True)
+    if "findings" not in reply:
+        return None, "<p>This checkpoint has no head for findings.</p>"
+    extractor, why = pipe().processor.feature_extractor, ""
+    inputs, marks = extractor(loaded.recording, return_tensors="np"), []
+    rate, window = extractor.sampling_rate, (reply.get("windows") or [None])[0]
+    start = round(window["start"] * rate) if window else 0
+    signal, mask = (inputs[name][0][:, start : start + 10 * rate] for name in ("input_values", "lead_mask"))
+    if reply.get("explanations"):  # of one signal that is read as a whole
+        abnormal = (each for each in reply["explanations"] if each["finding"] not in ("a normal ECG", "sinus rhythm"))
+        first = next(abnormal, reply["explanations"][0])
+        marks = [(each["lead"], each["start"], each["stop"]) for each in first["intervals"] if each["start"] < 10]
+        most = [[each[kind] for each in first[f"{kind}s"] if each["effect"] > 0][:2] for kind in ("wave", "lead")]
+        leads, waves = ", ".join(most[1]) or "no single lead", ", ".join(most[0]) or "no single wave"
+        why = f"“{first['finding']}” rests most of all on {waves}, and on {leads}{'; shaded below' if marks else ''}."
+    listed = shares_table(dict([*reply["findings"][0].items()][:SHOWN_FINDINGS]))
+    which = f" of the {window['seconds']:g} s from {window['start']:g} s on" if window else ""
+    words = f"<p>The likeliest statements{which}, with calibrated probabilities. {why}</p>"
+    return view_ecg(signal, rate, "12x1", lead_mask=mask, marks=marks), words + listed
+
+
+@torch.no_grad()
+def tokens(loaded: Loaded) -> tuple[Image.Image, str]:
+    """Returns a drawing of the signal, with the one decoded from its tokens in red, and words for the difference."""
+    processor, beat = pipe().processor, pipe().model.beat
+    inputs = processor.feature_extractor(loaded.recording, return_tensors="pt").to(pipe().device)
+    found = beat.encode(**inputs)
+    length = inputs["input_values"].shape[-1]
+    decoded = beat.decode(found.codes, found.gain)[0, :, -length:].cpu().numpy()
+    before = inputs["input_values"][0].cpu().numpy()
+    rate, mask = processor.feature_extractor.sampling_rate, inputs["lead_mask"][0].bool().cpu().numpy()
+    page = view_ecg(before, rate, lead_mask=mask, over=decoded)
+    prd = 100 * np.linalg.norm((decoded - before)[mask]) / max(1e-9, np.linalg.norm(before[mask]))
+    rmse = 1000 * np.sqrt(np.square((decoded - before)[mask]).mean())
+    count = int((found.codes >= 0).sum())
+    return (
+        page,
+        f"<p>{count} tokens for {length / rate:.1f} s, {9 * count / (length / rate):.0f} bits/s. PRD {prd:.1f} %, "
+        f"RMSE {rmse:.0f} µV; decoded in red.</p>",
+    )
+
+
+@torch.no_grad()
+def forecast(loaded: Loaded, seconds: float = 2.0) -> tuple[Image.Image | None, str]:
+    """Returns a drawing of the last seconds of the signal and of Beat's forecast, in red, and words about it. There is
+    no drawing where two forecasts that need no model are nearer to the last seconds, which are held back for the trial.
+    """
+    if loaded.part["type"] == "image":
+        return None, "<p>A page does not show all leads at its end, so it is not continued.</p>"
+    extractor, model = pipe().processor.feature_extractor, pipe().model
+    rate, inputs = extractor.sampling_rate, extractor(loaded.recording, return_tensors="pt").to(pipe().device)
+    signal, mask = (inputs[name][0].cpu().numpy() for name in ("input_values", "lead_mask"))
+    held = round(seconds * rate)
+    if signal.shape[1] < 3 * held or not mask[:, -held:].any():
+        return None, f"<p>A forecast needs {3 * seconds:g} s of recording, to be tried on the last {seconds:g} s.</p>"
+    known = {name: values[..., :-held] for name, values in inputs.items()}
+    tried = model.forecast(**known, seconds=seconds)[0].cpu().numpy()
+    forecasts = {
+        "Beat": tried,
+        "a copy of the last beat": repeat_last_beat(signal[:, :-held], held, rate),
+        "a flat line": np.zeros_like(tried),
+    }
+    kept, last = mask[:, -held:].astype(bool), signal[:, -held:]
+    errors = {name: 1000 * np.sqrt(np.square((each - last)[kept]).mean()) for name, each in forecasts.items()}
+    found = ", ".join(f"{name} by {error:.0f} µV" for name, error in errors.items())
+    found = f"From its last {seconds:g} s, which were held back, these forecasts differ (RMSE): {found}."
+    best = min(errors, key=errors.get)
+    if best != "Beat":
+        return (
+            None,
+            f"<p>Beat cannot forecast this recording. {found} Since {best} is nearer, no forecast is drawn.</p>",
+        )
+    ahead = model.forecast(**inputs, seconds=seconds)[0].cpu().numpy()
+    past = signal[:, -round(10 * rate - held) :]
+    empty = np.full((len(LEADS), past.shape[1] - held), np.nan)
+    page = view_ecg(
+        np.concatenate([past, np.full_like(ahead, np.nan)], axis=1),
+        rate,
+        "12x1",
+        lead_mask=mask.any(axis=1),
+        over=np.concatenate([empty, tried, ahead], axis=1),
+        marks=[(lead, past.shape[1] / rate, past.shape[1] / rate + seconds) for lead in LEADS],
+    )
+    words = f"Red on black: Beat's forecast of what was held back. Shaded: the {seconds:g} s after the recording's end."
+    return page, f"<p>{found} {words} A forecast fades where Beat is unsure.</p>"
+
+
+def on_signal(what):
+    """Returns the function of a tab's button, which shows the drawing, if there is one, and the words that `what` makes
+    of the loaded ECG.
+    """
+
+    def shown(loaded):
+        if loaded is None:
+            return None, "<p>Choose an ECG first.</p>"
+        if loaded.refusal or loaded.recording is None:
+            return None, f"<p>{html.escape(loaded.refusal or loaded.note)}</p>"
+        try:
+            return what(loaded)
+        except Exception as error:
+            return None, problem(error, "This did not work.")
+
+    def show(loaded):
+        page, words = shown(loaded)
+        return gr.update(value=page, visible=page is not None), words
+
+    return show
 
 
 def launch(page: gr.Blocks, **options):
-    """Starts the server, which keeps nothing of a run, and no more at a time than a small machine holds."""
+    """Starts the server. It stores no run, and holds no more users at a time than a small machine can."""
     return page.queue(max_size=64, default_concurrency_limit=2).launch(
         css=CSS,
         theme=gr.themes.Default(primary_hue="red", neutral_hue="slate"),

@@ -22,7 +22,7 @@ answer = pipe(str(ecgs / "atrial_fibrillation"), question="Which rhythm is it?",
 for option, share in answer["probabilities"].items():
     print(f"{share:6.1%}  {option}")
 
-# %% An array of two leads: what is missing is named, and masked.
+# %% An array of two leads: the leads that are missing are named, and masked.
 import numpy as np
 
 signal = np.random.default_rng(0).normal(0, 0.1, size=(2, 2500))
@@ -36,7 +36,7 @@ pictures = [str(ecgs / "right_bundle_branch_block.png")] * 2
 for found in pipe(pictures, question="What is the rhythm?", batch_size=2):
     print(found["text"])
 
-# %% Text as it is written.
+# %% A report, piece by piece, as it is written.
 for piece in pipe.stream(str(ecgs / "sinus_rhythm")):
     print(piece, end="", flush=True)
 print()

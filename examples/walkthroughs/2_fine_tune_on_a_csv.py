@@ -25,7 +25,7 @@ with open(folder / "mine.csv", "w", newline="") as file:
         np.savez(folder / f"{k}.npz", signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
         table.writerow([folder / f"{k}.npz", label])
 
-# %% Twenty lines.
+# %% The training: a question about each row of the table, and its label as the answer.
 from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments, pipeline
 
 rows = list(csv.DictReader(open(folder / "mine.csv")))
@@ -34,22 +34,13 @@ question = f"Which rhythm is it: {', '.join(options)}?"
 processor = AutoProcessor.from_pretrained(REPO, trust_remote_code=True)
 model = AutoModel.from_pretrained(REPO, trust_remote_code=True)
 model.freeze_towers()
-
-
-def collate(batch):
-    chats = [
-        [
-            {"role": "user", "content": [{"type": "ecg", "path": row["path"]}, {"type": "text", "text": question}]},
-            {"role": "assistant", "content": row["label"].capitalize() + "."},
-        ]
-        for row in batch
+chats = [
+    [
+        {"role": "user", "content": [{"type": "ecg", "path": row["path"]}, {"type": "text", "text": question}]},
+        {"role": "assistant", "content": row["label"].capitalize() + "."},
     ]
-    how = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "return_assistant_tokens_mask": True}
-    inputs = processor.apply_chat_template(chats, **how, processor_kwargs={"padding": True})
-    inputs["labels"] = inputs["input_ids"].masked_fill(inputs.pop("assistant_masks") == 0, -100)
-    return inputs
-
-
+    for row in rows
+]
 arguments = TrainingArguments(
     str(folder / "run"),
     max_steps=STEPS,
@@ -61,11 +52,11 @@ arguments = TrainingArguments(
     use_cpu=True,
     logging_steps=10,
 )
-trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows[4:], processing_class=processor)
+trainer = Trainer(model, arguments, processor.collate_chats, train_dataset=chats[4:], processing_class=processor)
 trainer.train()
 trainer.save_model(str(folder / "mine"))
 
-# %% What it learnt, on the rows that were held back; the folder is a repository like the one it came from.
+# %% The trained model, asked about the rows that were held back. Its folder is a repository like the first one.
 pipe = pipeline(model=str(folder / "mine"), trust_remote_code=True, device="cpu")
 answers = pipe([row["path"] for row in rows[:4]], question=question, options=options, batch_size=4)
 right = [answer["text"] == row["label"] for answer, row in zip(answers, rows)]

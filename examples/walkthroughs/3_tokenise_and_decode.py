@@ -23,14 +23,14 @@ with torch.no_grad():
 prd = 100 * (decoded - inputs["input_values"]).norm() / inputs["input_values"].norm()
 print(tokens.codes.shape, tokens.codes[0, :, :8].tolist(), f"gain {tokens.gain.item():.3f} mV, PRD {prd:.1f} %")
 
-# %% What that means in clinical units.
+# %% The error in clinical units.
 from heartcare import measure_ecg
 
 for name, signal in (("before", inputs["input_values"][0]), ("after", decoded[0])):
     found = measure_ecg(signal.numpy(), 100)
     print(f"{name:7} heart rate {found.heart_rate:.0f}/min, QRS {found.qrs:.0f} ms, QT {found.qt:.0f} ms")
 
-# %% A recording that goes on: pushed in pieces, coded as segments close, the same codes as of the whole.
+# %% A recording that goes on: pushed in pieces, and coded as segments close, with the codes of the whole recording.
 stream = beat.stream(processor.feature_extractor, sampling_rate=500)
 rng = np.random.default_rng(0)
 for _ in range(12):

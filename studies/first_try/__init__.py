@@ -1,1 +1,1 @@
-"""A table of all that a user of the Hub tries first, row by row; `python -m heartcare.studies.first_try` runs it."""
+"""A table of the things that a user of the Hub tries first; `python -m heartcare.studies.first_try` runs it."""

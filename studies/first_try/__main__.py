@@ -1,12 +1,12 @@
-"""Runs what a user of the Hub tries first, row by row, and says how each went.
+"""Tries the things that a user of the Hub tries first, row by row, and prints how each went.
 
     python -m heartcare.studies.first_try --model .
     python -m heartcare.studies.first_try --model . --row "chat" --hub --slow
 
-Prints a Markdown table: OK; LIB, stopped by transformers or another library as for any model, with its reason; FAIL;
-"by test" for a row that tests of the repository try, which --slow runs. It exits with 1 where a row fails. Rows of
-loading run in a process of their own that has not this package; with --hub they load over HTTP from a small copy of
-the Hub's interface.
+Prints a Markdown table with a verdict for each row: OK; LIB, stopped by transformers or another library as for any
+model, with the reason; FAIL; "by test" for a row that tests of the repository try, which --slow runs. It exits with 1
+where a row fails. Rows of loading run in a process of their own, which has not this package; with --hub they load over
+HTTP, from a small copy of the Hub's interface.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def by_stranger(names: list[str], given: Given, hub: bool) -> dict[str, tuple[st
 
 @contextlib.contextmanager
 def served(clone: Path, space: Path) -> Iterator[str]:
-    """Serves what the Hub has of a clone, and yields the address."""
+    """Serves the files of a clone that the Hub has, and yields the address."""
     root = space / "hub"
     for pattern in HUB_FILES:
         for file in clone.glob(pattern):
@@ -128,7 +128,7 @@ def served(clone: Path, space: Path) -> Iterator[str]:
 
 
 def by_test(row: Row, clone: Path, slow: bool) -> tuple[str, str]:
-    """Returns the outcome of a row that tests try: whether the tests are there, or, with `slow`, whether they pass."""
+    """Returns the outcome of a row that tests try: FAIL where a test does not exist or, with `slow`, does not pass."""
     for test in row.tests:
         file, _, name = test.partition("::")
         text = (clone / file).read_text(encoding="utf-8") if (clone / file).is_file() else ""

@@ -1,4 +1,4 @@
-"""Rows of asking: chats, general pipelines, forms of input, and what cannot be read."""
+"""Rows of asking: chats, general pipelines, forms of input, and input that cannot be read."""
 
 import base64
 import contextlib
@@ -19,7 +19,34 @@ ASKING = Rows()
 RHYTHM = "What is the rhythm?"
 RHYTHMS = ["sinus rhythm", "atrial fibrillation", "sinus tachycardia"]
 REPORT = "Write a report of this ECG."
-IS_RBBB = "Is there right bundle branch block?"
+
+
+def forms_of_input(given: Given) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Returns name -> input and keywords of each form of one record."""
+    import numpy as np
+
+    import heartcare
+
+    path = given.ecg()
+    record = heartcare.read_ecg(path)
+    said = {"sampling_rate": record.sampling_rate, "units": "mV"}
+    packed = io.BytesIO()
+    np.savez(packed, signal=record.signal, **said)
+    encoded = base64.b64encode(packed.getvalue()).decode()
+    return {
+        ".hea": (f"{path}.hea", {}),
+        ".dat": (f"{path}.dat", {}),
+        "no suffix": (path, {}),
+        "Path": (given.folder / "examples/ecgs/right_bundle_branch_block", {}),
+        "bytes": (packed.getvalue(), {}),
+        "base64": (encoded, {}),
+        "array": (record.signal, said),
+        "dict": ({"signal": record.signal, **said}, {}),
+        "dict of a path": ({"path": path}, {}),
+        "`ecgs`": ({"ecgs": [path]}, {}),
+        "a question of its own": ({"path": path, "question": REPORT}, {}),
+        "chat": ([user(ecg(given), REPORT)], {}),
+    }
 
 
 def ecg(given: Given, name: str = "right_bundle_branch_block") -> dict[str, str]:
@@ -206,34 +233,6 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Prints nothing."""
-
-
-def forms_of_input(given: Given) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Returns name -> input and keywords of each form of one record."""
-    import numpy as np
-
-    import heartcare
-
-    path = given.ecg()
-    record = heartcare.read_ecg(path)
-    said = {"sampling_rate": record.sampling_rate, "units": "mV"}
-    packed = io.BytesIO()
-    np.savez(packed, signal=record.signal, **said)
-    encoded = base64.b64encode(packed.getvalue()).decode()
-    return {
-        ".hea": (f"{path}.hea", {}),
-        ".dat": (f"{path}.dat", {}),
-        "no suffix": (path, {}),
-        "Path": (given.folder / "examples/ecgs/right_bundle_branch_block", {}),
-        "bytes": (packed.getvalue(), {}),
-        "base64": (encoded, {}),
-        "array": (record.signal, said),
-        "dict": ({"signal": record.signal, **said}, {}),
-        "dict of a path": ({"path": path}, {}),
-        "`ecgs`": ({"ecgs": [path]}, {}),
-        "a question of its own": ({"path": path, "question": REPORT}, {}),
-        "chat": ([user(ecg(given), REPORT)], {}),
-    }
 
 
 @ASKING.row("pipeline inputs: .hea, .dat, no suffix, Path, bytes, base64, array, dict, `ecgs`, chat")

@@ -1,4 +1,4 @@
-"""Rows of the commands, and of what the wheel holds."""
+"""Rows of the commands, and of the contents of the wheel."""
 
 import ast
 import contextlib

@@ -12,7 +12,7 @@ GREEDY = {"do_sample": False, "max_new_tokens": 12}
 
 
 def answer(given: Given, model: Any = None, **options: Any) -> str:
-    """Returns what a model writes of the example, greedily where nothing else is said."""
+    """Returns a model's answer about the example, greedily unless options say otherwise."""
     ids = (model or given.model).generate(**given.inputs, **GREEDY | options)
     return given.written(given.inputs, ids)[0]
 

@@ -1,4 +1,4 @@
-"""Rows of loading, as one who has transformers and not this package does it: run in a process of their own."""
+"""Rows of loading by a user who has transformers but not this package; they run in a process of their own."""
 
 import ast
 import re
@@ -15,9 +15,8 @@ AUTO_PARTS = {
     "AutoImageProcessor": "ECGImageProcessor",
 }
 RHYTHM = "What is the rhythm?"
-# Where a name that is imported has another one on PyPI, and what comes along with a package.
-PACKAGES = {"PIL": "pillow"}
-COME_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}
+PACKAGES = {"PIL": "pillow"}  # name that is imported -> another name on PyPI
+COME_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}  # packages that others require
 
 
 @LOADING.row("install as in README: the packages that it names are all that the core imports")
@@ -59,7 +58,7 @@ def add_auto_models() -> None:
 
 
 def add_auto_parts() -> None:
-    """Adds a row for each auto class of what stands before a model."""
+    """Adds a row for each auto class of processors and extractors."""
     for name, wanted in AUTO_PARTS.items():
 
         def load(given: Given, name: str = name, wanted: str = wanted) -> str:

@@ -1,4 +1,4 @@
-"""Rows of the table: a name, the lines that a user would write, and what must be true of the result.
+"""Rows of the table: a name, the lines that a user would write, and a check of the result.
 
 A module of rows imports nothing of the package at its top, so that the rows of `loading` can also be run where the
 package is not installed.
@@ -25,12 +25,12 @@ class StoppedByLibrary(Exception):
 
 @dataclass
 class Given:
-    """Holds what rows need.
+    """Holds the repository that rows try, and a folder for them.
 
     Attributes:
         repo: Name or folder of the repository that models are loaded from.
         folder: The clone of the repository, which has its examples and tests.
-        space: A folder for what rows write.
+        space: Folder into which rows write.
     """
 
     repo: str
@@ -88,9 +88,9 @@ class Row:
     """Holds one row.
 
     Attributes:
-        name: What is tried.
-        run: Tries it, and returns what happened in words; it raises where this is wrong. None for a row that tests of
-            the repository try.
+        name: Words for the thing that is tried.
+        run: Function that tries it and returns what happened, in words; it raises where this is wrong. None for a row
+            that tests of the repository try.
         tests: Ids of these tests.
     """
 
@@ -120,7 +120,7 @@ class Rows:
 
 
 def setup_of(folder: Path) -> dict[str, Any]:
-    """Returns what setup.py of a folder hands to setuptools."""
+    """Returns the keywords that setup.py of a folder hands to setuptools."""
     with mock.patch("setuptools.setup") as setup, contextlib.chdir(folder):
         runpy.run_path(str(folder / "setup.py"))
     return setup.call_args.kwargs
@@ -136,17 +136,16 @@ def as_part(part: Any) -> Any:
     return {"type": "text", "text": part} if isinstance(part, str) else part
 
 
-def expect(is_right: object, found: object) -> None:
-    """Raises `AssertionError` that shows what was found where it is not right."""
-    if not is_right:
-        raise AssertionError(f"got {found!r}")
+def stopped(call: Callable[[], object], *words: str) -> str:
+    """Raises `StoppedByLibrary` with the error of a call that a library refuses for every model; see `refused`."""
+    raise StoppedByLibrary(refused(call, *words))
 
 
 def refused(call: Callable[[], object], *words: str) -> str:
     """Returns the error that a call is refused with, on one line.
 
     Args:
-        call: What is refused.
+        call: The call.
         words: Texts that the error has to hold.
 
     Raises: `AssertionError` for a call that is not refused, or by an error of other words.
@@ -160,9 +159,10 @@ def refused(call: Callable[[], object], *words: str) -> str:
     raise AssertionError(f"is not refused: {found!r}")
 
 
-def stopped(call: Callable[[], object], *words: str) -> str:
-    """Raises `StoppedByLibrary` with the error of a call that a library refuses for every model; see `refused`."""
-    raise StoppedByLibrary(refused(call, *words))
+def expect(is_right: object, found: object) -> None:
+    """Raises `AssertionError`, which shows what was found, where `is_right` is false."""
+    if not is_right:
+        raise AssertionError(f"got {found!r}")
 
 
 def outcome(row: Row, given: Given) -> tuple[str, str]:

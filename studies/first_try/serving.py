@@ -18,12 +18,21 @@ TOKEN = "secret"
 CLIENTS = "tests/serving/test_clients.py"
 
 
-@lru_cache(maxsize=1)
-def batcher_of(pipe: Any) -> Any:
-    """Returns the one batcher over the pipeline."""
-    from heartcare.serving_heartcare import DynamicBatcher
+def packed(given: Given) -> str:
+    """Returns an example record as a file in base64."""
+    import numpy as np
 
-    return DynamicBatcher(pipe)
+    import heartcare
+
+    record, file = heartcare.read_ecg(given.ecg()), io.BytesIO()
+    np.savez(file, signal=record.signal, sampling_rate=record.sampling_rate, units="mV")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def page(given: Given) -> str:
+    """Returns an example picture in base64."""
+    with open(given.picture(), "rb") as file:
+        return base64.b64encode(file.read()).decode()
 
 
 def handler(given: Given) -> Any:
@@ -49,31 +58,22 @@ def client(given: Given, origins: tuple[str, ...] = ()) -> Iterator[Any]:
         yield made
 
 
-def packed(given: Given, name: str = "right_bundle_branch_block") -> str:
-    """Returns an example record as a file in base64."""
-    import numpy as np
+@lru_cache(maxsize=1)
+def batcher_of(pipe: Any) -> Any:
+    """Returns the one batcher over the pipeline."""
+    from heartcare.serving_heartcare import DynamicBatcher
 
-    import heartcare
-
-    record, file = heartcare.read_ecg(given.ecg(name)), io.BytesIO()
-    np.savez(file, signal=record.signal, sampling_rate=record.sampling_rate, units="mV")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def page(given: Given) -> str:
-    """Returns an example picture in base64."""
-    with open(given.picture(), "rb") as file:
-        return base64.b64encode(file.read()).decode()
-
-
-def chat(*parts: dict, **options: Any) -> dict[str, Any]:
-    """Returns a chat completion about some parts."""
-    return {"model": "heartcare", "messages": [{"role": "user", "content": list(parts)}], **options}
+    return DynamicBatcher(pipe)
 
 
 def text(words: str = RHYTHM) -> dict[str, str]:
     """Returns words as a part of a message."""
     return {"type": "text", "text": words}
+
+
+def chat(*parts: dict, **options: Any) -> dict[str, Any]:
+    """Returns a chat completion about some parts."""
+    return {"model": "heartcare", "messages": [{"role": "user", "content": list(parts)}], **options}
 
 
 def said(reply: Any) -> str:

@@ -1,5 +1,5 @@
-"""Rows of language: questions in a clinician's words about examples and simulated ECGs, held against what was measured
-and against the report.
+"""Rows of language: questions in a clinician's words about examples and simulated ECGs, checked against the
+measurements and the report.
 
 A simulated ECG has a known rhythm and form; nothing from outside is needed.
 """
@@ -43,12 +43,30 @@ ST_ELEVATION = 0.1  # mV in two leads
 AF, P_WAVES = "atrial fibrillation", "P wave"
 
 
-@lru_cache(maxsize=64)
-def signal(name: str) -> Any:
-    """Returns a simulated ECG by rhythm and form, as "SR/NORM"."""
-    from heartcare.agent.simulate import simulate_ecg
+def agrees(given: Given, question: str, words: str, names: tuple[str, ...]) -> str:
+    """Checks that a yes/no question is affirmed where, and only where, the report has words that mean the same, and
+    that it is affirmed of ECGs that were simulated with it.
 
-    return simulate_ecg(*name.split("/"), noise_mv=0.005, seed=SEED)
+    Args:
+        given: The repository.
+        question: The question.
+        words: Pattern of the words of the report.
+        names: ECGs that were simulated with it.
+    """
+    answers, reports = texts(each(given, question)), texts(each(given, REPORT))
+    for name, answer in answers.items():
+        is_yes, is_written = answer.startswith("Yes"), bool(re.search(words, reports[name], re.I))
+        expect(answer.startswith(("Yes", "No")), (name, answer))
+        expect(is_yes == is_written, f"{name}: {answer} The report: {reports[name]}")
+    missed = [name for name in names if not answers[name].startswith("Yes")]
+    expect(not missed, f"not affirmed of {missed}")
+    found = [name for name, answer in answers.items() if answer.startswith("Yes")]
+    return f"Yes of {', '.join(found) or 'none'}; no of the other {len(answers) - len(found)}, as the reports"
+
+
+def each(given: Given, question: str) -> dict[str, dict[str, Any]]:
+    """Returns name -> reply of all ECGs."""
+    return {name: reply(given.pipe, str(given.folder), name, question) for name in ecgs(given)}
 
 
 def ecgs(given: Given) -> dict[str, Any]:
@@ -61,6 +79,14 @@ def ecgs(given: Given) -> dict[str, Any]:
     return {name: given.ecg(name) for name in EXAMPLES} | made
 
 
+@lru_cache(maxsize=64)
+def signal(name: str) -> Any:
+    """Returns a simulated ECG by rhythm and form, as "SR/NORM"."""
+    from heartcare.agent.simulate import simulate_ecg
+
+    return simulate_ecg(*name.split("/"), noise_mv=0.005, seed=SEED)
+
+
 @lru_cache(maxsize=1024)
 def reply(given_pipe: Any, folder: str, name: str, question: str) -> dict[str, Any]:
     """Returns the reply about one of `ecgs`, asked once."""
@@ -71,35 +97,9 @@ def reply(given_pipe: Any, folder: str, name: str, question: str) -> dict[str, A
     return given_pipe(ecg, question=question)
 
 
-def each(given: Given, question: str) -> dict[str, dict[str, Any]]:
-    """Returns name -> reply of all ECGs."""
-    return {name: reply(given.pipe, str(given.folder), name, question) for name in ecgs(given)}
-
-
 def texts(replies: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Returns name -> text of replies."""
     return {name: found["text"] for name, found in replies.items()}
-
-
-def agrees(given: Given, question: str, words: str, names: tuple[str, ...]) -> str:
-    """Checks that a yes/no question is affirmed where, and only where, the report writes words that mean it, and that
-    it is affirmed of ECGs that were simulated so.
-
-    Args:
-        given: What rows need.
-        question: The question.
-        words: Pattern of the words of the report.
-        names: ECGs that show it.
-    """
-    answers, reports = texts(each(given, question)), texts(each(given, REPORT))
-    for name, answer in answers.items():
-        is_yes, is_written = answer.startswith("Yes"), bool(re.search(words, reports[name], re.I))
-        expect(answer.startswith(("Yes", "No")), (name, answer))
-        expect(is_yes == is_written, f"{name}: {answer} The report: {reports[name]}")
-    missed = [name for name in names if not answers[name].startswith("Yes")]
-    expect(not missed, f"not affirmed of {missed}")
-    found = [name for name, answer in answers.items() if answer.startswith("Yes")]
-    return f"Yes of {', '.join(found) or 'none'}; no of the other {len(answers) - len(found)}, as the reports"
 
 
 @SPEAKING.row("18 questions of all ECGs: never an empty answer, a half word or a lone full stop")

@@ -140,7 +140,7 @@ def test_comparisons_are_true(seed):
 
 
 def test_options_do_not_give_the_answer_away():
-    """Who knows the options alone, and how often each is right among such options, must be at chance."""
+    """A guesser that knows the options alone, and how often each is right among such options, is at chance."""
     rng = np.random.default_rng(0)
     builder = QuestionBuilder(rng)
     families = {name: [c for c in CHOICES["diagnosis"] if SUPERCLASS_OF[c] == name] for name in SUPERCLASS}

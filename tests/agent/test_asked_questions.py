@@ -1,4 +1,4 @@
-"""Wordings of questions: what is drawn is what is asked for, and what is kept apart stays apart."""
+"""Wordings of questions: each draws the question that it asks for, and frames that are kept apart stay apart."""
 
 import numpy as np
 import pytest

@@ -160,14 +160,14 @@ for path in paths:
 
 
 def limited() -> None:
-    """Limits a process, so that what hangs or grows without end is ended."""
+    """Limits a process, so that one that hangs or grows without end is ended."""
     resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
     resource.setrlimit(resource.RLIMIT_DATA, (2**32, 2**32))
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict[str, tuple[str, float, float]]:
-    """Name of an attack -> its error, seconds of the processor and MB."""
+    """Returns name of an attack -> its error, seconds of the processor and MB."""
     folder, ecg = tmp_path_factory.mktemp("attacks"), simulate_ecg()
     vendor_files.write_dicom(folder / "good.dcm", ecg)
     vendor_files.write_muse(folder / "good.xml", ecg)

@@ -30,7 +30,7 @@ from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 def digests(out: Path) -> dict[str, bytes]:
-    """Files that must be the same in every build: shards, manifest, list of rejected records."""
+    """Returns the files that must be the same in every build: shards, manifest, list of rejected records."""
     return {
         path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.suffix in (".parquet", ".json", ".jsonl")
     }
@@ -42,7 +42,7 @@ def rows_of(out: Path) -> list[dict]:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_units():
-    """Several shards out of forty records."""
+    """Makes several shards out of forty records."""
     import heartcare.agent.build as module
 
     before, module.UNIT_RECORDS = module.UNIT_RECORDS, 8
@@ -155,8 +155,8 @@ module.build(sys.argv[1], sys.argv[2], module.Settings(), progress=False)
 
 @pytest.mark.slow
 def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
-    """Killed three times in the middle: the end is what an undisturbed build gives, and shards that were there are not
-    built again.
+    """A build is killed three times in the middle: the end is that of an undisturbed build, and shards that were there
+    are not built again.
     """
     times = {}
     for shards in (1, 2, 3):
@@ -202,7 +202,7 @@ def test_another_data_set_is_not_overwritten(built, ptbxl_folder, tmp_path):
 
 @pytest.fixture
 def unlabelled(tmp_path) -> Path:
-    """Two WFDB records of which nothing but the signal is known."""
+    """Writes two WFDB records that tell nothing but their signal."""
     for i in range(2):
         write_wfdb(tmp_path / "unlabelled", f"r{i}", simulate_ecg(seed=i).signal, 500)
     return tmp_path / "unlabelled"
@@ -319,7 +319,7 @@ def test_a_damaged_row_of_ptbxl_is_rejected(ptbxl_folder, tmp_path):
 
 @pytest.fixture
 def folder_of_files(tmp_path) -> Path:
-    """Good and bad files of several formats, one of them outside."""
+    """Writes good and bad files of several formats, one of them outside."""
     folder = tmp_path / "files"
     (folder / "deep").mkdir(parents=True)
     for i in range(6):
@@ -537,7 +537,7 @@ def test_command_line_errors(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_records(ptbxl_folder, tmp_path):
-    """Twelve times the records, in twelve times the shards, in about the same memory."""
+    """A build of twelve times the records, in twelve times the shards, takes about the same memory."""
     head, *lines = (ptbxl_folder / "ptbxl_database.csv").read_text().splitlines()
     peaks = []
     for copies in (1, 12):

@@ -1,4 +1,4 @@
-"""A reading as FHIR and as DICOM SR: what is written is what was read, comes back, and names nobody."""
+"""A reading as FHIR and as DICOM SR: it is written as it was read, comes back, and names nobody."""
 
 import json
 
@@ -15,7 +15,7 @@ from heartcare.version_heartcare import HEARTCARE_VERSION
 
 @pytest.fixture
 def recording(ecg) -> ECG:
-    """Twelve leads with gaps, of a person of whom some things are known, out of a file with a telling name."""
+    """Returns twelve leads with gaps, of a person about whom some things are known; the file has a telling name."""
     signal = ecg.signal.copy()
     signal[3, 1000:1200] = np.nan
     signal[0, -1] = np.nan
@@ -25,7 +25,7 @@ def recording(ecg) -> ECG:
 
 @pytest.fixture
 def reply(ecg) -> dict:
-    """A reply of the pipeline, as far as it is written."""
+    """Returns the parts of a reply of the pipeline that are written."""
     return {
         "text": "Rhythm: sinus rhythm.",
         "measurements": [plain_measurements(ecg.signal.astype(float), 500)],
@@ -131,7 +131,7 @@ def test_what_is_too_long_is_refused_with_the_limit(reply):
 
 
 def items_of(item) -> list:
-    """All content items below a data set, in their order."""
+    """Returns all content items below a data set, in their order."""
     return [each for child in item.get("ContentSequence", ()) for each in (child, *items_of(child))]
 
 

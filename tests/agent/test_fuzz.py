@@ -52,7 +52,7 @@ NUMBERS = (b"0", b"-1", b"99999999999", b"nan", b"1e308", b"inf", b"", b"\0", b"
 
 
 def plain_files(ecg: ECG) -> list[dict[str, bytes]]:
-    """Tables, JSON and arrays of the kinds that `WRITERS` lacks, and a MATLAB file beside its header."""
+    """Returns tables, JSON and arrays of the kinds that `WRITERS` lacks, and a MATLAB file beside its header."""
     counts = np.round(ecg.signal[:2] * 1000).astype(np.int16)
     times = [i / ecg.sampling_rate for i in range(counts.shape[1])]
     physionet = ["'Elapsed time','I','II'", "'mm:ss.mmm','uV','uV'"]
@@ -98,8 +98,8 @@ def plain_files(ecg: ECG) -> list[dict[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[dict[str, bytes]]:
-    """Small valid files, as {name: content}; WFDB is two of them, and three segments are more. A file that stands alone
-    is named "record", without an ending, as a file that is given as bytes.
+    """Returns small valid files, as {name: content}; WFDB is two of them, and three segments are more. A file that
+    stands alone is named "record", without an ending, as a file that is given as bytes.
     """
     folder = tmp_path_factory.mktemp("corpus")
     ecg = simulate_ecg("SR", "NORM", seconds=10, sampling_rate=100, seed=1)
@@ -183,7 +183,7 @@ CHANGE = st.tuples(
 
 
 def fuzzed(inputs: int) -> settings:
-    """Settings of a test of so many inputs, which are the same ones each time unless they are for the night."""
+    """Returns the settings of a test of this number of inputs, which are the same ones each time but for the night."""
     return settings(
         max_examples=inputs,
         deadline=None,
@@ -260,7 +260,7 @@ def test_unchanged_files_are_read(corpus, tmp_path):
 
 @pytest.fixture(scope="module")
 def pages() -> list[Image.Image]:
-    """Two pages that are as small as a page may be."""
+    """Draws two pages that are as small as a page may be."""
     ecg = simulate_ecg("SR", "NORM", seed=3)
     style = PageStyle(PageLayout.named("3x4", "standard"), speed=10, left=3, top=4, right=3, bottom=3, row=24)
     dotted = replace(style, dots=True, pulse="none", labels="line", ink=(40, 60, 160))
@@ -274,7 +274,7 @@ def content_of(picture: Image.Image, **options) -> bytes:
 
 
 def test_mutated_files_of_pictures(pages):
-    """A picture in RGB, or an error that says that it cannot be read."""
+    """The fuzzed file gives a picture in RGB, or an error that says that it cannot be read."""
     page = pages[0].resize((120, 80))
     modes = ("1", "L", "P", "RGB", "RGBA")
     files = [content_of(page.convert(mode), format=kind) for kind in ("PNG", "TIFF", "GIF", "BMP") for mode in modes
@@ -346,7 +346,7 @@ SCALES = st.sampled_from([None, None, None, 10, 25.0, 0, -25, 1e-9, 1e9, float("
 
 
 def test_mutated_pages(pages):
-    """A page of finite size or an error that says why there is none."""
+    """The fuzzed picture gives a page of finite size, or an error that says why there is none."""
     outcomes, slowest = Counter(), 0.0
 
     @fuzzed(NUMBERS_OF_INPUTS["pages"])
@@ -439,7 +439,7 @@ BODY_CHANGE = st.tuples(
 
 
 def test_mutated_bodies_of_requests():
-    """A request whose keywords are known, or `BadRequest`."""
+    """The fuzzed body gives a request whose keywords are known, or `BadRequest`."""
     outcomes: Counter = Counter()
 
     @fuzzed(NUMBERS_OF_INPUTS["bodies"])

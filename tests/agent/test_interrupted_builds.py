@@ -28,7 +28,7 @@ def source(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(source, tmp_path_factory) -> dict:
-    """Returns what build_in_forks.py prints."""
+    """Returns the JSON object that build_in_forks.py prints."""
     command = [sys.executable, "-W", "ignore", FORKS, source, tmp_path_factory.mktemp("out")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)

@@ -68,8 +68,8 @@ def test_every_pattern_and_table_speaks_of_known_statements():
 
 
 def test_ptbxl_reports(shared):
-    """The rhythms and blocks that reports state plainly are found, and rarely where they are not listed; the whole
-    table is printed by studies/evaluate_lexicon.py.
+    """Rhythms and blocks that reports state plainly are found, and rarely where they are not listed;
+    studies/evaluate_lexicon.py prints the whole table.
     """
     with gzip.open(shared / "ptbxl_database.csv.gz", "rt", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["strat_fold"] == "9"]

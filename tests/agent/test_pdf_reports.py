@@ -20,6 +20,7 @@ from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 
 pymupdf = pytest.importorskip("pymupdf")
 
+ROW_MM = 25  # height of a row of `write_rows`
 COLUMNS = [
     ["DOE, JANE", "01-JAN-1950 (69 yr)", "Female", "ID: 4711"],
     ["Vent. rate", "PR interval", "QRS duration", "QT/QTc", "P-R-T axes"],
@@ -29,7 +30,7 @@ COLUMNS = [
 
 
 def shown(layout: str, samples: int) -> dict[str, tuple[int, int]]:
-    """Lead -> first and last sample (excluded) that a page of this layout shows."""
+    """Returns lead -> first and last sample (excluded) that a page of this layout shows."""
     form = LAYOUTS[layout]
     cuts = np.round(np.linspace(0, samples, form.columns + 1)).astype(int)
     parts = {lead: (cuts[i // form.rows], cuts[i // form.rows + 1]) for i, lead in enumerate(LEADS)}
@@ -37,7 +38,7 @@ def shown(layout: str, samples: int) -> dict[str, tuple[int, int]]:
 
 
 def compare(record, signal: np.ndarray, layout: str) -> tuple[float, float, float]:
-    """Largest RMSE in uV (without the level), error of the level in uV, and shift in ms over all leads."""
+    """Returns the largest RMSE in uV (without the level), error of the level in uV, and shift in ms over all leads."""
     assert record.lead_names == LEADS and record.sampling_rate == 500 and record.signal.shape == signal.shape
     rmse, level, shift = [], [], []
     for lead, got, wanted in zip(LEADS, record.signal, signal):
@@ -56,7 +57,9 @@ def compare(record, signal: np.ndarray, layout: str) -> tuple[float, float, floa
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_page_is_read_within_the_tolerances(layout, labels, tmp_path, capsys):
-    """All rotations, with and without pulses (of five strokes and of many), text, and names of the strips."""
+    """Pages are read in all rotations, with and without pulses (of five strokes and of many), text, and names of the
+    strips.
+    """
     ecg = simulate_ecg("SR", "IMI", seed=4)
     errors = []
     for number, rotation in enumerate(ROTATIONS):
@@ -110,7 +113,7 @@ def test_strips_without_a_label_are_named_by_the_leads_they_equal(ecg, tmp_path)
 
 @pytest.mark.slow
 def test_reports_that_show_a_quarter_of_each_lead_are_answered(model, processor, tmp_path):
-    """40 reports of one page in 3x4, as files, get the answers that the same stretches get as arrays."""
+    """Forty reports of one page in 3x4, as files, get the answers that the same stretches get as arrays."""
     pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
     paths, arrays = [], []
     for number in range(40):
@@ -138,18 +141,18 @@ def test_a_page_that_is_written_sideways_without_a_rotate_entry(ecg, tmp_path):
     assert np.array_equal(upright.signal, sideways.signal, equal_nan=True)
 
 
-def write_rows(path, signals, labels, row_mm=25.0, text=(), gains=None):
-    """A page of rows of one trace each, 5 s at 500 Hz; `labels` are (name, y in rows: 0 on the first row)."""
+def write_rows(path, signals, labels, text=(), gains=None):
+    """Draws a page of rows of one trace each, 5 s at 500 Hz; `labels` are (name, y in rows: 0 on the first row)."""
     with pymupdf.open() as document:
-        sheet = Sheet.new(document, 150, 60 + row_mm * len(signals), 0)
+        sheet = Sheet.new(document, 150, 60 + ROW_MM * len(signals), 0)
         draw_grid(sheet)
         for row, signal in enumerate(signals):
-            zero, gain = 50 + row_mm * row, gains[row] if gains else 10
+            zero, gain = 50 + ROW_MM * row, gains[row] if gains else 10
             sheet.lines([(np.array([10, 11, 11, 14, 14, 15]), zero - 10 * np.array([0, 0, 1, 1, 0, 0]))], 0.5)
             sheet.lines([(16 + np.arange(len(signal)) / 20, zero - gain * signal)], 0.5)
         sheet.finish_paths()
         for name, place in labels:
-            sheet.text(17, 51 + row_mm * place, name)
+            sheet.text(17, 51 + ROW_MM * place, name)
         for number, line in enumerate([*text, "25 mm/s"]):
             sheet.text(8, 5 + 4 * number, line)
         document.save(path)
@@ -157,7 +160,7 @@ def write_rows(path, signals, labels, row_mm=25.0, text=(), gains=None):
 
 @pytest.mark.parametrize("place", ["above", "below"])
 def test_limb_leads_tell_what_the_labels_leave_open(place, ecg, tmp_path):
-    """Three labels midway between four rows, one of which has no label, are told by III = II - I."""
+    """Three labels midway between four rows, where one row has no label, are told by III = II - I."""
 
     def write(*leads):
         rows = [ecg.signal[LEADS.index(lead), :2500] for lead in leads]
@@ -175,7 +178,7 @@ def test_limb_leads_tell_what_the_labels_leave_open(place, ecg, tmp_path):
 
 
 def test_labels_between_rows_of_leads_that_are_none_are_refused(tmp_path):
-    """By neither rule does III equal II - I."""
+    """Rows are refused where neither rule makes III equal II - I."""
     rows = np.random.default_rng(0).normal(0, 0.3, (4, 2500)).astype(np.float32)
     write_rows(tmp_path / "a.pdf", rows, [("I", 0.3), ("II", 1.3), ("III", 2.3)])
     with pytest.raises(ValueError, match="by none of these does III equal II - I"):
@@ -198,7 +201,9 @@ def test_cabrera_and_chest_leads_of_another_gain(ecg, tmp_path):
 
 
 def test_a_gain_that_pulse_and_grid_tell_is_measured(ecg, tmp_path):
-    """`write_rows` draws pulses of 10 mm; without text the standard is assumed, visibly."""
+    """The gain follows from the pulse of 10 mm that `write_rows` draws; without text, the speed is assumed, with a
+    warning.
+    """
     labels = [("I", -0.3), ("II", 0.7), ("III", 1.7)]
     write_rows(tmp_path / "a.pdf", ecg.signal[:3, :2500], labels)
     record = read_ecg(tmp_path / "a.pdf")
@@ -221,7 +226,7 @@ def test_rows_that_go_on_in_time_are_refused(ecg, tmp_path):
 
 
 def test_leads_on_two_pages_are_one_recording(ecg, tmp_path):
-    """Limb leads on one page and chest leads on the next; not those of another patient."""
+    """Limb leads on one page and chest leads on the next are one recording, but not those of two patients."""
     for name, leads, patient in (("a", LEADS[:6], "4711"), ("b", LEADS[6:], "4711"), ("c", LEADS[6:], "4712")):
         labels = [(lead, row - 0.3) for row, lead in enumerate(leads)]
         signals = [ecg.signal[LEADS.index(lead), :2500] for lead in leads]
@@ -336,8 +341,8 @@ def test_pdf_that_is_no_ecg(tmp_path, ecg):
 
 
 def write_content(path, content: bytes, forms: tuple[bytes, ...] = (), size: int | None = None):
-    """A page with this content stream; `forms` are its form XObjects /F0, /F1, ... With a `size` the content is already
-    deflated.
+    """Writes a page with this content stream; `forms` are its form XObjects /F0, /F1, ... With a `size` the content is
+    already deflated.
     """
     with pymupdf.open() as document:
         page = document.new_page()
@@ -437,7 +442,7 @@ def test_many_words_are_refused(ecg, tmp_path):
 
 
 def test_what_is_counted_is_what_is_drawn(ecg, tmp_path):
-    """Plain, wrapped into a form, and in base 85 as other writers pack it."""
+    """The same is counted in a page that is plain, wrapped into a form, or in base 85 as other writers pack it."""
     write_pdf_report(tmp_path / "a.pdf", ecg.signal, 500, "3x4+3", pulse=67)
     with pymupdf.open(tmp_path / "a.pdf") as document, pymupdf.open() as wrapped, pymupdf.open() as packed:
         page = document[0]

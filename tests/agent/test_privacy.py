@@ -194,7 +194,7 @@ def test_statements_stay_word_for_word(line):
 
 
 def cells_of(*lines: tuple[str, ...]) -> list:
-    """Cells of a page, those of a line side by side."""
+    """Returns the cells of a page, those of a line side by side."""
     words = []
     for row, line in enumerate(lines):
         for column, text in enumerate(line):

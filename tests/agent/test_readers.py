@@ -25,8 +25,8 @@ from heartcare.reading_heartcare import detect_format
 from heartcare.wfdb_heartcare import read_header, read_plain_wfdb, read_wfdb
 
 
-def write_csv(path, ecg, names=LEADS, separator=",", units="", scale=1.0):
-    rows = [separator.join(["time", *(f"{name}{units}" for name in names)])]
+def write_csv(path, ecg, separator=",", units="", scale=1.0):
+    rows = [separator.join(["time", *(f"{name}{units}" for name in LEADS)])]
     for i, values in enumerate(ecg.signal.T):
         numbers = [f"{i / ecg.sampling_rate:.4f}", *(f"{value * scale:.6f}" for value in values)]
         rows.append(separator.join(number.replace(".", ",") if separator == ";" else number for number in numbers))
@@ -84,7 +84,7 @@ def test_plain_wfdb_is_read_as_wfdb_reads_it(tmp_path, ecg, shared):
 
 @pytest.mark.parametrize("unit", ["mV", "uV"])
 def test_pieces_of_a_file_are_the_whole(tmp_path, ecg, monkeypatch, unit):
-    """Read in pieces of any size, a record and an archive give the same float32 as wfdb and numpy do at once."""
+    """Files that are read in pieces of any size give the same float32 as wfdb and numpy at once."""
     counts = np.round(1000 * ecg.signal[:3]).astype("<i2")
     counts[1, 100:200] = -32768
     counts.T.tofile(tmp_path / "a.dat")
@@ -102,7 +102,7 @@ def test_pieces_of_a_file_are_the_whole(tmp_path, ecg, monkeypatch, unit):
 
 @pytest.mark.parametrize("name", ["long.hea", "long.npz"])
 def test_a_long_recording_takes_little_more_memory_than_its_samples(tmp_path, monkeypatch, name):
-    """Read, and handed to the pipeline as it is: float32 once, and pieces."""
+    """A recording that is read and handed to the pipeline takes the memory of its float32 samples, and of pieces."""
     samples = 2**19
     signal = np.random.default_rng(0).normal(0, 0.3, (3, samples)).astype(np.float32)
     np.round(1000 * signal).astype("<i2").T.tofile(tmp_path / "long.dat")
@@ -122,7 +122,7 @@ def test_a_long_recording_takes_little_more_memory_than_its_samples(tmp_path, mo
 
 
 def test_wfdb_gaps_units_and_rates(tmp_path):
-    """Two rates in one record, a gap, and a blood pressure."""
+    """A record of two rates, with a gap and a blood pressure, is read."""
     time = np.arange(5000) / 500
     fast, slow = np.sin(2 * np.pi * 1.3 * time), np.sin(2 * np.pi * 1.3 * time[::2])
     fast[1000:1400] = np.nan

@@ -1,4 +1,4 @@
-"""The optimizer: what cleaning keeps, what quality sees, and that it is the processor's own code."""
+"""The optimizer: cleaning keeps what matters, quality sees faults, and both are the code of the processor."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from heartcare.measuring_heartcare import measure_ecg
 from heartcare.quality_heartcare import lead_quality
 
 
-def record_of(signal, rate=500, leads=LEADS) -> ECG:
-    return ECG(np.asarray(signal), rate, tuple(leads))
+def record_of(signal) -> ECG:
+    return ECG(np.asarray(signal), 500, LEADS)
 
 
 @pytest.mark.parametrize("rate", [500, 1000])

@@ -46,7 +46,7 @@ STATED = {
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_formats_are_twins(name, ecg, tmp_path):
-    """The same ECG, patient, measurements and statements, whatever the format."""
+    """Every format gives the same ECG, patient, measurements and statements."""
     WRITERS[name](tmp_path / "a", ecg)
     record = read_ecg(tmp_path / "a")
     assert record.format == name and record.sampling_rate == 500 and record.signal.shape[1] == ecg.signal.shape[1]
@@ -408,7 +408,7 @@ def test_elements_of_dicom_are_bounded(refused, flood, syntax, ecg, tmp_path):
 
 @pytest.mark.parametrize("syntax", files.SYNTAXES)
 def test_elements_of_dicom_are_counted(syntax, ecg, tmp_path):
-    """All elements of all levels, and the items, whose ends may be marked."""
+    """Returns all elements of all levels, and the items, whose ends may be marked."""
     files.write_dicom(tmp_path / "a", ecg, syntax=syntax)
     data = pydicom.dcmread(tmp_path / "a")
     elements = list(data.iterall())
@@ -445,7 +445,7 @@ def test_xml_is_bounded(refused, name, flood, tmp_path):
 
 
 def test_xml_of_another_encoding_is_counted_too(refused, tmp_path):
-    """The parsers decode by the declared encoding what expat cannot: that text is what must be counted."""
+    """The parsers decode, by the declared encoding, text that expat cannot: that text must be counted."""
     body = "<AnnotatedECG>" + "<a/>" * 300_000 + "</AnnotatedECG>"
     hidden = '<?xml version="1.0" encoding="utf-7"?><AnnotatedECG>' + "+ADw-a/+AD4-" * 300_000 + "</AnnotatedECG>"
     for content, message in (
@@ -476,7 +476,7 @@ def test_lzw_lengths_are_those_of_the_decoder():
 
 
 def test_compressed_sierra_is_bounded(refused, ecg, tmp_path):
-    """Zeros are packed 300 times and more."""
+    """Zeros are packed 300 times and more, and are refused."""
     files.write_sierra(tmp_path / "a", ecg, compressed=True)
     text = (tmp_path / "a").read_text()
     packed = files.lzw(bytes(2**16))
@@ -507,7 +507,7 @@ def test_impossible_start_times_of_edf(onsets, ecg, tmp_path):
 
 
 def test_scp_that_claims_too_much(ecg, tmp_path):
-    """A lead of four thousand million samples in a file of 40 kB."""
+    """A lead of four thousand million samples in a file of 40 kB is refused."""
     files.write_scp(tmp_path / "a", ecg, tables="default", difference=1)
     content = (tmp_path / "a").read_bytes()
     span = struct.pack("<IIB", 1, ecg.signal.shape[1], 1)

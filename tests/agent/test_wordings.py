@@ -1,4 +1,6 @@
-"""The lexicon's words, one table a subject: what a text says, in two languages, and what only looks like it."""
+"""The lexicon's words, one table for each subject: the statements of a text in two languages, and texts that only look
+like them.
+"""
 
 import random
 import re
@@ -387,7 +389,7 @@ def test_no_phrase_is_found_within_a_word(phrase, code):
 
 
 def _holds_another(rest: str, code: str, phrase: str) -> bool:
-    """True if the phrase without the changed word says the same ("complete right bundle branch block")."""
+    """Returns True if the phrase says the same without the changed word ("complete right bundle branch block")."""
     return rest != phrase and code in find_statements(rest)
 
 

@@ -1,5 +1,5 @@
-"""The benchmark end to end: frozen items, control rows, the same file however it is run, other people's models, and
-what its report says.
+"""The benchmark end to end: frozen items, control rows, the same file however it is run, other people's models, and its
+report.
 """
 
 import copy
@@ -68,8 +68,8 @@ main(sys.argv[1:])
 
 
 class Oracle:
-    """Knows the truth of every recording that it is shown with its own question, and of no other; `Parrot` always says
-    the same.
+    """A model that knows the truth of every recording that it is shown with its own question, and of no other; `Parrot`
+    always says the same.
     """
 
     def __init__(self, items):
@@ -167,7 +167,7 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
 
 @pytest.mark.slow
 def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, manifest_file, tiny_folder, tmp_path):
-    """A benchmark of signals and of comparisons, which show pictures too."""
+    """Freezes a benchmark of signals and of comparisons, which show pictures too."""
     options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--subset", "S", "C"]
     options += ["--limit", 2, "--batch-size", 4, "--name", "tiny"]
     (one, two, killed) = (tmp_path / name for name in ("one", "two", "killed"))
@@ -285,7 +285,7 @@ def test_confidence_is_the_probability_of_the_answer(model, processor, items, ro
 
 @pytest.fixture(scope="module")
 def llava_folder(root, tmp_path_factory) -> Path:
-    """A vision-language model of somebody else, with random weights."""
+    """Makes a vision-language model of somebody else, with random weights."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("llava")
     tokenizer = AutoTokenizer.from_pretrained(root)

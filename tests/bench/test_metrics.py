@@ -64,8 +64,8 @@ BEATS = [
 STAGES = ["stage I (acute)", "stage II (subacute)", "stage II to III", "stage III (old)"]
 
 
-def random_text(rng, longest=15):
-    return " ".join(rng.choices(WORDS, k=rng.randrange(0, longest)))
+def random_text(rng):
+    return " ".join(rng.choices(WORDS, k=rng.randrange(0, 15)))
 
 
 def test_texts_equal_rouge_score_and_sacrebleu_on_1000_random_cases():
@@ -304,7 +304,7 @@ def test_judge_failures_are_counted_and_never_scored(judge_server, tmp_path):
 
 
 def test_a_local_judge_is_asked_too(tiny_folder, tmp_path):
-    """A language model of random weights judges nothing: that is a failure, and no score."""
+    """A language model of random weights judges nothing: that is a failure, not a score."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     text = tiny_folder.parent / "model" if not (tiny_folder.parent / "text").exists() else tiny_folder.parent / "text"
@@ -318,7 +318,7 @@ def test_a_local_judge_is_asked_too(tiny_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def biobert(tmp_path_factory):
-    """A BERT of random weights, in BioBERT's place."""
+    """Makes a BERT of random weights, in BioBERT's place."""
     folder = tmp_path_factory.mktemp("biobert")
     words = "[PAD] [UNK] [CLS] [SEP] [MASK] sinus rhythm atrial fibrillation normal ecg . ,".split()
     (folder / "vocab.txt").write_text("\n".join(words))
@@ -400,7 +400,7 @@ def slow_dtw(one, other):
 
 @pytest.mark.parametrize(("count", "is_said"), [(1, False), (6, False), (19, False), (20, True)])
 def test_of_few_patients_no_verdict_is_given(count, is_said):
-    """From one record alone, whose interval has no width, no model is said to read ECGs."""
+    """No model is said to read ECGs from one record alone, whose interval has no width."""
     items = [SimpleNamespace(patients=(f"p{number}",)) for number in range(count)]
     rows = {name: RowScores({"score": 3 * [score]}, count * [score]) for name, score in ((MODEL, 1.0), (MAJORITY, 0.0))}
     (verdict,) = SCORERS["report"].verdict("S/report", items, rows, seed=0)
@@ -433,7 +433,7 @@ def test_signal_prediction():
 
 
 def test_modules_of_evaluate_load_from_their_folders_without_network(root, tmp_path):
-    """In a process of its own, which evaluate keeps its files in a folder of."""
+    """The modules load in a process of their own, which has a folder for the files that evaluate keeps."""
     code = """
 import evaluate, numpy as np, pathlib, sys
 root = pathlib.Path(sys.argv[1]) / "bench/metrics"

@@ -9,7 +9,7 @@ from heartcare.bench.models import ModelSpec, Prompt, describe, load_model
 
 
 def test_a_heartcare_model_is_asked_as_people_ask_it(items, root):
-    """Through its pipeline: statements by findings, refusals, and forecasts as signals."""
+    """The answers are those of its pipeline: statements by findings, refusals, and forecasts as signals."""
     spec = ModelSpec(str(root))
     model, pipe = load_model(spec, 0), pipeline(model=str(root), trust_remote_code=True)
     assert describe(spec).get("alone") is None and describe(ModelSpec(str(root), alone=True))["alone"]

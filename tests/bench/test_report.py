@@ -1,4 +1,4 @@
-"""The report of a benchmark as it is looked at: on a wide page and on a phone, drawings and tables have their size."""
+"""The report of a benchmark on a wide page and on a phone: its drawings and tables have their size."""
 
 import json
 
@@ -12,7 +12,7 @@ GROUPS = ("diagnosis closed", "electrical axis closed", "rhythm closed", "wavefo
 
 
 def write_result(folder, name: str):
-    """A result with one table of closed questions, four control rows, and numbers of the usual lengths."""
+    """Returns a result with one table of closed questions, four control rows, and numbers of the usual lengths."""
     score = [0.512, 0.432, 0.589]
     row = {"n": 160, "score": score, "groups": {group: {"score": score} for group in GROUPS}}
     row |= {"invalid": 0.0, "ece": 0.08, "selective": {"accuracy_50": 0.637, "aurc": 0.347}}

@@ -1,4 +1,4 @@
-"""How a model speaks: what is right, what is asked, and that answers are scored as they should be."""
+"""The words of a model: right answers are known, questions are asked, and answers are scored as they should be."""
 
 import json
 from dataclasses import replace
@@ -11,11 +11,12 @@ from heartcare.agent.wording import held_out
 from heartcare.answering_heartcare import CANNOT
 from heartcare.bench import voice
 from heartcare.bench.__main__ import main
-from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, rounded, spread, true_number
+from heartcare.bench.score import rounded
+from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, spread, true_number
 from heartcare.understanding_heartcare import Asked
 from heartcare.version_heartcare import HEARTCARE_VERSION
 
-# One question of each kind, of which the third has other words for "no".
+# One question of each kind; the third has other words for "no".
 QUESTIONS = [
     ("any af?", Asked("is", ("AFIB",)), "en"),
     ("Is it a normal ECG?", Asked("is", ("NORM",)), "en"),
@@ -71,7 +72,7 @@ def test_each_wording_is_asked_about_records_with_and_without(item):
     assert spread(rows[:1])["questions with own words: in those"] is None and table["answers"] == 3
     assert table["accuracy"] == pytest.approx(2 / 3) and table["another patient's ECG"] == 0.5
     assert table["50th percentile of the wordings"] == 0.75 and table["wordings"] == 2
-    assert rounded({"a": 1 / 3, "b": {"c": 2}}) == {"a": 0.3333, "b": {"c": 2}}
+    assert rounded({"a": 1 / 3, "b": {"c": 2}}, 4) == {"a": 0.3333, "b": {"c": 2}}
 
 
 def test_an_answer_that_begins_like_a_no_is_none(item, monkeypatch):

@@ -58,7 +58,7 @@ def test_forecast_question_routes_to_beat(model, processor, ask):
 
 @torch.no_grad()
 def test_beat_keeps_the_beats(beat, signals):
-    """Simulated ECGs, of other seeds than those that it was trained on, keep their beats."""
+    """Simulated ECGs, with other seeds than those in training, keep their beats."""
     tokens = beat.encode(signals)
     decoded = beat.decode(tokens.codes, tokens.gain)
     assert torch.equal(decoded, beat(signals).reconstruction)
@@ -78,14 +78,14 @@ def real(shared):
 
 
 def cleaned(signal, records) -> torch.Tensor:
-    """Cleaned signals of some records, (records, 12, 1000) mV."""
+    """Returns the cleaned signals of some records, (records, 12, 1000) mV."""
     extractor = BeatFeatureExtractor()
     inputs = ({"ecg": signal(i), "sampling_rate": 100, "units": "mV"} for i in records)
     return torch.stack([torch.from_numpy(extractor.prepare(each)[0]) for each in inputs])
 
 
 def test_beat_of_four_times_the_bits(root, real, beat):
-    """PRD of 20 real ECGs of the validation fold by either Beat, and with the search for better codes."""
+    """The PRD of 20 real ECGs of the validation fold falls with more bits, and with the search for better codes."""
     ecgs = cleaned(real[1], range(20))
     finer = AutoModel.from_pretrained(root, subfolder="beat360", trust_remote_code=True).eval()
     assert type(finer).__name__ == "BeatModel" and finer.config.num_levels * 9 * 10 == 360
@@ -101,7 +101,7 @@ def test_beat_of_four_times_the_bits(root, real, beat):
 
 @torch.no_grad()
 def test_beat_restores_what_a_page_does_not_show(real, beat):
-    """Tests on printed pages of 20 real ECGs of the validation fold that the parts which leads lack come back."""
+    """Parts of leads that a printed page does not show come back, in 20 real ECGs of the validation fold."""
     assert beat.config.core_level == "parallel" and beat.config.num_levels * 9 * 5 == 135
     ecgs = cleaned(real[1], range(20))
     page = torch.from_numpy(PATTERNS["3x4+II"](np.random.default_rng(0), 1000)).expand(20, -1, -1)

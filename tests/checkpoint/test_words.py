@@ -13,7 +13,7 @@ def pipe(model, processor):
 
 
 def test_asked_in_other_words(pipe, root):
-    """The checkpoint knows whether something is there however it is asked."""
+    """The checkpoint answers whether a finding is there, however it is asked."""
     folder = root / "examples/ecgs"
     for words in (
         "Does this ECG show {}?",

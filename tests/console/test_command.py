@@ -26,7 +26,7 @@ def test_help_loads_neither_torch_nor_transformers(root, words):
 
 
 def test_the_names_of_the_package_are_there_in_the_command(root):
-    """`from heartcare import ...` loads on demand there, and at once anywhere else."""
+    """Imports from `heartcare` load on demand in the command, and at once anywhere else."""
     code = "import sys; sys.argv = ['bin/heartcare']; import heartcare; lazy = 'torch' not in sys.modules; "
     code += "from heartcare import ECG, digitize; print(lazy, ECG.__name__, hasattr(heartcare, '__wrapped__'))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=root.parent)
@@ -73,7 +73,9 @@ def test_the_server_gets_the_commands_default_model(monkeypatch, words, wanted):
 
 
 def test_the_default_model(monkeypatch, root, tmp_path):
-    """The environment's, or the checkpoint beside the package; without both, an error that says what to do."""
+    """The default model is the environment's, or the checkpoint beside the package; without both, an error says what to
+    do.
+    """
     monkeypatch.delenv(VARIABLE, raising=False)
     assert default_model() == str(root)
     monkeypatch.setenv(VARIABLE, "me/model")
@@ -87,7 +89,7 @@ def test_the_default_model(monkeypatch, root, tmp_path):
 
 
 def test_the_package_installs_the_command(root):
-    """setup.py names the script, and each package that a subcommand is in."""
+    """setup.py names the script, and the package of each subcommand."""
     (call,) = [node for node in ast.parse((root / "setup.py").read_text()).body if isinstance(node, ast.Expr)]
     given = {keyword.arg: keyword.value for keyword in call.value.keywords}
     assert {"heartcare.console", "heartcare.examples.space"} <= set(ast.literal_eval(given["packages"]))

@@ -18,7 +18,7 @@ NOTICE = "Not for clinical use."
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder with a recording of one patient, a damaged file, and a table without sampling rate and units."""
+    """Makes a folder with a recording of one patient, a damaged file, and a table without sampling rate and units."""
     folder = tmp_path_factory.mktemp("files")
     ecg = simulate_ecg("AFIB", "NORM", seed=3)
     write_wfdb(folder, "good", ecg.signal, 500)

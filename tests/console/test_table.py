@@ -18,7 +18,9 @@ COMMAND = "heartcare.console.command"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two records, one of them below the folder and with a patient; a page; a long recording; and no ECG."""
+    """Makes a folder of two records, one below it and with a patient, a page, a long recording, and a file that is no
+    ECG.
+    """
     folder = tmp_path_factory.mktemp("table")
     first = simulate_ecg("SR", "NORM", seed=2)
     write_wfdb(folder, "a", first.signal, 500)
@@ -39,7 +41,7 @@ def rows_of(path):
 
 @pytest.fixture(scope="module")
 def made(folder, tmp_path_factory):
-    """The table, and what the command said."""
+    """Returns the table, and what the command printed."""
     out = tmp_path_factory.mktemp("made") / "findings.csv"
     return out, run_main(COMMAND, "table", folder, "--out", out)
 
@@ -78,7 +80,7 @@ def test_a_statement_is_stated_from_one_half_on(made):
 
 
 def test_a_run_that_was_killed_goes_on(made, folder, tmp_path, monkeypatch):
-    """It has read two files, and the third line is cut off; then one file changes."""
+    """The killed run has read two files, and its third line is cut off; afterwards one file changes."""
     out, state = tmp_path / "findings.csv", tmp_path / "findings.csv.state.jsonl"
     lines = made[0].with_name("findings.csv.state.jsonl").read_text().splitlines()
     state.write_text("\n".join([*lines[:3], lines[3][:40]]))
@@ -100,7 +102,7 @@ def test_a_run_that_was_killed_goes_on(made, folder, tmp_path, monkeypatch):
 
 
 def test_a_failed_run_leaves_the_table_as_it_was(made, folder, tmp_path, monkeypatch):
-    """Whatever is wrong while the table is written, the old one stays, and nothing beside it."""
+    """The old table stays, and nothing of the new one stands beside it, whatever goes wrong."""
     out = tmp_path / "findings.csv"
     out.write_text("old")
     (tmp_path / "findings.csv.state.jsonl").write_text(made[0].with_name("findings.csv.state.jsonl").read_text())

@@ -12,7 +12,7 @@ COMMAND = "heartcare.console.command"
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    """Twelve leads whose number of samples is no whole number of latents."""
+    """Returns twelve leads whose number of samples is no whole number of latents."""
     from heartcare.agent.simulate import simulate_ecg
 
     path = tmp_path_factory.mktemp("tokens") / "ecg.npz"

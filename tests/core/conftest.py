@@ -10,7 +10,7 @@ REPO_FILES = ["*.py", "*.json", "*.jinja", "*.safetensors", "README.md"]
 
 @pytest.fixture
 def bare_clone(root, tmp_path):
-    """The files that git tracks at the top, or would, and nothing else."""
+    """Copies the files that git tracks at the top, or would, and nothing else."""
     folder = tmp_path / "hub" / "me" / "heartcare"
     folder.mkdir(parents=True)
     for pattern in REPO_FILES:

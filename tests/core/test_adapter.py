@@ -21,7 +21,9 @@ WORDS = 5  # that the public language model does not know
 
 @pytest.fixture
 def repository(tiny, tiny_folder, root, tmp_path):
-    """A repository with a checkpoint at its root and one with an adapter beside it; the model that this stands for."""
+    """Makes a repository with a checkpoint at its root and one with an adapter beside it, and the model that the latter
+    stands for.
+    """
     folder = tmp_path / "repository"
     shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("text", "*.py"))
     for file in root.glob("*.py"):

@@ -358,7 +358,9 @@ def test_patients_of_the_data_engine_do_not_matter():
 
 
 def test_all_numbers_that_questions_can_ask_for_are_answered():
-    """Tests those of the reader of questions, too: a QTc without its formula, and numbers of all leads."""
+    """Numbers that only the reader of questions asks for are answered as well: a QTc without its formula, and numbers
+    of all leads.
+    """
     unknown = as_plain(unmeasured("no beat was found"))
     known = as_plain(Measurements(heart_rate=60.0, qtc_fridericia=410.0, st={"V2": 0.1}, r={"I": 1.0}, s={"V1": 1.5}))
     for name in QUANTITIES:

@@ -12,7 +12,7 @@ from heartcare.reading_heartcare import detect_format, read_ecg
 
 @pytest.fixture
 def counts() -> np.ndarray:
-    """Values of twelve leads over the whole range of 16 bits, int16 (12, 1500)."""
+    """Returns values of twelve leads over the whole range of 16 bits, int16 (12, 1500)."""
     return np.random.default_rng(3).integers(-32768, 32768, (12, 1500)).astype(np.int16)
 
 

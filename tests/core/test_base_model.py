@@ -1,4 +1,6 @@
-"""HeartcareGPT without its head, and what vLLM's backend for models of transformers asks of it and of the processor."""
+"""HeartcareGPT without its head, and the demands of vLLM's backend for models of transformers on it and on the
+processor.
+"""
 
 import copy
 
@@ -16,7 +18,7 @@ from heartcare import HeartcareForConditionalGeneration, HeartcareModel, Heartca
 
 @pytest.fixture
 def prompt(tiny_folder, ask, ecg):
-    """A picture, an ECG and a question, as the small model's processor gives them."""
+    """Returns a picture, an ECG and a question, as the small model's processor gives them."""
     processor = HeartcareProcessor.from_pretrained(tiny_folder)
     pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
     return ask(ecgs=[ecg], images=[Image.fromarray(pixels)], processor=processor)
@@ -24,7 +26,7 @@ def prompt(tiny_folder, ask, ecg):
 
 @pytest.fixture
 def untied(tiny, tmp_path):
-    """A checkpoint whose head is no copy of the embeddings."""
+    """Makes a checkpoint whose head is no copy of the embeddings."""
     config = copy.deepcopy(tiny.config)
     config.text_config.tie_word_embeddings = config.tie_word_embeddings = False
     model = HeartcareForConditionalGeneration(config).eval()
@@ -64,7 +66,9 @@ def test_its_hidden_states_are_those_that_the_head_reads(tiny, tiny_folder, unti
 )
 @pytest.mark.parametrize("kind", [HeartcareModel, HeartcareForConditionalGeneration])
 def test_a_weight_without_a_place_is_refused(tiny, tmp_path, kind, name):
-    """Under the name of any part: none of the parts' own lists of what they leave out counts for the whole."""
+    """An unknown weight is refused under the name of any part: no part's own list of weights to leave out counts for
+    the whole.
+    """
     tiny.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors") | {name: torch.zeros(1)}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
@@ -74,8 +78,8 @@ def test_a_weight_without_a_place_is_refused(tiny, tmp_path, kind, name):
 
 @torch.no_grad()
 def test_a_server_with_its_own_attention_and_head_is_given_the_base_model(untied, prompt, monkeypatch):
-    """As vLLM builds and calls it: the attention's name in the language model's configuration, embeddings of a flat
-    batch, and no mask, cache or dict.
+    """The model is built and called as by vLLM: the attention's name in the language model's configuration, embeddings
+    of a flat batch, and no mask, cache or dict.
     """
     whole, folder = untied
     names = []
@@ -99,7 +103,7 @@ def test_a_server_with_its_own_attention_and_head_is_given_the_base_model(untied
 
 
 def test_numbers_of_tokens_are_known_from_the_sizes_alone(processor, root):
-    """The numbers are those that the processor writes for pictures: `_get_num_multimodal_tokens` is vLLM's question."""
+    """The numbers that vLLM asks for (`_get_num_multimodal_tokens`) are those that the processor writes."""
     sizes = [(200, 200), (750, 900), (1700, 2200), (2200, 1700), (300, 1200)]
     pictures = [Image.new("RGB", (width, height), "white") for height, width in sizes]
     told = processor._get_num_multimodal_tokens(image_sizes=sizes)

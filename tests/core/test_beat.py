@@ -195,7 +195,7 @@ def test_layers_can_be_looked_at_and_outputs_are_tuples(root, signals):
 
 
 def test_a_fresh_beat_is_the_same_on_every_device():
-    """Buffers are those of the constructor after a start on the meta device, and codes differ before training."""
+    """Buffers have the values of the constructor after a start on the meta device, and codes differ before training."""
     config = BeatConfig(codebook_size=64, num_levels=3)
     with torch.device("meta"):
         model = BeatModel(config)
@@ -361,7 +361,9 @@ def test_joint_loss_and_its_gradients(signals):
 
 
 def test_a_beat_without_a_forecast(signals):
-    """Shape alone costs no second pass of the decoder, and nobody is given a forecast that was never learnt."""
+    """A Beat that learns the shape alone runs its decoder once, and a forecast that was never learnt is given to
+    nobody.
+    """
     torch.manual_seed(0)
     model = BeatModel(small_config(pred_weight=0.0, patch_size=5, latent_ratio=1.0)).train()
     output = model(signals[..., :400], future_values=signals[..., 400:600])
@@ -407,8 +409,8 @@ def test_codebook_starts_by_kmeans_and_revives_dead_codes():
 @pytest.mark.parametrize("num_levels", [1, 2, 3])
 @torch.no_grad()
 def test_levels_are_searched_together(num_levels):
-    """With all choices kept open, the codes are the nearest of all combinations; with few, they are nearly always; one
-    by one, often not.
+    """The search finds the nearest of all combinations of codes where all choices are kept open, nearly always where
+    few are, and often not where it goes level by level.
     """
     torch.manual_seed(0)
     quantizer = BeatQuantizer(small_config(codebook_size=12, hidden_size=6, num_levels=num_levels))

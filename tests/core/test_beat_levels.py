@@ -37,7 +37,9 @@ def small_beat(**settings) -> BeatModel:
 
 
 def test_a_core_level_of_its_own(signals):
-    """Its codes come from a projection, the other levels refine each other without it, and refinement keeps it."""
+    """The core level's codes come from a projection, the other levels refine each other without it, and refinement
+    keeps it.
+    """
     model = small_beat(core_level="parallel", num_levels=3).train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(60):
@@ -98,7 +100,7 @@ def test_query_layers_compute_the_queries_alone(signals):
 
 @torch.no_grad()
 def test_patch_layers_compute_the_patches_alone(signals):
-    """The queries start after them, from patches that have already read each other; padding still says nothing."""
+    """The queries start after the patches, which have already read each other by then; padding still says nothing."""
     model = small_beat(num_encoder_layers=3, num_patch_layers=1, num_query_layers=2).eval()
     lengths = []
     for layer in (*model.encoder.patch_layers, *model.encoder.transformer.layers):

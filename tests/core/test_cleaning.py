@@ -28,7 +28,7 @@ LINES = (50.0, 60.0)
 
 
 def page_of(signal: np.ndarray, rate: int = 500, strip: str | None = "II") -> np.ndarray:
-    """The part of ten seconds that a page of 3x4 leads shows: 2.5 s of each lead, and one of them whole."""
+    """Returns the part of ten seconds that a page of 3x4 leads shows: 2.5 s of each lead, and one of them whole."""
     shown = np.full(signal.shape, np.nan, np.float32)
     quarter = signal.shape[1] // 4
     for i, lead in enumerate(LEADS):
@@ -62,7 +62,7 @@ def test_stretches_group_leads_that_share_them():
 @pytest.mark.parametrize("rate", [250, 360, 500])
 @pytest.mark.parametrize("line", [0.0, -2.5])
 def test_a_line_in_place_of_what_was_not_recorded_is_the_same_as_a_gap(rate, line):
-    """Many files hold zeros, or what an open input reads, where a lead was off."""
+    """Many files hold zeros, or the noise of an open input, where a lead was off."""
     ecg, extractor = simulate_ecg("SR", "PVC", sampling_rate=rate, seed=8), BeatFeatureExtractor()
     page = page_of(ecg.signal, rate)
     page[11, : 3 * rate] = ecg.signal[11, : 3 * rate]  # off in the middle, too
@@ -151,7 +151,7 @@ def test_resampling_keeps_gaps_where_they_are():
 
 
 def test_filters_that_are_kept_have_a_limit_in_bytes():
-    """Forty lengths of recordings, of which each needs filters of its own."""
+    """Recordings of forty lengths need filters of their own."""
     for samples in (*range(3000, 3040), 400_000, 900_000, 2_000_000):
         cleaning_gain(0.35, LINES, 500, samples)
         hum_waves(LINES, 500, samples, 0)

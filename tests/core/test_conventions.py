@@ -53,7 +53,7 @@ def test_batches_of_ecgs_in_the_pipeline_of_the_library(root, model, processor):
 
 
 def test_typed_keywords_are_named_after_their_class(processor):
-    """So the library, and tools that read signatures, find them."""
+    """The library, and tools that read signatures, find the classes of keywords."""
     assert processor.valid_processor_kwargs is processing_heartcare.HeartcareProcessorKwargs
     assert processor.image_processor.valid_kwargs is image_processing_heartcare.ECGImageProcessorKwargs
     assert processor.valid_processor_kwargs.__annotations__["images_kwargs"] is processor.image_processor.valid_kwargs
@@ -81,7 +81,9 @@ def test_the_refusals(tiny, processor, root):
 
 @pytest.mark.parametrize("group", ["text_kwargs", "images_kwargs", "audio_kwargs", "videos_kwargs", "common_kwargs"])
 def test_no_keyword_is_swallowed_in_a_dict_of_them(processor, group):
-    """Not even where the text has no placeholder of the kind that the dict is for."""
+    """An unknown keyword in a dict is refused, even where the text has no placeholder of the kind that the dict is
+    for.
+    """
     for wrong in ({"zzz": 1}, {"sampling_rate": 500}, {"do_resize": True}):
         with pytest.raises(TypeError, match=group if group in ("audio_kwargs", "videos_kwargs") else next(iter(wrong))):
             processor(text="Is it?", **{group: wrong})
@@ -91,7 +93,7 @@ def test_no_keyword_is_swallowed_in_a_dict_of_them(processor, group):
 
 
 def test_content_of_other_types_is_refused(processor):
-    """The template would leave it out without a word."""
+    """A part of an unknown type is refused, since the template would leave it out without a word."""
     text = {"type": "text", "text": "What is it?"}
     for kind in ("audio", "video", "ecgs"):
         part = {"type": kind, "path": "a.wav"}
@@ -137,7 +139,7 @@ def test_what_holds_for_audio_holds_for_ecgs(processor, root):
 @pytest.mark.parametrize("kind", ["ecg", "image"])
 @pytest.mark.parametrize("tensors", ["np", "pt"])
 def test_chats_with_and_without_recordings_in_one_batch(processor, root, kind, tensors):
-    """As ProcessorTesterMixin asks of pictures: a system message, a batch, and an answer that goes on."""
+    """Pictures are processed as ProcessorTesterMixin asks: a system message, a batch, and an answer that goes on."""
     files = [root / "examples/ecgs" / name for name in ("sinus_rhythm", "atrial_fibrillation")]
     text = {"type": "text", "text": "Describe this."}
     system = {"role": "system", "content": [{"type": "text", "text": "You are a helpful assistant."}]}

@@ -1,4 +1,4 @@
-"""Tokens of evidence, which tell the language model what was found and measured, and the head for pictures."""
+"""Tokens of evidence, which tell the language model the findings and measurements, and the head for pictures."""
 
 import math
 from functools import partial
@@ -29,7 +29,7 @@ def processor(tiny_folder) -> HeartcareProcessor:
 
 @pytest.fixture
 def model(tiny) -> HeartcareForConditionalGeneration:
-    """The tiny model with both heads, which say something of each record, and with tokens of evidence."""
+    """Makes the tiny model with both heads, which say something about each record, and with tokens of evidence."""
     torch.manual_seed(0)
     tiny.add_findings_head(WORDINGS)
     tiny.add_picture_head(16)
@@ -95,7 +95,7 @@ def test_numbers_reach_the_answer_and_codes_give_the_same(model, processor, ecgs
 
 
 def test_evidence_learns_and_the_heads_stay_as_they_are(model, processor, ecgs):
-    """Their dropout as well: what is told of an ECG is the same while the language model learns."""
+    """The dropout of the heads is off, too: the evidence about an ECG is the same while the language model learns."""
     inputs = prompt_of(processor, ecgs)
     model.train()
     assert not model.findings_head.training and not model.picture_head.training and model.language_model.training
@@ -133,7 +133,7 @@ def test_heads_go_where_their_statements_and_their_beat_are(model, tiny_folder):
 
 
 def test_a_picture_without_its_head_is_not_compared(model, processor, page, ecgs):
-    """It has no findings, so that nothing may be called new."""
+    """A picture without its head has no findings, so that nothing may be called new."""
     model.config.picture_hidden_size = 0
     pipe = ECGInterpretationPipeline(model=model, processor=processor, device="cpu")
     model.config.asked = None
@@ -159,7 +159,7 @@ def test_evidence_needs_findings(tiny):
 
 
 def test_pictures_have_findings_and_answers_as_signals_have(model, processor, page, ecgs):
-    """Also where they are not digitised."""
+    """Pictures have findings and answers, also where they are not digitised."""
     pipe = partial(ECGInterpretationPipeline(model=model, processor=processor, device="cpu"), digitize=False)
     reply = pipe(page, question="Which rhythm is it?", options=["sinus rhythm", "atrial fibrillation"])
     (found,) = reply["findings"]

@@ -1,4 +1,4 @@
-"""The head for findings: what it reads, how it is calibrated, what the pipeline answers by it, and what it rests on."""
+"""The head for findings: its inputs, its calibration, the answers of the pipeline by it, and its explanations."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def tiny_processor(tiny_folder) -> HeartcareProcessor:
 
 @pytest.fixture
 def with_head(tiny) -> HeartcareForConditionalGeneration:
-    """The tiny model with a head of random weights that says something of each record."""
+    """Makes the tiny model with a head of random weights that says something about each record."""
     torch.manual_seed(0)
     tiny.add_findings_head(WORDINGS)
     for parameter in tiny.findings_head.parameters():
@@ -398,7 +398,7 @@ READ = {
 
 @pytest.fixture
 def understanding(pipe, monkeypatch) -> ECGInterpretationPipeline:
-    """The pipeline with a reader that knows what these questions ask for."""
+    """Makes the pipeline with a reader that knows what these questions ask for."""
     pipe.model.add_question_reader(list(WORDINGS))
     monkeypatch.setattr(pipe.model.question_reader, "read", lambda questions: [READ[each] for each in questions])
     return pipe

@@ -132,8 +132,8 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_repository_is_published_and_loaded_back(root, hub, bare_clone, tmp_path):
-    """By the command: model, card with the new name, handler, Space with the commit pinned; and a repository that
-    answers otherwise is told.
+    """The command publishes model, card with the new name, handler, and Space with the commit pinned; it fails for a
+    repository that answers otherwise.
     """
     environment = {
         **os.environ,
@@ -182,7 +182,7 @@ def test_nothing_is_printed_or_written_at_import(root, tmp_path):
 
 
 def test_a_data_set_is_pushed(ptbxl_folder, tmp_path):
-    """With the command's own --push-to-hub, over HTTP: all files arrive, and none of the work folder's."""
+    """The command's own --push-to-hub pushes over HTTP: all files arrive, and none of the work folder's."""
     server = hub_server.start(tmp_path / "hub")
     out = tmp_path / "out"
     command = [

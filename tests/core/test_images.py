@@ -26,7 +26,7 @@ from heartcare.image_processing_heartcare import (
 
 @pytest.fixture
 def address(root):
-    """The URL that the example ECGs are under, on a server of this machine."""
+    """Yields the URL of the example ECGs on a server of this machine."""
     folder = functools.partial(http.server.SimpleHTTPRequestHandler, directory=root / "examples/ecgs")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), folder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -184,7 +184,7 @@ def test_grid_has_millimetres():
 
 
 def test_traces_are_smooth(ecg):
-    """Anti-aliased: between ink and paper there are many shades."""
+    """Traces are anti-aliased: between ink and paper there are many shades."""
     page = np.asarray(draw_ecg(ecg.signal, 500, size=(1650, 1275)).convert("L"))
     assert len(np.unique(page[page < 200])) > 40
 
@@ -279,7 +279,9 @@ def test_pictures_that_are_no_ecg(image_processor):
 
 
 def test_pictures_of_every_kind_are_read_upright_and_on_paper(tmp_path):
-    """Turned by the camera's note, transparent, of 16 bits: as the plain picture; what holds no numbers is refused."""
+    """Pictures that are turned by the note of a camera, transparent, or of 16 bits read as the plain picture; numbers
+    that are not finite are refused.
+    """
     page = Image.new("RGB", (300, 200), "white")
     page.paste((0, 0, 0), (0, 0, 30, 20))
     exif = Image.Exif()
@@ -300,7 +302,9 @@ def test_pictures_of_every_kind_are_read_upright_and_on_paper(tmp_path):
 
 
 def test_keywords_of_colour_and_form_do_what_the_library_says(tmp_path):
-    """do_convert_rgb and input_data_format, means and deviations of each channel, saved and given in a call."""
+    """Options of the image processor work as in transformers: do_convert_rgb and input_data_format, means and
+    deviations of each channel, saved and given in a call.
+    """
     page = draw_ecg(simulate_ecg("SR", "NORM", seed=1).signal, 500)
     array = np.asarray(page)
     images = ECGImageProcessor.from_dict({}, do_convert_rgb=False)

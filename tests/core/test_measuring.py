@@ -55,7 +55,7 @@ BEATS = {
 
 
 def drawn(beats, seconds=10.0, rate=500):
-    """An ECG (12, samples) with beats that are given as (time of the R peak, one of `BEATS`)."""
+    """Draws an ECG (12, samples) with beats that are given as (time of the R peak, one of `BEATS`)."""
     time, eight = np.arange(round(seconds * rate)) / rate, np.zeros((8, round(seconds * rate)))
     for peak, kind in beats:
         for start, length, height in BEATS[kind]:
@@ -200,8 +200,8 @@ OFFSETS = 0.002 * (np.arange(12) - 5.5)  # seconds by which the marks of each le
 
 
 def write_ludb(folder, name, ecg, comments=()):
-    """One simulated ECG as LUDB has them: its true marks, in each lead at another offset; V1 has no marks of P waves,
-    and III a second, short one after each.
+    """Writes one simulated ECG as a record of LUDB: its true marks, in each lead at another offset; V1 has no marks of
+    P waves, and III a second, short one after each.
     """
     rate = ecg.sampling_rate
     write_wfdb(folder, name, ecg.signal, rate)
@@ -237,7 +237,7 @@ def test_marks_of_cardiologists_are_read_lead_by_lead(tmp_path):
 
 
 def test_table_of_ludb(tmp_path, capsys):
-    """The medians of marks that differ from lead to lead are met, and what has no beat or no P wave is counted; the
+    """The medians of marks that differ from lead to lead are met, and waves without a beat or a P wave are counted; the
     records 3, 7, 11 and 15 belong to the part for testing.
     """
     for name, (rhythm, form, rate, comments) in {
@@ -298,7 +298,7 @@ def test_the_share_of_p_waves_that_is_unknown_is_told():
 
 
 def test_the_first_minute_that_was_recorded_is_measured():
-    """What follows after a minute, and how long nothing was recorded before, changes nothing but times."""
+    """The signal after a minute, and a time without a signal before it, change nothing but times."""
     minute, after = cleaned(simulate_ecg("SR", "PVC", 60, seed=1)), cleaned(simulate_ecg("STACH", "CLBBB", 30, seed=2))
     alone = plain_measurements(minute, 500)
     assert alone["heart_rate"] < 100 and len(alone["ectopic"]) > 5
@@ -348,7 +348,7 @@ def test_best_stretch_weighs_time_and_leads():
 
 
 def test_leads_that_were_not_recorded_count_for_nothing():
-    """Tests that what a masked lead holds makes no difference."""
+    """The samples of a masked lead make no difference."""
     signal = cleaned(simulate_ecg("SR", "LVH", seed=7))
     recorded = np.ones(signal.shape, bool)
     recorded[8] = False
@@ -362,7 +362,7 @@ def test_leads_that_were_not_recorded_count_for_nothing():
 @pytest.mark.parametrize("pattern", ["3x4", "3x4+II", "3x4+II,V1,V5", "6x2"])
 @pytest.mark.parametrize("rhythm, form", [("SR", "NORM"), ("SR", "CRBBB"), ("SBRAD", "LVH"), ("SR", "PVC")])
 def test_leads_one_after_the_other(rhythm, form, pattern):
-    """All leads of a page are measured, each by the beats of its own column; what is not shown plays no part."""
+    """All leads of a page are measured, each by the beats of its own column; the hidden parts play no role."""
     signal = cleaned(simulate_ecg(rhythm, form, seed=5, noise_mv=0.002))
     recorded = PATTERNS[pattern](np.random.default_rng(0), signal.shape[1])
     page, whole = measure_ecg(signal, 500, recorded), measure_ecg(signal, 500)
@@ -441,7 +441,9 @@ def test_single_early_beats_are_early():
 
 
 def test_waves_of_a_beat_end_before_the_next_begins():
-    """Also where a cycle is much shorter than the others, so that the T wave runs into the next beat."""
+    """Waves end in time also where a cycle is much shorter than the others, so that the T wave runs into the next
+    beat.
+    """
     cycles = np.resize([0.52, 0.52, 0.52, 0.52, 0.36], 18)
     found = delineate(drawn([(time, "early") for time in 0.4 + np.cumsum(cycles)]), 500)
     ecgs = [simulate_ecg(rhythm, form, seed=8) for rhythm in RHYTHMS for form in FORMS]
@@ -467,7 +469,7 @@ def test_beats_of_noise_are_apart(seed):
 
 
 def test_mean_rate_and_its_range():
-    """In an irregular rhythm the mean rate is that of the beats counted over time."""
+    """The mean rate of an irregular rhythm is that of the beats counted over time."""
     ecg = simulate_ecg("AFIB", "NORM", seed=3)
     rr = np.diff(ecg.r_peaks)
     found = measure_ecg(cleaned(ecg), 500)
@@ -492,7 +494,9 @@ def test_voltages_of_hypertrophy():
 
 
 def paced():
-    """An ECG with a spike of up to 1 mV and 4 ms in all leads, 15 ms before each QRS; and the times of the spikes."""
+    """Returns an ECG with a spike of up to 1 mV and 4 ms in all leads, 15 ms before each QRS; and the times of the
+    spikes.
+    """
     ecg = simulate_ecg("SR", "CLBBB", seed=6)
     signal, spikes = cleaned(ecg), [onset - 0.015 for onset, _ in ecg.qrs if onset > 0.1]
     for time in spikes:

@@ -40,7 +40,7 @@ def tiny_processor(tiny_folder):
 
 @pytest.fixture
 def prompts(tiny_processor, ecgs, picture):
-    """A batch of three prompts: two ECGs, an ECG and a picture, text alone."""
+    """Returns a batch of three prompts: two ECGs, an ECG and a picture, text alone."""
 
     def part(ecg):
         return {"type": "ecg", "ecg": ecg.signal, "sampling_rate": 500, "units": "mV"}
@@ -96,7 +96,7 @@ def test_static_cache_equals_dynamic(tiny, prompts):
 
 @torch.no_grad()
 def test_num_return_sequences_keep_their_ecgs(tiny, prompts):
-    """[A, B] twice is [A, B], [A, B]: as a batch of copies would have it."""
+    """Inputs [A, B] become [A, B], [A, B] when each is wanted twice, as in a batch of copies."""
     batch, beams = (
         prompts(),
         {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False},
@@ -230,6 +230,34 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
 
 
+def test_finished_chats_are_collated_for_training(tiny, tiny_processor, ecgs):
+    """Labels are the answers' tokens; rows of a data set are the same as their chats, and the loss is that of each chat
+    alone, weighted by its tokens.
+    """
+    content = [
+        {"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500, "units": "mV"},
+        {"type": "text", "text": "Which rhythm is it?"},
+    ]
+    chats = [
+        [{"role": "user", "content": content}, {"role": "assistant", "content": "Sinus rhythm."}],
+        [{"role": "user", "content": "What are you?"}, {"role": "assistant", "content": "A model of ECGs."}],
+    ]
+    batch = tiny_processor.collate_chats(chats)
+    assert "assistant_masks" not in batch
+    for labels, answer in zip(batch["labels"], ("Sinus rhythm.<|end|>", "A model of ECGs.<|end|>")):
+        assert tiny_processor.decode(labels[labels != -100]) == answer
+    assert torch.equal(tiny_processor.collate_chats([{"messages": chat} for chat in chats])["labels"], batch["labels"])
+    losses, weights = [], []
+    for chat in chats:
+        alone = tiny_processor.collate_chats([chat])
+        losses.append(tiny(**alone).loss)
+        weights.append((alone["labels"][:, 1:] != -100).sum())
+    expected = sum(loss * weight for loss, weight in zip(losses, weights)) / sum(weights)
+    assert_close(tiny(**batch).loss, expected)
+    with pytest.raises(ValueError, match="Chat 1 has no message of the assistant"):
+        tiny_processor.collate_chats([chats[0], chats[1][:1]])
+
+
 def test_gradient_checkpointing_gives_the_same_gradients(tiny, prompts):
     batch = prompts()
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
@@ -305,7 +333,7 @@ def test_config_round_trip(tiny, tmp_path):
 
 @torch.no_grad()
 def test_attributes_set_later_are_saved_and_loaded(tiny, prompts, tmp_path):
-    """The idioms of trainers and of other tools: special token ids, sizes, a mark of their own."""
+    """Attributes that trainers and other tools set later are kept: special token ids, sizes, a mark of their own."""
     later = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": [1, 2], "use_cache": False}
     for name, value in later.items():
         setattr(tiny.config, name, value)
@@ -417,7 +445,9 @@ def test_forecast_takes_the_processor_outputs(tiny, tiny_processor, ecgs, ask):
 
 @torch.no_grad()
 def test_prompts_given_as_embeddings_keep_their_ecgs(tiny, prompts):
-    """With beams and several answers too: placeholders are then found by their embedding."""
+    """Embeddings of prompts generate the same answers, with beams and several answers too; placeholders are then found
+    by their embedding.
+    """
     batch = prompts()
     others = {name: value for name, value in batch.items() if name not in ("input_ids", "mm_token_type_ids")}
     embeds = tiny.get_input_embeddings()(batch["input_ids"])
@@ -516,7 +546,9 @@ def test_a_prompt_without_an_ecg_is_answered_with_a_warning(tiny, tiny_processor
 
 @torch.no_grad()
 def test_assisted_generation_gives_the_same_answers(tiny, prompts):
-    """By the language model's own first layer (early exit), and by prompt lookup."""
+    """Assisted generation gives the same answers: by the language model's own first layer (early exit), and by prompt
+    lookup.
+    """
     single = prompts(slice(0, 1))
     options = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False}
     expected = tiny.generate(**single, **options)
@@ -541,7 +573,7 @@ def test_the_place_in_transformers(tiny):
 
 @pytest.mark.slow
 def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_path):
-    """DDP without a trainer, and without a call that freezes anything: no process waits for a gradient of Beat."""
+    """DDP needs neither a trainer nor a call that freezes anything: no process waits for a gradient of Beat."""
     halves = [prompts(slice(0, 1)), prompts(slice(1, 2))]
     batches = []
     for _ in range(3):
@@ -562,7 +594,7 @@ def test_two_processes_by_hand_learn_what_one_does(tiny_folder, prompts, tmp_pat
 
 @torch.no_grad()
 def test_the_whole_forward_pass_is_one_graph(tiny, prompts):
-    """With a keyword that no signature has, as generation gives."""
+    """The forward pass is one graph, also with a keyword that no signature has, such as generation gives."""
     batch = prompts()
     compiled = torch.compile(tiny, backend="eager", fullgraph=True)
     for options in ({"use_cache": False}, {"use_cache": True, "is_causal": True, "anything": None}):

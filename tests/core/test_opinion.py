@@ -31,7 +31,7 @@ MEASURED = {"heart_rate": 112.0, "pr": 232.0, "qrs": 128.0, "qtc_fridericia": 43
 
 
 def facts_of(measured: dict | None = None, **stated: float) -> Facts:
-    """An ECG of which these statements have the given probabilities, and all others 2 %."""
+    """Returns an ECG on which these statements have the given probabilities, and all others 2 %."""
     shares = dict.fromkeys(LABELS, 0.02) | {code.replace("__", ":"): share for code, share in stated.items()}
     logits = {code: math.log(share / (1 - share)) for code, share in shares.items()}
     return Facts(MEASURED | (measured or {}), Opinion(logits, LABELS), logits)
@@ -201,7 +201,7 @@ def test_options_about_two_ecgs():
 
 
 def test_the_rhythm_that_is_stated_is_chosen():
-    """However much more a rarer rhythm counts as an option."""
+    """The stated rhythm is chosen, however much more a rarer rhythm counts as an option."""
     facts = facts_of(SR=0.6, AFIB=0.2)
     facts.choices.update(AFIB=3.0)
     options = ["sinus rhythm", "atrial fibrillation"]
@@ -219,7 +219,7 @@ def test_the_rhythm_that_is_called_possible_is_chosen():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_opinion_contradicts_itself(seed):
-    """Whatever the head for findings gives, report, options, open questions and yes or no agree."""
+    """Report, options, open questions and yes or no agree, whatever the head for findings gives."""
     rng = np.random.default_rng(seed)
     questions, rhythms = questions_about(LABELS), [RHYTHM[code] for code in RHYTHM if code in LABELS]
     asked = {
@@ -255,7 +255,7 @@ def test_evidence_names_leads_and_waves():
 
 
 def test_contradictions_are_counted():
-    """The study of consistency, on answers that are made up; and on those of an opinion, which has none."""
+    """The study of consistency finds contradictions in answers that are made up, and none in those of an opinion."""
     questions = questions_about(LABELS)
     facts = facts_of(SR=0.9, CRBBB=0.95, super__CD=0.9, PVC=0.7, LAFB=0.45)
     asked = {code: Asked("is", (code,)) for code in questions if not code.startswith("open")}

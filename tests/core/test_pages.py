@@ -1,4 +1,4 @@
-"""Pictures that are no ECG on paper, or not the right way up, are told; all that HeartAgent draws is an ECG."""
+"""Pictures that are no ECG on paper, or not the right way up, are recognised; all that HeartAgent draws is an ECG."""
 
 import io
 
@@ -70,7 +70,7 @@ def test_turned_pages_are_told(layout, turn):
 
 
 def test_without_calibration_the_waves_tell_which_way_is_up():
-    """Rows without pulses, as on many pages; where the waves do not tell, nothing is said."""
+    """Many pages have rows without pulses; the waves tell that they are turned, or nothing is said."""
     told = 0
     for seed in range(8):
         page = page_of(seed, "6x2")
@@ -136,7 +136,7 @@ def test_a_page_for_people_names_leads_where_no_wave_is(monkeypatch):
 
 @pytest.mark.parametrize("layout, columns", [("3x4", 4), ("3x4+R", 4), ("6x2", 2), ("12x1", 1)])
 def test_a_page_for_people_has_a_line_where_leads_change(layout, columns):
-    """A page for a model has none, since devices' pages differ in it."""
+    """A page for a model has no such line, since devices' pages differ in it."""
     lines = [
         (np.asarray(draw(np.zeros((12, 1000)), 100, layout)) == SEPARATOR).all(axis=2) for draw in (view_ecg, draw_ecg)
     ]

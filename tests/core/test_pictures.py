@@ -81,7 +81,7 @@ def test_both_experts_count_by_their_weights(pipe, picture):
 
 
 def test_a_page_beside_others_is_answered_as_alone(pipe, block, picture):
-    """In batches, beside signals, in comparisons, and in a chat of several turns."""
+    """Pictures are answered in batches, beside signals, in comparisons, and in a chat of several turns."""
     asked = "What is the QRS duration?"
     alone = pipe(picture, question=asked)
     inputs = [block, picture, {"image": picture, "question": "Is there atrial fibrillation?"}, block]
@@ -160,7 +160,7 @@ def test_nothing_is_said_of_other_pictures(pipe, name):
 
 
 def test_the_page_can_be_described_everywhere(pipe, block, picture):
-    """Layout, speed and gain: to the pipeline, and in a request to a server."""
+    """Layout, speed and gain can be stated to the pipeline, and in a request to a server."""
     assert pipe(picture, layout="3x4+R", speed=25, gain=10)["pages"][0]["digitized"]
     twice = pipe(picture, speed=50)["measurements"][0]["heart_rate"]
     assert twice == pytest.approx(2 * pipe(picture)["measurements"][0]["heart_rate"], rel=0.02)

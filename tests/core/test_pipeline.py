@@ -52,7 +52,7 @@ def records(root):
 
 @pytest.fixture(scope="module")
 def forms(root, processor, tmp_path_factory):
-    """The same ECG in every form that is taken."""
+    """Returns the same ECG in every form that is taken."""
     path = root / "examples/ecgs/right_bundle_branch_block"
     (record,) = processor.feature_extractor.fetch_ecg(str(path))
     given = {"sampling_rate": record.sampling_rate, "lead_names": list(record.lead_names), "units": "mV"}
@@ -156,7 +156,7 @@ def test_every_form_of_a_picture_is_the_same(pipe, root):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_batches_equal_single_calls(pipe, records, root, batch_size, ecg):
-    """Signals of several lengths, pictures and pairs, open and closed questions in one list."""
+    """Signals of several lengths, pictures and pairs, open and closed questions stand in one list."""
     picture = str(root / "examples/ecgs/right_bundle_branch_block.png")
     short = {"signal": ecg.signal[:, :2000], "sampling_rate": 500, "units": "mV"}
     inputs = [
@@ -193,12 +193,9 @@ def test_probabilities_are_those_of_whole_answers(pipe, model, processor, record
             {"role": "user", "content": [{"type": "ecg", "path": records[1]}, {"type": "text", "text": question}]},
             {"role": "assistant", "content": f"{option[0].upper()}{option[1:]}."},
         ]
-        inputs = processor.apply_chat_template(
-            chat, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True
-        )
-        labels = inputs["input_ids"].masked_fill(inputs.pop("assistant_masks") == 0, -100)
+        inputs = processor.collate_chats([chat])
         with torch.no_grad():
-            scores.append(-model(**inputs, labels=labels).loss * (labels != -100).sum())
+            scores.append(-model(**inputs).loss * (inputs["labels"] != -100).sum())
     assert_close(torch.tensor(list(found.values())), torch.stack(scores).softmax(0), atol=1e-4, rtol=1e-3)
     assert abs(sum(found.values()) - 1) < 1e-6
     again = pipe(records[1], question=question, options=RHYTHMS[::-1])[
@@ -210,7 +207,9 @@ def test_probabilities_are_those_of_whole_answers(pipe, model, processor, record
 
 
 def test_scoring_answers_of_a_padded_batch(tiny, processor):
-    """Prompts of two lengths, answers of one token and of many: as each alone; and what cannot be scored is refused."""
+    """Answers of one token and of many, after prompts of two lengths, are scored as each alone; lists without an
+    answer are refused.
+    """
     torch.manual_seed(0)
     prompts = [torch.randint(5, 500, (n,)) for n in (9, 4)]
     answers = [[[7], [8, 9, 10], [11, 12]], [[400, 3, 2, 5], [6]]]
@@ -304,7 +303,7 @@ def test_parts_keep_what_is_said_of_them():
 
 
 def test_the_installed_package_knows_the_task_by_name(model, processor, records):
-    """With the package imported, a model that was loaded already needs no trust in remote code."""
+    """A model that was loaded already needs no trust in remote code where the package is imported."""
     named = pipeline("ecg-interpretation", model=model, processor=processor, device="cpu")
     assert type(named).__name__ == "ECGInterpretationPipeline" and named.task == "ecg-interpretation"
     assert named(records[0])["text"] == ECGInterpretationPipeline(model=model, processor=processor)(records[0])["text"]
@@ -328,7 +327,7 @@ for repo in repos:  # the second is another copy of the code
 
 
 def test_a_loaded_model_brings_its_task_along(bare_clone, root, pipe, tmp_path):
-    """By remote code alone: the task is known by name as soon as the model is loaded, and nothing else is printed."""
+    """The task is known by name as soon as the model is loaded by remote code alone, and nothing else is printed."""
     other = shutil.copytree(bare_clone, tmp_path / "other")
     with open(other / "pipeline_heartcare.py", "a") as file:
         file.write("# another revision\n")
@@ -370,8 +369,8 @@ assert type(pipeline(**ways[1], device="cpu")) is ours
 
 
 def test_the_installed_package_needs_no_trust(bare_clone, root, pipe, tmp_path):
-    """With the package imported: a loaded model, a folder, and a folder and the task; with trust, its code is the same.
-    Another copy of the code takes the task, and `register` takes it back.
+    """The installed package makes the pipeline of a loaded model, of a folder, and of a folder and the task; with
+    trust, its code is the same. Another copy of the code takes the task, and `register` takes it back.
     """
     ecg = root / "examples/ecgs/atrial_fibrillation"
     run = subprocess.run(
@@ -452,7 +451,7 @@ print("IDS", text, {name: round(share, 4) for name, share in shares.items()})
 
 
 def long_record(seconds: int) -> dict:
-    """I and II at 100 Hz: minutes of sinus rhythm, of fast rhythm and of ventricular beats in turn."""
+    """Returns I and II at 100 Hz: minutes of sinus rhythm, of fast rhythm and of ventricular beats in turn."""
     parts = (("SR", "NORM"), ("STACH", "NORM"), ("SR", "PVC"))
     minutes = [simulate_ecg(*part, seconds=60.0, sampling_rate=100, noise_mv=0.005, seed=5) for part in parts]
     turn = np.concatenate([each.signal[:2] for each in minutes], axis=1)
@@ -461,7 +460,7 @@ def long_record(seconds: int) -> dict:
 
 
 def test_a_long_record_is_answered_about_windows_that_the_reply_names(pipe):
-    """Half an hour, of which 10 s at a time are read."""
+    """A recording of half an hour is answered about windows of 10 s."""
     reply = pipe(long_record(1800), question="What is the heart rate?")
     assert reply["text"].startswith("The recording lasts 0:30:00; 180 windows of 10 s, all of it, were measured: heart")
     reasons = Counter(reason for window in reply["windows"] for reason in window["reason"].split(", "))
@@ -505,7 +504,7 @@ def test_long_records_stand_beside_others(pipe):
 
 
 def test_windows_are_those_that_were_measured():
-    """Also at a sampling rate that is no whole number, and up to the last sample."""
+    """Windows reach the last sample, also at a sampling rate that is no whole number."""
     ecg = simulate_ecg("SR", "PVC", seconds=69.0, sampling_rate=360, noise_mv=0.005, seed=2)
     found = scan(ECG.of({"signal": ecg.signal, "sampling_rate": 360.04, "units": "mV"}), BeatFeatureExtractor())
     assert found.scanned == 7 and "all of it" in str(found) and found.seconds == pytest.approx(68.99, abs=0.01)
@@ -517,7 +516,9 @@ def test_windows_are_those_that_were_measured():
 
 
 def test_too_many_records_for_the_context_are_refused(pipe):
-    """Before the model is asked, with the length that can be: its answer would be nonsense after much memory."""
+    """They are refused before the model is asked, with the length that is possible: the answer would be nonsense after
+    much memory.
+    """
     with mock.patch.object(pipe.model, "generate", side_effect=AssertionError("was asked")):
         with pytest.raises(ValueError, match="2048 places.*5 tokens a second, so ask about 368 s at most"):
             pipe({"ecgs": [long_record(60)] * 7}, question="What is the rhythm?")
@@ -534,7 +535,9 @@ def test_a_reply_names_the_model_and_not_its_place(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_pipeline_goes_where_the_model_goes(bare_clone, hub, root, tiny_folder, tmp_path):
-    """A folder, a Hub repository and one pushed again: each has its pipeline, by name and without."""
+    """Every form of repository has its pipeline, by name and without: a folder, a Hub repository and one that was
+    pushed again.
+    """
     ecg = root / "examples/ecgs/atrial_fibrillation"
     for name in "abc":
         (tmp_path / name).mkdir()

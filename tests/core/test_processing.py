@@ -180,7 +180,9 @@ def test_saved_with_its_settings(tmp_path, ecg):
 
 
 def test_measurements_come_along_where_they_are_asked_for(processor):
-    """They are those of the first minute, at the recording's own rate, by extractor and processor alike."""
+    """The measurements of a long recording are those of its first minute, at the recording's own rate, by extractor and
+    processor alike.
+    """
     extractor, ecg = processor.feature_extractor, simulate_ecg("SR", "CRBBB", seed=2)
     options = {"sampling_rate": 500, "units": "mV"}
     (found,) = extractor(ecg.signal, **options, return_measurements=True)["ecg_measurements"]
@@ -343,7 +345,9 @@ def test_no_pickle_is_loaded(extractor, tmp_path):
 
 
 def test_nothing_of_a_recording_is_taken_for_something_else(ecg):
-    """Masked arrays, objects in other units, channels of an EEG, two names of one thing, a name in place of names."""
+    """Each of these has one meaning or is refused: masked arrays, objects in other units, channels of an EEG, two
+    names of one thing, a name in place of names.
+    """
     masked = np.ma.masked_array(np.where(np.arange(5000) < 2500, -32768.0, ecg.signal), mask=False)
     masked[:, :2500] = np.ma.masked
     assert np.isnan(ECG.of(masked, 500, units="mV").signal[:, :2500]).all()

@@ -1,4 +1,4 @@
-"""From a file to an `ECG`: WFDB and MATLAB against wfdb and scipy, what is given beside a file, hostile files."""
+"""From a file to an `ECG`: WFDB and MATLAB against wfdb and scipy, values given beside a file, hostile files."""
 
 import io
 import os
@@ -23,7 +23,7 @@ from heartcare.reading_heartcare import as_ecg, detect_format, read_ecg
 
 @pytest.fixture
 def counts() -> np.ndarray:
-    """Digital values of two leads that every WFDB format can hold, int (2, 1000) from -120 to 120."""
+    """Returns digital values of two leads that every WFDB format can hold, int (2, 1000) from -120 to 120."""
     return np.random.default_rng(5).integers(-120, 120, (2, 1000))
 
 
@@ -36,7 +36,7 @@ def write_header(
 
 
 def pack_12(values) -> bytes:
-    """Format 212: two values of 12 bits in three bytes."""
+    """Packs format 212: two values of 12 bits in three bytes."""
     out = b""
     for a, b in np.asarray(values).reshape(-1, 2) & 0xFFF:
         out += bytes([a & 255, (a >> 8) | ((b >> 8) << 4), b & 255])
@@ -44,7 +44,7 @@ def pack_12(values) -> bytes:
 
 
 def pack_10(values) -> bytes:
-    """Format 310: three values of 10 bits in two words, the bits of the third divided between them."""
+    """Packs format 310: three values of 10 bits in two words, the bits of the third divided between them."""
     flat = np.asarray(values)
     flat = np.concatenate([flat, np.zeros(-len(flat) % 3, int)]).reshape(-1, 3) & 0x3FF
     return b"".join(
@@ -96,7 +96,7 @@ def test_a_full_stop_in_a_name_begins_no_ending(name, counts, tmp_path):
 
 
 def test_matlab_beside_its_header(tmp_path):
-    """As the PhysioNet challenges keep records: one matrix `val` of int16 in a MATLAB 4 file, a header beside it."""
+    """Records of the PhysioNet challenges are read: a matrix `val` of int16 in a MATLAB 4 file, a header beside it."""
     values = np.random.default_rng(1).integers(-3000, 3000, (12, 800)).astype(np.int16)
     scipy.io.savemat(tmp_path / "A0001.mat", {"val": values}, format="4")
     write_header(
@@ -207,7 +207,9 @@ def test_signals_that_were_not_calibrated_are_told(line, name, counts, tmp_path)
 
 
 def test_why_somebody_was_admitted_is_no_report_of_the_ecg(counts, tmp_path):
-    """As PTB's header has it: the ECG of a patient with a heart attack may show anything."""
+    """The reason for admission in PTB's headers is no report: the ECG of a patient with a heart attack may show
+    anything.
+    """
     (tmp_path / "a.dat").write_bytes(PACKERS["16"](counts.T.ravel()))
     more = "# Reason for admission: Myocardial infarction\n# Reason for admission: Dr. Hoot wishes it\n# Report: LBBB\n"
     write_header(tmp_path, "a", "16", 1000, more=more)
@@ -376,7 +378,7 @@ def test_links_out_of_the_folder_are_refused_and_those_inside_are_followed(fmt, 
 
 
 def test_records_in_the_cache_of_the_hub_are_read(counts, tmp_path):
-    """There, all files are links into one folder of blobs."""
+    """Files in the Hub's cache are read, where all are links into one folder of blobs."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc" / "records"
     blobs.mkdir()
     snapshot.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What is refused as no ECG, with its cause, and what is not: all ECGs, however ill their hearts."""
+"""Signals that are no ECG are refused, with the cause, and no ECG is, however ill the heart."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_other_signals_are_refused_in_few_leads_and_on_pages(name):
 
 
 def on_page(signal: np.ndarray) -> np.ndarray:
-    """Returns what a page of 3x4 leads shows of ten seconds."""
+    """Returns the parts of ten seconds that a page of 3x4 leads shows."""
     page, quarter = np.full(signal.shape, np.nan), signal.shape[1] // 4
     for row in range(12):
         shown = slice(row // 3 * quarter, (row // 3 + 1) * quarter)
@@ -152,7 +152,7 @@ def test_few_wide_complexes_are_an_ecg_and_none_are_not(rate):
 
 
 def test_one_lead_with_an_ecg_is_enough():
-    """The other electrodes may be off: what cannot be used is named elsewhere."""
+    """The other electrodes may be off; warnings elsewhere name the leads that cannot be used."""
     ecg = simulate_ecg("SR", "NORM", seed=2).signal.astype(np.float64)
     ecg[2:] = 0.0
     assert not_an_ecg(ecg, 500) == {}

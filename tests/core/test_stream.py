@@ -131,7 +131,7 @@ def test_rows_that_are_no_leads_are_left_out(beat, processor, off):
 
 
 def test_memory_is_constant(beat, processor):
-    """As much is held after ten minutes as after one."""
+    """A stream holds after ten minutes the same number of samples as after one."""
     minute, held = recording(60, 250), []
     stream = BeatStream(beat, processor.feature_extractor, 250)
     for _ in range(10):

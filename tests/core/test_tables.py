@@ -14,7 +14,7 @@ from heartcare.tables_heartcare import MAX_COLUMNS, MAX_LINE
 
 @pytest.fixture
 def millivolts() -> np.ndarray:
-    """Two leads of 1,000 samples in whole uV, so that text holds them exactly; float64 (2, 1000) in mV."""
+    """Returns two leads of 1,000 samples in whole uV, so that text holds them exactly; float64 (2, 1000) in mV."""
     return np.random.default_rng(3).integers(-2000, 2000, (2, 1000)) / 1000
 
 
@@ -32,7 +32,7 @@ def lines_of(header: list[str], times, rows, separator=",") -> bytes:
 @pytest.mark.parametrize("rate", [100, 128, 250, 257, 360, 500, 1000])
 @pytest.mark.parametrize("hours", [False, True])
 def test_physionet_export(rate, hours, millivolts):
-    """Times are rounded to ms, of which 360 Hz must come out as 360 and not as 333; the clock passes an hour."""
+    """Times are rounded to ms, and 360 Hz must still come out as 360 and not as 333; the clock passes an hour."""
     start = 3595 if hours else 55
     times = [f"'{clock(start + i / rate, hours)}'" for i in range(1000)]
     unit = "'hh:mm:ss.mmm'" if hours else "'mm:ss.mmm'"

@@ -1,4 +1,4 @@
-"""docs/api.md: the page is what the docstrings and signatures say, and holds all that a user calls."""
+"""docs/api.md: the page says the same as the docstrings and signatures, and holds all that a user calls."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ MODULE = "heartcare.docs.make_api"
 
 @pytest.fixture(scope="module")
 def page(root) -> str:
-    """Text of the page."""
+    """Returns the text of the page."""
     return (root / "docs/api.md").read_text(encoding="utf-8")
 
 

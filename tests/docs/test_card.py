@@ -45,7 +45,7 @@ def test_results_are_read_as_they_were_written_and_stand_in_the_card():
 
 
 def test_the_widget_asks_in_messages_about_pictures_that_are_here(root, processor):
-    """In the form of a chat, which the processor takes as it is."""
+    """The widget has the form of a chat, which the processor takes as it is."""
     examples = ModelCard.load(ROOT / "README.md").data.widget
     assert len(examples) >= 2
     for example in examples:
@@ -61,7 +61,9 @@ def test_the_widget_asks_in_messages_about_pictures_that_are_here(root, processo
 
 
 def test_an_adapter_s_card_names_its_base(root):
-    """It is the one that the command writes, and config.json names the same base and version."""
+    """The card of the adapter is the one that the command writes, and config.json names the same base and
+    version.
+    """
     file = root / "smollm2/README.md"
     metadata = ModelCard.load(file).data
     assert metadata.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct" and metadata.base_model_relation == "adapter"

@@ -1,6 +1,7 @@
-"""Rules of the house that a machine can check: sizes of modules, private names, and the directions of imports."""
+"""Rules of the house that a machine checks: sizes of modules, private names, imports, first words of docstrings."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,15 +10,23 @@ import pytest
 ROOMS = ("agent", "bench", "console", "training", "studies", "examples")
 LONGEST = 600  # lines of a module
 LONGEST_FUNCTION = 60  # lines, its docstring left out
+WITHOUT_SUBJECT = re.compile(r"(?:Of|What|Which|Whether|Where|So)\b")  # first words of docstrings that are no sentences
 
 
 @pytest.fixture(scope="module")
-def modules(root) -> dict[Path, ast.Module]:
-    """Path below the root -> syntax tree of each module of the product."""
+def files(root) -> dict[Path, ast.Module]:
+    """Returns path below the root -> syntax tree of each Python file of the repository."""
     names = subprocess.run(["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=True).stdout
-    paths = [Path(name) for name in names.split() if not name.startswith("tests/") and (root / name).exists()]
-    assert len(paths) > 80
+    paths = [Path(name) for name in names.split() if (root / name).exists()]
     return {path: ast.parse((root / path).read_text(encoding="utf-8")) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def modules(files) -> dict[Path, ast.Module]:
+    """Returns path below the root -> syntax tree of each module of the product."""
+    own = {path: tree for path, tree in files.items() if path.parts[0] != "tests"}
+    assert 80 < len(own) < len(files) - 80
+    return own
 
 
 def test_no_module_is_long(modules, root):
@@ -87,6 +96,18 @@ def test_rooms_import_downwards(modules):
                 target = (node.module or "").removeprefix("heartcare.").split(".")[0]
                 if target in above[path.parts[0]] and (node.level > 1 or (node.module or "").startswith("heartcare")):
                     wrong.append(f"{path}: {node.module}")
+    assert wrong == []
+
+
+def test_docstrings_begin_with_a_subject_or_a_verb(files):
+    """A docstring that begins with such a word is a clause, which has to be read twice."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    wrong = [
+        f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+        for path, tree in files.items()
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and (text := ast.get_docstring(node)) and WITHOUT_SUBJECT.match(text)
+    ]
     assert wrong == []
 
 

@@ -1,4 +1,4 @@
-"""examples/quickstart.ipynb: what the walk-throughs say, in the format of notebooks, and it runs."""
+"""examples/quickstart.ipynb: the walk-throughs in the format of notebooks; it runs."""
 
 import ast
 import json
@@ -12,17 +12,17 @@ MODULE = "heartcare.examples.make_notebook"
 
 @pytest.fixture(scope="module")
 def cells(root) -> list[dict]:
-    """The notebook's cells."""
+    """Returns the notebook's cells."""
     return json.loads((root / "examples/quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
 
 
 def code_of(cell: dict) -> str:
-    """Code of a cell without the lines that Jupyter alone understands."""
+    """Returns the code of a cell without the lines that Jupyter alone understands."""
     return "".join(line for line in cell["source"] if not line.startswith("%"))
 
 
 def statements_of(code: str) -> list[str]:
-    """Statements of Python code, written in one way."""
+    """Returns the statements of Python code, written in one way."""
     return [ast.unparse(node) for node in ast.parse(code).body]
 
 
@@ -59,7 +59,9 @@ def test_notebook_has_the_format_of_notebooks(root, cells):
 
 
 def test_notebook_has_every_statement_of_the_walkthroughs(root, cells):
-    """But for what stands for the command line, and `import sys` where nothing else takes it."""
+    """The notebook has the code of the walk-throughs, but for the words of a command line, and `import sys` where
+    nothing else needs it.
+    """
     paths = sorted((root / "examples/walkthroughs").glob("*.py"))
     assert len(paths) == 5
     assert [cell["source"][0] for cell in cells if cell["source"][0].startswith("%pip")] == cells[1]["source"]
@@ -73,7 +75,7 @@ def test_notebook_has_every_statement_of_the_walkthroughs(root, cells):
 
 
 def test_first_walkthrough_runs_as_cells(root, cells):
-    """In one namespace, in the notebook's folder, as Jupyter runs it."""
+    """All cells run in one namespace, in the notebook's folder, as Jupyter runs them."""
     code = [code_of(cell) for cell in cells if cell["id"].startswith(("install", "part-1-code"))]
     assert len(code) == 7
     said = run_code("\n".join(code), cwd=root / "examples").stdout

@@ -14,7 +14,7 @@ READ_ECG = "heartcare.examples.read_ecg"
 
 @pytest.mark.checkpoint
 def test_it_writes_a_report_and_a_drawing(root, tmp_path):
-    """As a process, in the way that the README has it."""
+    """The command runs as a process, in the way that the README has it."""
     question = "Is there atrial fibrillation on this ECG?"
     command = [sys.executable, "-W", "ignore", "examples/read_ecg.py", "examples/ecgs/atrial_fibrillation"]
     command += ["--output", str(tmp_path / "a.png"), "--question", question]

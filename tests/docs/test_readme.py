@@ -32,12 +32,12 @@ def answered() -> list[tuple[str, str]]:
 
 
 def prose(page: Path) -> str:
-    """Text of a page without its metadata and code blocks."""
+    """Returns the text of a page without its metadata and code blocks."""
     return re.sub(r"^```.*?^```|\A---\n.*?^---$", "", TEXTS[page], flags=re.S | re.M)
 
 
 def anchors(page: Path) -> set[str]:
-    """Anchors of a page's headings, as the Hub and GitHub make them."""
+    """Returns the anchors of a page's headings, as the Hub and GitHub make them."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -50,7 +50,7 @@ def usage(module: str, *words: str) -> Result:
     ("block", "answers"), [pytest.param(*each, id=each[0].strip().splitlines()[-1].strip()[:40]) for each in answered()]
 )
 def test_python_blocks_run(root, tmp_path, block, answers):
-    """And print what stands in the block of text below them."""
+    """All blocks run, and print what stands in the block of text below them."""
     # The folder of this clone stands in for the name on the Hub. What a block writes is not left in the repository.
     folder = tmp_path / "repository"
     folder.mkdir()
@@ -87,7 +87,7 @@ def test_links_lead_to_files_and_anchors_that_are_there(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_modules_and_scripts_that_a_page_names_are_there(root, page):
-    """Modules after `python -m`, and paths of files of the rooms."""
+    """The modules after `python -m`, and the paths of files of the rooms, exist."""
     for module in re.findall(r"python -m heartcare((?:\.\w+)*)", TEXTS[page]):
         path = root.joinpath(*module.split("."))
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module

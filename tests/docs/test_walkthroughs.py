@@ -1,4 +1,4 @@
-"""The walk-throughs, each run as a reader would, from anywhere."""
+"""The walk-throughs, each run in the way of a reader, from anywhere."""
 
 import re
 

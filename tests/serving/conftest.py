@@ -22,13 +22,15 @@ def pipe(model, processor):
 
 @pytest.fixture(scope="module")
 def ecgs():
-    """Thirty, no two alike."""
+    """Simulates thirty ECGs, no two alike."""
     return [simulate_ecg(list(RHYTHMS)[k % len(RHYTHMS)], FORMS[k % len(FORMS)], seed=500 + k) for k in range(30)]
 
 
 @pytest.fixture(scope="module")
 def handler(root):
-    """As the toolkit loads it: handler.py out of the repository's folder, by its path, with the folder on sys.path."""
+    """Loads the handler as the toolkit does: handler.py out of the repository's folder, by its path, with the folder on
+    sys.path.
+    """
     sys.path.insert(0, str(root))
     spec = importlib.util.spec_from_file_location("handler", root / "handler.py")
     module = importlib.util.module_from_spec(spec)
@@ -41,7 +43,7 @@ def handler(root):
 
 @pytest.fixture(scope="module")
 def server(pipe):
-    """(address, batcher) of the server, which wants a token."""
+    """Yields (address, batcher) of the server, which wants a token."""
     batcher = DynamicBatcher(pipe, limits=Limits(bytes=2_000_000))
     running = uvicorn.Server(uvicorn.Config(create_app(batcher, "heartcare", "secret"), port=0, log_level="error"))
     thread = threading.Thread(target=running.run, daemon=True)

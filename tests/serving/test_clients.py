@@ -1,4 +1,4 @@
-"""Clients as they are: what chat programs, OpenAI's client, the Hub's widgets and browsers send."""
+"""Clients in use: requests of chat programs, OpenAI's client, the Hub's widgets and browsers."""
 
 import base64
 import io
@@ -190,7 +190,7 @@ def test_schemas_that_cannot_be_filled_are_refused(client, ecgs, content, words)
 
 
 def test_a_schema_that_repeats_itself_is_bounded():
-    """A schema that refers to itself, and one of many properties."""
+    """A schema that refers to itself, and one of many properties, are refused."""
     again = {"type": "array", "items": {"$ref": "#/$defs/A"}}
     definitions = {"A": {"type": "object", "properties": {"ecgs": again, "ECGS": again}}}
     wide = {"type": "object", "properties": {"measurements" + " " * k: {"type": "object"} for k in range(3000)}}
@@ -201,7 +201,7 @@ def test_a_schema_that_repeats_itself_is_bounded():
 
 
 def test_what_a_schema_requires_and_no_one_can_measure_is_a_refusal(client, ecgs):
-    """In atrial fibrillation there is no PR interval."""
+    """A required PR interval is refused in atrial fibrillation, where there is none."""
     fibrillation = next(ecg for ecg in ecgs if "AFIB" in ecg.statements)
     wanted = {"type": "object", "properties": {"pr": {"type": "number"}}, "required": ["pr"]}
     answer = ask(client, message(fibrillation, IS_AF), response_format=schema(wanted)).choices[0].message

@@ -28,14 +28,14 @@ def encoded(content: bytes) -> str:
 
 
 def day_of_zeros() -> str:
-    """24 hours of twelve leads at 100 Hz, 104 million values, which pack to half a megabyte."""
+    """Packs 24 hours of twelve leads at 100 Hz, 104 million values, into half a megabyte."""
     file = io.BytesIO()
     np.savez_compressed(file, signal=np.zeros((12, 8_640_000), np.int8), sampling_rate=100, units="mV")
     return encoded(file.getvalue())
 
 
 def white_png(width: int, height: int) -> str:
-    """A white picture of any size, one bit a pixel."""
+    """Draws a white picture of any size, one bit a pixel."""
     file = io.BytesIO()
     Image.new("1", (8, 8), 1).save(file, "PNG")
     start = file.getvalue()[:8]
@@ -77,7 +77,7 @@ def test_what_unpacks_to_too_much_is_refused_before_it_is_unpacked(batcher, inpu
 
 
 def day_of_ones() -> str:
-    """20 hours of one lead at 50 Hz."""
+    """Makes 20 hours of one lead at 50 Hz."""
     file = io.BytesIO()
     signal = np.ones((1, 20 * 3600 * 50), np.int8)
     np.savez_compressed(file, signal=signal, sampling_rate=50, units="mV", lead_names=["II"])
@@ -102,7 +102,7 @@ def test_texts_are_bounded(inputs, parameters, words):
 
 
 def test_deep_requests_are_refused(server):
-    """Lists as deep as the parser of JSON takes them, wherever they stand."""
+    """Lists as deep as the parser of JSON takes them are refused, wherever they stand."""
     for before, after in (('{"messages": ', "}"), ('{"messages": [{"role": "user", "content": ', "}]}"), ("", "")):
         body = f"{before}{'[' * 900}{']' * 900}{after}".encode()
         request = urllib.request.Request(f"{server[0]}/v1/chat/completions", body, {"Authorization": "Bearer secret"})
@@ -112,7 +112,7 @@ def test_deep_requests_are_refused(server):
 
 
 def test_the_longest_texts_are_answered(batcher, ecgs):
-    """A question as long as it may be is no more than the language model has places for, or is refused by its name."""
+    """The longest question that is allowed fits the language model's places, or is refused by its name."""
     given = {"signal": ecgs[0].signal, "sampling_rate": 500, "units": "mV"}
     started = time.thread_time()
     with pytest.raises(BadRequest, match="tokens, and the language model has"):
@@ -151,7 +151,7 @@ class Endless:
 
 @pytest.fixture
 def endless():
-    """(port, pipeline) of a server that answers without end."""
+    """Yields (port, pipeline) of a server that answers without end."""
     pipe = Endless()
     pipe.processor = type("Processor", (), {"tokenizer": None})
     app = create_app(DynamicBatcher(pipe, limits=Limits(arriving=1.0)), "heartcare")
@@ -166,7 +166,7 @@ def endless():
 
 
 def post(port: int, body: bytes, length: int | None = None) -> socket.socket:
-    """Opens a connection, and sends a request and as much of its body as is given."""
+    """Opens a connection, and sends a request and the given part of its body."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     size = len(body) if length is None else length
     connection.sendall(

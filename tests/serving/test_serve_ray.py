@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def server(root):
-    """(port, process id) of the command."""
+    """Yields (port, process id) of the command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,7 +58,7 @@ def server(root):
 
 
 def replicas(command: int) -> set[int]:
-    """Process ids of the replicas below the process `command`, by the name that Ray gives its workers."""
+    """Returns the process ids of the replicas below the process `command`, by the name that Ray gives its workers."""
     listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
     parent = {int(pid): int(ppid) for pid, ppid, *_ in rows}

@@ -119,7 +119,7 @@ def test_malformed_requests_are_refused_by_name(handler, request_):
     [5, ["a"], {"a": 1}, "x" * 201, "a\nWARNING: forged line of a log", "\x1b[31mred", "bell\x07", "\u202ereversed"],
 )
 def test_labels_that_a_client_may_not_give(handler, ecgs, label):
-    """The names that a client gives its ECG stand in replies and logs, so each is one line of text."""
+    """The names that a client gives its ECG stand in replies and logs, so each must be one short line of text."""
     signal = {"signal": ecgs[0].signal.tolist(), "sampling_rate": 500, "units": "mV"}
     for given in (signal, {"base64": packed(ecgs[0])}):
         content = [{"type": "ecg", "source": label, **given}, {"type": "text", "text": QUESTION}]
@@ -246,8 +246,8 @@ def test_a_failure_of_one_is_not_one_of_others(pipe, ecgs):
 
 @pytest.mark.slow
 def test_processes_prepare_the_same_and_may_die(pipe, ecgs, root):
-    """Requests that other processes prepared are answered as all others, errors are told, and when the processes are
-    killed, the server itself goes on.
+    """Requests that other processes prepared get the same answers, errors are told, and when the processes are killed,
+    the server itself goes on.
     """
     given = {"signal": ecgs[2].signal, "sampling_rate": 500, "units": "mV"}
     alone = DynamicBatcher(pipe)
@@ -295,8 +295,8 @@ def test_what_was_streamed_is_not_sent_again(pipe, ecgs, speaking):
 @pytest.mark.checkpoint
 @pytest.mark.slow
 def test_two_hundred_at_once(handler, pipe, ecgs):
-    """One in twenty is malformed. Each reply is that of its own ECG, told by probabilities that no two ECGs share;
-    prints p99.
+    """One in twenty requests is malformed. Each reply is that of its own ECG, by probabilities that no two ECGs share;
+    the test prints p99.
     """
     question = f"Which of these describes the waveform: {', '.join(DOUBTFUL)}?"
     want = [

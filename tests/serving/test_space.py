@@ -44,7 +44,7 @@ def served(app):
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])
 def page(request, browser, served):
-    """A tab, whose errors are the test's."""
+    """Opens a tab, whose errors are the test's."""
     width, height = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
     tab = context.new_page()
@@ -67,7 +67,7 @@ def upload(page, selector: str, *files):
 
 
 def open_tab(page, name: str):
-    """By its head, which has room at any width."""
+    """Opens a tab by its head, which has room at any width."""
     page.get_by_role("tab", name=name).click()
 
 
@@ -84,7 +84,7 @@ def is_in_view(page, selector: str) -> bool:
 
 
 def shot(page, name: str):
-    """Kept where SCREENSHOTS says, to be looked at."""
+    """Saves a picture of the page in the folder that SCREENSHOTS names, for people."""
     if folder := os.environ.get("SCREENSHOTS"):
         width = page.viewport_size["width"]
         page.wait_for_timeout(400)
@@ -106,7 +106,7 @@ def names_can_be_read(page):
 
 
 def file_of(page, selector: str) -> bytes:
-    """The file that a picture shows."""
+    """Returns the file that a picture shows."""
     return page.request.get(page.locator(selector).evaluate("e => e.src")).body()
 
 
@@ -241,7 +241,7 @@ def test_bad_files_are_said_to_be_bad(page, tmp_path):
 
 
 def test_what_the_page_s_functions_do(app, tmp_path):
-    """Without a browser: what is decoded in red is what Beat decodes, what is absent is said."""
+    """The decoded signal in red is that of Beat, and absent leads are named; no browser is needed."""
     np.savez(
         tmp_path / "two.npz",
         signal=read_ecg(ROOT / "examples/ecgs/sinus_rhythm.hea").signal[[0, 6]],
@@ -267,7 +267,7 @@ def test_what_the_page_s_functions_do(app, tmp_path):
 
 
 def test_a_picture_is_digitised_or_said_not_to_be(app, tmp_path):
-    """A page is drawn over with what was read, and measured, in the layout that is given; it is not continued."""
+    """A page is drawn over with its digitised traces and measured, in the layout that is given, and not continued."""
     picture = ROOT / "examples/ecgs/right_bundle_branch_block.png"
     _, loaded, message, drawn, *_ = app.on_first([str(picture)])
     assert "what was read, as 3x4+R, 25 mm/s and 10 mm/mV" in message and loaded.measured["qrs"] > 120
@@ -282,13 +282,13 @@ def test_a_picture_is_digitised_or_said_not_to_be(app, tmp_path):
 
 
 def save_ecg(path, signal: np.ndarray) -> list[str]:
-    """An upload of a signal of twelve leads at 500 Hz."""
+    """Writes an upload of a signal of twelve leads at 500 Hz."""
     np.savez_compressed(path, signal=np.float32(signal), sampling_rate=500, lead_names=list(LEADS), units="mV")
     return [str(path)]
 
 
 def test_what_is_no_ecg_is_refused_everywhere(app, tmp_path):
-    """Nothing is measured, found, forecast or chosen; every place says why in a sentence."""
+    """Nothing is measured, found, forecast or chosen about what is no ECG; every place says why in a sentence."""
     rng = np.random.default_rng(0)
     Image.new("RGB", (1600, 1200), "white").save(tmp_path / "white.png")
     Image.fromarray(rng.integers(0, 255, (800, 1100, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
@@ -331,7 +331,7 @@ def test_uploads_and_questions_are_bounded(app, tmp_path):
 
 
 def test_a_forecast_is_drawn_only_where_it_is_the_nearest(app):
-    """By its own held-back end a recording tells whether Beat forecasts it better than what needs no model."""
+    """A forecast is drawn only where it is nearer to the recording's own end than forecasts without a model."""
     drawn = {}
     for name in ("Sinus rhythm", "Atrial fibrillation", "Right bundle branch block"):
         loaded = app.load(app.example_path(name))
@@ -359,14 +359,14 @@ def test_what_a_finding_rests_on_is_seen_on_the_page(app):
 
 
 def test_findings_of_a_long_recording_are_those_of_a_window(app, tmp_path):
-    """They are not explained, and the words name the window that is drawn."""
+    """Findings of long recordings are not explained, and the words name the window that is drawn."""
     signal = np.tile(read_ecg(ROOT / "examples/ecgs/sinus_rhythm.hea").signal, 8)
     page, words = app.findings(app.load(save_ecg(tmp_path / "long.npz", signal)))
     assert page is not None and re.search(r"statements of the 10 s from \d+ s on", words) and "rests" not in words
 
 
 def test_words_for_quality_and_probabilities():
-    """Plain words instead of names in code; no probability is certain; an angle changes by the shorter way."""
+    """Words are plain, not names in code; no probability is certain; an angle changes by the shorter way."""
     warnings = ["baseline:V3", "noise:V1", "baseline:V5", "units_assumed_mV", "strip_unknown:1"]
     assert showing.words_of(warnings) == [
         "Wandering baseline (V3, V5)",
@@ -383,7 +383,7 @@ def test_words_for_quality_and_probabilities():
 
 
 def test_the_page_keeps_nothing_and_shares_nothing(app, served):
-    """No component offers to publish an ECG; no run is recorded; what waits and what is kept has a limit."""
+    """No component offers to publish an ECG; no run is recorded; waiting and kept sessions have a limit."""
     images = [block for block in served.blocks.values() if isinstance(block, gr.Image)]
     assert len(images) == 6 and all(image.buttons == ["fullscreen"] for image in images)
     assert served.run_history is False and served.max_file_size == app.MAX_BYTES

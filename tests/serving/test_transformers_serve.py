@@ -36,7 +36,7 @@ def wait_for(url: str, process: subprocess.Popen, log) -> None:
 
 @pytest.fixture
 def server(root, tmp_path):
-    """(url, folder): the server, about the checkpoint as it lies."""
+    """Yields (url, folder) of the server, about the checkpoint as it lies."""
     if not is_serve_available():
         pytest.skip("transformers serve needs pydantic, fastapi, uvicorn and openai: pip install transformers[serving]")
     port, log = free_port(), tmp_path / "log"
@@ -59,7 +59,7 @@ def server(root, tmp_path):
 
 
 def test_pictures_are_answered_as_generate_answers_them(server, model, processor, root):
-    """By OpenAI's own client, whole and piece by piece; two pictures and two questions, one of which has both."""
+    """OpenAI's own client gets the answers, whole or piece by piece, to questions about one picture and about two."""
     url, name = server
     client = OpenAI(base_url=url, api_key="none")
     files = [root / f"examples/ecgs/{kind}.png" for kind in ("right_bundle_branch_block", "atrial_fibrillation")]

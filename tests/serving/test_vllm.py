@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 
 def answers(code: str, *args, tmp_path) -> list[list[list[int]]]:
-    """Token ids of the prompt and of the answer of each request, by `code` in a process of its own."""
+    """Returns the token ids of the prompt and of the answer of each request, by `code` in a process of its own."""
     script = tmp_path / "ask.py"
     script.write_text(code)  # a file, since vLLM starts further processes of it
     run = subprocess.run(
@@ -92,7 +92,9 @@ def answers(code: str, *args, tmp_path) -> list[list[list[int]]]:
 
 @pytest.fixture
 def generated(model, processor):
-    """(ECGs, pictures, question) -> token ids of the prompt and of the answer by `generate`, and the prompt's text."""
+    """Returns a function of (ECGs, pictures, question) that gives the token ids of the prompt and of the answer by
+    `generate`, and the prompt's text.
+    """
 
     def generate(ecgs, pictures, question):
         content = [{"type": "ecg", "path": str(path)} for path in ecgs]
@@ -109,7 +111,9 @@ def generated(model, processor):
 
 
 def test_pictures_are_answered_as_generate_answers_them(root, generated, tmp_path):
-    """Token by token, in one batch of prompts with one picture, with two, and with none."""
+    """Answers about pictures are the same token by token, in one batch of prompts with one picture, with two, and with
+    none.
+    """
     first, second = (
         str(root / f"examples/ecgs/{name}.png") for name in ("right_bundle_branch_block", "atrial_fibrillation")
     )
@@ -125,8 +129,8 @@ def test_pictures_are_answered_as_generate_answers_them(root, generated, tmp_pat
 
 
 def test_ecgs_are_answered_as_generate_answers_them(root, generated, tmp_path):
-    """Token by token, in batches of ECGs of other lengths, of pictures, and of both in one prompt; and a file that has
-    changed is read again.
+    """Answers are the same token by token, in batches of ECGs of other lengths, of pictures, and of both in one prompt;
+    and a file that has changed is read again.
     """
     for name in ("right_bundle_branch_block", "atrial_fibrillation"):
         for suffix in (".hea", ".dat"):
@@ -166,7 +170,7 @@ def test_signals_are_not_rounded():
 
 
 def test_an_installed_package_is_found(root):
-    """By the entry point of setup.py, which names a function that registers the model's architecture."""
+    """The entry point of setup.py names a function that registers the model's architecture."""
     from vllm import ModelRegistry
 
     from heartcare.examples.vllm_plugin import register

@@ -59,7 +59,9 @@ def build(source: str, out: Path, kill_at: int = 0, room: int = 0) -> tuple[int,
 
 
 def content(out: Path) -> dict[str, str]:
-    """Files of a data set without those of the work folder; the card without its section on the time that it took."""
+    """Returns the files of a data set without those of the work folder; the card without its section on the time that
+    it took.
+    """
     files = {}
     for path in sorted(path for path in out.rglob("*") if path.is_file() and ".build" not in path.parts):
         data = path.read_bytes()
@@ -71,12 +73,12 @@ def content(out: Path) -> dict[str, str]:
 
 
 def broken(out: Path, whole: dict[str, str]) -> list[str]:
-    """Names of the shards of a data set that are not those of the whole one."""
+    """Returns the names of the shards of a data set that are not those of the whole one."""
     return [path.name for path in out.glob("*.parquet") if path.read_bytes().hex() != whole[path.name]]
 
 
 def disturb(source: str, folder: Path) -> dict:
-    """Builds undisturbed; killed at each write and again; with little room and again; and twice at once."""
+    """Builds a data set undisturbed; killed at each write and again; with little room and again; and twice at once."""
     read_ecg(next(Path(source).glob("*.hea")))  # which imports the rest
     status, writes, errors = build(source, folder / "whole")
     assert status == 0, errors

@@ -18,7 +18,7 @@ from unittest import mock
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended: its exit status and what it wrote."""
+    """The end of a command: its exit status and its output."""
 
     returncode: int
     stdout: str

@@ -11,7 +11,7 @@ from heartcare import HeartcareForConditionalGeneration
 
 
 def main(folder: str, batches: str, output: str):
-    """Takes a step on each batch, of which every process has one half, and saves the weights of the first process."""
+    """Takes a step on each batch, each process on its half, and saves the weights of the first process."""
     dist.init_process_group("gloo")
     model = HeartcareForConditionalGeneration.from_pretrained(folder).train()
     parallel = DistributedDataParallel(model)

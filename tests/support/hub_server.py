@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def start(root: Path) -> ThreadingHTTPServer:
-    """Serves `root`/USER/NAME on a free port of this machine; `.url` is where. End it with `.shutdown()`."""
+    """Serves `root`/USER/NAME on a free port of this machine; `.url` is its address. End it with `.shutdown()`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.root, server.url = root.resolve(), f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()

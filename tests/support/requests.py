@@ -7,7 +7,7 @@ import numpy as np
 
 
 def packed(ecg) -> str:
-    """base64 of a .npz."""
+    """Returns the base64 of a .npz."""
     file = io.BytesIO()
     np.savez(file, signal=ecg.signal, sampling_rate=ecg.sampling_rate, units="mV")
     return base64.b64encode(file.getvalue()).decode()

@@ -29,7 +29,7 @@ def as_counts(signal, scale=0.001):
 
 
 # ------------------------------------------------------------------------------------------------------------------ EDF
-def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None, patient="4711 F 03-APR-1962 DOE_JANE"):
+def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None):
     """Writes one-second records of the leads in `units`.
 
     Args:
@@ -56,7 +56,8 @@ def write_edf(path, ecg, labels=LEADS, units="mV", onsets=None, other=None, pati
     )  # fmt: skip
     kind = "EDF+C" if onsets is None else "EDF+D"
     head = (
-        f"{'0':8}{patient:80}{'Startdate 01-JUN-2025 X BOLT STRANGE':80}{'01.06.25'}{'00.00.00'}{256 * (len(rows) + 1):<8}"
+        f"{'0':8}{'4711 F 03-APR-1962 DOE_JANE':80}{'Startdate 01-JUN-2025 X BOLT STRANGE':80}{'01.06.25'}{'00.00.00'}"
+        f"{256 * (len(rows) + 1):<8}"
         f"{kind:44}{seconds:<8}{'1':8}{len(rows):<4}"
     )
     text = head + "".join(field for column in columns for field in column)
@@ -512,18 +513,18 @@ ATC_BLOCKS = dict(zip(LEADS, ("ecg ", *(f"ecg{mark}" for mark in "23456789abc"))
 
 
 def byte_sum(content: bytes) -> int:
-    """The checksum of a block of an ATC file that recorders write."""
+    """Returns the checksum of a block of an ATC file that recorders write."""
     return sum(content) % 2**32
 
 
 def atc_block(identifier: str, data: bytes, checksum=byte_sum) -> bytes:
-    """One block of an ATC file."""
+    """Returns one block of an ATC file."""
     content = identifier.encode() + struct.pack("<I", len(data)) + data
     return content + struct.pack("<I", checksum(content))
 
 
 def atc_file(rows: dict[str, np.ndarray], rate=300, step=500, flags=0, checksum=byte_sum, kind=1) -> bytes:
-    """An ATC file of rows of int16, with what a recorder says of itself, its own beats and annotations."""
+    """Returns an ATC file of rows of int16, with words of the recorder about itself, its own beats and annotations."""
     info = b"2024-05-06T07:08:09.123+02:00".ljust(32, b"\0") + b"RECORDING-UUID".ljust(40, b"\0")
     info += b"PHONE".ljust(44, b"\0") + b"".join(text.ljust(32, b"\0") for text in (b"A", b"B", b"C"))
     info += b"SN=AC1L000000,BAT=80".ljust(52, b"\0")

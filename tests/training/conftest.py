@@ -38,7 +38,7 @@ def data(built, cache, tiny, tiny_processor) -> HeartcareData:
 
 @pytest.fixture
 def items(data) -> list[TrainingItem]:
-    """Two recordings, two pictures and two pairs of each kind, with their questions, some with three."""
+    """Returns two recordings, two pictures and two pairs of each kind, with their questions, some with three."""
     dataset, kinds = ECGQuestions(data, JOINT, 300), {}
     for item in (dataset[i] for i in range(300)):
         kinds.setdefault(tuple(type(recording) for recording in item.recordings), []).append(item)

@@ -14,7 +14,7 @@ from heartcare.training.ptbxl import PTBXL
 
 
 def test_what_is_unpacked_is_what_was_packed(ptbxl_folder, tmp_path):
-    """Records, labels and folds are the same, signals within a step, and the limb leads follow from I and II."""
+    """Records, labels and folds come back the same, signals within a step, and the limb leads follow from I and II."""
     packed = ["--ptbxl", ptbxl_folder, "--cache", tmp_path / "cache", "--output", tmp_path / "parts"]
     run_main("heartcare.training.compact", "pack", *packed)
     copy = ["--ptbxl", tmp_path / "copy", "--cache", tmp_path / "copied"]

@@ -1,4 +1,4 @@
-"""Parts that the training of both encoders shares, and starting from a Beat of another shape."""
+"""Parts that the trainings of both encoders share, and starting from a Beat of another shape."""
 
 import sys
 

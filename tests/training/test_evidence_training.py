@@ -17,7 +17,7 @@ from heartcare.training.reshape import embeddings_of, narrow
 
 @pytest.fixture
 def with_heads(tiny, tiny_processor, tmp_path):
-    """A folder with the tiny model and a head for findings."""
+    """Saves a folder with the tiny model and a head for findings."""
     tiny.add_findings_head(LABELS)
     tiny.save_pretrained(tmp_path / "heads")
     tiny_processor.save_pretrained(tmp_path / "heads")
@@ -64,7 +64,7 @@ def test_signals_come_with_numbers_now_and_then_with_others(data):
 
 
 def test_some_questions_are_learnt(tiny_processor, items):
-    """Each time by chance, and of the prompt the words of the question alone."""
+    """The words of a question, and nothing else of its prompt, are learnt by chance, drawn anew each time."""
     plain, always = QuestionPacker(tiny_processor), QuestionPacker(tiny_processor, learn_questions=1.0)
     for item in items:
         for question in item.questions:

@@ -60,7 +60,7 @@ def test_a_view_is_named_by_all_that_it_is_made_of(ptbxl_folder, tiny, tmp_path,
 
 
 def test_the_code_that_measures_is_all_that_is_imported_for_it():
-    """Constants of the configuration apart, which hold the names of the leads."""
+    """Only the constants of the configuration are left out, which hold the names of the leads."""
     found, left = set(), {"measuring_heartcare", "findings_heartcare"}
     while left:
         name = left.pop()

@@ -64,7 +64,9 @@ def test_training_data_are_those_of_the_data_set(ptbxl_folder, built, tmp_path, 
 
 
 def test_a_lead_that_was_not_recorded_stays_masked(tmp_path, tiny, tiny_processor):
-    """In the cache, in views and in the packer's batch, also where a lead was recorded for part of the time."""
+    """Signals stay as they are in the cache, in views and in the packer's batch, also where a lead was recorded for
+    part of the time.
+    """
     ecg = simulate_ecg("SR", "NORM", seed=4)
     signal = ecg.signal.copy()
     signal[11] = np.nan
@@ -246,7 +248,7 @@ def test_kept_slots_are_those_of_the_pictures(data, tiny, packer, items):
 
 
 def test_other_weights_have_other_tokens(built, cache, tiny, tiny_processor):
-    """Tokens kept of one Beat are never taken for another's."""
+    """Cached tokens of one Beat are never taken for those of another."""
     found = HeartcareData(built, "train", cache, tiny_processor, pictures=6)
     found.encode_signals(tiny, views=1, seed=0)
     before = [found.tokens(record, 0).codes.tolist() for record in range(8)]
@@ -257,7 +259,7 @@ def test_other_weights_have_other_tokens(built, cache, tiny, tiny_processor):
 
 
 def where(packer: QuestionPacker, items: list[TrainingItem]) -> list[tuple[int, int]]:
-    """Row and first token of each item in the batch."""
+    """Returns the row and the first token of each item in the batch."""
     lengths, places = [len(packer.pack(item).input_ids) for item in items], {}
     for row, members in enumerate(fill_rows(lengths)):
         for k, i in enumerate(members):
@@ -268,7 +270,7 @@ def where(packer: QuestionPacker, items: list[TrainingItem]) -> list[tuple[int, 
 @pytest.mark.parametrize("template", ["own", "chatml", "phi3"])
 @torch.no_grad()
 def test_packed_questions_equal_prompts_of_their_own(tiny, tiny_processor, items, template):
-    """Token by token the chat template's prompt, and in a pack the same logits."""
+    """A packed item has, token by token, the prompt of the chat template, and the same logits."""
     templates = {
         "own": tiny_processor.chat_template,
         "chatml": CHATML_TEMPLATE,

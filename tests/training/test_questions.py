@@ -1,4 +1,4 @@
-"""The training of the reader of questions: it learns, says what was taught, and is kept with the model."""
+"""The training of the reader of questions: it learns, answers as it was taught, and is kept with the model."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ def test_padding_changes_nothing():
 
 
 def test_what_is_taught_is_what_is_read():
-    """Logits that are the targets are read as what they were made of."""
+    """Logits that are the targets are read back as the questions that the targets were made from."""
     reader, builder = reader_of(), WordingBuilder(np.random.default_rng(0))
     asked = [builder.question()[1] for _ in range(400)]
     targets = targets_of(reader, asked)

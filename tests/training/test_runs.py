@@ -1,4 +1,4 @@
-"""Runs of the whole model's training: resuming, many processes, LoRA, and what a run would take."""
+"""Runs of the whole model's training: resuming, many processes, LoRA, and the estimate of a run."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.agent.statements import NAMES
-from heartcare.examples.train_sft import ConversationCollator
+from heartcare.examples.train_sft import RowCollator
 from heartcare.training.data import StreamedQuestions
 from heartcare.training.merge_shards import merge
 from heartcare.training.recipe import StageRecipe
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 class Run:
-    """`heartcare.training.heartcare` on the tiny model."""
+    """Runs `heartcare.training.heartcare` on the tiny model."""
 
     def __init__(self, tiny_folder: Path, built: Path, cache: Path, output: Path, stage: str = "warmup"):
         values = {
@@ -62,7 +62,7 @@ class Run:
         return [*map(str, places), *sets, *options]
 
     def command(self, *options, processes: int = 1, **values) -> list[str]:
-        """For processes of its own."""
+        """Returns the command for runs in processes of their own."""
         torchrun = ["torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", "-m"]
         program = [*(torchrun if processes > 1 else []), "heartcare.training.heartcare"]
         return [sys.executable, "-m", *program, *self.arguments(*options, **values)]
@@ -89,7 +89,7 @@ class Run:
 
 @pytest.fixture
 def one_thread():
-    """Sums are the same in this process and in those of one thread that are started."""
+    """Limits this process to one thread, like the processes that it starts, so that their sums are the same."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -146,7 +146,7 @@ def test_a_run_that_probes_goes_on_and_leaves_no_head(start):
 
 
 def test_two_processes_learn_what_one_does(start):
-    """DDP, with frozen parts, and batches that lack an ECG or a picture in one of the processes."""
+    """DDP learns the same with frozen parts, and on batches that lack an ECG or a picture in one of the processes."""
     # SGD, since the first steps of AdamW are the signs of gradients, also of those that are nothing but rounding.
     options = {
         "stages__joint__muon": "null",
@@ -171,7 +171,7 @@ def test_two_processes_learn_what_one_does(start):
 
 
 def test_shards_learn_what_one_process_does(tiny_folder, items, packer, tmp_path, root):
-    """FSDP2 on two processes, saved in shards, merged into one file."""
+    """FSDP2 on two processes learns the same, and its shards are merged into one file."""
     batches = [packer(items[k : k + 2]) for k in range(0, 6, 2)]
     torch.save([dict(batch) for batch in batches], tmp_path / "batches.pt")
     printed = run_in_two_processes("fsdp2_worker.py", tiny_folder, tmp_path / "batches.pt", tmp_path / "shards")
@@ -284,14 +284,14 @@ def test_unknown_stage(start):
 
 
 def test_sft_trainer(tiny_folder, built, tmp_path, packer, items, tiny):
-    """The labels are those of the packer, and what TRL trained loads."""
+    """The labels are those of the packer, and the model that TRL trained loads."""
     options = ["--data", built, "--output", tmp_path / "sft", "--steps", 2, "--batch-size", 2, "--rank", 2]
     run_main("heartcare.examples.train_sft", "--model", tiny_folder, *options)
     adapter = PeftModel.from_pretrained(tiny, tmp_path / "sft").eval()
     assert adapter(**packer(items[:2])).loss.isfinite()
     row = next(iter(load_dataset(str(built), split="validation", streaming=True)))
     batch, streamed = (
-        ConversationCollator(packer.processor)([row]),
+        RowCollator(packer.processor)([row]),
         next(iter(StreamedQuestions(str(built), "validation", packer.processor, StageRecipe(numbers=1.0)))),
     )
     packed = packer([streamed])  # is padded

@@ -179,7 +179,7 @@ def test_windows_of_other_starts():
 
 
 def test_each_epoch_learns_from_the_next_start():
-    """Epochs of two starts are not as many epochs of the first one."""
+    """Epochs over two starts differ from the same number of epochs over the first one."""
     starts = [(torch.randn(6, 5, 4), torch.randn(6, 5, 4), torch.randn(6, 1)) for _ in range(2)]
     labels = torch.rand(6, 76)
     one, same, two = (
@@ -190,7 +190,7 @@ def test_each_epoch_learns_from_the_next_start():
 
 
 def test_rows_of_the_first_try_tell_what_happened(tmp_path, capsys):
-    """Right, wrong, stopped by a library, and by a test that is there or is not."""
+    """The rows are right, wrong, stopped by a library, and by a test that is there or is not."""
     rows, given = Rows(), Given(str(tmp_path), tmp_path, tmp_path)
     rows.row("right")(lambda given: "a | b")
     rows.row("wrong")(lambda given: expect(1 > 2, 1))

@@ -73,7 +73,7 @@ def test_families_cover_the_labels_in_order():
 
 
 def test_augmentation_keeps_the_heart():
-    """Each crop stays alike where a lead is kept, whole leads are lost, and the seed decides all."""
+    """A lead that is kept keeps its shape, whole leads are lost, and the seed decides all."""
     x = torch.sin(torch.arange(250) / 4).expand(256, 12, 250)
     one, again = (
         lose_leads(vary(x, source), source) for source in (torch.Generator().manual_seed(3) for _ in range(2))

@@ -1,5 +1,5 @@
-"""The designs that the rate-distortion study compares are honest: each decodes from its codes alone what it restored,
-and each can be trained.
+"""The designs that the rate-distortion study compares are honest: each decodes from its codes alone the signal that it
+restored, and each can be trained.
 """
 
 import numpy as np

@@ -24,8 +24,8 @@ def data(built, tmp_path_factory):
 
 
 def test_traces_lie_where_the_ink_is(data):
-    """In the tiles of clean pages, at every layout, speed and gain: along what is to be learnt there is ink, nearly
-    everywhere; along the trace of another lead there is less.
+    """A trace to be learnt lies on ink nearly everywhere, in clean tiles of every layout, speed and gain; along the
+    trace of another lead there is less ink.
     """
     pictures = Pictures(data, np.zeros((len(data.record), 76), np.float32), 4)
     seen_layouts, own, other = set(), [], []
@@ -94,7 +94,7 @@ def test_items_are_seen_in_order_and_shifted_alike(data):
 
 @pytest.mark.slow
 def test_a_trace_is_learnt(data):
-    """From two pictures, the ViT learns to draw them, better than silence by far."""
+    """The ViT learns to draw two pictures, far better than silence."""
     torch.manual_seed(0)
     pictures = Pictures(data, given_statements(data).astype(np.float32), 4)
     batch = torch.utils.data.default_collate([pictures[i] for i in range(2)])

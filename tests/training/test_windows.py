@@ -87,7 +87,7 @@ def test_statements_are_read_from_the_given_part_alone(ptbxl_folder, tmp_path):
 
 
 def test_statements_are_learnt_from_varied_windows_and_codes_from_plain_ones(ptbxl_folder, tmp_path):
-    """In training the statements' pass draws its own variations and leaves the codebooks alone; without training, both
+    """The statements' pass draws its own variations in training, and leaves the codebooks alone; without training, both
     passes read the same.
     """
     torch.manual_seed(0)

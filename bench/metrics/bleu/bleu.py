@@ -5,7 +5,7 @@ from heartcare.bench.metrics.text import bleu
 
 
 def compute(predictions: list[str], references: list[str]) -> dict:
-    """Corpus BLEU-4 as a dict."""
+    """Returns corpus BLEU-4 as a dict."""
     return {"bleu": bleu(predictions, references)}
 
 

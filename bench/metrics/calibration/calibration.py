@@ -8,7 +8,9 @@ from heartcare.bench.metrics.probability import (
 
 
 def compute(predictions: list[float], references: list[float]) -> dict:
-    """Calibration error and risk-coverage of `predictions`, the confidences; `references` is 1 for right answers."""
+    """Returns the calibration error and risk-coverage of `predictions`, the confidences; `references` is 1 for right
+    answers.
+    """
     return {"ece": expected_calibration_error(references, predictions), **risk_coverage(references, predictions)}
 
 

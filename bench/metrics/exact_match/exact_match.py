@@ -5,7 +5,7 @@ from heartcare.bench.metrics.text import exact_match_each
 
 
 def compute(predictions: list[str], references: list[str]) -> dict:
-    """The share of exact matches, and the score of each pair."""
+    """Returns the share of exact matches, and the score of each pair."""
     scores = exact_match_each(predictions, references)
     return {"exact_match": sum(scores) / len(scores), "each": scores}
 

@@ -5,7 +5,7 @@ from heartcare.bench.metrics.models import f1_bio
 
 
 def compute(predictions: list[str], references: list[str], model: str | None = None, layer: int | None = None) -> dict:
-    """F1-Bio; "f1" is None without a model."""
+    """Returns F1-Bio; "f1" is None without a model."""
     return f1_bio(predictions, references, model, layer) or {"f1": None}
 
 

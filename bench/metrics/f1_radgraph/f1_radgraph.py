@@ -9,7 +9,7 @@ from heartcare.bench.metrics.models import f1_radgraph
 def compute(
     predictions: list[str], references: list[str], scorer: Callable | None = None, model: str | None = None
 ) -> dict:
-    """F1-RadGraph; "f1" is None without a scorer or model."""
+    """Returns F1-RadGraph; "f1" is None without a scorer or model."""
     return f1_radgraph(predictions, references, scorer, model) or {"f1": None}
 
 

@@ -7,7 +7,7 @@ from heartcare.bench.metrics.probability import macro_auc
 
 
 def compute(predictions: list[list[float]], references: list[list[float]]) -> dict:
-    """Macro AUC of (records, classes)."""
+    """Returns the macro AUC of (records, classes)."""
     return {"macro_auc": float(macro_auc(np.array(references) > 0.5, np.array(predictions)))}
 
 

@@ -5,7 +5,7 @@ from heartcare.bench.metrics.probability import agreement
 
 
 def compute(predictions: list[str], references: list[str]) -> dict:
-    """Agreement and kappa of two readings."""
+    """Returns agreement and kappa of two readings."""
     return agreement(references, predictions)
 
 

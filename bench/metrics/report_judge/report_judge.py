@@ -12,7 +12,7 @@ def compute(
     cache: str | None = None,
     seed: int = 0,
 ) -> dict:
-    """The judge's grades of the reports."""
+    """Returns the judge's grades of the reports."""
     return judge_reports(predictions, references, Judge(model, url, cache, seed))
 
 

@@ -5,7 +5,7 @@ from heartcare.bench.metrics.text import rouge_l_each
 
 
 def compute(predictions: list[str], references: list[str]) -> dict:
-    """Mean ROUGE-L, and the score of each pair."""
+    """Returns the mean ROUGE-L, and the score of each pair."""
     scores = rouge_l_each(predictions, references)
     return {"rouge_l": sum(scores) / len(scores), "each": scores}
 

@@ -5,7 +5,7 @@ from heartcare.bench.metrics.text import token_f1_each
 
 
 def compute(predictions: list[str], references: list[str]) -> dict:
-    """Mean token F1, and the score of each pair."""
+    """Returns the mean token F1, and the score of each pair."""
     scores = token_f1_each(predictions, references)
     return {"token_f1": sum(scores) / len(scores), "each": scores}
 
