@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .version_heartcare import HEARTCARE_VERSION as __version__  # noqa: F401
+
 
 def _is_command() -> bool:
     """Tells whether Python was started as the command `heartcare` or as `python -m heartcare`."""

@@ -11,9 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
+from packaging.version import InvalidVersion, Version
 from transformers import AutoConfig, GenerationConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 from transformers.models.auto import modeling_auto
+
+from .version_heartcare import HEARTCARE_VERSION
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -64,11 +67,44 @@ CHATML_TEMPLATE = """\
 """
 
 
+def warn_of_newer(version: object, where: str) -> None:
+    """Warns where a checkpoint was written by a newer version of this software than the one that loads it.
+
+    Args:
+        version: Its `heartcare_version`; None for one that names none, as those before 0.2.0 do.
+        where: Name of the configuration.
+
+    Raises: `ValueError` for what is no version.
+    """
+    if version is None:
+        return
+    try:
+        is_newer = Version(version) > Version(HEARTCARE_VERSION)
+    except (InvalidVersion, TypeError) as error:
+        raise ValueError(
+            f"{where}.heartcare_version is {version!r}; expected a version such as {HEARTCARE_VERSION!r}, or no such "
+            "key. The config may be damaged."
+        ) from error
+    if is_newer:
+        warnings.warn(
+            f"This checkpoint was written by heartcare {version}, and this is heartcare {HEARTCARE_VERSION}, which may "
+            "not know all of it. Update heartcare, or load it with the code that it brings (trust_remote_code=True).",
+            stacklevel=4,
+        )
+
+
 class CheckedConfig(PreTrainedConfig):
-    """Configuration that refuses misspelt options, and is never saved in a form that could not be loaded back.
+    """Configuration that refuses misspelt options, is never saved in a form that could not be loaded back, and names
+    the version that saved it.
 
     `PreTrainedConfig` keeps any keyword as an attribute, so that a misspelt option would silently be without effect.
+
+    Attributes:
+        heartcare_version: Version of this software that wrote the configuration which was loaded; None for one that was
+            never saved, or was saved before 0.2.0. Saving writes the version that saves, as `transformers_version` is.
     """
+
+    heartcare_version: str | None = None
 
     def _check_names(self, kwargs: Mapping[str, object]):
         """Refuses keywords that are nearly an option (`ValueError`); warns of others that are not the library's."""
@@ -98,7 +134,16 @@ class CheckedConfig(PreTrainedConfig):
         kind = config_dict.get("model_type", cls.model_type)
         if kind != cls.model_type:
             raise ValueError(f"This is the configuration of a model of type {kind!r}; expected {cls.model_type!r}.")
+        warn_of_newer(config_dict.get("heartcare_version"), cls.__name__)
         return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `PreTrainedConfig.to_dict`, with the version of this software, which a part of a model does not repeat."""
+        output = super().to_dict() | {"heartcare_version": HEARTCARE_VERSION}
+        for part in self.sub_configs:
+            if isinstance(output.get(part), dict):
+                output[part].pop("heartcare_version", None)
+        return output
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs: Any) -> None:
         """As `PreTrainedConfig.save_pretrained`.

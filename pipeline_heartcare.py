@@ -42,6 +42,7 @@ from .parts_heartcare import (
 from .pictures_heartcare import EXPERTS, Picture, kinds_of, read_pictures, tiles_of
 from .statements_heartcare import asked_statement
 from .understanding_heartcare import Asked
+from .version_heartcare import HEARTCARE_VERSION
 from .windows_heartcare import LONGEST_SECONDS, Scan, Window, cut_long, plain_windows, summary_of
 
 REPORT = "Write a report of this ECG."
@@ -137,7 +138,9 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         - **pages** (`list[dict]`): Where there are pictures, for each whether it was "digitized": its "layout",
           "order", "speed" (mm/s), "gain" (mm/mV), degrees by which it was "turned" clockwise, "pixels_per_mm" and
           "warnings"; or the "reason" why not.
-        - **provenance** (`dict`): Model, revision (the commit on the Hub), dtype, and the source of each ECG.
+        - **provenance** (`dict`): Model, revision (the commit on the Hub), "model_version" and
+          "heartcare_version", the versions of heartcare that made the model and that answers, dtype, and the source of
+          each ECG.
     """
 
     _load_processor = True
@@ -544,6 +547,8 @@ class ECGInterpretationPipeline(DirectAnswersMixin, Pipeline):
         provenance = {
             "model": name_of_repository(self.model.config.name_or_path),
             "revision": getattr(self.model, "revision", None),
+            "model_version": self.model.config.heartcare_version,
+            "heartcare_version": HEARTCARE_VERSION,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "pictures": len(outputs["pictures"]),
             "ecgs": [

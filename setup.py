@@ -1,4 +1,9 @@
+import runpy
+from pathlib import Path
+
 from setuptools import setup
+
+VERSION = runpy.run_path(str(Path(__file__).with_name("version_heartcare.py")))["HEARTCARE_VERSION"]
 
 FORMATS = ["ecgdatakit>=2", "pydicom", "defusedxml"]
 PDF = ["pymupdf"]
@@ -15,7 +20,7 @@ TRAIN = ["accelerate", "datasets", "peft", "pyyaml", "tensorboard", "trl"]
 
 setup(
     name="heartcare",
-    version="0.1.0",
+    version=VERSION,
     description="HeartcareGPT: an ECG language model native to the Hugging Face ecosystem",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..version_heartcare import HEARTCARE_VERSION
 from ..workers_heartcare import end_with_parent
 from .card import write_card
 from .ecgqa import ecg_qa_samples, read_ecg_qa
@@ -30,7 +31,9 @@ from .samples import Sample, write_shard
 from .signal import Optimizer
 from .sources import Entry, content_digest, find_entries, printable, rejection
 
-VERSION = 2  # of the data set's content; counts up whenever the same source would give other bytes
+# Of the data set's content; counts up whenever the same source would give other bytes. It alone says which shards
+# belong together: the version of this software, which the manifest names beside it, is for people.
+VERSION = 2
 UNIT_RECORDS = 128
 WORK = ".build"
 
@@ -290,6 +293,7 @@ def _report(name: str, shard: Path, samples: list[Sample], loader: _Loader, llm:
     counts = Counter((s.question.task, s.question.dimension, s.modality) for s in samples)
     return {
         "name": name,
+        "heartcare_version": HEARTCARE_VERSION,
         "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
         "bytes": shard.stat().st_size,
         "samples": len(samples),
@@ -365,12 +369,15 @@ def finish(
     manifest = {
         "name": "Heartcare-400K",
         "version": VERSION,
+        "heartcare_version": HEARTCARE_VERSION,
         "settings": settings.as_dict(),
         "samples": sum(report["samples"] for report in reports),
         "records": records,
         "rejected": len(rejected),
         "shards": [
-            {key: report[key] for key in ("name", "sha256", "bytes", "samples")} | {"records": list(report["records"])}
+            {key: report[key] for key in ("name", "sha256", "bytes", "samples")}
+            # A shard that was built before 0.2.0 has none.
+            | {"heartcare_version": report.get("heartcare_version"), "records": list(report["records"])}
             for report in reports
         ],
         "signals": {digest: record for report in reports for digest, record in report["signals"].items()},

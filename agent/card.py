@@ -120,8 +120,8 @@ def _introduction(manifest: dict) -> list[str]:
         "",
         f"{manifest['samples']:,} questions and answers about {manifest['records']:,} ECGs, as signals and as "
         f"pictures, made by HeartAgent (`python -m heartcare.agent build`, seed {manifest['settings']['seed']}, "
-        f"version {manifest['version']}). The licence of the recordings is that of their source; for PTB-XL it is "
-        "CC BY 4.0 (Wagner et al., 2020).",
+        f"version {manifest['version']} of the content, {_made_by(manifest)}). The licence of the recordings is that "
+        "of their source; for PTB-XL it is CC BY 4.0 (Wagner et al., 2020).",
         "",
         "**Not for clinical use.** The answers are templates over the source's labels, and are as right or wrong as "
         "those.",
@@ -136,6 +136,12 @@ def _introduction(manifest: dict) -> list[str]:
         f"nor a signal is in two of them, which every build checks. {manifest['rejected']} records were rejected "
         "(`rejected.jsonl`). `manifest.json` has the hashes of all shards.",
     ]
+
+
+def _made_by(manifest: dict) -> str:
+    """Returns the version of this software, or all versions where a build was begun by one and ended by another."""
+    versions = {shard["heartcare_version"] or "before 0.2.0" for shard in manifest["shards"]}
+    return f"heartcare {' and '.join(sorted(versions | {manifest['heartcare_version']}))}"
 
 
 def _majority_section(labels: Counter) -> list[str]:

@@ -128,7 +128,8 @@ class Bundle:
         """Returns the Device: the model that read the ECG."""
         provenance = self.reply["provenance"]
         name = {"deviceName": [{"name": provenance["model"], "type": "model-name"}]}
-        return name | ({"version": [{"value": provenance["revision"]}]} if provenance["revision"] else {})
+        versions = versions_of(provenance).items()
+        return name | {"version": [{"type": {"text": kind}, "value": version} for kind, version in versions]}
 
     def signal(self) -> dict[str, Any]:
         """Returns the content of the Observation of the signal."""
@@ -143,6 +144,18 @@ class Bundle:
         ]
         procedure = {"system": CATEGORY, "code": "procedure", "display": "Procedure"}
         return {"category": [concept(procedure)], "code": concept(POTENTIAL), "component": components}
+
+
+def versions_of(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what a reply was made by, as far as it is known: the version of this software, the version that made the
+    model, and the model's commit on the Hub.
+    """
+    known = {
+        "heartcare": provenance["heartcare_version"],
+        "model made by heartcare": provenance["model_version"],
+        "model revision": provenance["revision"],
+    }
+    return {kind: version for kind, version in known.items() if version}
 
 
 def digest_of(ecg: ECG | None, reply: Mapping[str, Any]) -> str:

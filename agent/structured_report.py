@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ecg_heartcare import ECG
-from .fhir import NOTICE, digest_of, window_words
+from .fhir import NOTICE, digest_of, versions_of, window_words
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -77,7 +77,7 @@ def add_identity(report: "Dataset", ecg: ECG | None, reply: Mapping[str, Any]) -
         setattr(report, name, "")
     report.Manufacturer = "HeartcareGPT"
     report.ManufacturerModelName = reply["provenance"]["model"]
-    report.SoftwareVersions = reply["provenance"]["revision"] or ""
+    report.SoftwareVersions = [f"{kind} {version}" for kind, version in versions_of(reply["provenance"]).items()]
 
 
 def add_document(report: "Dataset") -> None:

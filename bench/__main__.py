@@ -136,7 +136,7 @@ def _spec(args: argparse.Namespace) -> "ModelSpec":
 
 def _run(args: argparse.Namespace) -> int:
     from .metrics.judge import Judge
-    from .report import summary_lines
+    from .report import summary_lines, versions_line
     from .run import Settings, run
     from .scorers import MetricModels
 
@@ -153,17 +153,18 @@ def _run(args: argparse.Namespace) -> int:
     judge = Judge(args.judge, args.judge_url, str(Path(args.out) / "judgements"), args.seed) if args.judge else None
     models = MetricModels(judge, args.biobert, args.biobert_layer, args.radgraph)
     result = run(_spec(args), args.data, args.out, _load(args.manifest), settings, args.workers, models)
-    print("\n".join([*summary_lines(result), "", *result["verdicts"]]))
+    print("\n".join([*summary_lines(result), "", versions_line(result), *result["verdicts"]]))
     return 0
 
 
 def _invariance(args: argparse.Namespace) -> int:
     from .invariance import invariance, table_lines
+    from .report import versions_line
     from .run import Settings
 
     settings = Settings(("S",), ("closed-qa",), args.limit, False, args.batch_size, args.threads, args.seed)
     result = invariance(_spec(args), args.data, args.out, _load(args.manifest), settings, args.workers)
-    print("\n".join([f"{result['questions']} closed questions", "", *table_lines(result)]))
+    print("\n".join([f"{result['questions']} closed questions", "", *table_lines(result), "", versions_line(result)]))
     return 0
 
 
@@ -171,20 +172,23 @@ def _voice(args: argparse.Namespace) -> int:
     import torch
 
     from .models import ModelSpec
+    from .report import versions_line
     from .voice import table_lines, voice
 
     torch.set_num_threads(args.threads)
     spec = ModelSpec(args.model, device=args.device, display_name=args.name)
     result = voice(spec, args.data, args.out, _load(args.manifest), args.limit, args.seed)
-    print("\n".join(table_lines(result)))
+    print("\n".join([*table_lines(result), "", versions_line(result)]))
     return 0
 
 
 def _compare(args: argparse.Namespace) -> int:
     from .compare import compare, comparison_lines
+    from .report import versions_line
 
     one, other = (_load(path) for path in args.results)
-    print("\n".join(comparison_lines(one, other, compare(one, other))))
+    lines = comparison_lines(one, other, compare(one, other))
+    print("\n".join([*lines, "", versions_line(one), versions_line(other)]))
     return 0
 
 

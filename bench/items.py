@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..agent.samples import open_image, unpack_ecg
+from ..version_heartcare import HEARTCARE_VERSION
 
 VERSION = 1
 OFFICIAL = Path(__file__).parent / "manifests" / "ptbxl-test.json"
@@ -120,6 +121,7 @@ def freeze(
     return {
         "name": name,
         "version": VERSION,
+        "heartcare_version": HEARTCARE_VERSION,
         "split": split,
         "seed": seed,
         "source": {key: source[key] for key in ("name", "version", "settings")},
@@ -347,8 +349,11 @@ def picture_hash(item: Item) -> str:
 
 
 def manifest_hash(manifest: dict) -> str:
-    """Returns the SHA-256 of a manifest; results name their benchmark by it."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    """Returns the SHA-256 of a manifest; results name their benchmark by it. The version of the software that froze
+    the manifest is left out: the items decide whether two results are of one benchmark.
+    """
+    content = {key: value for key, value in manifest.items() if key != "heartcare_version"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_manifest(manifest: dict, path: str | Path):

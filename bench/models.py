@@ -413,18 +413,21 @@ def load_model(spec: ModelSpec, seed: int) -> ChatModel | Endpoint:
 
 
 def describe(spec: ModelSpec) -> dict:
-    """Returns the describes the model as results name it: "name"; for a folder "weights", the hash of its weights; and
-    "alone" for a language model by itself.
+    """Describes the model as results name it: "name"; for a folder "weights", the hash of its weights; for a
+    HeartcareGPT "heartcare_version", the version of this software that made it, None where it names none; and "alone"
+    for a language model by itself.
     """
-    alone = {"alone": True} if spec.alone else {}
+    told: dict = {"alone": True} if spec.alone else {}
+    if not spec.url and (config := PretrainedConfig.get_config_dict(spec.name)[0]).get("model_type") == "heartcare":
+        told |= {"heartcare_version": config.get("heartcare_version")}
     if spec.url or not Path(spec.name).is_dir():
-        return {"name": spec.display_name or spec.name.strip("/")} | alone
+        return {"name": spec.display_name or spec.name.strip("/")} | told
     digest = hashlib.sha256()
     for file in sorted(Path(spec.name).glob("*.safetensors")):
         with open(file, "rb") as opened:
             while block := opened.read(2**24):
                 digest.update(block)
-    return {"name": spec.display_name or Path(spec.name).resolve().name, "weights": digest.hexdigest()} | alone
+    return {"name": spec.display_name or Path(spec.name).resolve().name, "weights": digest.hexdigest()} | told
 
 
 def as_picture(part: dict) -> dict:

@@ -19,6 +19,7 @@ from .scorers import ACCURACY, ENTITY_F1
 INK, GREY, LINE = "#1c2530", "#8a94a0", "#dde2e8"
 COLOURS = ("#1d5fa6", "#b5482f", "#3c8a57", "#8256a8", "#b8862b", "#2b8c93")
 ROWS = (MODEL, MAJORITY, TEXT, BLANK, NOISE, OTHER, RANDOM, LAST_VALUE, LAST_BEAT)
+BEFORE = "before 0.2.0"
 LETTER = 6.8  # width of a letter of a drawing's words, in its units
 WORST = 2  # cases that are drawn of each table
 METRICS = {
@@ -105,6 +106,16 @@ def summary_lines(result: dict) -> list[str]:
             f"| {name} | {table['primary']}{better} | {table['rows'][MODEL]['n']} | " + " | ".join(cells) + " |"
         )
     return lines
+
+
+def versions_line(result: dict) -> str:
+    """Returns a sentence with the version of this software that made the model, where it is a HeartcareGPT, and the one
+    that scored it. Neither was named before 0.2.0.
+    """
+    scored = f"scored by heartcare {result.get('versions', {}).get('heartcare', BEFORE)}"
+    if "heartcare_version" not in result["model"]:
+        return f"{result['model']['name']}: {scored}."
+    return f"{result['model']['name']}: made by heartcare {result['model']['heartcare_version'] or BEFORE}, {scored}."
 
 
 def write_report(folder: str | Path, data: str | Path | None = None, manifest: dict | None = None) -> Path:
@@ -243,7 +254,7 @@ def _bars(table: dict) -> str:
 
 
 def _model_section(result: dict) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if name != "heartcare")
     parts = [f"<h2>{_text(result['model']['name'])}</h2>", "<section class='card'>"]
     if result["verdicts"]:
         lines = []
@@ -256,7 +267,8 @@ def _model_section(result: dict) -> list[str]:
         parts.append("<p>Run without control rows, so that nothing can be said of what the model reads.</p>")
     weights = result["model"].get("weights", "not known")
     parts.append(
-        f"<p class='quiet'>seed {result['settings']['seed']}; {_text(versions)}; weights {_text(weights)}</p></section>"
+        f"<p class='quiet'>{_text(versions_line(result))} Seed {result['settings']['seed']}; {_text(versions)}; "
+        f"weights {_text(weights)}</p></section>"
     )
     parts.append("<div class='grid'>")
     for name, table in result["tables"].items():
@@ -359,7 +371,7 @@ def _invariance_section(result: dict) -> list[str]:
     table = _table(HEAD, table_cells(result))
     words = (
         f"<p>{result['questions']} closed questions about signals, asked again about the same records in other "
-        "forms.</p>"
+        f"forms.</p><p class='quiet'>{_text(versions_line(result))}</p>"
     )
     return [f"<h2>{_text(result['model']['name'])}: invariance</h2>", f"<section class='card'>{words}{table}</section>"]
 

@@ -21,6 +21,7 @@ import torch
 import transformers
 from tqdm import tqdm
 
+from heartcare.version_heartcare import HEARTCARE_VERSION
 from heartcare.workers_heartcare import end_with_parent
 
 from .answers import ItemAnswer
@@ -119,12 +120,18 @@ def describe_run(spec: ModelSpec, manifest: dict, settings: Settings) -> dict:
         "settings": {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()
         },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": software(),
+    }
+
+
+def software() -> dict[str, str]:
+    """Returns the versions of what scores: this software, Python, and the libraries that the numbers come from."""
+    return {
+        "heartcare": HEARTCARE_VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
     }
 
 

@@ -30,7 +30,7 @@ from .contradictions import KINDS, answers_about, contradictions, questions_abou
 from .controls import substitutes
 from .items import Item, manifest_hash, read_items
 from .models import HeartcarePipeline, ModelSpec, describe
-from .run import write_json
+from .run import software, write_json
 from .score import rounded
 
 RECORDS_OF_A_WORDING = 8  # at most; half of them have the finding that is asked for
@@ -79,6 +79,7 @@ def voice(spec: ModelSpec, data: str | Path, out: str | Path, manifest: dict, li
         "benchmark": {name: manifest[name] for name in ("name", "version", "split")}
         | {"manifest": manifest_hash(manifest)},
         "settings": {"limit": limit, "seed": seed},
+        "versions": software(),
         "wordings": score_wordings(pipe, Records(items, substitutes(items)), seed),
         "turns": score_turns(pipe, some[: max(1, limit // 10)]),
         "refusals": score_refusals(pipe, some),

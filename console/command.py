@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple
 
+from ..version_heartcare import HEARTCARE_VERSION
 from .models import default_model
 
 ALL = "heartcare.public_heartcare"  # `import heartcare` imports it elsewhere, and commands of other rooms count on that
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         + "\n\nheartcare SUBCOMMAND --help says more of each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"heartcare {HEARTCARE_VERSION}")
     parser.add_argument("subcommand", choices=COMMANDS, metavar="SUBCOMMAND", help="one of those below")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="its own files and options")
     args = parser.parse_args(words)

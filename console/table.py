@@ -4,8 +4,9 @@ heartcare table folder --out findings.csv
 heartcare table folder --out findings.parquet --workers 8
 
 A run that was interrupted goes on where it stopped, and a later run reads new and changed files alone: what was read
-stands beside the table, in a file of the same name that ends with .state.jsonl. The table is the same with any number
-of workers. A recording of more than a minute has a row for each window that stands for it.
+stands beside the table, in a file of the same name that ends with .state.jsonl; what another version of heartcare read
+is read again. The table is the same with any number of workers. A recording of more than a minute has a row for each
+window that stands for it.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..version_heartcare import HEARTCARE_VERSION
 from ..workers_heartcare import end_with_parent
 from .files import STATED, add_stated, given
 from .models import add_model, default_model, load_pipeline
@@ -60,7 +62,8 @@ class Job:
         folder = Path(self.model, self.subfolder)
         weights = sorted(path for kind in ("*.json", "*.safetensors") for path in folder.glob(kind))
         content = asdict(self) | {"weights": [[path.name, *stat_of(path)] for path in weights]}
-        return {"table": 1, **{name: value for name, value in content.items() if name != "folder"}}
+        state = {"table": 1, "heartcare_version": HEARTCARE_VERSION}
+        return {**state, **{name: value for name, value in content.items() if name != "folder"}}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -30,7 +30,7 @@ GROUPS = {
 # Methods that transformers or the package itself calls; the page leaves them out.
 INNER = {
     *("from_dict", "get_input_embeddings", "set_input_embeddings", "get_output_embeddings", "set_output_embeddings"),
-    *("get_decoder", "get_placeholder_mask", "train", "read_findings", "project_evidence"),
+    *("to_dict", "get_decoder", "get_placeholder_mask", "train", "read_findings", "project_evidence"),
     *("preprocess", "read", "encode", "understand", "numbered", "postprocess", "get_iterator", "facts", "collate"),
     *("model_input_names", "prepare_inputs_layout", "validate_inputs", "replace_image_token"),
     *("arrange", "inspect", "is_off", "pad", "fetch_images", "scale", "sheet", "find_layout", "find_extent", "takes"),

@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 from transformers import AutoFeatureExtractor
 
 from heartcare import BeatModel
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 CARD = """---
 license: apache-2.0
@@ -31,7 +32,7 @@ tags:
 
 Twelve leads in, {bits:g} bits/s out, and back again in mV: {queries} latents of {levels} codes for each {seconds:g} s,
 and one gain for the recording. {parameters:.1f} M parameters. Method: Heartcare Suite (arXiv 2506.05831), section 3.2;
-code and weights are our own. **Not for clinical use.**
+code and weights are our own. Written by heartcare {version}. **Not for clinical use.**
 
 ```python
 import numpy as np
@@ -57,6 +58,7 @@ def card(model: BeatModel, name: str) -> str:
     seconds = config.segment_length / config.sampling_rate
     return CARD.format(
         name=name,
+        version=HEARTCARE_VERSION,
         bits=model.quantizer.num_levels * np.log2(config.codebook_size) * config.num_queries / seconds,
         queries=config.num_queries,
         levels=config.num_levels,

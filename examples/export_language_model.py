@@ -21,6 +21,7 @@ import torch
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.parts_heartcare import as_part
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 def prompt_embeds(
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     model = HeartcareForConditionalGeneration.from_pretrained(args.model).eval()
     processor = HeartcareProcessor.from_pretrained(args.model)
     if args.output:
+        model.language_model.config.heartcare_version = HEARTCARE_VERSION
         model.language_model.save_pretrained(args.output)
         model.generation_config.save_pretrained(args.output)
         processor.tokenizer.save_pretrained(args.output)

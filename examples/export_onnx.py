@@ -7,8 +7,8 @@ beat_encoder.onnx takes `input_values` float32 (ecgs, 12, samples) in mV, `ecg_a
 `lead_mask` int64 (ecgs, 12, samples), and gives `codes` int64 (ecgs, levels, latents) and `gain` float32 (ecgs,).
 beat_decoder.onnx takes `codes` and `gain`, and gives `signal` float32 (ecgs, 12, latents * samples_per_latent) in mV.
 
-Before the command ends, it compares the files with PyTorch on random signals of several lengths, with padding and
-absent leads.
+The metadata of both name the `heartcare_version` that wrote them. Before the command ends, it compares the files with
+PyTorch on random signals of several lengths, with padding and absent leads.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 
 from heartcare import BeatModel
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 ENCODER_INPUTS = ("input_values", "ecg_attention_mask", "lead_mask")
 
@@ -36,7 +37,7 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
     )
     inputs = example(beat, 2, config.segment_length * 5 // 2)
     tokens = beat.encode(**inputs)
-    torch.onnx.export(
+    encoder = torch.onnx.export(
         Encoder(beat),
         tuple(inputs.values()),
         dynamo=True,
@@ -44,8 +45,8 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
         input_names=ENCODER_INPUTS,
         output_names=("codes", "gain"),
         dynamic_shapes=({0: ecgs, 2: samples}, {0: ecgs, 1: samples}, {0: ecgs, 2: samples}),
-    ).save(paths[0])
-    torch.onnx.export(
+    )
+    decoder = torch.onnx.export(
         Decoder(beat),
         (tokens.codes, tokens.gain),
         dynamo=True,
@@ -53,7 +54,10 @@ def export(beat: BeatModel, folder: Path) -> tuple[Path, Path]:
         input_names=("codes", "gain"),
         output_names=("signal",),
         dynamic_shapes=({0: ecgs, 2: latents}, {0: ecgs}),
-    ).save(paths[1])
+    )
+    for program, path in zip((encoder, decoder), paths):
+        program.model.metadata_props["heartcare_version"] = HEARTCARE_VERSION
+        program.save(path)
     return paths
 
 

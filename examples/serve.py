@@ -53,6 +53,7 @@ from heartcare.examples.chat_completions import (
     usage,
 )
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, preparers_of, read_request
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 LOOKING = 0.5  # seconds between two looks at whether a client is still there
 GRACE = 60  # seconds that answers may take when the server is told to stop
@@ -69,7 +70,8 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None, ori
         token: Bearer token that requests must have, if any.
         origins: Web pages, as "https://example.org" or "*", whose scripts may ask.
     """
-    app, metrics, limits = FastAPI(title="HeartcareGPT", docs_url=None, redoc_url=None), Metrics(), batcher.limits
+    app = FastAPI(title="HeartcareGPT", version=HEARTCARE_VERSION, docs_url=None, redoc_url=None)
+    metrics, limits = Metrics(), batcher.limits
     app.state.batcher = batcher
 
     app.add_middleware(Guard, metrics=metrics, token=token)
@@ -78,7 +80,7 @@ def create_app(batcher: DynamicBatcher, name: str, token: str | None = None, ori
 
     @app.get("/health")
     async def health():
-        return {"status": "ok", "model": name, "waiting": batcher.waiting}
+        return {"status": "ok", "version": HEARTCARE_VERSION, "model": name, "waiting": batcher.waiting}
 
     @app.get("/metrics")
     async def show_metrics():

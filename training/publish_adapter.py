@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from heartcare import HeartcareForConditionalGeneration, HeartcareProcessor
 from heartcare.adapting_heartcare import WEIGHTS, load_public, merge, own_weights
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 CARD = """---
 {metadata}
@@ -29,7 +30,7 @@ CARD = """---
 The language model is `{base}` with an adapter (LoRA).
 This folder has the adapter and the projectors to it. Beat, the ViT and the heads are those of the checkpoint at the
 root of [the repository](../README.md), whose card tells what the model does, how it was made, and how well it answers.
-**Not for clinical use.**
+Made by heartcare {version}. **Not for clinical use.**
 """
 SHARED = ["beat", "vision_tower", "findings_head", "picture_head", "question_reader"]
 
@@ -49,8 +50,10 @@ def check(trained: dict[str, torch.Tensor], stood_for: dict[str, torch.Tensor]) 
             raise ValueError(f"{name} is not what the adapter makes of the public language model.")
 
 
-def card(base: str) -> str:
-    """Returns the card of a checkpoint with an adapter to the language model `base` of the Hub, in Markdown."""
+def card(base: str, version: str) -> str:
+    """Returns the card of a checkpoint with an adapter to the language model `base` of the Hub, made by a `version` of
+    this software, in Markdown.
+    """
     metadata = ModelCardData(
         base_model=base,
         base_model_relation="adapter",
@@ -60,7 +63,7 @@ def card(base: str) -> str:
         pipeline_tag="image-text-to-text",
         tags=["ecg", "custom_code"],
     )
-    return CARD.format(metadata=metadata.to_yaml(), base=base)
+    return CARD.format(metadata=metadata.to_yaml(), base=base, version=version)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -93,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     words_file = args.output / "tokenizer.json"
     words = json.loads(words_file.read_text(encoding="utf-8"))  # a third of the file is spaces
     words_file.write_text(json.dumps(words, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    (args.output / "README.md").write_text(card(args.base), encoding="utf-8")
+    (args.output / "README.md").write_text(card(args.base, HEARTCARE_VERSION), encoding="utf-8")
     compact = {name: weight.half().contiguous() for name, weight in own.items()}
     save_file(compact, args.output / WEIGHTS, {"format": "pt"})
     size = sum(file.stat().st_size for file in args.output.iterdir())

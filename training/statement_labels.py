@@ -14,6 +14,7 @@ from torch import nn
 from heartcare.agent.statements import FORM, NAMES, RHYTHM, SETS, SUPERCLASS, select_set, truth
 from heartcare.bench.classify import classification_table
 from heartcare.bench.metrics.probability import macro_auc
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 from .ptbxl import PTBXL
 
@@ -87,12 +88,14 @@ def write_soft_labels(path: str | Path, data: PTBXL, probabilities: np.ndarray) 
     """Writes a teacher's probabilities for all records, in steps of 1/255.
 
     Args:
-        path: File to write (safetensors): `ecg_id` int32 (records,) and `probabilities` uint8 (records, 76).
+        path: File to write (safetensors): `ecg_id` int32 (records,) and `probabilities` uint8 (records, 76);
+            its metadata name the `heartcare_version` that wrote it.
         data: The records.
         probabilities: float32 (records, 76).
     """
     ids = np.array([int(row["ecg_id"]) for row in data.rows], np.int32)
-    save_file({"ecg_id": ids, "probabilities": np.round(probabilities * 255).astype(np.uint8)}, path)
+    labels = {"ecg_id": ids, "probabilities": np.round(probabilities * 255).astype(np.uint8)}
+    save_file(labels, path, {"heartcare_version": HEARTCARE_VERSION})
 
 
 def soft_labels(given: np.ndarray, ids: Sequence[str], path: str | Path | None) -> np.ndarray:

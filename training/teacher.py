@@ -30,6 +30,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from heartcare.agent.statements import NAMES
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 from .augmentation import draw_share, lose_leads, mix, vary
 from .ptbxl import PTBXL
@@ -125,6 +126,7 @@ def train(recipe: TeacherRecipe, data: PTBXL, validation: PTBXL, folder: Path, d
         auc = macro_auc_of_sets(truth, logits.numpy())
         chosen_by = float(np.mean([auc[name] or 0.0 for name in CHOSEN_BY]))
         score = {**asdict(recipe), "epoch": epoch, "chosen_by": chosen_by, "macro_auc_fold_9": auc}
+        score["heartcare_version"] = HEARTCARE_VERSION
         print(json.dumps(score), flush=True)
         if chosen_by > best["chosen_by"]:
             best = score

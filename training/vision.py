@@ -26,6 +26,7 @@ from heartcare.configuration_heartcare import HeartcareConfig
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.image_processing_heartcare import LAYOUTS, ECGImageProcessor
 from heartcare.projectors_heartcare import ImageProjector
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 from .data import HeartcareData
 from .encoder import add_encoder_options, choose_attention, encoder_arguments
@@ -220,6 +221,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
     )
     trainer.train(resume_from_checkpoint=args.resume or None)
+    vision.config.heartcare_version = HEARTCARE_VERSION
     vision.save_pretrained(args.output)
     for measure, value in evaluate(model.cpu(), Pictures(splits[1], labels[1], slots), given[1]).items():
         print(f"| {measure} | {'–' if value is None else f'{value:.3f}'} |")

@@ -26,6 +26,7 @@ from heartcare.agent.readers import read_ecg
 from heartcare.agent.samples import SCHEMA, PackedECG, conversation, unpack_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.agent.sources import content_digest, find_entries, record_files
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 def digests(out: Path) -> dict[str, bytes]:
@@ -168,6 +169,28 @@ def test_killed_and_run_again(ptbxl_folder, built, tmp_path):
     build(ptbxl_folder, tmp_path / "out", Settings(), progress=False)
     assert digests(tmp_path / "out") == digests(built)
     assert all((tmp_path / "out" / name).stat().st_mtime_ns == then for name, then in times.items())
+
+
+def test_a_build_names_the_versions_and_goes_on_with_shards_of_another_one(built, ptbxl_folder, tmp_path):
+    """The version of the content alone decides what belongs together: shards stay, and each says who built it."""
+    out = shutil.copytree(built, tmp_path / "copy")
+    name, other, *_ = sorted(path.name for path in out.glob("*.parquet"))
+    reports = {each: out / WORK / f"{each}.json" for each in (name, other)}
+    for each, version in ((name, "0.1.5"), (other, None)):  # None: as before 0.2.0, which named none
+        report = json.loads(reports[each].read_text()) | {"heartcare_version": version}
+        reports[each].write_text(json.dumps({key: value for key, value in report.items() if value is not None}))
+    manifest = build(ptbxl_folder, out, Settings(), progress=False)
+    made_by = {shard["name"]: shard["heartcare_version"] for shard in manifest["shards"]}
+    assert made_by.pop(name) == "0.1.5" and made_by.pop(other) is None
+    assert {manifest["heartcare_version"], *made_by.values()} == {HEARTCARE_VERSION}
+    assert f"heartcare 0.1.5 and {HEARTCARE_VERSION} and before 0.2.0)" in (out / "README.md").read_text()
+    assert f"heartcare {HEARTCARE_VERSION})" in (built / "README.md").read_text()
+    kept = [path.name for path in out.glob("*.parquet")]
+    assert all((out / each).read_bytes() == (built / each).read_bytes() for each in kept) and len(kept) > 2
+    plan_file = out / WORK / "plan.json"
+    plan_file.write_text(json.dumps(json.loads(plan_file.read_text()) | {"version": 1}))
+    with pytest.raises(ValueError, match="another source, seed, version or setting"):
+        build(ptbxl_folder, out, Settings(), progress=False)
 
 
 def test_another_data_set_is_not_overwritten(built, ptbxl_folder, tmp_path):

@@ -10,6 +10,7 @@ from heartcare.agent.structured_report import write_structured_report
 from heartcare.ecg_heartcare import ECG, LEADS, pseudonym
 from heartcare.measuring_heartcare import plain_measurements
 from heartcare.reading_heartcare import read_ecg
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 @pytest.fixture
@@ -29,7 +30,13 @@ def reply(ecg) -> dict:
         "text": "Rhythm: sinus rhythm.",
         "measurements": [plain_measurements(ecg.signal.astype(float), 500)],
         "findings": [{"sinus rhythm": 0.98, "atrial fibrillation": 0.01}],
-        "provenance": {"model": "me/model", "revision": "abc", "dtype": "float32"},
+        "provenance": {
+            "model": "me/model",
+            "revision": "abc",
+            "model_version": "0.1.0",
+            "heartcare_version": HEARTCARE_VERSION,
+            "dtype": "float32",
+        },
     }
 
 
@@ -88,6 +95,24 @@ def test_windows_of_a_long_recording_are_named(recording, reply):
     observations = resources(fhir_bundle(recording, reply | {"windows": windows}), "Observation")
     notes = [each["note"][0]["text"] for each in observations if "note" in each]
     assert len(notes) == 2 * (len(NUMBERS) + 1) and sum("from 70 s on" in note for note in notes) == len(notes) // 2
+
+
+def test_software_and_model_are_named_with_their_versions(recording, reply, tmp_path):
+    """In both exports; a model that names no version, and has no commit, says nothing of them."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def versions():
+        (device,) = resources(fhir_bundle(recording, reply), "Device")
+        write_structured_report(tmp_path / "a.dcm", recording, reply)
+        told = pydicom.dcmread(tmp_path / "a.dcm").SoftwareVersions
+        told = [told] if isinstance(told, str) else [*told]
+        assert told == [f"{each['type']['text']} {each['value']}" for each in device["version"]]
+        return told
+
+    software = f"heartcare {HEARTCARE_VERSION}"
+    assert versions() == [software, "model made by heartcare 0.1.0", "model revision abc"]
+    reply["provenance"] |= {"revision": None, "model_version": None}
+    assert versions() == [software]
 
 
 def test_nobody_is_named_and_nobody_is_invented(recording, reply, tmp_path):

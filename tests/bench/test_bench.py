@@ -49,6 +49,7 @@ from heartcare.bench.items import freeze, read_items
 from heartcare.bench.models import ModelSpec, Prompt, Reply, describe, instruction, load_model
 from heartcare.bench.run import Settings, run
 from heartcare.bench.variants import BASE, VARIANTS
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 # `python -m heartcare.bench` that stops within its fifth batch.
 STALLS_IN_THE_FIFTH_BATCH = f"""
@@ -184,10 +185,9 @@ def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, mani
     subprocess.run([*map(str, program)], check=True, capture_output=True)
     assert (one / "tiny.json").read_bytes() == (two / "tiny.json").read_bytes() == (killed / "tiny.json").read_bytes()
     result = json.loads((one / "tiny.json").read_text())
-    assert (
-        result["model"] == {"name": "tiny", "weights": describe(ModelSpec(str(tiny_folder)))["weights"]}
-        and result["versions"]["torch"] == torch.__version__
-    )
+    assert result["model"] == describe(ModelSpec(str(tiny_folder), display_name="tiny"))
+    assert result["versions"]["torch"] == torch.__version__ and result["versions"]["heartcare"] == HEARTCARE_VERSION
+    assert f"tiny: made by heartcare {HEARTCARE_VERSION}, scored by heartcare {HEARTCARE_VERSION}." in printed
     assert str(tmp_path) not in (one / "tiny.json").read_text()
     # Other settings are no continuation.
     other = run_main("heartcare.bench.__main__", "run", *options, "--out", one, "--seed", 1, check=False)
@@ -471,7 +471,9 @@ def test_invariance_asks_the_same_records_in_every_form(
         set(result["rows"]) == set(VARIANTS)
         and result["rows"][BASE]["changed"] == result["rows"]["signal, 100 Hz"]["changed"] == 0
     )
-    assert "| picture, 3x4+R, bad photograph |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| picture, 3x4+R, bad photograph |" in printed and f"scored by heartcare {HEARTCARE_VERSION}." in printed
+    assert result["versions"]["heartcare"] == HEARTCARE_VERSION
 
 
 @pytest.mark.slow
@@ -489,7 +491,10 @@ def test_report_says_it_in_words_and_needs_nothing_from_elsewhere(data, manifest
     assert "Surest and wrong" in page and page.count("data:image/png;base64,") >= 2 and "<dt>Truth</dt>" in page
     assert not re.search(r"(?:src|href)=['\"](?!data:)", page) and "<script" not in page
     assert main(["compare", str(tmp_path / "one.json"), str(tmp_path / "another <model>.json")]) == 0
-    assert "| S/closed-qa | accuracy |" in capsys.readouterr().out
+    compared = capsys.readouterr().out
+    assert "| S/closed-qa | accuracy |" in compared
+    for printed, name in ((page, "another &lt;model&gt;"), (compared, "another <model>")):
+        assert f"{name}: made by heartcare {HEARTCARE_VERSION}, scored by heartcare {HEARTCARE_VERSION}." in printed
     (tmp_path / "empty").mkdir()
     assert main(["report", str(tmp_path / "empty")]) == 2 and main(["compare", "none", "none"]) == 2
     assert "holds no result" in capsys.readouterr().err

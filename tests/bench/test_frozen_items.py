@@ -21,7 +21,16 @@ from heartcare.bench.controls import (
     parts_for,
     substitutes,
 )
-from heartcare.bench.items import OFFICIAL, TASKS, freeze, read_items
+from heartcare.bench.items import OFFICIAL, TASKS, freeze, manifest_hash, read_items
+from heartcare.version_heartcare import HEARTCARE_VERSION
+
+
+def test_a_manifest_names_the_version_that_froze_it_and_is_the_same_benchmark_with_another_one(manifest):
+    assert manifest["heartcare_version"] == HEARTCARE_VERSION
+    assert json.loads(OFFICIAL.read_text())["heartcare_version"] == "0.1.0"
+    unnamed = {key: value for key, value in manifest.items() if key != "heartcare_version"}
+    hashes = {manifest_hash(unnamed | more) for more in ({}, {"heartcare_version": "0.1.0"}, manifest)}
+    assert len(hashes) == 1 and manifest_hash(manifest | {"seed": 1}) not in hashes
 
 
 def test_manifest_is_the_same_each_time_and_has_every_kind(data, manifest, manifest_file, items):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from heartcare.bench.controls import MAJORITY, MODEL, OTHER, TEXT
-from heartcare.bench.report import write_report
+from heartcare.bench.report import versions_line, write_report
 from heartcare.bench.scorers import ACCURACY
 
 GROUPS = ("diagnosis closed", "electrical axis closed", "rhythm closed", "waveform closed")
@@ -28,6 +28,20 @@ def write_result(folder, name: str):
         "items": {},
     }
     (folder / f"{name}.json").write_text(json.dumps(result))
+
+
+@pytest.mark.parametrize(
+    ("model", "versions", "sentence"),
+    [
+        ({"heartcare_version": "0.2.0"}, {"heartcare": "0.3.0"}, "made by heartcare 0.2.0, scored by heartcare 0.3.0"),
+        ({"heartcare_version": None}, {"heartcare": "1.0"}, "made by heartcare before 0.2.0, scored by heartcare 1.0"),
+        ({}, {"heartcare": "0.3.0"}, "scored by heartcare 0.3.0"),
+        ({}, {"torch": "2.6"}, "scored by heartcare before 0.2.0"),
+    ],
+)
+def test_results_of_all_times_tell_who_made_and_scored_them(model, versions, sentence):
+    """Models of others have no version of ours, and results of before 0.2.0 do not name it."""
+    assert versions_line({"model": {"name": "m"} | model, "versions": versions}) == f"m: {sentence}."
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -14,6 +14,7 @@ from heartcare.bench.__main__ import main
 from heartcare.bench.score import rounded
 from heartcare.bench.voice import is_scored, is_there, records_for, right_answer, spread, true_number
 from heartcare.understanding_heartcare import Asked
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 # One question of each kind; the third has other words for "no".
 QUESTIONS = [
@@ -100,7 +101,10 @@ def test_a_model_is_scored_as_it_speaks(few_questions, data, manifest_file, root
             and row["the best constant"] <= 1
             and (name != "heart_rate" or row["another ECG's"] <= 0.5)
         ), name
-    assert "| turns | turn 6 | 1 |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| turns | turn 6 | 1 |" in printed and result["versions"]["heartcare"] == HEARTCARE_VERSION
+    made = result["model"]["heartcare_version"]
+    assert made and f"us: made by heartcare {made}, scored by heartcare {HEARTCARE_VERSION}." in printed
 
 
 def test_the_questions_for_testing_have_all_that_is_asked_for():

@@ -11,6 +11,7 @@ from support.commands import run_main
 import heartcare.console.table as table_module
 from heartcare.agent.device_pages import DEVICES, draw_page
 from heartcare.agent.simulate import simulate_ecg
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 COMMAND = "heartcare.console.command"
 
@@ -151,3 +152,14 @@ def test_any_number_of_workers_gives_the_same_bytes(made, folder, tmp_path, word
         if "--ray" in words:  # the command's process would end with it
             pytest.importorskip("ray").shutdown()
     assert out.read_bytes() == made[0].read_bytes()
+
+
+def test_what_another_version_read_is_read_again(tmp_path):
+    """One table has the rows of one version, as it has those of one model and of one set of options."""
+    state, identity = tmp_path / "table.csv.state.jsonl", table_module.Job(str(tmp_path), "me/model").identity()
+    assert identity["heartcare_version"] == HEARTCARE_VERSION
+    done = {"a": {"path": "a", "rows": []}}
+    table_module.write_state(state, identity, done)
+    assert table_module.read_state(state, identity) == done
+    table_module.write_state(state, identity | {"heartcare_version": "0.1.0"}, done)
+    assert table_module.read_state(state, identity) == {}

@@ -13,6 +13,7 @@ from support import hub_server
 from support.hub_client import READ, client
 
 from heartcare.examples.push_to_hub import tracked
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 LOAD_ALL = """
 config = AutoConfig.from_pretrained(repo, **trust)
@@ -109,6 +110,7 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "reading_heartcare.py",
         "stretches_heartcare.py",
         "tables_heartcare.py",
+        "version_heartcare.py",
         "wfdb_heartcare.py",
         "tokenization_beat.py",
         "networks_beat.py",
@@ -117,7 +119,8 @@ def test_beat_stands_on_its_own(root, bare_clone, hub, tmp_path):
         "extraction_heartcare.py",
     }
     card = (folder / "README.md").read_text()
-    assert "135 bits/s" in card and str(tmp_path) not in (folder / "config.json").read_text()
+    assert "135 bits/s" in card and f"heartcare {HEARTCARE_VERSION}" in card
+    assert str(tmp_path) not in (folder / "config.json").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", card, re.S)
     for name in "abc":
         (tmp_path / name).mkdir()

@@ -30,6 +30,7 @@ from heartcare.ecg_heartcare import ECG
 from heartcare.extraction_heartcare import BeatFeatureExtractor
 from heartcare.parts_heartcare import as_part, name_of_repository
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
+from heartcare.version_heartcare import HEARTCARE_VERSION
 from heartcare.windows_heartcare import clock, scan
 
 # No statement is called a junctional rhythm, so that the language model chooses.
@@ -112,7 +113,10 @@ def test_answers_what_the_model_answers(pipe, model, processor, records, speakin
         and quality["warnings"] == []
         and 40 < found["measurements"][0]["heart_rate"] < 140
     )
-    assert found["provenance"]["ecgs"][0]["source"] == records[0] and found["provenance"]["dtype"] == "float32"
+    provenance = found["provenance"]
+    assert provenance["ecgs"][0]["source"] == records[0] and provenance["dtype"] == "float32"
+    assert provenance["heartcare_version"] == HEARTCARE_VERSION
+    assert provenance["model_version"] == pipe.model.config.heartcare_version is not None
 
 
 def test_every_form_is_the_same_ecg(pipe, forms):

@@ -1,5 +1,7 @@
 """The metadata of the cards, by the classes of huggingface_hub that read and check them."""
 
+import json
+
 import pytest
 from huggingface_hub import ChatCompletionInputMessage, ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -59,9 +61,12 @@ def test_the_widget_asks_in_messages_about_pictures_that_are_here(root, processo
 
 
 def test_an_adapter_s_card_names_its_base(root):
-    """The card of the adapter is the one that the command writes, and config.json names the same base."""
+    """The card of the adapter is the one that the command writes, and config.json names the same base and
+    version.
+    """
     file = root / "smollm2/README.md"
     metadata = ModelCard.load(file).data
     assert metadata.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct" and metadata.base_model_relation == "adapter"
-    assert f'"base": "{metadata.base_model}"' in (root / "smollm2/config.json").read_text()
-    assert file.read_text(encoding="utf-8") == card(metadata.base_model)
+    config = json.loads((root / "smollm2/config.json").read_text())
+    assert config["adapter"]["base"] == metadata.base_model
+    assert file.read_text(encoding="utf-8") == card(metadata.base_model, config["heartcare_version"])

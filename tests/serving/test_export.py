@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from support.commands import run_main
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heartcare.examples.quantize import LEFT_ALONE, megabytes, quantized
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 def test_the_language_model_alone_gives_the_same_logits(root, model, processor, tmp_path):
@@ -17,6 +19,7 @@ def test_the_language_model_alone_gives_the_same_logits(root, model, processor, 
     run_main("heartcare.examples.export_language_model", "--model", root, "--output", tmp_path / "lm", *options)
     alone = AutoModelForCausalLM.from_pretrained(tmp_path / "lm").eval()  # no code of ours
     assert type(alone).__module__.startswith("transformers.models.")
+    assert alone.config.heartcare_version == HEARTCARE_VERSION
     embeds = torch.load(tmp_path / "prompt.pt", weights_only=True)
     message = {"role": "user", "content": [{"type": "ecg", "path": str(record)}, {"type": "text", "text": question}]}
     inputs = processor.apply_chat_template(
@@ -55,3 +58,5 @@ def test_onnx_gives_the_same_codes(root, tmp_path, folder):
     done = run_main("heartcare.examples.export_onnx", "--model", root / folder, "--output", tmp_path).stdout
     assert "codes the same as PyTorch's: 100.00%" in done and float(re.search(r"at most ([\d.]+) uV", done)[1]) < 0.1
     assert {path.name for path in tmp_path.iterdir()} == {"beat_encoder.onnx", "beat_decoder.onnx"}
+    written_by = [InferenceSession(path).get_modelmeta().custom_metadata_map for path in tmp_path.iterdir()]
+    assert [each["heartcare_version"] for each in written_by] == [HEARTCARE_VERSION] * 2

@@ -17,6 +17,7 @@ from support.requests import message, packed
 from heartcare.handler import EndpointHandler
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.serving_heartcare import BadRequest, Busy, DynamicBatcher, Limits, preparers_of, read_request
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 OPTIONS = ["Sinus rhythm", "Atrial fibrillation", "Sinus tachycardia"]
 QUESTION = "Which rhythm is it: sinus rhythm, atrial fibrillation, sinus tachycardia?"
@@ -414,7 +415,8 @@ def test_what_is_wrong_is_said_in_openai_s_way(client, server, ecgs):
 
 
 def test_health_and_metrics(server, client, ecgs):
-    assert json.load(urllib.request.urlopen(f"{server[0]}/health"))["status"] == "ok"  # without a token
+    health = json.load(urllib.request.urlopen(f"{server[0]}/health"))  # without a token
+    assert health["status"] == "ok" and health["version"] == HEARTCARE_VERSION
     before = server[1].answered
     client.chat.completions.create(
         model="heartcare", messages=message(ecgs[0], QUESTION), extra_body={"options": OPTIONS}

@@ -1,8 +1,11 @@
 """The teacher: its networks, its augmentation, and the soft labels that it leaves."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from support.commands import run_main
 
 from heartcare.agent.statements import NAMES
@@ -24,6 +27,7 @@ from heartcare.training.teacher import (
     record_logits,
 )
 from heartcare.training.teacher_networks import NETWORKS, StateSpace
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -124,6 +128,9 @@ def test_labels_of_the_teacher_find_their_records(ptbxl_folder, tmp_path):
     np.testing.assert_allclose(soft_labels(given[::-1], ids[::-1], path), expected[::-1], atol=1 / 500)
     labels = soft_labels(given, ["", *ids[1:]], path)  # a record without an id has its own statements
     np.testing.assert_allclose(labels, np.concatenate([given[:1], expected[1:]]), atol=1 / 500)
+    with safe_open(path, "np") as file:
+        assert file.metadata() == {"heartcare_version": HEARTCARE_VERSION}
+    assert json.loads((tmp_path / "teacher/a/score.json").read_text())["heartcare_version"] == HEARTCARE_VERSION
 
 
 def test_strange_labels_are_refused(ptbxl_folder, tmp_path):

@@ -1,5 +1,6 @@
 """The ViT of the default checkpoint, trained before the language model reads pictures."""
 
+import json
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from heartcare.training.data import HeartcareData
 from heartcare.training.optimizers import MuonWithAdamW
 from heartcare.training.shapes import VISION
 from heartcare.training.vision import PROCESSORS, PictureReader, Pictures, given_statements, tile_times
+from heartcare.version_heartcare import HEARTCARE_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,7 @@ def test_the_command_resumes_and_feeds_the_default_model(root, built, ptbxl_fold
     ]
     printed = run_main(*command, cwd=tmp_path).stdout
     assert "| macro AUC, super |" in printed and "PRD of the traces" in printed
+    assert json.loads((tmp_path / "vision/config.json").read_text())["heartcare_version"] == HEARTCARE_VERSION
     whole = load_file(tmp_path / "vision/model.safetensors")
     (tmp_path / "vision/model.safetensors").unlink()
     shutil.rmtree(tmp_path / "vision/checkpoint-4")
