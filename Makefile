@@ -40,7 +40,7 @@ fuzz: $(VENV)/.test
 	HEARTCARE_FUZZ=50000 $(RUN) -m pytest tests/agent/test_fuzz.py -s
 
 # torch comes first: the constraints pin the CPU build where there is one.
-$(VENV)/.core: setup.py pyproject.toml constraints.txt
+$(VENV)/.core: setup.py pyproject.toml constraints.txt version_heartcare.py
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	$(INSTALL) --editable .
