@@ -34,39 +34,6 @@ LONGEST = 90  # tokens of an answer
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--subfolder", default="", help="such as smollm2")
-    parser.add_argument("--data", required=True, help="folder of a data set built by HeartAgent")
-    parser.add_argument("--split", choices=HALVES, default="validation")
-    parser.add_argument("--cache", default=Path(gettempdir()) / "heartcare-cache", help="folder for cleaned signals")
-    parser.add_argument("--limit", type=int, help="number of questions at most")
-    parser.add_argument("--show", action="store_true", help="print each question with both answers")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    model = HeartcareForConditionalGeneration.from_pretrained(args.model, subfolder=args.subfolder).eval()
-    processor = HeartcareProcessor.from_pretrained(args.model, subfolder=args.subfolder)
-    data = HeartcareData(args.data, args.split, args.cache, processor, pictures=0)
-    data.measure_signals(processor.feature_extractor.sampling_rate)
-    rng, rows = np.random.default_rng(0), defaultdict(list)
-    questions = [each for each in held_out()[HALVES[args.split] :: 2] if each[2] in ("en", "de")]
-    for text, asked, language in tqdm(questions[: args.limit], desc="asking"):
-        chosen = record_for(asked, data, model.config.wordings, rng)
-        if chosen is None:
-            continue
-        record, true = chosen
-        said, control = (say(text, data, each, model, processor) for each in (record, int(rng.integers(len(data)))))
-        rows[f"{language}: {asked.kind}"].append((is_right(asked, said, true), is_right(asked, control, true)))
-        if args.show:
-            print(f"{text!r}\n    right {true!r}\n    said  {said!r}")
-    print("| questions | number | right | another record |\n|---|---|---|---|")
-    for name in sorted(rows):
-        right, control = 100 * np.mean(rows[name], axis=0)
-        print(f"| {name} | {len(rows[name])} | {right:.1f} % | {control:.1f} % |")
-
-
 def record_for(
     asked: Asked, data: HeartcareData, wordings: dict[str, str], rng: np.random.Generator
 ) -> tuple[int, str] | None:
@@ -126,6 +93,39 @@ def are_near(said: Sequence[float], true: Sequence[float]) -> bool:
     return len(said) == len(true) and all(
         abs(one - other) <= max(5, 0.1 * abs(other)) for one, other in zip(said, true)
     )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=".")
+    parser.add_argument("--subfolder", default="", help="such as smollm2")
+    parser.add_argument("--data", required=True, help="folder of a data set built by HeartAgent")
+    parser.add_argument("--split", choices=HALVES, default="validation")
+    parser.add_argument("--cache", default=Path(gettempdir()) / "heartcare-cache", help="folder for cleaned signals")
+    parser.add_argument("--limit", type=int, help="number of questions at most")
+    parser.add_argument("--show", action="store_true", help="print each question with both answers")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    model = HeartcareForConditionalGeneration.from_pretrained(args.model, subfolder=args.subfolder).eval()
+    processor = HeartcareProcessor.from_pretrained(args.model, subfolder=args.subfolder)
+    data = HeartcareData(args.data, args.split, args.cache, processor, pictures=0)
+    data.measure_signals(processor.feature_extractor.sampling_rate)
+    rng, rows = np.random.default_rng(0), defaultdict(list)
+    questions = [each for each in held_out()[HALVES[args.split] :: 2] if each[2] in ("en", "de")]
+    for text, asked, language in tqdm(questions[: args.limit], desc="asking"):
+        chosen = record_for(asked, data, model.config.wordings, rng)
+        if chosen is None:
+            continue
+        record, true = chosen
+        said, control = (say(text, data, each, model, processor) for each in (record, int(rng.integers(len(data)))))
+        rows[f"{language}: {asked.kind}"].append((is_right(asked, said, true), is_right(asked, control, true)))
+        if args.show:
+            print(f"{text!r}\n    right {true!r}\n    said  {said!r}")
+    print("| questions | number | right | another record |\n|---|---|---|---|")
+    for name in sorted(rows):
+        right, control = 100 * np.mean(rows[name], axis=0)
+        print(f"| {name} | {len(rows[name])} | {right:.1f} % | {control:.1f} % |")
 
 
 if __name__ == "__main__":

@@ -46,59 +46,6 @@ QUESTION_COLUMNS = [
 ]
 
 
-def clean_signal(stored: dict, processor: HeartcareProcessor, measured: bool = False) -> CleanedSignal:
-    """Cleans an element of a row's `ecgs`, without the samples to be predicted; with `measured`, its numbers are there
-    as well, in the form that the processor gives them in.
-    """
-    prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg, measure=measured)
-    recording = CleanedSignal(prepared.signal, prepared.lead_mask)
-    if measured and processor.write_measurements:
-        recording = recording._replace(line=measurement_line(prepared.measurements))
-    if measured and processor.evidence_tokens:
-        part = recorded_part(prepared.signal, prepared.lead_mask)
-        numbers = numbers_of(prepared.measurements, *part, processor.feature_extractor.sampling_rate)
-        recording = recording._replace(numbers=numbers)
-    return recording
-
-
-def cut_tiles(stored: Any, processor: HeartcareProcessor) -> np.ndarray:
-    """An element of a row's `images` -> uint8 (12, height, width), its lead tiles."""
-    image = processor.image_processor
-    tiles = image.tiles(open_image(stored))[:, 0]
-    return np.round((tiles * image.image_std + image.image_mean) * 255).astype(np.uint8)
-
-
-def question_of(row: dict) -> Question:
-    """The question of a row of the data set; its topic is not stored there."""
-    values = (row["task"], row["dimension"], "", row["question"], row["answer"])
-    return Question(*values, tuple(row["options"]), tuple(row["answer_label"]))
-
-
-def notes_of(codes: list[str]) -> dict[str, str]:
-    """The answer to an open question about axis, stage, noise or ectopic beats -> PTB-XL's columns that give it."""
-    if codes[0] in AXIS:
-        return {"heart_axis": codes[0]}
-    if codes[0] in STAGE:
-        return {"infarction_stadium1": codes[0]}
-    if codes[0] in NOISE:
-        return dict.fromkeys(codes, "noted")
-    return {} if codes[0] in (NORMAL["noise"][0], NORMAL["ectopy"][0]) else {"extra_beats": codes[0].replace("+", ", ")}
-
-
-def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
-    """A random view of a record: half of the views are a part of it, at least half as long, and a tenth lacks leads."""
-    signal, lead_mask = whole[:2]
-    if rng.random() < 0.5:
-        length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
-        start = int(rng.integers(signal.shape[1] - length))
-        signal, lead_mask = (array[:, start : start + length] for array in (signal, lead_mask))
-    if rng.random() < 0.1:
-        leads = rng.random(12) < rng.choice([0.2, 0.6])
-        leads[int(rng.integers(12))] = True
-        signal, lead_mask = signal * leads[:, None], lead_mask & leads[:, None]
-    return CleanedSignal(signal, lead_mask)
-
-
 @dataclass
 class RecordGroup:
     """One or two records as the data set shows them, with all questions about them.
@@ -112,64 +59,6 @@ class RecordGroup:
     modality: tuple[str, ...]
     records: tuple[int, ...]
     questions: list[Question] = field(default_factory=list)
-
-
-class RecordCache:
-    """Cleaned signals and lead tiles of a split, as memory maps that are written once.
-
-    Args:
-        stem: Path of the files, without the ends of their names.
-        processor: Its feature extractor and image processor are used.
-        records: Number of records.
-        pictures: Number of records whose pictures are kept.
-    """
-
-    def __init__(self, stem: Path, processor: HeartcareProcessor, records: int, pictures: int):
-        size, self.processor = processor.image_processor.size, processor
-        height, width = size["height"], size["width"]
-        names = ("signals", f"tiles{pictures}x{height}x{width}")
-        self.paths = [stem.with_name(f"{stem.name}_{name}.npy") for name in names]
-        self.shapes = (
-            (records, 12, 10 * processor.feature_extractor.sampling_rate),
-            (max(1, pictures), 12, height, width),
-        )
-        self.complete = all(path.exists() for path in self.paths)
-        self._written: set[tuple[str, int]] = set()
-        if not self.complete:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            self._arrays = [
-                np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", dtype, shape)
-                for path, dtype, shape in zip(self.paths, (np.int16, np.uint8), self.shapes)
-            ]
-
-    def add(self, row: dict, modality: tuple[str, ...], records: tuple[int, ...]) -> None:
-        """Cleans the signals and cuts the pictures of a row that are not in the cache yet."""
-        if row["task"] == "prediction":  # its signal is cut short
-            return
-        signals, tiles = self._arrays
-        ecgs, images = iter(row["ecgs"]), iter(row["images"])
-        for part, record in zip(modality, records):
-            stored = next(ecgs if part == "signal" else images)
-            if (part, record) in self._written:
-                continue
-            self._written.add((part, record))
-            if part == "signal":
-                signal, lead_mask = (array[:, : signals.shape[2]] for array in clean_signal(stored, self.processor)[:2])
-                steps = np.clip(np.round(signal * 1000), -32767, 32767)
-                signals[record] = NOT_RECORDED
-                signals[record, :, : signal.shape[1]] = np.where(lead_mask, steps, NOT_RECORDED)
-            else:
-                tiles[record] = cut_tiles(stored, self.processor)
-
-    def finish(self) -> None:
-        """Gives the files their names, once all rows were added."""
-        for array, path in zip(self._arrays, self.paths):
-            array.flush()
-            path.with_suffix(".partial.npy").rename(path)
-
-    def load(self) -> list[np.ndarray]:
-        """Maps signals, int16 (records, 12, samples) in uV or NOT_RECORDED, and tiles, uint8 (pictures, 12, H, W)."""
-        return [np.load(path, mmap_mode="r") for path in self.paths]
 
 
 class HeartcareData:
@@ -226,7 +115,7 @@ class HeartcareData:
         self.lines: list[str] = []
         self.numbers = np.zeros((0, 0), np.float32)
 
-    def _read(self, shards: list[Path], cache: RecordCache | None, pictures: int) -> None:
+    def _read(self, shards: list[Path], cache: "RecordCache | None", pictures: int) -> None:
         """Reads all rows once: the groups, the labels, and, while it is incomplete, the cache."""
         fill = cache is not None and not cache.complete
         columns = [*QUESTION_COLUMNS, *(("ecgs", "images") if fill else ())]
@@ -235,7 +124,7 @@ class HeartcareData:
             for row in rows_of(shard, columns):
                 modality = tuple(row["modality"].split("-"))
                 records = self._note_labels(row)
-                if pictures and any(m == "image" and record >= pictures for m, record in zip(modality, records)):
+                if cache and any(m == "image" and record >= pictures for m, record in zip(modality, records)):
                     continue
                 if fill:
                     cache.add(row, modality, records)
@@ -262,7 +151,9 @@ class HeartcareData:
         return len(self.labels)
 
     def cleaned(self, record: int) -> CleanedSignal:
-        """The whole signal of a record at the processor's rate, from its first sample to the last one of any lead."""
+        """Returns the whole signal of a record at the processor's rate, from its first sample to the last one of any
+        lead.
+        """
         steps = self._signals[record]
         recorded = steps != NOT_RECORDED
         stop = int(np.flatnonzero(recorded.any(axis=0))[-1]) + 1
@@ -270,7 +161,7 @@ class HeartcareData:
         return CleanedSignal(signal[:, :stop], recorded[:, :stop])
 
     def signal(self, record: int) -> np.ndarray:
-        """The whole signal of a record, float32 (12, samples) in mV, 0 where nothing was recorded."""
+        """Returns the whole signal of a record, float32 (12, samples) in mV, 0 where nothing was recorded."""
         return self.cleaned(record).signal
 
     @property
@@ -279,12 +170,12 @@ class HeartcareData:
         return self._codes.shape[1]
 
     def tokens(self, record: int, view: int) -> BeatTokens:
-        """Beat's tokens of one view of a signal, after `encode_signals`."""
+        """Returns Beat's tokens of one view of a signal, after `encode_signals`."""
         codes = self._codes[record, view]
         return BeatTokens(codes[:, codes[0] >= 0], float(self._gains[record, view]))
 
     def view(self, record: int, view: int, seed: int) -> CleanedSignal:
-        """The whole signal as view 0, and a random view as each other one (`random_view`)."""
+        """Returns the whole signal as view 0, and a random view as each other one (`random_view`)."""
         whole = self.cleaned(record)
         return random_view(whole, np.random.default_rng((seed, record, view))) if view else whole
 
@@ -359,12 +250,6 @@ class HeartcareData:
         return self._stem.with_name(f"{self._stem.name}_{fingerprint(encoder)}_{name}.npy")
 
 
-def rows_of(shard: Path, columns: list[str]) -> Iterator[dict]:
-    """The rows of a Parquet file, one by one."""
-    for batch in pq.ParquetFile(shard).iter_batches(512, columns=columns):
-        yield from batch.to_pylist()
-
-
 class StreamedQuestions(torch.utils.data.IterableDataset):
     """One question after the other, in the order of the data set: nothing is kept but a buffer for shuffling. Processes
     and workers share the shards.
@@ -418,3 +303,130 @@ class StreamedQuestions(torch.utils.data.IterableDataset):
                     else:
                         recordings.append(LeadTiles(cut_tiles(next(images), self.processor)))
             yield TrainingItem([question_of(row)], recordings)
+
+
+class RecordCache:
+    """Cleaned signals and lead tiles of a split, as memory maps that are written once.
+
+    Args:
+        stem: Path of the files, without the ends of their names.
+        processor: Its feature extractor and image processor are used.
+        records: Number of records.
+        pictures: Number of records whose pictures are kept.
+    """
+
+    def __init__(self, stem: Path, processor: HeartcareProcessor, records: int, pictures: int):
+        size, self.processor = processor.image_processor.size, processor
+        height, width = size["height"], size["width"]
+        names = ("signals", f"tiles{pictures}x{height}x{width}")
+        self.paths = [stem.with_name(f"{stem.name}_{name}.npy") for name in names]
+        self.shapes = (
+            (records, 12, 10 * processor.feature_extractor.sampling_rate),
+            (max(1, pictures), 12, height, width),
+        )
+        self.complete = all(path.exists() for path in self.paths)
+        self._written: set[tuple[str, int]] = set()
+        if not self.complete:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            self._arrays = [
+                np.lib.format.open_memmap(path.with_suffix(".partial.npy"), "w+", dtype, shape)
+                for path, dtype, shape in zip(self.paths, (np.int16, np.uint8), self.shapes)
+            ]
+
+    def add(self, row: dict, modality: tuple[str, ...], records: tuple[int, ...]) -> None:
+        """Cleans the signals and cuts the pictures of a row that are not in the cache yet."""
+        if row["task"] == "prediction":  # its signal is cut short
+            return
+        signals, tiles = self._arrays
+        ecgs, images = iter(row["ecgs"]), iter(row["images"])
+        for part, record in zip(modality, records):
+            stored = next(ecgs if part == "signal" else images)
+            if (part, record) in self._written:
+                continue
+            self._written.add((part, record))
+            if part == "signal":
+                signal, lead_mask = (array[:, : signals.shape[2]] for array in clean_signal(stored, self.processor)[:2])
+                steps = np.clip(np.round(signal * 1000), -32767, 32767)
+                signals[record] = NOT_RECORDED
+                signals[record, :, : signal.shape[1]] = np.where(lead_mask, steps, NOT_RECORDED)
+            else:
+                tiles[record] = cut_tiles(stored, self.processor)
+
+    def finish(self) -> None:
+        """Gives the files their names, once all rows were added."""
+        for array, path in zip(self._arrays, self.paths):
+            array.flush()
+            path.with_suffix(".partial.npy").rename(path)
+
+    def load(self) -> list[np.ndarray]:
+        """Maps signals, int16 (records, 12, samples) in uV or NOT_RECORDED, and tiles, uint8 (pictures, 12, H, W)."""
+        return [np.load(path, mmap_mode="r") for path in self.paths]
+
+
+def rows_of(shard: Path, columns: list[str]) -> Iterator[dict]:
+    """Yields the rows of a Parquet file, one by one."""
+    for batch in pq.ParquetFile(shard).iter_batches(512, columns=columns):
+        yield from batch.to_pylist()
+
+
+def question_of(row: dict) -> Question:
+    """Returns the question of a row of the data set, without its topic, which is not stored there."""
+    values = (row["task"], row["dimension"], "", row["question"], row["answer"])
+    return Question(*values, tuple(row["options"]), tuple(row["answer_label"]))
+
+
+def notes_of(codes: list[str]) -> dict[str, str]:
+    """Returns PTB-XL's columns that give an answer to an open question about axis, stage, noise or ectopic beats.
+
+    Args:
+        codes: Codes of the answer.
+    """
+    if codes[0] in AXIS:
+        return {"heart_axis": codes[0]}
+    if codes[0] in STAGE:
+        return {"infarction_stadium1": codes[0]}
+    if codes[0] in NOISE:
+        return dict.fromkeys(codes, "noted")
+    return {} if codes[0] in (NORMAL["noise"][0], NORMAL["ectopy"][0]) else {"extra_beats": codes[0].replace("+", ", ")}
+
+
+def random_view(whole: CleanedSignal, rng: np.random.Generator) -> CleanedSignal:
+    """Returns a random view of a record: half of the views are a part of it, at least half as long, and a tenth lacks
+    leads.
+    """
+    signal, lead_mask = whole[:2]
+    if rng.random() < 0.5:
+        length = int(rng.integers(signal.shape[1] // 2, signal.shape[1]))
+        start = int(rng.integers(signal.shape[1] - length))
+        signal, lead_mask = (array[:, start : start + length] for array in (signal, lead_mask))
+    if rng.random() < 0.1:
+        leads = rng.random(12) < rng.choice([0.2, 0.6])
+        leads[int(rng.integers(12))] = True
+        signal, lead_mask = signal * leads[:, None], lead_mask & leads[:, None]
+    return CleanedSignal(signal, lead_mask)
+
+
+def clean_signal(stored: dict, processor: HeartcareProcessor, measured: bool = False) -> CleanedSignal:
+    """Cleans an element of a row's `ecgs`, without the samples that are to be predicted.
+
+    Args:
+        stored: The element.
+        processor: Its feature extractor cleans the signal.
+        measured: If True, the signal is measured, and has its numbers in the form in which the processor shows them.
+    """
+    prepared = processor.feature_extractor.prepare(unpack_ecg(stored).ecg, measure=measured)
+    recording = CleanedSignal(prepared.signal, prepared.lead_mask)
+    if measured and processor.write_measurements:
+        recording = recording._replace(line=measurement_line(prepared.measurements))
+    if measured and processor.evidence_tokens:
+        part = recorded_part(prepared.signal, prepared.lead_mask)
+        numbers = numbers_of(prepared.measurements, *part, processor.feature_extractor.sampling_rate)
+        recording = recording._replace(numbers=numbers)
+    return recording
+
+
+def cut_tiles(stored: Any, processor: HeartcareProcessor) -> np.ndarray:
+    """Returns the lead tiles of an element of a row's `images`, uint8 (12, height, width)."""
+    image = processor.image_processor
+    tiles = image.tiles(open_image(stored))[:, 0]
+    return np.round((tiles * image.image_std + image.image_mean) * 255).astype(np.uint8)

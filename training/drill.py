@@ -26,11 +26,6 @@ WORDINGS = (
 )
 
 
-def random_wording(rng: np.random.Generator) -> str:
-    """The benchmark's wording half of the time, else another one."""
-    return VERIFY[0] if rng.random() < 0.5 else str(rng.choice(WORDINGS))
-
-
 def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Question]:
     """Makes questions about one record: `number` questions whether a statement or superclass is present, at most half
     of them with the answer yes; closed questions of every topic with new options; and two reports without age and sex,
@@ -56,6 +51,11 @@ def drill(labels: Labels, number: int, rng: np.random.Generator) -> list[Questio
         *(question for topic in TOPICS if (question := builder.not_too_common(builder.closed(labels, topic)))),
         *reports,
     ]
+
+
+def random_wording(rng: np.random.Generator) -> str:
+    """Returns the benchmark's wording half of the time, else another one."""
+    return VERIFY[0] if rng.random() < 0.5 else str(rng.choice(WORDINGS))
 
 
 def drill_pair(first: Labels, second: Labels, questions: list[Question], rng: np.random.Generator) -> list[Question]:

@@ -48,7 +48,7 @@ class ECGQuestions(torch.utils.data.Dataset):
         self.single = {kind: groups for kind, groups in self.kinds.items() if kind != "pair"}
 
     def questions(self, group: RecordGroup) -> list[Question]:
-        """The questions of a group that the stage asks."""
+        """Returns the questions of a group that the stage asks."""
         return [question for question in group.questions if self.stage.task in (None, question.task)]
 
     def __len__(self) -> int:
@@ -76,15 +76,8 @@ class ECGQuestions(torch.utils.data.Dataset):
             questions += self.spoken.about(labels[0], measured, self.stage.spoken, rng)
         return TrainingItem(questions, recordings, probe_only)
 
-    def shown_measurements(self, record: int, recording: Recording) -> dict[str, Any] | None:
-        """The measurements of a record, where its recording comes with them and not with those of another one."""
-        is_shown = (
-            isinstance(recording, BeatTokens) and self.stage.numbers and recording.line == self.data.lines[record]
-        )
-        return self.data.measured[record] if is_shown else None
-
     def recordings(self, group: RecordGroup, rng: np.random.Generator) -> list[Recording]:
-        """The recordings of a group: a random view of each signal, and slots or tiles of each picture."""
+        """Returns the recordings of a group: a random view of each signal, and slots or tiles of each picture."""
         data, recordings = self.data, []
         for modality, record in zip(group.modality, group.records):
             if modality == "signal":
@@ -96,8 +89,8 @@ class ECGQuestions(torch.utils.data.Dataset):
         return recordings
 
     def with_numbers(self, tokens: BeatTokens, record: int, rng: np.random.Generator) -> BeatTokens:
-        """The tokens with the measured numbers that are shown with them: those of the whole record, whatever the view
-        shows of it, now and then of another one, or none.
+        """Returns the tokens with the measured numbers that are shown with them: those of the whole record, whatever
+        the view shows of it, now and then those of another record, or none.
         """
         if not self.stage.numbers or rng.random() >= self.stage.numbers:
             return tokens
@@ -105,8 +98,15 @@ class ECGQuestions(torch.utils.data.Dataset):
             record = int(rng.integers(len(self.data)))
         return tokens._replace(line=self.data.lines[record], numbers=self.data.numbers[record])
 
+    def shown_measurements(self, record: int, recording: Recording) -> dict[str, Any] | None:
+        """Returns the measurements of a record, and None where its recording comes without them, or with those of
+        another record.
+        """
+        line = recording.line if isinstance(recording, BeatTokens) else ""
+        return self.data.measured[record] if line and line == self.data.lines[record] else None
+
     def probed_item(self, kind: str, rng: np.random.Generator) -> TrainingItem:
-        """A random signal or picture without questions, whose statements are to be read."""
+        """Returns a random signal or picture without questions, whose statements are to be read."""
         group = self.single[kind][int(rng.integers(len(self.single[kind])))]
         (record,) = group.records
         statements = truth(self.data.labels[record].statements)

@@ -15,16 +15,6 @@ class Loader(yaml.SafeLoader):
     """YAML as people write it: `no` is a word (as in `eval_strategy: no`), and 1e-4 a number."""
 
 
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
-    for first, resolvers in Loader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false", re.IGNORECASE), list("tTfF"))
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
-)
-
-
 @dataclass
 class ModelRecipe:
     """Either `start`, a HeartcareGPT repository or folder, or the parts of a new model, for `from_backbones`.
@@ -136,25 +126,6 @@ class Recipe:
         return names[place - 1] if place else None
 
 
-def from_mapping(kind: type, values: dict | None, where: str) -> Any:
-    """Makes a dataclass of a mapping. Raises: `ValueError` for keys that it does not have."""
-    values, known = values or {}, [each.name for each in fields(kind)]
-    if unknown := set(values) - set(known):
-        raise ValueError(f"{where} has no {sorted(unknown)}; it has {known}.")
-    return kind(**values)
-
-
-def override(raw: dict, assignment: str) -> None:
-    """Sets one value of the mapping: "stages.joint.training.max_steps=10"; the value is read as YAML."""
-    path, sign, value = assignment.partition("=")
-    if not sign:
-        raise ValueError(f"{assignment!r} is no assignment; write stages.joint.training.max_steps=10.")
-    *parents, last = path.split(".")
-    for parent in parents:
-        raw = raw.setdefault(parent, {})
-    raw[last] = yaml.load(value, Loader)
-
-
 def read_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     """Reads a YAML file, with some of its values set otherwise ("stages.joint.training.max_steps=10").
 
@@ -169,3 +140,32 @@ def read_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     if model.chat_template:
         model.chat_template = (Path(path).parent / model.chat_template).read_text(encoding="utf-8")
     return Recipe(model, from_mapping(DataRecipe, recipe.data, "data"), stages)
+
+
+def override(raw: dict, assignment: str) -> None:
+    """Sets one value of the mapping: "stages.joint.training.max_steps=10"; the value is read as YAML."""
+    path, sign, value = assignment.partition("=")
+    if not sign:
+        raise ValueError(f"{assignment!r} is no assignment; write stages.joint.training.max_steps=10.")
+    *parents, last = path.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+    raw[last] = yaml.load(value, Loader)
+
+
+def from_mapping(kind: type, values: dict | None, where: str) -> Any:
+    """Makes a dataclass of a mapping. Raises: `ValueError` for keys that it does not have."""
+    values, known = values or {}, [each.name for each in fields(kind)]
+    if unknown := set(values) - set(known):
+        raise ValueError(f"{where} has no {sorted(unknown)}; it has {known}.")
+    return kind(**values)
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false", re.IGNORECASE), list("tTfF"))
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)

@@ -24,6 +24,43 @@ NEEDS_RHYTHM = {"report", "summary", "urgent", "rhythm"}  # kinds and topics tha
 TAUGHT = ("cannot", "compare", "is", "number", "report", "summary", "urgent", "which")  # kinds of questions
 
 
+class SpokenQuestions:
+    """Draws questions about ECGs whose labels are known; half of the findings that they name are there.
+
+    Args:
+        wordings: Code of each statement that the model knows -> its words.
+        split: "train" or "validation": the frames of questions that are drawn.
+    """
+
+    def __init__(self, wordings: Mapping[str, str], split: str = "train"):
+        if not wordings:
+            raise ValueError("The model has no head for findings, so that it has no words for spoken questions.")
+        self.wordings = wordings
+        self.builder = WordingBuilder(np.random.default_rng(0), split)
+
+    def about(
+        self, labels: Labels, measured: Mapping[str, object] | None, number: int, rng: np.random.Generator
+    ) -> list[Question]:
+        """Draws questions with their answers.
+
+        Args:
+            labels: Labels of the record.
+            measured: Measurements as plain values; None where the model is not shown them.
+            number: Number of questions.
+            rng: Source of all choices.
+        """
+        facts = truth_of(labels, self.wordings, measured)
+        shares = {code: share_of(code, facts) for code in self.builder.codes if measured or code not in DECIDED}
+        self.builder.rng = rng
+        self.builder.favour([code for code, share in shares.items() if (share or 0.0) >= STATED])
+        questions: list[Question] = []
+        while len(questions) < number:
+            text, asked = self.builder.question()
+            if said := reply(asked, facts):
+                questions.append(Question("spoken", "", "", text, said))
+        return questions
+
+
 def truth_of(labels: Labels, wordings: Mapping[str, str], measured: Mapping[str, object] | None = None) -> Facts:
     """Returns what is known of an ECG from its labels.
 
@@ -64,40 +101,3 @@ def reply(asked: Asked, facts: Facts) -> str:
             return ""
     given = answer(asked, [facts])
     return given.text if given else ""
-
-
-class SpokenQuestions:
-    """Draws questions about ECGs whose labels are known; half of the findings that they name are there.
-
-    Args:
-        wordings: Code of each statement that the model knows -> its words.
-        split: "train" or "validation": the frames of questions that are drawn.
-    """
-
-    def __init__(self, wordings: Mapping[str, str], split: str = "train"):
-        if not wordings:
-            raise ValueError("The model has no head for findings, so that it has no words for spoken questions.")
-        self.wordings = wordings
-        self.builder = WordingBuilder(np.random.default_rng(0), split)
-
-    def about(
-        self, labels: Labels, measured: Mapping[str, object] | None, number: int, rng: np.random.Generator
-    ) -> list[Question]:
-        """Draws questions with their answers.
-
-        Args:
-            labels: Labels of the record.
-            measured: Measurements as plain values; None where the model is not shown them.
-            number: Number of questions.
-            rng: Source of all choices.
-        """
-        facts = truth_of(labels, self.wordings, measured)
-        shares = {code: share_of(code, facts) for code in self.builder.codes if measured or code not in DECIDED}
-        self.builder.rng = rng
-        self.builder.favour([code for code, share in shares.items() if (share or 0.0) >= STATED])
-        questions: list[Question] = []
-        while len(questions) < number:
-            text, asked = self.builder.question()
-            if said := reply(asked, facts):
-                questions.append(Question("spoken", "", "", text, said))
-        return questions

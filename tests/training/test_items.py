@@ -61,6 +61,8 @@ def test_training_data_are_those_of_the_data_set(ptbxl_folder, built, tmp_path, 
         if shard["name"].startswith("train")
     )
     assert total == rows
+    signals_alone = HeartcareData(built, "train", tmp_path / "cache", processor, pictures=0)
+    assert len(signals_alone) == len(data) and not any("image" in group.modality for group in signals_alone.groups)
 
 
 def test_a_lead_that_was_not_recorded_stays_masked(tmp_path, tiny, tiny_processor):

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from support.commands import run_main
 
 from heartcare.agent.qa import Labels, report_text
 from heartcare.agent.statements import NAMES, WORDING
@@ -12,6 +13,7 @@ from heartcare.answering_heartcare import CANNOT, ONE_ECG
 from heartcare.measuring_heartcare import as_plain, measure_ecg
 from heartcare.opinion_heartcare import NO_FORM
 from heartcare.scp_heartcare import TOPICS
+from heartcare.studies.evaluate_spoken import is_right
 from heartcare.training.items import ECGQuestions
 from heartcare.training.recipe import StageRecipe
 from heartcare.training.recordings import BeatTokens
@@ -121,3 +123,26 @@ def test_items_have_spoken_questions_whose_numbers_are_those_shown(data):
     assert [q.question for q in items[3].questions] == [
         q.question for q in ECGQuestions(data, stage, 150, wordings=WORDINGS)[3].questions
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "true", "right"),
+    [
+        (Asked("is", ("AFIB",)), "No: sinus rhythm.", "No.", True),
+        (Asked("is", ("AFIB",)), "None of it.", "No.", False),
+        (Asked("number", quantities=("qrs",)), "The QRS duration is 96 ms.", "The QRS duration is 92 ms.", True),
+        (Asked("number", quantities=("qrs",)), "The QRS duration is 112 ms.", "The QRS duration is 92 ms.", False),
+        (Asked("number", quantities=("r:V1",)), "The R wave of V2 is 0.30 mV.", "The R wave of V1 is 0.20 mV.", True),
+        (Asked("which", topic="rhythm"), "Sinus rhythm.", "Sinus tachycardia.", False),
+    ],
+)
+def test_answers_are_compared_by_what_they_say(asked, said, true, right):
+    assert is_right(asked, said, true) is right
+
+
+@pytest.mark.checkpoint
+def test_the_study_of_spoken_questions_prints_a_table(root, built, tmp_path):
+    options = ["--data", built, "--cache", tmp_path, "--limit", "4", "--show"]
+    printed = run_main("heartcare.studies.evaluate_spoken", "--model", root, *options).stdout
+    assert printed.count("    right '") == printed.count("    said  '") == 4
+    assert re.search(r"^\| en: is \| 4 \| \d+\.0 % \| \d+\.0 % \|$", printed, re.M)
