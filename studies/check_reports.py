@@ -7,26 +7,20 @@ on which claims rest, for claims with a number and for claims in words; its colu
 contradicted and unmeasurable.
 """
 
-import argparse
 from collections import Counter
-from pathlib import Path
 
 from tqdm import tqdm
 
 from heartcare.agent.sources import read_ptbxl_table
 
-from .loading import load_pipeline
+from .loading import load_pipeline, ptbxl_parser
 
 VERDICTS = ("verified", "contradicted", "unmeasurable")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--limit", type=int, help="number of records at most")
+    parser = ptbxl_parser(__doc__)
     args = parser.parse_args(argv)
     pipe = load_pipeline(args.model)
     counts: Counter[tuple[str, bool, str]] = Counter()

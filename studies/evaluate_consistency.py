@@ -6,25 +6,20 @@ Prints a Markdown table: for each kind of contradiction, the number of records i
 compared: the statements of a report are those that HeartAgent's lexicon finds in it.
 """
 
-import argparse
 from collections import Counter
-from pathlib import Path
 
 from tqdm import tqdm
 
 from heartcare.agent.sources import read_ptbxl_table
 from heartcare.bench.contradictions import KINDS, answers_about, contradictions, questions_about
 
-from .loading import load_pipeline
+from .loading import load_pipeline, ptbxl_parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--limit", type=int, default=100, help="number of records")
+    parser = ptbxl_parser(__doc__)
+    parser.set_defaults(limit=100)
     parser.add_argument("--skip", type=int, default=0, help="number of the fold's first records that are left out")
     parser.add_argument("--show", action="store_true", help="print the contradictions")
     args = parser.parse_args(argv)

@@ -15,7 +15,6 @@ yes/no questions, with and without the line of measured numbers in its prompt. I
 patients. Prints Markdown tables.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,6 +37,8 @@ from heartcare.training.finding_views import View, Views
 from heartcare.training.findings import Reader, notes_labels
 from heartcare.training.ptbxl import PTBXL
 from heartcare.training.statement_labels import AUC_COLUMNS, AUC_RULE, auc_cells, given_statements
+
+from .loading import ptbxl_parser
 
 BOUND = ("PAC", "SARRH", "SBRAD", "1AVB", "LNGQT", "STACH", "CLBBB", "AFIB")  # statements that numbers decide
 SUPERCLASSES = 5  # the first of NAMES
@@ -130,13 +131,9 @@ def percent_text(shares: Sequence[float], patients: Sequence[str], seed: int) ->
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
+    parser = ptbxl_parser(__doc__)
     parser.add_argument("--words", action="store_true", help="ask the language model, too")
     parser.add_argument("--cache", type=Path, default="runs/cache")
-    parser.add_argument("--limit", type=int, help="number of records at most")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     model = HeartcareForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)

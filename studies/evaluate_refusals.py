@@ -7,7 +7,6 @@ Prints a Markdown table. Everything goes through the pipeline, which is asked wh
 drawn of the fold's records, clean and as photographs of several strengths.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from heartcare.image_processing_heartcare import LAYOUTS
 from heartcare.pipeline_heartcare import ECGInterpretationPipeline
 from heartcare.reading_heartcare import read_ecg
 
-from .loading import load_pipeline
+from .loading import load_pipeline, ptbxl_parser
 
 QUESTION = "Is this a normal ECG?"
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)  # strengths of a photograph's artefacts
@@ -89,11 +88,7 @@ def is_refused(pipe: ECGInterpretationPipeline, given: Any, digitize: bool) -> b
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptbxl", type=Path, required=True)
-    parser.add_argument("--model", default=".")
-    parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--limit", type=int, help="number of records at most")
+    parser = ptbxl_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="of each kind of signal and picture")
     parser.add_argument("--pages", type=int, default=500, help="number of drawn pages at most")
     args = parser.parse_args(argv)

@@ -230,34 +230,6 @@ def test_assistant_mask_marks_the_answers_alone(tiny_processor, ecgs):
     assert (ids == tiny_processor.audio_token_id).sum() == 25  # five seconds, 200 ms each
 
 
-def test_finished_chats_are_collated_for_training(tiny, tiny_processor, ecgs):
-    """Labels are the answers' tokens; rows of a data set are the same as their chats, and the loss is that of each chat
-    alone, weighted by its tokens.
-    """
-    content = [
-        {"type": "ecg", "ecg": ecgs[0].signal, "sampling_rate": 500, "units": "mV"},
-        {"type": "text", "text": "Which rhythm is it?"},
-    ]
-    chats = [
-        [{"role": "user", "content": content}, {"role": "assistant", "content": "Sinus rhythm."}],
-        [{"role": "user", "content": "What are you?"}, {"role": "assistant", "content": "A model of ECGs."}],
-    ]
-    batch = tiny_processor.collate_chats(chats)
-    assert "assistant_masks" not in batch
-    for labels, answer in zip(batch["labels"], ("Sinus rhythm.<|end|>", "A model of ECGs.<|end|>")):
-        assert tiny_processor.decode(labels[labels != -100]) == answer
-    assert torch.equal(tiny_processor.collate_chats([{"messages": chat} for chat in chats])["labels"], batch["labels"])
-    losses, weights = [], []
-    for chat in chats:
-        alone = tiny_processor.collate_chats([chat])
-        losses.append(tiny(**alone).loss)
-        weights.append((alone["labels"][:, 1:] != -100).sum())
-    expected = sum(loss * weight for loss, weight in zip(losses, weights)) / sum(weights)
-    assert_close(tiny(**batch).loss, expected)
-    with pytest.raises(ValueError, match="Chat 1 has no message of the assistant"):
-        tiny_processor.collate_chats([chats[0], chats[1][:1]])
-
-
 def test_gradient_checkpointing_gives_the_same_gradients(tiny, prompts):
     batch = prompts()
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)

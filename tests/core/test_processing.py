@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from make_examples import write_wfdb
+from torch.testing import assert_close
 
-from heartcare import ECG, BeatFeatureExtractor, read_ecg
+from heartcare import ECG, BeatFeatureExtractor, HeartcareProcessor, read_ecg
 from heartcare.agent.simulate import simulate_ecg
 from heartcare.delineation_heartcare import find_r_peaks
 from heartcare.ecg_heartcare import LEADS, canonical_lead
@@ -379,3 +380,33 @@ def test_what_is_said_of_an_ecg_needs_one(processor):
         processor(text="Is it?", sampling_rate=500, units="mV")
     with pytest.raises(ValueError, match="layout must be"):
         processor(text="Is it?", layout="9x9")
+
+
+def test_finished_chats_are_collated_for_training(tiny, tiny_folder):
+    """Labels are the answers' tokens; rows of a data set are the same as their chats, and the loss is that of each chat
+    alone, weighted by its tokens.
+    """
+    processor = HeartcareProcessor.from_pretrained(tiny_folder)
+    signal = simulate_ecg("SR", seconds=5).signal
+    content = [
+        {"type": "ecg", "ecg": signal, "sampling_rate": 500, "units": "mV"},
+        {"type": "text", "text": "Which rhythm is it?"},
+    ]
+    chats = [
+        [{"role": "user", "content": content}, {"role": "assistant", "content": "Sinus rhythm."}],
+        [{"role": "user", "content": "What are you?"}, {"role": "assistant", "content": "A model of ECGs."}],
+    ]
+    batch = processor.collate_chats(chats)
+    assert "assistant_masks" not in batch
+    for labels, answer in zip(batch["labels"], ("Sinus rhythm.<|end|>", "A model of ECGs.<|end|>")):
+        assert processor.decode(labels[labels != -100]) == answer
+    assert torch.equal(processor.collate_chats([{"messages": chat} for chat in chats])["labels"], batch["labels"])
+    losses, weights = [], []
+    for chat in chats:
+        alone = processor.collate_chats([chat])
+        losses.append(tiny(**alone).loss)
+        weights.append((alone["labels"][:, 1:] != -100).sum())
+    expected = sum(loss * weight for loss, weight in zip(losses, weights)) / sum(weights)
+    assert_close(tiny(**batch).loss, expected)
+    with pytest.raises(ValueError, match="Chat 1 has no message of the assistant"):
+        processor.collate_chats([chats[0], chats[1][:1]])
