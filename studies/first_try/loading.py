@@ -16,7 +16,7 @@ AUTO_PARTS = {
 }
 RHYTHM = "What is the rhythm?"
 PACKAGES = {"PIL": "pillow"}  # name that is imported -> another name on PyPI
-COME_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}  # packages that others require
+COME_ALONG = {"numpy", "huggingface_hub", "packaging", "safetensors", "tokenizers"}  # packages that others require
 
 
 @LOADING.row("install as in README: the packages that it names are all that the core imports")
