@@ -167,8 +167,8 @@ def test_an_oracle_is_right_and_a_parrot_reads_nothing(data, items, tmp_path, mo
 
 @pytest.mark.slow
 def test_one_worker_two_workers_killed_and_resumed_give_the_same_file(data, manifest_file, tiny_folder, tmp_path):
-    """A benchmark of signals and of comparisons, which show pictures too, is asked of the language model by itself, which
-    does not digitise them.
+    """A benchmark of signals and of comparisons, which show pictures too, is asked of the language model by itself,
+    which does not digitise them.
     """
     options = ["--model", tiny_folder, "--data", data, "--manifest", manifest_file, "--subset", "S", "C", "--alone"]
     options += ["--limit", 2, "--batch-size", 4, "--name", "tiny"]

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def modules(files) -> dict[Path, ast.Module]:
     own = {path: tree for path, tree in files.items() if path.parts[0] != "tests"}
     assert 80 < len(own) < len(files) - 80
     return own
+
+
+def test_files_of_tests_have_names_of_their_own(files):
+    """Pytest imports them by name alone, so that two of one name cannot be run together."""
+    names = Counter(path.name for path in files if path.name.startswith("test_"))
+    assert len(names) > 80 and [name for name, number in names.items() if number > 1] == []
 
 
 def test_no_module_is_long(modules, root):
