@@ -20,10 +20,13 @@ Run = Callable[[list[str]], int | None]
 
 
 class Subcommand(NamedTuple):
-    """A subcommand: a line of `help`, and `run`, which takes its words and returns its exit status, None for 0."""
+    """A subcommand: a line of `help`; `run`, which takes its words and returns its exit status, None for 0; and the
+    `extra` of the package that it needs, empty for none.
+    """
 
     help: str
     run: Run
+    extra: str = ""
 
 
 def of_module(name: str, *first: str) -> Run:
@@ -62,8 +65,8 @@ COMMANDS: dict[str, Subcommand] = {
     "tokens": Subcommand("Beat's codes of an ECG file, and back", of_module("console.tokens")),
     "build": Subcommand("a data set of questions and answers (heartcare.agent)", of_module("agent.__main__", "build")),
     "bench": Subcommand("scores of models (heartcare.bench)", of_module("bench.__main__")),
-    "serve": Subcommand("the server with OpenAI's interface", serve),
-    "space": Subcommand("the Space in the browser", space),
+    "serve": Subcommand("the server with OpenAI's interface", serve, "serve"),
+    "space": Subcommand("the Space in the browser", space, "space"),
 }
 
 
@@ -81,11 +84,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("subcommand", choices=COMMANDS, metavar="SUBCOMMAND", help="one of those below")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="its own files and options")
     args = parser.parse_args(words)
+    command = COMMANDS[args.subcommand]
     try:
         with warnings.catch_warnings():
             # The commands print the warnings about an ECG themselves, beside its name.
             warnings.simplefilter("ignore")
-            return COMMANDS[args.subcommand].run(args.words) or 0
+            return command.run(args.words) or 0
+    except ModuleNotFoundError as error:
+        if not command.extra or (error.name or "").startswith("heartcare"):
+            raise
+        advice = f'pip install "heartcare[{command.extra}]", or pip install -e ".[{command.extra}]" in a clone'
+        print(f"heartcare {args.subcommand} needs {error.name}: {advice}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

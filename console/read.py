@@ -135,7 +135,7 @@ def answer_file(pipe: "ECGInterpretationPipeline", path: Path, args: argparse.Na
     try:
         drawn = write_outputs(reading, path, args)
     except UNREADABLE as error:
-        return failed(path, f"It was read, but not written. {error}")
+        return failed(path, f"It was read, but not all that was asked for is written. {error}")
     if drawn and not args.json:
         print(f"Drawn to {drawn}. Loading took {loaded:.1f} s, {len(reading.replies)} answers {took:.1f} s.")
     return True

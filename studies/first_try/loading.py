@@ -21,9 +21,9 @@ COME_ALONG = {"numpy", "huggingface_hub", "packaging", "safetensors", "tokenizer
 
 @LOADING.row("install as in README: the packages that it names are all that the core imports")
 def install(given: Given) -> str:
-    named = re.search(r"`pip install ([\w ]+)`, a pipeline", (given.folder / "README.md").read_text(encoding="utf-8"))
+    named = re.search(r"`pip install ([^`]+)`, a pipeline", (given.folder / "README.md").read_text(encoding="utf-8"))
     expect(named, "no line with pip install")
-    known = {*named[1].split(), *COME_ALONG, *sys.stdlib_module_names}
+    known = {*re.findall(r"(?:^| )\"?(\w+)", named[1]), *COME_ALONG, *sys.stdlib_module_names}
     imported = set()
     for file in (*given.folder.glob("*_heartcare.py"), *given.folder.glob("*_beat.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:

@@ -43,6 +43,19 @@ def test_a_reader_that_has_enough_of_the_output_is_no_error(monkeypatch, tmp_pat
         assert command.main(["draw"]) == 1
 
 
+@pytest.mark.parametrize("name", ["serve", "space"])
+def test_a_missing_extra_is_named(monkeypatch, capsys, name):
+    def missing(words):
+        raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
+
+    monkeypatch.setitem(command.COMMANDS, name, command.COMMANDS[name]._replace(run=missing))
+    assert command.main([name, "--help"]) == 1
+    assert f'heartcare {name} needs uvicorn: pip install "heartcare[{name}]"' in capsys.readouterr().err
+    monkeypatch.setitem(command.COMMANDS, "draw", command.Subcommand("", missing))
+    with pytest.raises(ModuleNotFoundError):  # which is no extra's, but a fault
+        command.main(["draw"])
+
+
 def test_an_unknown_subcommand_is_refused_by_name():
     done = run_main(COMMAND, "raed", check=False)
     assert done.returncode == 2 and "'raed'" in done.stderr and "read" in done.stderr
