@@ -463,7 +463,7 @@ def test_invariance_asks_the_same_records_in_every_form(
         "--out",
         tmp_path,
         "--limit",
-        2,
+        1,
         "--name",
         "tiny",
     ]
