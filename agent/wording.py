@@ -196,9 +196,7 @@ class WordingBuilder:
         return text, Asked("is", tuple(sorted(named)), every, group == "is_not")
 
     def _paired(self, language: str, group: str) -> tuple[list[str], bool, str]:
-        """Returns the names two statements that share words, "left or right bundle branch block"; returns what
-        `_joined` does.
-        """
+        """Returns the same as `_joined` for two statements that share words, as "left or right bundle branch block"."""
         pairs = wordings("pairs")
         codes = self._pick(list(pairs))
         name = self._pick(pairs[codes][language])

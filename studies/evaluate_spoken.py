@@ -15,7 +15,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import gettempdir
 
 import numpy as np
 import torch
@@ -60,7 +59,15 @@ def say(
     model: HeartcareForConditionalGeneration,
     processor: HeartcareProcessor,
 ) -> str:
-    """Returns what the language model writes to a question about a record."""
+    """Returns the words that the language model writes to a question about a record.
+
+    Args:
+        question: The question.
+        data: Split that holds the record.
+        record: Number of the record in it.
+        model: The model, whose language model answers without the pipeline.
+        processor: Its processor.
+    """
     ecg = {"type": "ecg", "ecg": data.signal(record), "sampling_rate": processor.feature_extractor.sampling_rate}
     content = [ecg | {"units": "mV"}, {"type": "text", "text": question}]
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
@@ -102,7 +109,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--subfolder", default="", help="such as smollm2")
     parser.add_argument("--data", required=True, help="folder of a data set built by HeartAgent")
     parser.add_argument("--split", choices=HALVES, default="validation")
-    parser.add_argument("--cache", default=Path(gettempdir()) / "heartcare-cache", help="folder for cleaned signals")
+    parser.add_argument("--cache", default=Path("runs/cache"), help="folder for cleaned signals")
     parser.add_argument("--limit", type=int, help="number of questions at most")
     parser.add_argument("--show", action="store_true", help="print each question with both answers")
     args = parser.parse_args(argv)

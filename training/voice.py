@@ -12,13 +12,13 @@ import numpy as np
 from heartcare.agent.qa import Labels, Question
 from heartcare.agent.wording import WordingBuilder
 from heartcare.answering_heartcare import DECIDED, Facts, answer, facts_of, share_of
-from heartcare.opinion_heartcare import POSSIBLE, STATED
+from heartcare.opinion_heartcare import CERTAIN, POSSIBLE, STATED
 from heartcare.scp_heartcare import TOPICS
 from heartcare.understanding_heartcare import Asked
 
 # Likelihood in percent -> probability that the opinion has for a statement of at least that likelihood, so that it is
 # worded as in the data set's reports: without a doubt, as probable, as possible, or not at all.
-PROBABILITIES = {80.0: 0.999, 50.0: (STATED + 0.6) / 2, 15.0: (POSSIBLE + STATED) / 2, 0.0: 0.001}
+PROBABILITIES = {80.0: 0.999, 50.0: (STATED + CERTAIN) / 2, 15.0: (POSSIBLE + STATED) / 2, 0.0: 0.001}
 CLEAR = 0.2  # distance from 0.5 that the probabilities of all statements have that a yes/no question is about
 NEEDS_RHYTHM = {"report", "summary", "urgent", "rhythm"}  # kinds and topics that cannot be answered without a rhythm
 TAUGHT = ("cannot", "compare", "is", "number", "report", "summary", "urgent", "which")  # kinds of questions
@@ -29,14 +29,15 @@ class SpokenQuestions:
 
     Args:
         wordings: Code of each statement that the model knows -> its words.
-        split: "train" or "validation": the frames of questions that are drawn.
+
+    Raises: `ValueError` without any wordings, as those of a model without a head for findings.
     """
 
-    def __init__(self, wordings: Mapping[str, str], split: str = "train"):
+    def __init__(self, wordings: Mapping[str, str]):
         if not wordings:
             raise ValueError("The model has no head for findings, so that it has no words for spoken questions.")
         self.wordings = wordings
-        self.builder = WordingBuilder(np.random.default_rng(0), split)
+        self.builder = WordingBuilder(np.random.default_rng(0))
 
     def about(
         self, labels: Labels, measured: Mapping[str, object] | None, number: int, rng: np.random.Generator
@@ -50,9 +51,8 @@ class SpokenQuestions:
             rng: Source of all choices.
         """
         facts = truth_of(labels, self.wordings, measured)
-        shares = {code: share_of(code, facts) for code in self.builder.codes if measured or code not in DECIDED}
         self.builder.rng = rng
-        self.builder.favour([code for code, share in shares.items() if (share or 0.0) >= STATED])
+        self.builder.favour([code for code in self.builder.codes if (share_of(code, facts) or 0.0) >= STATED])
         questions: list[Question] = []
         while len(questions) < number:
             text, asked = self.builder.question()
