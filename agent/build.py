@@ -130,8 +130,11 @@ def build(
 
 
 def plan(entries: list[Entry]) -> list[dict]:
-    """Returns the plans the units: entries -> units, dicts of `name` of the shard, `split`, and `records`, entries as
-    dicts. A patient is whole in one unit, and each patient's records stand in order of time.
+    """Plans the units of a build. A patient is whole in one unit, and each patient's records stand in order of time.
+
+    Returns: for each unit a dict of `name` of the shard, `split`, and `records`, its entries as dicts.
+
+    Raises: `LeakageError` for a patient with records in several folds.
     """
     patients: dict[str, list[Entry]] = {}
     for entry in entries:

@@ -50,7 +50,7 @@ def simulate_ecg(
     noise_mv: float = 0.01,
     seed: int = 0,
 ) -> SimulatedECG:
-    """Returns the simulates one ECG.
+    """Simulates one ECG.
 
     Args:
         rhythm: One of `RHYTHMS`.

@@ -39,8 +39,14 @@ def pooled_states(beat: BeatModel, items: list[Item], progress: bool = True) -> 
 
 
 def fit_probe(features: torch.Tensor, labels: torch.Tensor, decay: float = 1e-3) -> torch.nn.Linear:
-    """Returns the fits the logistic regression of all labels at once, with L2 decay, by L-BFGS: (n, width), bool (n,
-    labels) -> linear map to logits.
+    """Fits logistic regressions of all labels at once, with L2 decay, by L-BFGS.
+
+    Args:
+        features: float32 (n, width).
+        labels: bool (n, labels).
+        decay: Weight of the sum of squared weights in the loss.
+
+    Returns: the linear map from features to logits.
     """
     probe = torch.nn.Linear(features.shape[1], labels.shape[1])
     torch.nn.init.zeros_(probe.weight)

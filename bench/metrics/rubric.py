@@ -167,7 +167,7 @@ def rubric_points(prediction: str, reference: str) -> list[float | None]:
 
 
 def weighted(scores: Sequence[float | None]) -> float | None:
-    """Returns the weighs the scores of the 17 points: 0 to 100 over the points that apply; None where none does."""
+    """Weighs the scores of the 17 points: returns 0 to 100 over the points that apply, None where none does."""
     applied = [(point.weight, score) for point, score in zip(RUBRIC, scores, strict=True) if score is not None]
     return (
         100 * sum(weight * score for weight, score in applied) / sum(weight for weight, _ in applied)
